@@ -1,0 +1,7 @@
+"""``python -m nanoforge`` is the command ``nanoforge``."""
+
+from __future__ import annotations
+
+from .cli import main
+
+main()

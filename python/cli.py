@@ -1,0 +1,185 @@
+"""The command ``nanoforge``: one command per stage. It parses, calls and prints; the stages do the work."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    name="nanoforge",
+    help="From a CMS physics process to a trained, deployed model with one analysis file.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[Path, typer.Argument(help="The analysis file (YAML).")]
+Overrides = Annotated[Optional[list[str]], typer.Argument(help="Changes to it: key=value, e.g. training.epochs=5.")]
+Output = Annotated[Path, typer.Option("-o", "--output", help="Directory of the result.")]
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Number of processes.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a finished result of another configuration.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad-files", help="Count unusable files as lost and go on.")]
+Tree = Annotated[str, typer.Option("--tree", help="The TTree or RNTuple; dir/tree works.")]
+_debug = False
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    global _debug  # noqa: PLW0603
+    _debug = debug
+    if version:
+        from . import __version__
+
+        typer.echo(f"nanoforge {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def init(
+    files: Annotated[list[str], typer.Argument(help="NanoAOD-like files, one sample each; globs and lists work.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The analysis file to write.")] = Path("analysis.yaml"),
+    tree: Tree = "Events",
+) -> None:
+    """Write a commented analysis file for given files.
+
+    Example: nanoforge init ttbar.root dy.root -o analysis.yaml
+    """
+    from .stages.init import init
+
+    init(files, output, tree)
+
+
+@app.command()
+def inspect(
+    files: Annotated[list[str], typer.Argument(help="Files, globs, list files, root:// and https:// addresses.")],
+    tree: Annotated[Optional[str], typer.Option("--tree", help="Only this tree; dir/tree works.")] = None,
+    filter: Annotated[Optional[str], typer.Option("--filter", help="Only branches like this, e.g. 'Jet_*'.")] = None,
+    ranges: Annotated[bool, typer.Option("--ranges", help="Read the values: min, max, mean, NaN, longest list.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show trees, entries and branches, grouped into collections.
+
+    Example: nanoforge inspect nano.root --filter 'Jet_*' --ranges
+    """
+    from .stages.inspect import inspect
+
+    inspect(files, tree, filter, ranges, as_json)
+
+
+@app.command()
+def convert(
+    config: Config,
+    overrides: Overrides = None,
+    output: Output = Path("dataset"),
+    jobs: Jobs = 1,
+    skip_bad_files: SkipBad = False,
+    force: Force = False,
+) -> None:
+    """Convert the samples into training data.
+
+    Example: nanoforge convert analysis.yaml -o dataset -j 4 inputs.jets.length=20
+    """
+    from .config import load
+    from .stages.convert import convert
+
+    convert(load(config, overrides or ()), output, jobs, skip_bad_files, force)
+
+
+@app.command()
+def train(
+    config: Config,
+    overrides: Overrides = None,
+    data: Annotated[Path, typer.Option("--data", help="The dataset that convert made.")] = Path("dataset"),
+    output: Output = Path("run"),
+    force: Force = False,
+) -> None:
+    """Train the model; an interrupted training goes on at its last checkpoint.
+
+    Example: nanoforge train analysis.yaml --data dataset -o run training.epochs=50
+    """
+    from .config import load
+    from .stages.train import train
+
+    train(load(config, overrides or ()), data, output, force)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The run that train made.")],
+    data: Annotated[Optional[Path], typer.Option("--data", help="Another dataset than that of the training.")] = None,
+    output: Annotated[Optional[Path], typer.Option("-o", "--output", help="Default: RUN/evaluation.")] = None,
+    force: Force = False,
+) -> None:
+    """Measure the model on the test data; writes metrics.json, report.html and the plots.
+
+    Example: nanoforge evaluate run
+    """
+    from .stages.evaluate import evaluate
+
+    evaluate(run, data, output, force)
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="The run that train made.")],
+    files: Annotated[list[str], typer.Argument(help="Files to score; globs, lists and addresses work.")],
+    output: Output = Path("friends"),
+    format: Annotated[str, typer.Option("--format", help="root (friend trees), parquet, csv or hdf5.")] = "root",
+    jobs: Jobs = 1,
+    skip_bad_files: SkipBad = False,
+    force: Force = False,
+) -> None:
+    """Score files: one friend tree per file, with the same entries in the same order.
+
+    Example: nanoforge predict run data/*.root -o friends
+    """
+    from .stages.predict import predict
+
+    predict(run, files, output, format, jobs, skip_bad_files, force)
+
+
+@app.command()
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    output: Output = Path("results"),
+    jobs: Jobs = 1,
+    skip_bad_files: SkipBad = False,
+    force: Force = False,
+) -> None:
+    """Convert, train, evaluate and predict; what is up to date is not done again.
+
+    Example: nanoforge run analysis.yaml -o results -j 4
+    """
+    from .config import load
+    from .pipeline import run_all
+
+    run_all(load(config, overrides or ()), output, jobs, skip_bad_files, force)
+
+
+def main() -> None:
+    """Run the command line; a failure is one ``error:`` line and an exit code (2: your mistake, 1: data or machine)."""
+    from .errors import NanoForgeError
+
+    try:
+        app()
+    except NanoForgeError as error:
+        if _debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted: earlier results are intact; the same command goes on where it was", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

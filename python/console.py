@@ -1,0 +1,64 @@
+"""What a user sees while a stage works: messages and progress on standard error, results on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .provenance.accounting import Accounting
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(message: str) -> None:
+    """Tell the user what happens, on standard error."""
+    err.print(message, markup=False)
+
+
+@contextmanager
+def progress(description: str, total: int | None = None) -> Iterator[Bar]:
+    """Show one progress bar; nothing is drawn where standard error is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as display:
+        yield Bar(display, description, total)
+
+
+class Bar:
+    """A running progress bar."""
+
+    def __init__(self, display: Progress, description: str, total: int | None) -> None:
+        self._display = display
+        self._task = display.add_task(description, total=total, note="")
+
+    def advance(self, steps: float) -> None:
+        """Move on by so many steps."""
+        self._display.advance(self._task, steps)
+
+    def note(self, text: str) -> None:
+        """Show a short remark beside the bar, e.g. the loss."""
+        self._display.update(self._task, note=text)
+
+
+def show_accounting(title: str, books: Accounting) -> None:
+    """Print the event accounting, with the reason for every lost file."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    for label, count, share in books.lines():
+        table.add_row(label, f"{count:,}", share)
+    out.print(table)
+    for loss in books.lost:
+        entries = "an unknown number of" if loss.entries is None else f"{loss.entries:,}"
+        out.print(f"lost {entries} events in {loss.file}: {loss.reason}", markup=False)

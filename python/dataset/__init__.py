@@ -1,0 +1,1 @@
+"""Training data on disk: rows and inputs, splits, normalisation, layouts, writers and readers."""

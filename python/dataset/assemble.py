@@ -1,0 +1,172 @@
+"""Join shards into a dataset: one virtual file per split, normalised weights, normalisation of the inputs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import yaml
+
+from .. import __version__
+from ..config.schema import Analysis
+from .info import SPLITS, DatasetInfo
+from .layouts import salt_object
+from .shards import ShardRecord, parquet_part
+from .statistics import center_and_scale, leave_one_out, merge
+
+SHARDS = "shards"
+NORMALISATION = "normalisation"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A shard in the dataset: its path without suffix, its record, and the factor on its weights."""
+
+    stem: Path
+    record: ShardRecord
+    scale: float
+
+
+def assemble(directory: Path, analysis: Analysis, info: DatasetInfo, parts: Sequence[Part]) -> dict[str, int | None]:
+    """Make the files of a finished dataset from its shards.
+
+    Returns
+    -------
+    dict
+        Every file of the dataset, relative to ``directory``, with its number of rows where it is a table.
+    """
+    normalisation = _normalisation(info, [p.record for p in parts])
+    if analysis.dataset.format == "parquet":
+        return _assemble_parquet(directory, parts, normalisation)
+    files: dict[str, int | None] = {f"{SHARDS}/{p.stem.name}.h5": sum(p.record.rows.values()) for p in parts}
+    structured = analysis.dataset.layout == "salt"
+    for split in SPLITS:
+        files[f"{split}.h5"] = sum(p.record.rows[split] for p in parts)
+        with h5py.File(directory / f"{split}.h5", "w", libver="latest") as file:
+            concrete = salt_object(info) if structured else "weight"
+            _join(file, split, parts, concrete)
+            file.attrs["nanoforge"] = __version__
+            if structured:
+                _describe_salt(file, info)
+            else:
+                _describe_tensors(file, analysis, normalisation)
+    if structured:
+        files |= _write_salt_dictionaries(directory, info, normalisation, [p.record for p in parts])
+    return files
+
+
+def _normalisation(info: DatasetInfo, records: Sequence[ShardRecord]) -> dict[str, dict[str, np.ndarray]]:
+    """Return center and scale (F,) per input, and (K, F) without each fold where there are several."""
+    found = {}
+    for name in info.inputs:
+        folds = merge([r.moments[name] for r in records])
+        center, scale = center_and_scale(merge(list(folds)))
+        found[name] = {"center": center, "scale": scale}
+        if info.folds > 1:
+            without = [center_and_scale(m) for m in leave_one_out(folds)]
+            found[name] |= {"fold_center": np.stack([c for c, _ in without])}
+            found[name] |= {"fold_scale": np.stack([s for _, s in without])}
+    return found
+
+
+def _join(file: h5py.File, split: str, parts: Sequence[Part], concrete: str) -> None:
+    """Map the shards' datasets into one; the one with the weights is copied and scaled."""
+    used = [p for p in parts if p.record.rows[split]] or parts[:1]
+    sources = [(p, f"{SHARDS}/{p.stem.name}.h5", p.record.rows[split]) for p in used]
+    rows = sum(n for _, _, n in sources)
+    with h5py.File(used[0].stem.with_suffix(".h5")) as first:
+        described: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+        first[split].visititems(
+            lambda name, item: described.update({name: (item.shape[1:], item.dtype)})
+            if isinstance(item, h5py.Dataset)
+            else None
+        )
+    for name, (shape, dtype) in described.items():
+        if name == concrete:
+            file.create_dataset(name, data=_scaled(split, name, sources, dtype))
+            continue
+        layout = h5py.VirtualLayout((rows, *shape), dtype)
+        start = 0
+        for _, path, count in sources:
+            if count:
+                layout[start : start + count] = h5py.VirtualSource(path, f"{split}/{name}", (count, *shape), dtype)
+            start += count
+        file.create_virtual_dataset(name, layout)
+
+
+def _scaled(split: str, name: str, sources: Sequence[tuple[Part, str, int]], dtype: np.dtype) -> np.ndarray:
+    pieces = []
+    for part, _, _ in sources:
+        with h5py.File(part.stem.with_suffix(".h5")) as file:
+            values = file[f"{split}/{name}"][:]
+        weight = values if dtype.names is None else values["weight"]
+        weight *= np.float32(part.scale)
+        pieces.append(values)
+    return np.concatenate(pieces)
+
+
+def _describe_tensors(
+    file: h5py.File, analysis: Analysis, normalisation: Mapping[str, Mapping[str, np.ndarray]]
+) -> None:
+    for name, block in analysis.inputs.items():
+        features = file[f"{name}/features"]
+        features.attrs["names"] = list(block.feature_expressions)
+        features.attrs["expressions"] = list(block.feature_expressions.values())
+        for key, values in normalisation[name].items():
+            file[f"{NORMALISATION}/{name}/{key}"] = values
+    if "target/label" in file:
+        file["target/label"].attrs["classes"] = list(analysis.classes)
+    file["id/sample"].attrs["names"] = list(analysis.samples)
+
+
+def _describe_salt(file: h5py.File, info: DatasetInfo) -> None:
+    if info.classes:
+        file[salt_object(info)].attrs["label"] = list(info.classes)
+
+
+def _write_salt_dictionaries(
+    directory: Path, info: DatasetInfo, normalisation: Mapping[str, Mapping[str, np.ndarray]], records: Sequence[ShardRecord]
+) -> dict[str, int | None]:
+    """Write SALT's ``norm_dict.yaml`` and ``class_dict.yaml`` (weights N / (classes * N_class) of the training rows)."""
+    row = salt_object(info)
+    norm: dict[str, Any] = {}
+    for name, described in info.inputs.items():
+        values = zip(described.features, normalisation[name]["center"], normalisation[name]["scale"])
+        fields = {f: {"mean": float(c), "std": float(s)} for f, c, s in values}
+        norm.setdefault(row if described.length is None else name, {}).update(fields)
+    counts = np.sum([r.class_rows for r in records], axis=0)
+    classes = {row: {"label": (counts.sum() / (len(counts) * counts)).tolist()}} if info.classes else {}
+    for name, content in (("norm_dict.yaml", norm), ("class_dict.yaml", classes)):
+        (directory / name).write_text(yaml.safe_dump(content, sort_keys=False))
+    return {"norm_dict.yaml": None, "class_dict.yaml": None}
+
+
+def _assemble_parquet(
+    directory: Path, parts: Sequence[Part], normalisation: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, int | None]:
+    """Move the rows of every split to a folder of its own, with normalised weights."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files: dict[str, int | None] = {}
+    for split in SPLITS:
+        (directory / split).mkdir(exist_ok=True)
+        for part in parts:
+            source = pq.ParquetFile(parquet_part(part.stem, split))
+            name = f"{split}/{part.stem.name}.parquet"
+            with pq.ParquetWriter(directory / name, source.schema_arrow, compression="zstd") as writer:
+                for batch in source.iter_batches():
+                    table = pa.Table.from_batches([batch])
+                    weight = table["weight"].to_numpy() * np.float32(part.scale)
+                    column = table.column_names.index("weight")
+                    writer.write_table(table.set_column(column, table.schema.field("weight"), pa.array(weight)))
+            files[name] = part.record.rows[split]
+    plain = {n: {k: v.tolist() for k, v in values.items()} for n, values in normalisation.items()}
+    (directory / f"{NORMALISATION}.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
+    shutil.rmtree(directory / SHARDS)
+    return {**files, f"{NORMALISATION}.yaml": None}

@@ -1,0 +1,57 @@
+"""What a dataset holds, as its writers record it in the manifest and its readers rely on it.
+
+Layout ``tensors``: a directory with ``train.h5``, ``val.h5`` and ``test.h5``, each an HDF5 file of virtual datasets over
+``shards/*.h5`` (plain h5py opens them). For an input ``event`` of F features and an input ``jets`` of F features of at
+most L constituents, N rows::
+
+    /event/features (N, F) f4                            attrs: names, expressions
+    /jets/features  (N, L, F) f4   /jets/valid (N, L) bool    padding is 0 and invalid
+    /target/label (N,) i8   or   /target/<name> (N,) f4
+    /weight (N,) f4        the physics weight: xsec * lumi / sumw * weight; negative weights are kept
+    /fold (N,) u1
+    /id/{run,luminosityBlock,event,entry,sample,file}    /keep/<name>
+    /normalisation/<input>/{center,scale} (F,) f4        from valid, finite entries of the training split only
+    /normalisation/<input>/{fold_center,fold_scale} (K, F) f4     the same without fold i, where there are K > 1 folds
+
+With K > 1 folds, fold i is the test set of model i: it trains on the rows of ``train.h5`` with fold != i, is validated on
+those of ``val.h5`` with fold != i, and is tested on the rows of both with fold == i; ``test.h5`` is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class InputInfo:
+    """One input: names of its F features; ``length`` L for constituents, None for features of the row itself."""
+
+    features: tuple[str, ...]
+    length: int | None = None
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Shape and meaning of a dataset."""
+
+    row: str
+    inputs: dict[str, InputInfo]
+    classes: tuple[str, ...]
+    regression: tuple[str, ...]
+    folds: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> DatasetInfo:
+        """Rebuild what :meth:`as_dict` wrote."""
+        inputs = {k: InputInfo(tuple(v["features"]), v["length"]) for k, v in content["inputs"].items()}
+        return cls(
+            content["row"], inputs, tuple(content["classes"]), tuple(content["regression"]), int(content["folds"])
+        )

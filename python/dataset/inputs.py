@@ -1,0 +1,188 @@
+"""The inputs of the model: features of table rows, and of their constituents, padded to one length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..config.schema import Input
+from ..errors import FileError, UserError, nearest
+from ..events.expressions import Expression
+from ..events.frame import PAIR_VARIABLES, Frame, Level, resolver
+from ..events.readers import EventFile
+from . import kernels
+
+Parser = Callable[[str, str], Expression]
+
+
+@dataclass
+class Rows:
+    """The chosen rows of a chunk: positions among all rows of the chunk, and their events; both (N,) i8."""
+
+    positions: np.ndarray
+    events: np.ndarray
+
+
+class InputBuilder:
+    """Fills one input for the chosen rows of a chunk.
+
+    Parameters
+    ----------
+    name, block
+        The input, as in the analysis file.
+    row
+        The collection whose objects are the rows; None where rows are events.
+    parse
+        Parses the text of an expression, given the key it stands at.
+    file
+        Where the columns come from.
+    known
+        Names of the file's columns and of the defined ones.
+    """
+
+    def __init__(
+        self, name: str, block: Input, row: str | None, parse: Parser, file: EventFile, known: Iterable[str]
+    ) -> None:
+        where = f"inputs.{name}"
+        self.name = name
+        self.block = block
+        self._row = row
+        self._features = [parse(e, f"{where}.features.{n}") for n, e in block.feature_expressions.items()]
+        self._where, self._sort, self._match = (
+            None if text is None else parse(text, f"{where}.{key}")
+            for key, text in (("where", block.where), ("sort", block.sort), ("match", block.match))
+        )
+        if (block.match or block.index) and block.collection == row:
+            raise UserError(f"{where}: objects of {row} cannot be attached to rows of {row} itself")
+        self._resolve = resolver(known, [p for p in (block.collection or row,) if p], where, file.path)
+        self._buffers: dict[str, np.ndarray] = {}
+
+    def columns(self) -> set[str]:
+        """Return the columns that the input needs."""
+        optional = [e for e in (self._where, self._sort, self._match) if e is not None]
+        names = {n for e in (*self._features, *optional) for n in e.names}
+        if self._match:
+            names -= set(PAIR_VARIABLES)
+            names |= {f"{c}_{v}" for c in (self.block.collection, self._row) for v in ("eta", "phi")}
+        if self.block.index:
+            names.add(self.block.index)
+        return {self._resolve(n) for n in names}
+
+    def build(self, frame: Frame, rows: Rows, level: Level) -> Any:
+        """Return features (N, F) f4, or (features (N, L, F) f4, valid (N, L) bool), in buffers that are used again.
+
+        ``level`` is where the rows' own values live. Values that mean "not there" (``missing``) are NaN.
+        """
+        if self.block.collection is None:
+            values = self._values(frame, level)
+            out = self._buffer("out", (len(rows.positions), len(self._features)))
+            np.take(values.T, rows.positions, axis=0, out=out, mode="clip")
+            return out
+        places, starts, stops = self._constituents(frame, rows)
+        values = self._values(frame, places)
+        length = self.block.length or 0
+        out = self._buffer("out", (len(rows.positions), length, len(self._features)))
+        valid = self._buffer("valid", (len(rows.positions), length), bool)
+        keep = self._kept(frame, places)
+        if keep is None and self._sort is None:
+            kernels.pad(values, starts, stops, out, valid)
+            return out, valid
+        keep = np.ones(places.size, dtype=bool) if keep is None else keep
+        if self._sort is None:
+            picks = kernels.choose(starts, stops, keep, length)
+        else:
+            key = frame.values(self._sort, self._resolve, places).astype(np.float64)
+            picks = kernels.choose_sorted(starts, stops, keep, key, length)
+        kernels.pad_picked(values, picks, out, valid)
+        return out, valid
+
+    def mend(self, values: Any) -> tuple[int, str] | None:
+        """Apply the policy for NaN and infinities in place; return row and feature of one that is an error."""
+        features, valid = split_input(values)
+        row, feature = kernels.first_bad(features)
+        if row < 0:
+            return None
+        if self.block.nan == "error":
+            return row, self.block.feature_names[feature]
+        np.copyto(features, np.float32(self.block.nan.fill), where=~np.isfinite(features) & valid[:, :, np.newaxis])
+        return None
+
+    def _values(self, frame: Frame, level: Level) -> np.ndarray:
+        """Evaluate the features, (F, level.size) f4."""
+        values = self._buffer("values", (len(self._features), level.size))
+        for i, expression in enumerate(self._features):
+            frame.copy(expression, self._resolve, level, values[i])
+        if self.block.missing:
+            values[np.isin(values, np.array(self.block.missing, dtype=np.float32))] = np.nan
+        return values
+
+    def _kept(self, frame: Frame, level: Level) -> np.ndarray | None:
+        conditions = [e for e in (self._match, self._where) if e is not None]
+        masks = [condition(frame.values(e, self._resolve, level), e) for e in conditions]
+        return np.logical_and.reduce(masks) if masks else None
+
+    def _constituents(self, frame: Frame, rows: Rows) -> tuple[Level, np.ndarray, np.ndarray]:
+        """Return where constituents' values live, and the (N,) bounds of every row's constituents there."""
+        collection = str(self.block.collection)
+        offsets = frame.offsets(collection)
+        if self._match is None and self.block.index is None:
+            return frame.object_level(collection), offsets[rows.events], offsets[rows.events + 1]
+        row = str(self._row)
+        if self.block.index is not None:
+            index = frame.columns[self._resolve(self.block.index)].content.astype(np.int64)
+            pairs, owners, items = kernels.index_pairs(frame.offsets(row), offsets, index, rows.positions)
+        else:
+            pairs, owners, items = kernels.match_pairs(offsets, rows.positions, rows.events)
+        events = np.searchsorted(frame.offsets(row), owners, side="right") - 1
+        level = Level(f"pair of {row} and {collection}", len(items), events, {collection: items, row: owners})
+        if self._match is not None:
+            level.extra = _separation(frame, level, row, collection)
+        return level, pairs[:-1], pairs[1:]
+
+    def _buffer(self, key: str, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
+        """Return an uninitialised array that serves every chunk: fresh pages cost more than the copy itself."""
+        size = int(np.prod(shape))
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.size < size:
+            buffer = self._buffers[key] = np.empty(int(size * 1.1) + 16, dtype)
+        return buffer[:size].reshape(shape)
+
+
+def representative(collection: str, file: EventFile, defined: Iterable[str], where: str) -> str:
+    """Find a column whose lists tell how many objects of a collection each event has."""
+    prefix = f"{collection}_"
+    for name in file.branches:
+        if name.startswith(prefix) and file.branches[name].jagged and file.branches[name].dtype is not None:
+            return name
+    own = next((n for n in defined if n.startswith(prefix)), None)
+    if own is None:
+        known = sorted({b.name.split("_")[0] for b in file.branches.values() if b.jagged})
+        raise FileError(file.path, f"{where}: no collection {collection!r}{nearest(collection, known)}", mistake=True)
+    return own
+
+
+def split_input(values: Any) -> tuple[np.ndarray, np.ndarray]:
+    """View an input as features (N, L, F) and validity (N, L); a row's own features are its only constituent."""
+    if isinstance(values, tuple):
+        return values
+    return values[:, np.newaxis, :], np.ones((len(values), 1), dtype=bool)
+
+
+def condition(values: np.ndarray, expression: Expression) -> np.ndarray:
+    """Check that an expression gave a condition."""
+    if values.dtype.kind != "b":
+        raise UserError(f"{expression.where}: {expression.text!r} is a number, not a condition: compare it with something")
+    return values
+
+
+def _separation(frame: Frame, level: Level, row: str, collection: str) -> dict[str, np.ndarray]:
+    """Compute the distance of row and constituent in every pair."""
+    value = {
+        (c, v): frame.columns[f"{c}_{v}"].content[level.objects[c]] for c in (row, collection) for v in ("eta", "phi")
+    }
+    delta_eta = value[collection, "eta"] - value[row, "eta"]
+    delta_phi = (value[collection, "phi"] - value[row, "phi"] + np.pi) % (2 * np.pi) - np.pi
+    return {"delta_r": np.hypot(delta_eta, delta_phi), "delta_eta": delta_eta, "delta_phi": delta_phi}

@@ -1,0 +1,176 @@
+"""Compiled loops over jagged data: choose, order and pad constituents. Everything else is numpy."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+_jit = numba.njit(cache=True, nogil=True)
+
+
+@_jit
+def pad(values: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, valid: np.ndarray) -> None:
+    """Copy the first constituents of every row into a padded block.
+
+    ``values`` (F, total) f4; ``starts``, ``stops`` (N,) i8 bound each row's constituents; ``out`` (N, L, F) f4 and
+    ``valid`` (N, L) bool are written whole, padding with 0.
+    """
+    rows, length, features = out.shape
+    for r in range(rows):
+        first = starts[r]
+        count = min(stops[r] - first, length)
+        for k in range(count):
+            valid[r, k] = True
+            for f in range(features):
+                out[r, k, f] = values[f, first + k]
+        for k in range(count, length):
+            valid[r, k] = False
+            for f in range(features):
+                out[r, k, f] = 0
+
+
+@_jit
+def pad_picked(values: np.ndarray, picks: np.ndarray, out: np.ndarray, valid: np.ndarray) -> None:
+    """Copy picked constituents into a padded block; ``picks`` (N, L) i8 holds positions in ``values``, -1 pads."""
+    rows, length, features = out.shape
+    for r in range(rows):
+        for k in range(length):
+            pick = picks[r, k]
+            valid[r, k] = pick >= 0
+            for f in range(features):
+                out[r, k, f] = values[f, pick] if pick >= 0 else 0
+
+
+@_jit
+def choose(starts: np.ndarray, stops: np.ndarray, keep: np.ndarray, length: int) -> np.ndarray:
+    """Pick the first ``length`` constituents of every row that are kept; returns (N, length) i8, -1 beyond them."""
+    picks = np.full((len(starts), length), -1, dtype=np.int64)
+    for r in range(len(starts)):
+        count = 0
+        for i in range(starts[r], stops[r]):
+            if keep[i]:
+                picks[r, count] = i
+                count += 1
+                if count == length:
+                    break
+    return picks
+
+
+@_jit
+def choose_sorted(starts: np.ndarray, stops: np.ndarray, keep: np.ndarray, key: np.ndarray, length: int) -> np.ndarray:
+    """Pick the ``length`` kept constituents of every row with the smallest key, in ascending order.
+
+    Ties keep their order and NaN comes last, as in a stable sort. Returns (N, length) i8, -1 beyond them.
+    """
+    picks = np.full((len(starts), length), -1, dtype=np.int64)
+    for r in range(len(starts)):
+        count = 0
+        for i in range(starts[r], stops[r]):
+            if not keep[i]:
+                continue
+            place = count
+            while place > 0 and (
+                key[i] < key[picks[r, place - 1]] or (np.isnan(key[picks[r, place - 1]]) and not np.isnan(key[i]))
+            ):
+                place -= 1
+            if place == length:
+                continue
+            count = min(count + 1, length)
+            for k in range(count - 1, place, -1):
+                picks[r, k] = picks[r, k - 1]
+            picks[r, place] = i
+    return picks
+
+
+@_jit
+def match_pairs(
+    offsets: np.ndarray, rows: np.ndarray, events: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List all pairs of a row and a constituent of the same event.
+
+    ``rows`` (N,) are positions of the chosen rows, ``events`` (N,) their events, ``offsets`` those of the constituents.
+    Returns pair offsets (N + 1,), and row and constituent of every pair (P,), all i8.
+    """
+    pair_offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    for r in range(len(rows)):
+        pair_offsets[r + 1] = pair_offsets[r] + offsets[events[r] + 1] - offsets[events[r]]
+    pair_rows = np.empty(pair_offsets[-1], dtype=np.int64)
+    items = np.empty(pair_offsets[-1], dtype=np.int64)
+    for r in range(len(rows)):
+        first = offsets[events[r]]
+        for p in range(pair_offsets[r], pair_offsets[r + 1]):
+            pair_rows[p] = rows[r]
+            items[p] = first + p - pair_offsets[r]
+    return pair_offsets, pair_rows, items
+
+
+@_jit
+def index_pairs(
+    row_offsets: np.ndarray, offsets: np.ndarray, index: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Attach constituents to the rows that their index branch names (an index out of range attaches to none).
+
+    ``row_offsets`` and ``offsets`` bound the events' objects and constituents, ``index`` (total,) i8 is the position of
+    the object within the event, ``rows`` (N,) are the chosen objects. Returns as :func:`match_pairs` does.
+    """
+    total_rows = row_offsets[-1]
+    first = np.zeros(total_rows + 1, dtype=np.int64)
+    for e in range(len(offsets) - 1):
+        for i in range(offsets[e], offsets[e + 1]):
+            if 0 <= index[i] < row_offsets[e + 1] - row_offsets[e]:
+                first[row_offsets[e] + index[i] + 1] += 1
+    for r in range(total_rows):
+        first[r + 1] += first[r]
+    fill = first.copy()
+    attached = np.empty(first[-1], dtype=np.int64)
+    for e in range(len(offsets) - 1):
+        for i in range(offsets[e], offsets[e + 1]):
+            if 0 <= index[i] < row_offsets[e + 1] - row_offsets[e]:
+                row = row_offsets[e] + index[i]
+                attached[fill[row]] = i
+                fill[row] += 1
+    pair_offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    for r in range(len(rows)):
+        pair_offsets[r + 1] = pair_offsets[r] + first[rows[r] + 1] - first[rows[r]]
+    pair_rows = np.empty(pair_offsets[-1], dtype=np.int64)
+    items = np.empty(pair_offsets[-1], dtype=np.int64)
+    for r in range(len(rows)):
+        for p in range(pair_offsets[r], pair_offsets[r + 1]):
+            pair_rows[p] = rows[r]
+            items[p] = attached[first[rows[r]] + p - pair_offsets[r]]
+    return pair_offsets, pair_rows, items
+
+
+@_jit
+def moments(values: np.ndarray, valid: np.ndarray, fold: np.ndarray, folds: int) -> np.ndarray:
+    """Accumulate count, mean and sum of squared deviations of valid, finite entries, per fold and feature.
+
+    ``values`` (N, L, F) f4, ``valid`` (N, L) bool, ``fold`` (N,) u1. Returns (folds, 3, F) f8, by Welford's method.
+    """
+    rows, length, features = values.shape
+    out = np.zeros((folds, 3, features))
+    for r in range(rows):
+        acc = out[fold[r]]
+        for k in range(length):
+            if not valid[r, k]:
+                continue
+            for f in range(features):
+                x = np.float64(values[r, k, f])
+                if np.isfinite(x):
+                    acc[0, f] += 1
+                    delta = x - acc[1, f]
+                    acc[1, f] += delta / acc[0, f]
+                    acc[2, f] += delta * (x - acc[1, f])
+    return out
+
+
+@_jit
+def first_bad(values: np.ndarray) -> tuple[int, int]:
+    """Return row and feature of the first entry of (N, L, F) that is NaN or infinite; (-1, -1) when there is none."""
+    rows, length, features = values.shape
+    for r in range(rows):
+        for k in range(length):
+            for f in range(features):
+                if not np.isfinite(values[r, k, f]):
+                    return r, f
+    return -1, -1

@@ -1,0 +1,151 @@
+"""One shard per input file: its rows, split by split, and a record of what went into it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..config.schema import Analysis
+from ..provenance import Accounting, FileRecord
+from ..provenance.manifest import write_atomically
+from . import layouts
+from .info import SPLITS, DatasetInfo
+from .layouts import Block
+
+_CHUNK_BYTES = 1 << 18
+
+
+@dataclass
+class ShardRecord:
+    """What one input file contributed; written beside the shard when the shard is complete.
+
+    Attributes
+    ----------
+    key
+        What the shard was made from: another key, and the shard is made again.
+    source
+        The input file.
+    rows
+        Number of rows per split.
+    accounting
+        Events and rows of this file.
+    sum_of_weights
+        Of all events read, before cuts.
+    gen_sum_of_weights
+        From the ``Runs`` tree; None where there is none.
+    class_rows
+        Number of training rows per class.
+    moments
+        Per input: (folds, 3, F) counts, means and squared deviations of the training rows.
+    """
+
+    key: str
+    source: FileRecord
+    rows: dict[str, int] = field(default_factory=dict)
+    accounting: Accounting = field(default_factory=Accounting)
+    sum_of_weights: float = 0.0
+    gen_sum_of_weights: float | None = None
+    class_rows: list[int] = field(default_factory=list)
+    moments: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write the record as JSON, atomically."""
+        content = asdict(self) | {"moments": {n: m.tolist() for n, m in self.moments.items()}}
+        write_atomically(path, json.dumps(content))
+
+    @classmethod
+    def read(cls, path: Path) -> ShardRecord | None:
+        """Read a record; None when there is none."""
+        if not path.exists():
+            return None
+        content = json.loads(path.read_text())
+        content["source"] = FileRecord(**content["source"])
+        content["accounting"] = Accounting.from_dict(content["accounting"])
+        content["moments"] = {n: np.array(m) for n, m in content["moments"].items()}
+        return cls(**content)
+
+
+class Hdf5Shard:
+    """Writes rows to ``<stem>.h5``, one group per split, growing dataset by dataset."""
+
+    def __init__(self, stem: Path, lay_out: Callable[[Block], layouts.Arrays]) -> None:
+        self.path = stem.with_suffix(".h5")
+        self._temporary = stem.with_suffix(".part")
+        self._file = h5py.File(self._temporary, "w", libver="latest")
+        self._lay_out = lay_out
+
+    def append(self, block: Block, bounds: np.ndarray) -> None:
+        """Append rows that are sorted by split; split i has rows ``bounds[i]`` to ``bounds[i + 1]``."""
+        arrays = self._lay_out(block)
+        for split, start, stop in zip(SPLITS, bounds[:-1], bounds[1:]):
+            for name, values in arrays.items():
+                self._append(f"{split}/{name}", values[start:stop])
+
+    def _append(self, name: str, values: np.ndarray) -> None:
+        dataset = self._file.get(name)
+        if dataset is None:
+            shape = values.shape[1:]
+            row_bytes = values.dtype.itemsize * int(np.prod(shape))
+            rows = max(16, _CHUNK_BYTES // max(1, row_bytes))
+            dataset = self._file.create_dataset(
+                name, (0, *shape), values.dtype, maxshape=(None, *shape), chunks=(rows, *shape)
+            )
+        if len(values):
+            start = len(dataset)
+            dataset.resize(start + len(values), axis=0)
+            dataset.write_direct(np.ascontiguousarray(values), dest_sel=np.s_[start : start + len(values)])
+
+    def close(self, complete: bool) -> None:
+        """Finish the shard, or remove what there is of it."""
+        self._file.close()
+        if complete:
+            self._temporary.replace(self.path)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+
+class ParquetShard:
+    """Writes rows to ``<stem>.<split>.parquet``."""
+
+    def __init__(self, stem: Path, lay_out: Callable[[Block], Any]) -> None:
+        self._stem = stem
+        self._lay_out = lay_out
+        self._writers: dict[str, Any] = {}
+
+    def append(self, block: Block, bounds: np.ndarray) -> None:
+        """Append rows that are sorted by split; split i has rows ``bounds[i]`` to ``bounds[i + 1]``."""
+        import pyarrow.parquet as pq
+
+        table = self._lay_out(block)
+        for split, start, stop in zip(SPLITS, bounds[:-1], bounds[1:]):
+            if split not in self._writers:
+                self._writers[split] = pq.ParquetWriter(self._path(split), table.schema, compression="zstd")
+            self._writers[split].write_table(table.slice(start, stop - start))
+
+    def _path(self, split: str) -> Path:
+        return parquet_part(self._stem, split)
+
+    def close(self, complete: bool) -> None:
+        """Finish the shard, or remove what there is of it."""
+        for split, writer in self._writers.items():
+            writer.close()
+            if not complete:
+                self._path(split).unlink()
+
+
+def parquet_part(stem: Path, split: str) -> Path:
+    """Say where the rows of a split lie in a Parquet shard."""
+    return stem.with_name(f"{stem.name}.{split}.parquet")
+
+
+def open_shard(stem: Path, analysis: Analysis, info: DatasetInfo) -> Hdf5Shard | ParquetShard:
+    """Start the shard of one input file in the format and layout of the analysis."""
+    if analysis.dataset.format == "parquet":
+        return ParquetShard(stem, layouts.parquet(info))
+    return Hdf5Shard(stem, layouts.tensors if analysis.dataset.layout == "tensors" else layouts.salt(info))

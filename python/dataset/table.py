@@ -1,0 +1,248 @@
+"""From chunks of events to table rows: selection, labels, weights, and the inputs of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..config.schema import Analysis, Sample
+from ..errors import DataError, UserError
+from ..events.columns import Chunk
+from ..events.expressions import Expression, load_functions, parse
+from ..events.frame import LABEL, Frame, Level, Resolver, Schema, resolver
+from ..events.lumi import LumiMask
+from ..events.readers import EventFile
+from ..provenance import Accounting, Ledger
+from .identity import IDENTITY
+from .info import DatasetInfo, InputInfo
+from .inputs import InputBuilder, Rows, condition, representative
+
+GOLDEN_JSON = "golden_json"
+
+
+@dataclass
+class Table:
+    """Values of the chosen rows. Inputs live in buffers that the next chunk overwrites.
+
+    ``inputs`` maps a name to features (N, F) f4, or to (features (N, L, F) f4, valid (N, L) bool).
+    """
+
+    inputs: dict[str, Any]
+    label: np.ndarray | None = None
+    targets: dict[str, np.ndarray] = field(default_factory=dict)
+    keep: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def dataset_info(analysis: Analysis) -> DatasetInfo:
+    """Describe the dataset that an analysis makes."""
+    inputs = {n: InputInfo(tuple(i.feature_names), i.length) for n, i in analysis.inputs.items()}
+    return DatasetInfo(analysis.row, inputs, tuple(analysis.classes), tuple(analysis.regression), analysis.split.folds)
+
+
+class TableBuilder:
+    """Turns the chunks of one file into table rows, as the analysis says.
+
+    Everything that can be wrong with the expressions is found here, before the first event is read: the builder runs
+    once on a made-up chunk.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    sample
+        The sample the file belongs to; None when predicting on files of any origin.
+    file
+        The opened file.
+    stage
+        "convert" or "predict": whose cuts apply. Only "convert" has labels, targets, weights and kept columns.
+    """
+
+    def __init__(self, analysis: Analysis, sample: Sample | None, file: EventFile, stage: str) -> None:
+        self._file = file
+        self._label = sample.label if sample else None
+        self._row = analysis.row if analysis.row != "event" else None
+        self._mask = LumiMask(analysis.golden_json) if sample and sample.data and analysis.golden_json else None
+        self._known = {*file.branches, *analysis.define}
+        self.has_identity = all(n in file.branches and not file.branches[n].jagged for n in IDENTITY)
+        self._parse_all(analysis, sample, training=stage == "convert")
+        self.columns = self._required()
+        self._schema = Schema(file.path, file.branches, self.columns)
+        self._try_out()
+
+    def _parse_all(self, analysis: Analysis, sample: Sample | None, training: bool) -> None:
+        functions = load_functions(analysis.functions, "functions")
+
+        def parse_one(text: str, where: str) -> Expression:
+            return parse(text, where, functions)
+
+        def parse_each(block: Mapping[str, str], where: str) -> dict[str, Expression]:
+            return {n: parse_one(e, f"{where}.{n}") for n, e in block.items()}
+
+        own_cuts = sample.select if sample and training else {}
+        weight = (sample.weight if sample else None) or analysis.weight
+        self._defines = parse_each(analysis.define, "define")
+        self._cuts = parse_each({**analysis.cuts("convert" if training else "predict"), **own_cuts}, "select")
+        self._weight = parse_one(weight if training else "1", "weight")
+        self._classes = parse_each(analysis.classes if training else {}, "target.classes")
+        self._targets = parse_each(analysis.regression if training else {}, "target.regression")
+        self._keep = parse_each({n: n for n in analysis.keep} if training else {}, "keep")
+        self._inputs = [
+            InputBuilder(n, block, self._row, parse_one, self._file, self._known) for n, block in analysis.inputs.items()
+        ]
+
+    def _required(self) -> list[str]:
+        """Return the columns to read, no others."""
+        wanted: set[str] = set(IDENTITY) if self.has_identity else set()
+        groups = (self._defines, self._cuts, self._classes, self._targets, self._keep, {"": self._weight})
+        for expression in (e for group in groups for e in group.values()):
+            resolve = self._resolver(expression.where)
+            wanted |= {resolve(n) for n in expression.names if n != LABEL or self._label is None}
+        for builder in self._inputs:
+            wanted |= builder.columns()
+        if self._mask is not None:
+            wanted |= {self._resolver(GOLDEN_JSON)(n) for n in IDENTITY[:2]}
+        collections = {f"inputs.{b.name}.collection": b.block.collection for b in self._inputs} | {"row": self._row}
+        wanted |= {representative(c, self._file, self._defines, where) for where, c in collections.items() if c}
+        return [n for n in self._file.branches if n in wanted]
+
+    def _resolver(self, where: str) -> Resolver:
+        return resolver(self._known, [self._row] if self._row else [], where, self._file.path)
+
+    def _try_out(self) -> None:
+        """Run once on made-up events: wrong depths and kinds are reported before anything is read."""
+        frame = self.frame(self._schema.probe())
+        self.select(frame, Accounting())
+        level = self._level(frame)
+        rows = Rows(np.arange(2), np.arange(2) if self._row is None else np.zeros(2, dtype=np.int64))
+        for builder in self._inputs:
+            builder.build(frame, rows, level)
+        for expression in (*self._targets.values(), *self._keep.values()):
+            self._values(frame, expression, level)
+        for expression in self._classes.values():
+            condition(self._values(frame, expression, level), expression)
+        self._values(frame, self._weight, frame.event_level())
+
+    def _values(self, frame: Frame, expression: Expression, level: Level) -> np.ndarray:
+        return frame.values(expression, self._resolver(expression.where), level)
+
+    def _level(self, frame: Frame) -> Level:
+        return frame.object_level(self._row) if self._row else frame.event_level()
+
+    def empty_chunk(self) -> Chunk:
+        """Return a chunk without events: a file without any still makes a shard with all columns."""
+        return self._schema.empty()
+
+    def frame(self, chunk: Chunk) -> Frame:
+        """Put the defined columns on top of a chunk."""
+        frame = Frame(self._schema, chunk, self._label)
+        for name, expression in self._defines.items():
+            frame.define(name, expression, self._resolver(expression.where))
+        return frame
+
+    def select(self, frame: Frame, books: Accounting) -> Rows:
+        """Apply the cuts in order and book them; cuts on events come before cuts on rows."""
+        events = np.arange(frame.size)
+        books.events.read += frame.size
+        if self._mask is not None:
+            certified = self._mask(*(frame.columns[n].content for n in IDENTITY[:2]))
+            events = _cut(books.events, GOLDEN_JSON, events, certified)
+        row_cuts: dict[str, np.ndarray] = {}
+        for name, expression in self._cuts.items():
+            column, owner = frame.evaluate(expression, self._resolver(expression.where))
+            passed = condition(column.content, expression)
+            if owner is None:
+                events = _cut(books.events, name, events, passed)
+            elif owner == self._row:
+                row_cuts[name] = passed
+            else:
+                raise UserError(_cut_depth(expression, owner, self._row))
+        books.events.used += len(events)
+        return Rows(events, events) if self._row is None else self._select_rows(frame, events, row_cuts, books)
+
+    def _select_rows(self, frame: Frame, events: np.ndarray, cuts: dict[str, np.ndarray], books: Accounting) -> Rows:
+        row = str(self._row)
+        chosen = np.zeros(frame.size, dtype=bool)
+        chosen[events] = True
+        rows = np.flatnonzero(chosen[frame.object_level(row).events])
+        books.rows = books.rows or Ledger(f"{row} rows")
+        books.rows.read += len(rows)
+        for name, passed in cuts.items():
+            rows = _cut(books.rows, name, rows, passed)
+        books.rows.used += len(rows)
+        return Rows(rows, np.searchsorted(frame.offsets(row), rows, side="right") - 1)
+
+    def identity(self, frame: Frame) -> dict[str, np.ndarray]:
+        """Return run, luminosityBlock and event (n,) of all events of a chunk; empty where the file lacks them."""
+        return {n: frame.columns[n].content for n in IDENTITY} if self.has_identity else {}
+
+    def weights(self, frame: Frame) -> np.ndarray:
+        """Return the physics weight (n,) f8 of all events of a chunk, before any cut."""
+        weights = self._values(frame, self._weight, frame.event_level()).astype(np.float64)
+        wrong = np.flatnonzero(~np.isfinite(weights))
+        if len(wrong):
+            raise DataError(f"{self._place(frame, wrong[0])}: the weight {self._weight.text!r} is not finite")
+        return weights
+
+    def table(self, frame: Frame, rows: Rows) -> Table:
+        """Fill inputs, labels, targets and kept columns of the chosen rows, in their order."""
+        level = self._level(frame)
+        table = Table({b.name: b.build(frame, rows, level) for b in self._inputs})
+        if self._classes:
+            table.label = self._labels(frame, rows, level)
+        for name, expression in self._targets.items():
+            values = self._values(frame, expression, level)[rows.positions].astype(np.float32)
+            wrong = np.flatnonzero(~np.isfinite(values))
+            if len(wrong):
+                raise DataError(f"{self._place(frame, rows.events[wrong[0]])}: {expression.where} is not finite")
+            table.targets[name] = values
+        for name, expression in self._keep.items():
+            table.keep[name] = self._values(frame, expression, level)[rows.positions]
+        return table
+
+    def mend(self, frame: Frame, rows: Rows, table: Table) -> None:
+        """Apply each input's policy to NaN and infinities: an error that names the place, or the fill value."""
+        for builder in self._inputs:
+            bad = builder.mend(table.inputs[builder.name])
+            if bad is not None:
+                row, feature = bad
+                raise DataError(
+                    f"{self._place(frame, rows.events[row])}: inputs.{builder.name}: {feature!r} is NaN or infinite; mend "
+                    f"the expression, cut on it, or set inputs.{builder.name}.nan to {{fill: <value>}}"
+                )
+
+    def _labels(self, frame: Frame, rows: Rows, level: Level) -> np.ndarray:
+        """Return the class of every row, (N,) i8; a row in no class or in two is an error."""
+        masks = np.stack(
+            [condition(self._values(frame, e, level), e)[rows.positions] for e in self._classes.values()]
+        )
+        wrong = np.flatnonzero(masks.sum(axis=0) != 1)
+        if len(wrong):
+            claims = [name for name, mask in zip(self._classes, masks) if mask[wrong[0]]]
+            what = f"is in the classes {' and '.join(claims)}" if claims else f"is in no class ({', '.join(self._classes)})"
+            raise UserError(
+                f"{self._place(frame, rows.events[wrong[0]])}: a row {what}, {len(wrong)} of {len(masks[0])} rows are so; "
+                "each must be in exactly one: correct target.classes or select"
+            )
+        return masks.argmax(axis=0)
+
+    def _place(self, frame: Frame, event: int) -> str:
+        identity = self.identity(frame)
+        shown = f" (run:lumi:event {':'.join(str(v[event]) for v in identity.values())})" if identity else ""
+        return f"{self._file.path}: entry {frame.start + int(event)}{shown}"
+
+
+def _cut(ledger: Ledger, name: str, rows: np.ndarray, passed: np.ndarray) -> np.ndarray:
+    kept = rows[passed[rows]]
+    ledger.reject(name, len(rows) - len(kept))
+    return kept
+
+
+def _cut_depth(expression: Expression, owner: str, row: str | None) -> str:
+    unit = f"per event or per {row}" if row else "per event"
+    return (
+        f"{expression.where}: {expression.text!r} gives one value per {owner or 'list element'}, but a cut needs one "
+        f"{unit}: wrap it in any(), all() or num(...) >= 1"
+    )

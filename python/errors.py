@@ -1,0 +1,71 @@
+"""The two kinds of failure that a user sees as one ``error:`` line, and their exit codes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NanoForgeError(Exception):
+    """A failure with a message for the user: what is wrong, where, and how to mend it."""
+
+    exit_code = 1
+
+
+class UserError(NanoForgeError):
+    """A mistake in the analysis file or on the command line; nothing was changed."""
+
+    exit_code = 2
+
+
+class DataError(NanoForgeError):
+    """A failure of the data or of the machine: a broken file, a full disk, a diverged training."""
+
+
+def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
+    """Say which known names come closest to a misspelt one.
+
+    Parameters
+    ----------
+    word
+        The name that is not known.
+    known
+        The names that are.
+    most
+        At most so many suggestions.
+
+    Returns
+    -------
+    str
+        ``"; did you mean 'a' or 'b'?"``, or an empty string when nothing is near.
+    """
+    names = list(known)
+    lowered = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(word, names, n=most, cutoff=0.6)
+    close += [lowered[n] for n in difflib.get_close_matches(word.lower(), list(lowered), n=most, cutoff=0.6)]
+    unique = list(dict.fromkeys(close))[:most]
+    return f"; did you mean {' or '.join(repr(name) for name in unique)}?" if unique else ""
+
+
+class FileError(DataError):
+    """An input file that cannot be used: ``--skip-bad-files`` counts it as lost and goes on.
+
+    Parameters
+    ----------
+    path
+        The file.
+    reason
+        What is wrong, and the remedy where there is one.
+    mistake
+        Whether this looks like a mistake of the user (exit code 2), e.g. a misspelt tree, and not like a broken file.
+    """
+
+    def __init__(self, path: str, reason: str, mistake: bool = False) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+        self.exit_code = 2 if mistake else 1
+
+    def __reduce__(self) -> tuple:
+        """Survive the way between processes."""
+        return (type(self), (self.path, self.reason, self.exit_code == 2))

@@ -1,0 +1,372 @@
+"""Figures of merit as pure functions of weighted arrays.
+
+Every sum is a sum of weights, negative ones included: what they mean is the difference of two samples, so an
+efficiency may leave [0, 1] and a curve need not be monotonic, but expectation values are right. Where a sum of weights
+that must be positive is not (an absent class, say), the answer is NaN, never an exception or a guess.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import kolmogorov
+
+Array = np.ndarray
+
+_HALF_WIDTH_ERROR = 0.962  # of (q84 - q16)/2 in units of sigma/sqrt(n): sqrt of 0.925, from the quantiles' covariance
+
+
+class Estimate(NamedTuple):
+    """A number and its statistical error (one standard deviation); the error is NaN where none is given."""
+
+    value: float
+    error: float = float("nan")
+
+    def __str__(self) -> str:
+        """Write the number to two digits of its error, or to three digits."""
+        if not np.isfinite(self.value):
+            return "undefined" if np.isnan(self.value) else "infinite"
+        if not (np.isfinite(self.error) and self.error > 0):
+            return f"{self.value:.3g}"
+        digits = int(1 - np.floor(np.log10(self.error)))
+        if not -4 < digits <= 6:
+            return f"{self.value:.4g} \N{PLUS-MINUS SIGN} {self.error:.2g}"
+        return f"{self.value:.{max(digits, 0)}f} \N{PLUS-MINUS SIGN} {self.error:.{max(digits, 0)}f}"
+
+
+class Roc(NamedTuple):
+    """A ROC curve from (0, 0) to (1, 1), by falling threshold; equal scores make one point. Each (points,)."""
+
+    threshold: Array
+    signal: Array
+    background: Array
+
+
+class Reliability(NamedTuple):
+    """A reliability diagram: mean score, observed fraction and its error in each filled bin. Each (bins,)."""
+
+    predicted: Array
+    observed: Array
+    error: Array
+
+
+def effective_number(weight: Array) -> float:
+    """Return the number of unweighted events of the same relative error, (Σw)²/Σw² (Kish, Survey Sampling, 1965)."""
+    square = float(np.sum(weight**2))
+    return float(np.sum(weight)) ** 2 / square if square > 0 else 0.0
+
+
+def mean(values: Array, weight: Array) -> float:
+    """Return Σwx/Σw of (N,) values; NaN where the weights do not sum to something positive."""
+    total = float(np.sum(weight))
+    return float(np.sum(values * weight)) / total if total > 0 else float("nan")
+
+
+def quantile(values: Array, weight: Array, fraction: Array) -> Array:
+    """Return weighted quantiles, interpolated between the values.
+
+    Each value stands at the middle of its own weight in the cumulative sum. Where negative weights make that sum fall,
+    its running maximum is taken, so that a quantile is the first place where the fraction is reached.
+
+    Parameters
+    ----------
+    values, weight
+        (N,) each.
+    fraction
+        (Q,) in [0, 1].
+
+    Returns
+    -------
+    Array
+        (Q,), in the unit of the values; NaN where the weights do not sum to something positive.
+    """
+    total = np.sum(weight)
+    if not total > 0:
+        return np.full(len(fraction), np.nan)
+    order = np.argsort(values, kind="stable")
+    w = weight[order]
+    position = np.maximum.accumulate((np.cumsum(w) - w / 2) / total)
+    return np.asarray(np.interp(fraction, position, values[order]))
+
+
+def roc_curve(score: Array, signal: Array, weight: Array) -> Roc:
+    """Return the weighted ROC curve.
+
+    Parameters
+    ----------
+    score
+        (N,) finite; signal is expected at high scores.
+    signal
+        (N,) bool: which rows are signal.
+    weight
+        (N,).
+
+    Returns
+    -------
+    Roc
+        Efficiencies of signal and background above each threshold; all NaN for an absent class.
+    """
+    values, s, b = _by_score(score, signal, weight)
+    efficiencies = [np.concatenate([[0.0], _fraction(np.cumsum(x[::-1]), np.sum(x))]) for x in (s, b)]
+    return Roc(np.concatenate([[np.inf], values[::-1]]), *efficiencies)
+
+
+def auc(score: Array, signal: Array, weight: Array) -> Estimate:
+    """Return the area under the ROC curve: how probably a signal scores above a background, ties counting half.
+
+    The value is Σ_i Σ_j w_i w_j ([s_i > b_j] + ½[s_i = b_j]) / (Σ_i w_i Σ_j w_j) over signals i and backgrounds j, by
+    cumulative sums, for weights of either sign. The error is that of DeLong, DeLong and Clarke-Pearson (Biometrics 44
+    (1988) 837), with each row's structural component weighted.
+
+    Parameters
+    ----------
+    score, signal, weight
+        As for :func:`roc_curve`.
+
+    Returns
+    -------
+    Estimate
+        NaN where one side is absent or its weights do not sum to something positive.
+    """
+    values, s, b = _by_score(score, signal, weight)
+    group = np.searchsorted(values, score)
+    below = _fraction(np.cumsum(b) - b / 2, np.sum(b))[group]  # of the background, for each row as a signal
+    above = 1 - _fraction(np.cumsum(s) - s / 2, np.sum(s))[group]  # of the signal, for each row as a background
+    value = mean(below[signal], weight[signal])
+    variance = 0.0
+    for component, side in ((below, signal), (above, ~signal)):
+        w = weight[side]
+        variance += np.sum((w * (component[side] - value)) ** 2) / np.sum(w) ** 2 if np.sum(w) > 0 else np.nan
+    return Estimate(value, _root(variance))
+
+
+def rejection(curve: Roc, efficiency: float, background_number: float) -> Estimate:
+    """Return the background rejection 1/ε_b where the signal efficiency first reaches a value.
+
+    Between two points of the curve it is interpolated, as if equal scores were ordered at random.
+
+    Parameters
+    ----------
+    curve
+        Of :func:`roc_curve`.
+    efficiency
+        The signal efficiency, in (0, 1].
+    background_number
+        Effective number of background events, for the binomial error of ε_b.
+
+    Returns
+    -------
+    Estimate
+        Infinite where no background is left; NaN for an absent class.
+    """
+    if not np.all(np.isfinite(curve.signal)) or not np.all(np.isfinite(curve.background)):
+        return Estimate(float("nan"))
+    k = int(np.argmax(curve.signal >= efficiency * (1 - 1e-12)))
+    step = (efficiency - curve.signal[k - 1]) / (curve.signal[k] - curve.signal[k - 1])
+    left = float(curve.background[k - 1] + step * (curve.background[k] - curve.background[k - 1]))
+    if left <= 0:
+        return Estimate(float("inf"))
+    return Estimate(1 / left, float(np.sqrt(max(left * (1 - left), 0.0) / background_number)) / left**2)
+
+
+def precision_recall(score: Array, signal: Array, weight: Array) -> tuple[Array, Array]:
+    """Return the precision (purity) and the recall (signal efficiency) above each threshold.
+
+    Thresholds at which negative weights leave no positive sum have no purity and are left out.
+
+    Parameters
+    ----------
+    score, signal, weight
+        As for :func:`roc_curve`.
+
+    Returns
+    -------
+    tuple[Array, Array]
+        Precision and recall by falling threshold, (points,) each.
+    """
+    _, s, b = _by_score(score, signal, weight)
+    selected, passed = np.cumsum((s + b)[::-1]), np.cumsum(s[::-1])
+    defined = selected > 0
+    return passed[defined] / selected[defined], _fraction(passed, np.sum(s))[defined]
+
+
+def average_precision(score: Array, signal: Array, weight: Array) -> Estimate:
+    """Return Σ_n (R_n - R_{n-1}) P_n over the points of the precision-recall curve, as scikit-learn defines it."""
+    precision, recall = precision_recall(score, signal, weight)
+    value = float(np.sum(np.diff(recall, prepend=0.0) * precision)) if len(recall) else float("nan")
+    return Estimate(value)
+
+
+def confusion(label: Array, predicted: Array, weight: Array, classes: int) -> Array:
+    """Return the (classes, classes) sums of weights: true class by row, predicted class by column."""
+    cell = label.astype(np.int64) * classes + predicted
+    sums: Array = np.bincount(cell, weight, classes * classes)
+    return sums.reshape(classes, classes)
+
+
+def normalised(matrix: Array, axis: int) -> Array:
+    """Divide a matrix by its sums along an axis; NaN where a sum is not positive.
+
+    A confusion matrix along axis 1 gives efficiencies (each true class sums to 1), along axis 0 purities.
+    """
+    total = matrix.sum(axis=axis, keepdims=True)
+    out = np.full(matrix.shape, np.nan)
+    np.divide(matrix, total, out=out, where=total > 0)
+    return out
+
+
+def accuracy(scores: Array, label: Array, weight: Array) -> float:
+    """Return the weighted fraction of the rows whose highest score, of (N, C), is that of their class."""
+    return mean(scores.argmax(axis=1) == label, weight)
+
+
+def log_loss(scores: Array, label: Array, weight: Array) -> float:
+    """Return the mean of -log p(true class) of (N, C) probabilities, in nats; p is clipped at machine epsilon."""
+    true = np.take_along_axis(scores, label[:, None].astype(np.int64), axis=1)[:, 0]
+    likely = np.clip(true.astype(np.float64), np.finfo(scores.dtype).eps, None)
+    return -mean(np.asarray(np.log(likely)), weight)
+
+
+def brier(scores: Array, label: Array, weight: Array) -> float:
+    """Return the mean of Σ_k (p_k - y_k)² (Brier, Mon. Weather Rev. 78 (1950) 1), halved for two classes: (p - y)²."""
+    hot = label[:, None] == np.arange(scores.shape[1])
+    square = np.sum((scores - hot) ** 2, axis=1, dtype=np.float64)
+    return mean(square / 2 if scores.shape[1] == 2 else square, weight)
+
+
+def reliability(score: Array, signal: Array, weight: Array, bins: int = 10) -> Reliability:
+    """Return how often a class is true where its score is p, in equal bins of [0, 1].
+
+    Bins whose weights do not sum to something positive are left out.
+
+    Parameters
+    ----------
+    score
+        (N,) probabilities of the class.
+    signal
+        (N,) bool: which rows are of the class.
+    weight
+        (N,).
+    bins
+        Number of bins.
+
+    Returns
+    -------
+    Reliability
+        The error is that of a weighted fraction, sqrt(Σw²(y - f)²)/Σw.
+    """
+    where = _probability_bin(score, bins)
+    total = np.bincount(where, weight, bins)
+    good = total > 0
+    safe = np.where(good, total, 1.0)
+    predicted = np.bincount(where, weight * score, bins) / safe
+    observed = np.bincount(where, weight * signal, bins) / safe
+    error = np.sqrt(np.bincount(where, (weight * (signal - observed[where])) ** 2, bins)) / safe
+    return Reliability(predicted[good], observed[good], error[good])
+
+
+def calibration_error(score: Array, signal: Array, weight: Array, bins: int = 10) -> float:
+    """Return the expected calibration error of one class, Σ_bins |Σ w (y - p)| / Σ w.
+
+    This is the bins' mean |observed - predicted| weighted by their content (Naeini et al., AAAI 2015; Guo et al.,
+    arXiv:1706.04599), for each class's own score (arXiv:1910.12656), written so that negative weights need no care.
+    """
+    total = float(np.sum(weight))
+    gaps = np.bincount(_probability_bin(score, bins), weight * (signal - score), bins)
+    return float(np.sum(np.abs(gaps))) / total if total > 0 else float("nan")
+
+
+def kolmogorov_smirnov(first: Array, first_weight: Array, second: Array, second_weight: Array) -> tuple[float, float]:
+    """Compare two weighted samples by the Kolmogorov-Smirnov test.
+
+    The statistic is the largest distance of the two weighted cumulative distributions. The p value is the asymptotic
+    one with Stephens' correction (J. R. Stat. Soc. B 32 (1970) 115; Numerical Recipes, 3rd ed., section 14.3), with the
+    effective numbers of events (Σw)²/Σw² as in ROOT's TH1::KolmogorovTest. It is exact only in the limit of many
+    events whose weights do not depend on the value.
+
+    Parameters
+    ----------
+    first, first_weight
+        (N,) each.
+    second, second_weight
+        (M,) each.
+
+    Returns
+    -------
+    tuple[float, float]
+        Statistic and p value; NaN where the weights of a sample do not sum to something positive.
+    """
+    if not (np.sum(first_weight) > 0 and np.sum(second_weight) > 0):
+        return float("nan"), float("nan")
+    is_first = np.arange(len(first) + len(second)) < len(first)
+    weight = np.concatenate([first_weight, second_weight])
+    _, a, b = _by_score(np.concatenate([first, second]), is_first, weight)
+    distance = float(np.max(np.abs(np.cumsum(a) / np.sum(a) - np.cumsum(b) / np.sum(b))))
+    n, m = effective_number(first_weight), effective_number(second_weight)
+    root = np.sqrt(n * m / (n + m))
+    return distance, float(kolmogorov((root + 0.12 + 0.11 / root) * distance))
+
+
+def bias(residual: Array, weight: Array) -> Estimate:
+    """Return the mean of the (N,) residuals prediction - truth, in the target's unit."""
+    value = mean(residual, weight)
+    return Estimate(value, _over_root(_root(mean((residual - value) ** 2, weight)), weight))
+
+
+def rms(residual: Array, weight: Array) -> Estimate:
+    """Return the root of the mean squared residual, bias included, in the target's unit."""
+    return Estimate(_root(mean(residual**2, weight)))
+
+
+def resolution(residual: Array, weight: Array) -> Estimate:
+    """Return half the width of the central 68.27 % of the residuals, in the target's unit.
+
+    It is the standard deviation of a normal distribution and insensitive to tails. The error is that of the same
+    quantiles of a normal distribution (Stuart and Ord, Kendall's Advanced Theory of Statistics I, section 10.10).
+    """
+    low, high = quantile(residual, weight, np.array([0.158655, 0.841345]))
+    value = float(high - low) / 2
+    return Estimate(value, _HALF_WIDTH_ERROR * _over_root(value, weight))
+
+
+def r2(true: Array, predicted: Array, weight: Array) -> Estimate:
+    """Return the coefficient of determination, 1 - Σw(predicted - true)²/Σw(true - mean)²; NaN for a constant truth."""
+    spread = mean((true - mean(true, weight)) ** 2, weight)
+    return Estimate(1 - mean((predicted - true) ** 2, weight) / spread if spread > 0 else float("nan"))
+
+
+def quantile_bins(true: Array, bins: int = 10) -> Array:
+    """Return the edges of bins that hold equally many of the (N,) values; fewer bins where many values are equal."""
+    edges = np.unique(np.quantile(true, np.linspace(0, 1, bins + 1)))
+    return edges if len(edges) > 1 else np.repeat(edges, 2)
+
+
+def in_bins(true: Array, edges: Array) -> Array:
+    """Return the bin of each value, 0 to len(edges) - 2; the last bin holds its upper edge."""
+    return np.clip(np.searchsorted(edges, true, side="right") - 1, 0, len(edges) - 2)
+
+
+def _by_score(score: Array, signal: Array, weight: Array) -> tuple[Array, Array, Array]:
+    """Return the distinct scores, rising, and the sums of signal and background weights at each."""
+    values, group = np.unique(score, return_inverse=True)
+    s = np.bincount(group[signal], weight[signal], len(values))
+    b = np.bincount(group[~signal], weight[~signal], len(values))
+    return values, s, b
+
+
+def _fraction(part: Array, total: float) -> Array:
+    return part / total if total > 0 else np.full(len(part), np.nan)
+
+
+def _probability_bin(score: Array, bins: int) -> Array:
+    return np.clip((score * bins).astype(np.int64), 0, bins - 1)
+
+
+def _root(square: float) -> float:
+    return float(np.sqrt(square)) if square >= 0 else float("nan")
+
+
+def _over_root(width: float, weight: Array) -> float:
+    number = effective_number(weight)
+    return float(width / np.sqrt(number)) if number > 0 else float("nan")

@@ -1,0 +1,180 @@
+"""The results of an evaluation: of all folds together, of each, and as plain JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from . import metrics, summary
+from .importance import Importance
+from .metrics import Array, Estimate
+from .summary import Comparisons, Scored, Summary, TargetBins
+
+
+class Part:
+    """What a part ("train", "val", "test") of a fold holds: rows, sum of weights, rows of negative weight, per class.
+
+    Each is (C,); a regression counts all its rows as one class.
+    """
+
+    def __init__(self, fold: int, name: str, classes: int) -> None:
+        self.fold = fold
+        self.name = name
+        self.rows = np.zeros(classes, np.int64)
+        self.weight = np.zeros(classes)
+        self.negative = np.zeros(classes, np.int64)
+
+    def add(self, label: Array | None, weight: Array) -> None:
+        """Count N more rows; ``label`` (N,) is None for a regression."""
+        where = np.zeros(len(weight), np.int64) if label is None else label
+        classes = len(self.rows)
+        self.rows += np.bincount(where, minlength=classes)
+        self.weight += np.bincount(where, weight, classes)
+        self.negative += np.bincount(where[weight < 0], minlength=classes)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What one fold's model gave: its scores of (a subset of) its training rows and of its test rows."""
+
+    train: Scored
+    test: Scored
+    importance: Importance
+    parts: list[Part]
+
+
+@dataclass
+class Results:
+    """The evaluation of one model, or of the models of several folds.
+
+    ``outputs`` names the C classes of a classification, or the targets of a regression. ``notices`` is what a reader
+    must know before the numbers. The test rows of all folds are pooled, each scored by the model that did not see it.
+    """
+
+    task: str
+    outputs: tuple[str, ...]
+    folds: list[Fold]
+    notices: list[str]
+
+    @cached_property
+    def train(self) -> Scored:
+        """Scored training rows of all folds."""
+        return Scored.pool([fold.train for fold in self.folds])
+
+    @cached_property
+    def test(self) -> Scored:
+        """Test rows of all folds."""
+        return Scored.pool([fold.test for fold in self.folds])
+
+    @cached_property
+    def importance(self) -> Importance:
+        """Permutation importance over all folds."""
+        return Importance.pool([fold.importance for fold in self.folds])
+
+    @cached_property
+    def test_summary(self) -> Summary:
+        """Figures of merit of the test rows."""
+        return self._summary(self.test)
+
+    @cached_property
+    def train_summary(self) -> Summary:
+        """Figures of merit of the training rows."""
+        return self._summary(self.train)
+
+    @cached_property
+    def fold_summaries(self) -> list[Summary]:
+        """Figures of merit of each fold's test rows; empty without folds."""
+        return [self._summary(fold.test) for fold in self.folds] if len(self.folds) > 1 else []
+
+    @cached_property
+    def spread(self) -> dict[str, Estimate]:
+        """Mean and standard deviation of the figures of merit over the folds; empty without folds."""
+        return summary.spread(self.fold_summaries) if self.fold_summaries else {}
+
+    @cached_property
+    def tests(self) -> Comparisons:
+        """Kolmogorov-Smirnov tests of training against test; empty for a regression."""
+        if self.task == "regression":
+            return {}
+        return summary.overtraining([f.train for f in self.folds], [f.test for f in self.folds], self.outputs)
+
+    @cached_property
+    def bins(self) -> dict[str, TargetBins]:
+        """Bias and resolution of each target in bins of it; empty for a classification."""
+        if self.task == "classification":
+            return {}
+        columns = zip(self.outputs, self.test.truth.T, self.test.scores.T)
+        return {name: summary.target_bins(true, predicted, self.test.weight) for name, true, predicted in columns}
+
+    @property
+    def confusion(self) -> Array:
+        """Sums of test weights by true (row) and predicted (column) class, (C, C)."""
+        predicted = self.test.scores.argmax(axis=1)
+        return metrics.confusion(self.test.truth, predicted, self.test.weight, len(self.outputs))
+
+    @property
+    def watched(self) -> str:
+        """Name of the metric whose decrease is the permutation importance."""
+        one = "AUC" if self.task == "classification" else "R\N{SUPERSCRIPT TWO}"
+        curves = summary.signals(self.outputs) if self.task == "classification" else self.outputs
+        return one if len(curves) == 1 else f"mean {one}"
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What the content of a part is divided into."""
+        return self.outputs if self.task == "classification" else ("all",)
+
+    def content(self) -> dict[str, Any]:
+        """Return everything as plain JSON types; what is undefined or infinite is None."""
+        decrease = dict(zip(self.importance.names, map(Estimate, self.importance.mean, self.importance.spread)))
+        content = {
+            "task": self.task,
+            "outputs": self.outputs,
+            "notices": self.notices,
+            "parts": [self._part(part) for fold in self.folds for part in fold.parts],
+            "test": self.test_summary,
+            "train": self.train_summary,
+            "folds": self.fold_summaries,
+            "spread": self.spread,
+            "importance": {"metric": self.watched, "decrease": decrease},
+        }
+        own = self._classification() if self.task == "classification" else {"bins": self._bins()}
+        return dict(_plain(content | own))
+
+    def _summary(self, rows: Scored) -> Summary:
+        of_task = summary.classification if self.task == "classification" else summary.regression
+        return of_task(rows, self.outputs)
+
+    def _part(self, part: Part) -> dict[str, Any]:
+        columns = zip(self.lines, part.rows, part.weight, part.negative)
+        content = {name: {"rows": rows, "weight": weight, "negative": bad} for name, rows, weight, bad in columns}
+        return {"fold": part.fold, "part": part.name, "content": content}
+
+    def _classification(self) -> dict[str, Any]:
+        sums = self.confusion
+        shares = {"by_truth": metrics.normalised(sums, 1), "by_prediction": metrics.normalised(sums, 0)}
+        tests: dict[str, dict[str, Any]] = {}
+        for (score, true), found in self.tests.items():
+            tests.setdefault(score, {})[true] = vars(found)
+        return {"confusion": {"weights": sums, **shares}, "kolmogorov_smirnov": tests}
+
+    def _bins(self) -> dict[str, Any]:
+        return {name: vars(bins) for name, bins in self.bins.items()}
+
+
+def _plain(content: Any) -> Any:
+    """Turn results into plain JSON types."""
+    if isinstance(content, Estimate):
+        return _plain(content._asdict())
+    if isinstance(content, dict):
+        return {str(key): _plain(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_plain(value) for value in content]
+    if isinstance(content, (np.ndarray, np.generic)):
+        return _plain(content.tolist())
+    if isinstance(content, float) and not np.isfinite(content):
+        return None
+    return content

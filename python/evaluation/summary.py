@@ -1,0 +1,180 @@
+"""What a trained model is worth: the figures of merit of one set of scores, and over the folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import metrics
+from .metrics import Array, Estimate
+
+EFFICIENCIES = (0.3, 0.5, 0.7, 0.8)
+"""Signal efficiencies at which the background rejection is quoted."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of N rows beside the truth.
+
+    ``scores`` is (N, C): one probability per class, or one prediction per target. ``truth`` is the (N,) class number,
+    or the (N, C) true values. ``weight`` (N,) is the physics weight, ``prior_weight`` (N,) that weight with the classes
+    balanced as in the training, to whose priors the probabilities refer.
+    """
+
+    scores: Array
+    truth: Array
+    weight: Array
+    prior_weight: Array
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def of_class(self, number: int) -> Array:
+        """Return the (N,) mask of the rows of a true class."""
+        return np.asarray(self.truth == number)
+
+    @classmethod
+    def pool(cls, parts: Sequence[Scored]) -> Scored:
+        """Join the rows of several parts, e.g. of the folds."""
+        fields = ("scores", "truth", "weight", "prior_weight")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Result of one Kolmogorov-Smirnov test between training and test."""
+
+    statistic: float
+    p_value: float
+
+    def __str__(self) -> str:
+        """Write the p value, e.g. ``p = 0.42``."""
+        if not np.isfinite(self.p_value):
+            return "p undefined"
+        return "p < 0.001" if self.p_value < 0.001 else f"p = {self.p_value:.{3 if self.p_value < 0.01 else 2}f}"
+
+
+Summary = dict[str, Estimate]
+"""Figures of merit by dotted name, e.g. ``auc.signal`` or ``resolution.mass``."""
+Comparisons = dict[tuple[str, str], Comparison]
+"""Comparisons of training and test by (score, true class)."""
+
+
+def signals(classes: Sequence[str]) -> Sequence[str]:
+    """Return the classes whose scores are worth a curve: the first of two, or all of more (one against the rest)."""
+    return classes[:1] if len(classes) == 2 else classes
+
+
+def classification(test: Scored, classes: Sequence[str]) -> Summary:
+    """Return the figures of merit of a classification.
+
+    Separation (AUC, rejection, average precision) uses the physics weights; what reads the scores as probabilities
+    (accuracy, log-loss, Brier score, calibration) uses the class balance of the training.
+    """
+    result: Summary = {}
+    for name in signals(classes):
+        result.update(_separation(test, name, list(classes).index(name)))
+    label, prior = test.truth, test.prior_weight
+    result["accuracy"] = Estimate(metrics.accuracy(test.scores, label, prior))
+    result["log_loss"] = Estimate(metrics.log_loss(test.scores, label, prior))
+    result["brier"] = Estimate(metrics.brier(test.scores, label, prior))
+    return result
+
+
+def regression(test: Scored, targets: Sequence[str]) -> Summary:
+    """Return the figures of merit of a regression, for each target."""
+    result: Summary = {}
+    for k, name in enumerate(targets):
+        true, predicted = test.truth[:, k], test.scores[:, k]
+        residual = predicted - true
+        result[f"bias.{name}"] = metrics.bias(residual, test.weight)
+        result[f"rms.{name}"] = metrics.rms(residual, test.weight)
+        result[f"resolution.{name}"] = metrics.resolution(residual, test.weight)
+        result[f"r2.{name}"] = metrics.r2(true, predicted, test.weight)
+    return result
+
+
+@dataclass(frozen=True)
+class TargetBins:
+    """Bias and resolution in B bins of the true value; ``edges`` is (B + 1,), ``centre`` their mean true value."""
+
+    edges: Array
+    centre: Array
+    rows: Array
+    bias: list[Estimate]
+    resolution: list[Estimate]
+
+
+def target_bins(true: Array, predicted: Array, weight: Array) -> TargetBins:
+    """Return bias and resolution in ten bins of the (N,) true values with equally many rows each."""
+    edges = metrics.quantile_bins(true)
+    where = metrics.in_bins(true, edges)
+    inside = [where == number for number in range(len(edges) - 1)]
+    residual = predicted - true
+    return TargetBins(
+        edges,
+        np.array([np.mean(true[chosen]) for chosen in inside]),
+        np.array([np.count_nonzero(chosen) for chosen in inside]),
+        [metrics.bias(residual[chosen], weight[chosen]) for chosen in inside],
+        [metrics.resolution(residual[chosen], weight[chosen]) for chosen in inside],
+    )
+
+
+def overtraining(train: Sequence[Scored], test: Sequence[Scored], classes: Sequence[str]) -> Comparisons:
+    """Compare the scores of training and test rows of each true class, model by model.
+
+    Several folds are joined by the largest statistic and Bonferroni's p value, min(1, K times the smallest), which
+    holds whatever the folds have in common.
+
+    Parameters
+    ----------
+    train, test
+        Scores of each fold's model on its own training and test rows.
+    classes
+        Names of the classes.
+    """
+    result: Comparisons = {}
+    for name in signals(classes):
+        score = list(classes).index(name)
+        for number, true in enumerate(classes):
+            tests = [_compare(a, b, score, number) for a, b in zip(train, test)]
+            statistic = max(t[0] for t in tests)
+            result[name, true] = Comparison(statistic, min(1.0, len(tests) * min(t[1] for t in tests)))
+    return result
+
+
+def spread(folds: Sequence[Summary]) -> dict[str, Estimate]:
+    """Return mean and sample standard deviation of each figure of merit over the folds (two or more)."""
+    values = {name: [fold[name].value for fold in folds] for name in folds[0]}
+    widths = {name: np.std(v, ddof=1) if np.isfinite(v).all() else np.nan for name, v in values.items()}
+    return {name: Estimate(float(np.mean(v)), float(widths[name])) for name, v in values.items()}
+
+
+def headline(scored: Scored, names: Sequence[str], task: str) -> float:
+    """Return the one number that permutation importance watches: mean one-vs-rest AUC, or mean R²."""
+    if task == "regression":
+        values = [metrics.r2(scored.truth[:, k], scored.scores[:, k], scored.weight) for k in range(len(names))]
+    else:
+        numbers = [list(names).index(name) for name in signals(names)]
+        values = [metrics.auc(scored.scores[:, k], scored.of_class(k), scored.weight) for k in numbers]
+    return float(np.mean([estimate.value for estimate in values]))
+
+
+def _separation(test: Scored, name: str, number: int) -> Summary:
+    score, signal = test.scores[:, number], test.of_class(number)
+    curve = metrics.roc_curve(score, signal, test.weight)
+    background = metrics.effective_number(test.weight[~signal])
+    calibration = metrics.calibration_error(score, signal, test.prior_weight)
+    return {
+        f"auc.{name}": metrics.auc(score, signal, test.weight),
+        **{f"rejection.{name}.{e * 100:.0f}": metrics.rejection(curve, e, background) for e in EFFICIENCIES},
+        f"average_precision.{name}": metrics.average_precision(score, signal, test.weight),
+        f"calibration_error.{name}": Estimate(calibration),
+    }
+
+
+def _compare(train: Scored, test: Scored, score: int, true: int) -> tuple[float, float]:
+    a, b = train.of_class(true), test.of_class(true)
+    return metrics.kolmogorov_smirnov(train.scores[a, score], train.weight[a], test.scores[b, score], test.weight[b])

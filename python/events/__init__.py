@@ -1,0 +1,1 @@
+"""Columnar events in: files, columns and collections, chunked readers, expressions, lumi masks."""

@@ -1,0 +1,278 @@
+"""The columns of a chunk with what is defined on top of them, and their values wherever a table row needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import FileError, UserError, nearest
+from .columns import Branch, Chunk, Column, collection_name, column_of_awkward
+from .expressions import Expression, without_missing
+
+LABEL = "label"
+PAIR_VARIABLES = ("delta_r", "delta_eta", "delta_phi")
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
+_PROBE_VALUES = np.array([1, 0, 100, -1, 3, 1e6, -1e6])
+
+Resolver = Callable[[str], str]
+
+
+@dataclass
+class Level:
+    """Where values are wanted: per event, per object of a collection, or per pair of a row and a constituent.
+
+    Attributes
+    ----------
+    name
+        For messages: "event", "Jet", "Jet and SV".
+    size
+        Number of values.
+    events
+        (size,) index of the event of each place; None where places are the events.
+    objects
+        For every collection known here, the (size,) index into its concatenated lists; None where that is the identity.
+    extra
+        Further values, e.g. ``delta_r`` of a pair.
+    """
+
+    name: str
+    size: int
+    events: np.ndarray | None = None
+    objects: dict[str, np.ndarray | None] = field(default_factory=dict)
+    extra: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+class Schema:
+    """Which columns there are, and to which collection a column of lists belongs.
+
+    Collections are told apart by a probe: made-up events in which every collection has a length of its own. So lists
+    that happen to be equally long in some chunk are never taken for one another.
+    """
+
+    def __init__(self, path: str, branches: Mapping[str, Branch], names: Iterable[str]) -> None:
+        self.path = path
+        self.branches = branches
+        self.owner: dict[str, str | None] = {}
+        self._result_owner: dict[tuple[str, str], str | None] = {}
+        for name in names:
+            branch = branches[name]
+            if branch.dtype is None:
+                raise UserError(f"{name}: columns of type {branch.type_name} are not read; only numbers and lists of them")
+            self.owner[name] = collection_name(branch, branches) if branch.jagged else None
+
+    def probe(self) -> Chunk:
+        """Make events in which every collection has its own length; values vary, so that masks remove some."""
+        collections = list(dict.fromkeys(o for o in self.owner.values() if o))
+        if len(collections) > len(_PRIMES):
+            raise UserError(f"expressions use {len(collections)} collections, at most {len(_PRIMES)} are possible")
+        events = len(_PROBE_VALUES)
+        offsets = {c: n * np.arange(events + 1) for c, n in zip(collections, _PRIMES)}
+        columns = {}
+        for name, owner in self.owner.items():
+            lists = offsets[owner] if owner else None
+            values = np.resize(_PROBE_VALUES, events if lists is None else lists[-1])
+            columns[name] = Column([values.astype(np.int64).astype(self.branches[name].dtype)], lists)
+        return Chunk(0, events, columns)
+
+    def empty(self) -> Chunk:
+        """Make a chunk without events."""
+        nothing = {
+            n: Column([np.zeros(0, self.branches[n].dtype)], np.zeros(1, dtype=np.int64) if owner else None)
+            for n, owner in self.owner.items()
+            if n in self.branches
+        }
+        return Chunk(0, 0, nothing)
+
+    def settle(self, expression: Expression, offsets: np.ndarray | None, offsets_of: Mapping[str, np.ndarray]) -> str | None:
+        """Return the collection that an expression's lists belong to; decided once, on the probe."""
+        key = (expression.where, expression.text)
+        if key not in self._result_owner:
+            matches = [c for c, known in offsets_of.items() if offsets is not None and np.array_equal(known, offsets)]
+            self._result_owner[key] = matches[0] if matches else ("" if offsets is not None else None)
+        return self._result_owner[key]
+
+
+def resolver(known: Iterable[str], prefixes: Sequence[str], where: str, path: str) -> Resolver:
+    """Make the function that finds the column a name means: ``pt`` is ``Jet_pt`` where Jet is a prefix.
+
+    A prefix wins over a plain column of the same name, an earlier prefix over a later one.
+    """
+    names = set(known)
+
+    def resolve(name: str) -> str:
+        for candidate in (*(f"{p}_{name}" for p in prefixes), name):
+            if candidate in names:
+                return candidate
+        local = [n[len(p) + 1 :] for p in prefixes for n in names if n.startswith(f"{p}_")]
+        meant = f"{prefixes[0]}_{name}" if prefixes else name
+        hint = nearest(name, local) or nearest(meant, names)
+        generator = not hint and name.startswith(("gen", "Gen", "LHE", "Pileup"))
+        hint = hint or ("; the file has no generator branches, is it data?" if generator else "")
+        raise FileError(path, f"{where}: no column {meant if name not in names else name!r}{hint}", mistake=True)
+
+    return resolve
+
+
+class Frame:
+    """The columns of one chunk.
+
+    Parameters
+    ----------
+    schema
+        Column owners, shared by all chunks of a file.
+    chunk
+        The values.
+    label
+        The sample's label, known to expressions as ``label``.
+    """
+
+    def __init__(self, schema: Schema, chunk: Chunk, label: str | None) -> None:
+        self.schema = schema
+        self.size = chunk.size
+        self.start = chunk.start
+        self.columns = dict(chunk.columns)
+        self._label = label
+        self._offsets: dict[str, np.ndarray] = {}
+        for name, column in self.columns.items():
+            owner = schema.owner[name]
+            if owner and column.offsets is not None:
+                known = self._offsets.setdefault(owner, column.offsets)
+                self._share(name, column, known)
+
+    def _share(self, name: str, column: Column, known: np.ndarray) -> None:
+        """Make the columns of a collection share one array of offsets: expressions then see that they fit together."""
+        if column.offsets is known:
+            return
+        if not np.array_equal(column.offsets, known):
+            raise FileError(self.schema.path, f"{name} has lists of other lengths than the rest of its collection")
+        column.offsets = known
+
+    def offsets(self, collection: str) -> np.ndarray:
+        """Return the (n + 1,) offsets of a collection's lists."""
+        return self._offsets[collection]
+
+    def define(self, name: str, expression: Expression, resolve: Resolver) -> None:
+        """Add a column; lists that fit no collection make a new one, named by the first word of the column."""
+        column, owner = self.evaluate(expression, resolve)
+        if owner == "" and column.offsets is not None:
+            owner = name.rsplit("_", 1)[0]
+            column.offsets = self._offsets.setdefault(owner, column.offsets)
+        self.schema.owner[name] = owner
+        self.columns[name] = column
+
+    def evaluate(self, expression: Expression, resolve: Resolver) -> tuple[Column, str | None]:
+        """Evaluate an expression for whole events.
+
+        Returns
+        -------
+        tuple
+            The values, and the collection that they belong to (None: one per event; "": lists of their own).
+        """
+        names = {n: resolve(n) for n in expression.names if not self._is_label(n)}
+        columns = {n: self.columns[c] for n, c in names.items()}
+        owners = {self.schema.owner[c] for c in names.values()} - {None}
+        if expression.elementwise and len(owners) <= 1 and (not owners or not _has_flat(columns.values())):
+            offsets = next((c.offsets for c in columns.values()), None)
+            size = self.size if offsets is None else int(offsets[-1])
+            result = expression.evaluate({n: c.content for n, c in columns.items()} | self._label_column())
+            return Column([full(result, size, expression)], offsets), next(iter(owners), None)
+        result = expression.evaluate({n: c.array for n, c in columns.items()} | self._label_column())
+        column = self._as_column(result, expression)
+        return column, self.schema.settle(expression, column.offsets, self._offsets)
+
+    def _as_column(self, result: Any, expression: Expression) -> Column:
+        result = without_missing(result)
+        if isinstance(result, np.ndarray) or not hasattr(result, "layout"):
+            return Column([full(result, self.size, expression)])
+        if result.ndim > 2:
+            raise UserError(f"{expression.where}: {expression.text!r} gives lists of lists; reduce them by sum(), any() ...")
+        return column_of_awkward(result)
+
+    def values(self, expression: Expression, resolve: Resolver, level: Level) -> np.ndarray:
+        """Evaluate an expression at a level.
+
+        Returns
+        -------
+        numpy.ndarray
+            (level.size,) values; a chunk's own array where no copy is needed, so do not write to it.
+
+        Raises
+        ------
+        UserError
+            When the expression gives lists where one value is needed, or the other way round.
+        """
+        if not expression.elementwise:
+            column, owner = self.evaluate(expression, resolve)
+            return self._gather(column, owner, level, expression)
+        found = dict(self._label_column())
+        for name in expression.names:
+            if name in level.extra:
+                found[name] = level.extra[name]
+            elif not self._is_label(name):
+                column = resolve(name)
+                found[name] = self._gather(self.columns[column], self.schema.owner[column], level, expression)
+        return full(expression.evaluate(found), level.size, expression)
+
+    def copy(self, expression: Expression, resolve: Resolver, level: Level, out: np.ndarray) -> None:
+        """Write the values of an expression at a level into ``out``; plain columns go there without a detour."""
+        if len(expression.names) == 1 and expression.text in expression.names and expression.text not in level.extra:
+            name = resolve(expression.text)
+            owner = self.schema.owner[name]
+            if (owner is None and level.events is None) or (owner in level.objects and level.objects[owner] is None):
+                self._check_offsets(self.columns[name], owner)
+                self.columns[name].copy_to(out)
+                return
+        out[:] = self.values(expression, resolve, level)
+
+    def _gather(self, column: Column, owner: str | None, level: Level, expression: Expression) -> np.ndarray:
+        if column.offsets is None:
+            return column.content if level.events is None else column.content[level.events]
+        if owner is None or owner not in level.objects:
+            raise UserError(_wrong_depth(expression, owner, level))
+        self._check_offsets(column, owner)
+        index = level.objects[owner]
+        return column.content if index is None else column.content[index]
+
+    def _check_offsets(self, column: Column, owner: str | None) -> None:
+        if owner and column.offsets is not self._offsets[owner] and not np.array_equal(column.offsets, self._offsets[owner]):
+            raise FileError(self.schema.path, f"the lists of an expression on {owner} changed their lengths")
+
+    def event_level(self) -> Level:
+        """Return the level of one value per event."""
+        return Level("event", self.size)
+
+    def object_level(self, collection: str) -> Level:
+        """Return the level of one value per object of a collection."""
+        offsets = self._offsets[collection]
+        events = np.repeat(np.arange(self.size), np.diff(offsets))
+        return Level(collection, int(offsets[-1]), events, {collection: None})
+
+    def _is_label(self, name: str) -> bool:
+        return name == LABEL and self._label is not None
+
+    def _label_column(self) -> dict[str, Any]:
+        return {LABEL: self._label} if self._label is not None else {}
+
+
+def full(result: Any, size: int, expression: Expression) -> np.ndarray:
+    """Spread a scalar result over ``size`` values."""
+    values = np.asarray(without_missing(result))
+    if values.dtype.kind not in "biuf":
+        raise UserError(f"{expression.where}: {expression.text!r} is no number")
+    return np.broadcast_to(values, (size,)) if values.ndim == 0 else values
+
+
+def _has_flat(columns: Iterable[Column]) -> bool:
+    return any(c.offsets is None for c in columns)
+
+
+def _wrong_depth(expression: Expression, owner: str | None, level: Level) -> str:
+    what = f"a list per event (one value per {owner})" if owner else "a list per event"
+    if level.events is None:
+        remedy = "reduce it by sum(), max(), any(), num() ..., or take one element, [0]"
+    else:
+        remedy = f"use columns of {' and '.join(level.objects)}, or reduce it by sum(), max(), any() ..."
+    return f"{expression.where}: {expression.text!r} gives {what}, but one value per {level.name} is needed: {remedy}"

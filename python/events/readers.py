@@ -1,0 +1,128 @@
+"""Open a table of events, whatever its format, and read chosen columns in chunks of bounded size."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import FileError, NanoForgeError
+from .columns import Branch, Chunk, Column, column_of_awkward
+from .files import is_remote, require
+
+STEP = 16_384
+"""Events per chunk: chunks that stay in the caches are faster than big ones, and bound the memory."""
+
+_ARROW_SUFFIXES = (".parquet", ".pq", ".csv", ".json", ".jsonl", ".ndjson")
+
+
+class EventFile(ABC):
+    """One table of events in one file; use it as a context manager.
+
+    Attributes
+    ----------
+    path
+        The file.
+    entries
+        Number of events; None where only reading tells (CSV, JSON).
+    uuid
+        32 hexadecimal digits that identify the file: ROOT's own, or a digest of its content.
+    branches
+        Description of every column by name, in the order of the file. Dots in names become ``_``.
+    """
+
+    path: str
+    entries: int | None
+    uuid: str
+    branches: Mapping[str, Branch]
+
+    def chunks(self, names: Sequence[str], step: int = STEP) -> Iterator[Chunk]:
+        """Read columns chunk by chunk, each part of the file once.
+
+        Raises
+        ------
+        FileError
+            As soon as something cannot be read; never does a file end early in silence.
+        """
+        expected = 0
+        try:
+            for chunk in self._chunks(names, step):
+                expected += chunk.size
+                yield chunk
+        except NanoForgeError:
+            raise
+        except Exception as error:  # a broken file can raise anything in a reader
+            raise FileError(self.path, f"cannot be read after entry {expected}: {reason(error)}") from error
+        if self.entries is not None and expected != self.entries:
+            raise FileError(self.path, f"ends after {expected} of {self.entries} entries")
+
+    @abstractmethod
+    def _chunks(self, names: Sequence[str], step: int) -> Iterator[Chunk]:
+        """Read columns chunk by chunk; any exception means that the file is broken."""
+
+    def gen_sum_of_weights(self) -> float | None:
+        """Return the sum of generator weights before any skim, from NanoAOD's ``Runs`` tree; None where there is none."""
+        return None
+
+    def close(self) -> None:
+        """Release the file."""
+
+    def __enter__(self) -> EventFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def open_events(path: str, tree: str) -> EventFile:
+    """Open the table of events of a file: a TTree or RNTuple (``dir/tree`` works), Parquet, CSV or JSON lines.
+
+    Raises
+    ------
+    FileError
+        When the file is missing, broken, of no known format, or without the tree.
+    """
+    require(path)
+    from .arrow import ArrowFile
+    from .root import open_root
+
+    try:
+        if path.removesuffix(".gz").endswith(_ARROW_SUFFIXES):
+            return ArrowFile(path)
+        return open_root(path, tree)
+    except NanoForgeError:
+        raise
+    except Exception as error:  # a broken file can raise anything in a reader
+        raise FileError(path, f"cannot be opened: {reason(error)}") from error
+
+
+def awkward_chunk(start: int, arrays: Mapping[str, Any], size: int) -> Chunk:
+    """Build a chunk from awkward arrays; lists of equal lengths share their offsets."""
+    columns: dict[str, Column] = {}
+    known: dict[bytes, Any] = {}
+    for name, array in arrays.items():
+        column = column_of_awkward(array)
+        if column.offsets is not None:
+            column.offsets = known.setdefault(hashlib.md5(column.offsets, usedforsecurity=False).digest(), column.offsets)
+        columns[name] = column
+    return Chunk(start, size, columns)
+
+
+def content_uuid(path: str) -> str:
+    """Identify a file without an identity of its own by its size, head and tail."""
+    if is_remote(path):
+        return hashlib.sha256(path.encode()).hexdigest()[:32]
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as file:
+        head = file.read(1 << 16)
+        file.seek(max(0, size - (1 << 16)))
+        return hashlib.sha256(head + file.read() + str(size).encode()).hexdigest()[:32]
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line what an exception of a library means."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

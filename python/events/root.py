@@ -1,0 +1,258 @@
+"""ROOT files: TTrees (decompressed baskets straight into columns) and RNTuples, local and remote."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import uproot
+
+from ..errors import FileError, nearest
+from .columns import Branch, Chunk, Column, columns_of_form
+from .files import is_remote
+from .readers import EventFile, awkward_chunk
+
+
+_PLAIN_TYPE = re.compile(
+    r"(?P<list>std::vector<|ROOT::VecOps::RVec<)?(?:ROOT::RNTupleCardinality<)?(?P<number>[\w:]+?)(_t)?>*"
+)
+_CPP_TYPES = {"bool": "?", "float": "f4", "double": "f8"} | {
+    f"std::{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+
+
+def open_file(path: str) -> Any:
+    """Open a ROOT file; local ones are mapped into memory (the default handler reopens the file for every basket)."""
+    options = {} if is_remote(path) else {"handler": uproot.source.file.MemmapSource}
+    return uproot.open(path, **options)
+
+
+def trees(file: Any) -> dict[str, Any]:
+    """Return the TTrees and RNTuples of an open file by path; of several cycles the highest."""
+    names = file.keys(cycle=False, recursive=True, filter_classname=lambda c: c == "TTree" or "RNTuple" in c)
+    return {name: file[name] for name in dict.fromkeys(names)}
+
+
+def open_root(path: str, tree: str) -> EventFile:
+    """Open a tree of a ROOT file."""
+    file = open_file(path)
+    found = file.get(tree)
+    if found is None or not hasattr(found, "num_entries"):
+        names = file.keys(cycle=False, recursive=True, filter_classname=lambda c: c == "TTree" or "RNTuple" in c)
+        known = list(dict.fromkeys(names))
+        has = f"it has {', '.join(known)}" if known else "it has no tree at all"
+        raise FileError(path, f"no tree {tree!r}; {has}{nearest(tree, known)}", mistake=True)
+    kind = TTreeFile if isinstance(found, uproot.TTree) else RNTupleFile
+    return kind(path, file, found)
+
+
+class _LazyBranches(Mapping[str, Branch]):
+    """Descriptions made when they are asked for: interpreting 1,500 branches to read 20 takes longer than reading."""
+
+    def __init__(self, keys: Mapping[str, Any], describe: Any) -> None:
+        self._keys = keys
+        self._describe = describe
+        self._known: dict[str, Branch] = {}
+
+    def __getitem__(self, name: str) -> Branch:
+        if name not in self._known:
+            self._known[name] = self._describe(name, self._keys[name])
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+
+class _RootFile(EventFile):
+    def __init__(self, path: str, file: Any, tree: Any) -> None:
+        self.path = path
+        self.entries = int(tree.num_entries)
+        self.uuid = file.file.uuid.hex
+        self._file = file
+        self._tree = tree
+
+    def gen_sum_of_weights(self) -> float | None:
+        runs = self._file.get("Runs")
+        name = next((n for n in ("genEventSumw", "genEventSumw_") if runs is not None and n in runs.keys()), None)
+        return float(runs[name].array(library="np").sum()) if name else None
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TTreeFile(_RootFile):
+    """A TTree. Plain branches of local files are read basket by basket, the rest through uproot's interpretations."""
+
+    @cached_property
+    def _leaves(self) -> dict[str, Any]:
+        leaves = [b for b in self._tree.itervalues(recursive=True) if not b.branches]
+        return {b.name.rstrip(".").replace(".", "_"): b for b in leaves}
+
+    @cached_property
+    def branches(self) -> Mapping[str, Branch]:  # type: ignore[override]
+        """Description of every branch that has no sub-branches."""
+        return _LazyBranches(self._leaves, _describe_branch)
+
+    def _chunks(self, names: Sequence[str], step: int) -> Iterator[Chunk]:
+        if not self.entries:
+            return
+        leaves = {name: self._leaves[name] for name in names}
+        local = not is_remote(self.path)
+        plain = {n: b for n, b in leaves.items() if local and _is_plain(b)}
+        other = {n: b for n, b in leaves.items() if n not in plain}
+        baskets = {n: _Baskets(b) for n, b in plain.items()}
+        counters = {b.count_branch.name: _Baskets(b.count_branch) for b in plain.values() if b.count_branch is not None}
+        for start, stop in _aligned_steps(list(leaves.values()), self.entries, step):
+            chunk = Chunk(start, stop - start, {})
+            offsets = {name: _offsets(counter, start, stop) for name, counter in counters.items()}
+            for name, reader in baskets.items():
+                own = offsets[reader.counter] if reader.counter else None
+                chunk.columns[name] = Column(reader.pieces(start, stop, own), own)
+            if other:
+                arrays = {n: b.array(entry_start=start, entry_stop=stop) for n, b in other.items()}
+                chunk.columns.update(awkward_chunk(start, arrays, chunk.size).columns)
+            yield chunk
+
+
+class RNTupleFile(_RootFile):
+    """An RNTuple; a collection of records (``Jet: {pt, eta}``) becomes ``Jet_pt`` and ``Jet_eta``."""
+
+    @cached_property
+    def _paths(self) -> dict[str, tuple[tuple[str, ...], Branch]]:
+        found = {}
+        for field in self._tree.fields:
+            if field.name.startswith("_"):  # storage behind the projected fields that ROOT's importer makes
+                continue
+            for name, path, dtype, jagged in _columns_of_field(field):
+                column = name.replace(".", "_")
+                shown = field.typename if len(path) == 1 else f"{dtype or 'unreadable'}{'[]' if jagged else ''}"
+                found[column] = (path, Branch(column, dtype, jagged, title=field.description, type_name=shown))
+        return found
+
+    @cached_property
+    def branches(self) -> Mapping[str, Branch]:  # type: ignore[override]
+        """Description of every column."""
+        return {name: branch for name, (_, branch) in self._paths.items()}
+
+    def _chunks(self, names: Sequence[str], step: int) -> Iterator[Chunk]:
+        paths = {name: self._paths[name][0] for name in names}
+        fields = sorted({path[0] for path in paths.values()})
+        for start in range(0, self.entries or 0, step):
+            stop = min(start + step, self.entries or 0)
+            table = self._tree.arrays(filter_name=fields, entry_start=start, entry_stop=stop)
+            arrays = {name: table[path] for name, path in paths.items()}
+            yield awkward_chunk(start, arrays, stop - start)
+
+
+class _Baskets:
+    """Basket-wise access to one branch; the last basket is kept, so that each is decompressed once."""
+
+    def __init__(self, branch: Any) -> None:
+        self._branch = branch
+        self._edges = np.asarray(branch.entry_offsets, dtype=np.int64)
+        self._dtype = _stored_dtype(branch)
+        self._last: tuple[int, Any] = (-1, None)
+        self.counter = branch.count_branch.name if branch.count_branch is not None else None
+
+    def pieces(self, start: int, stop: int, offsets: np.ndarray | None) -> list[np.ndarray]:
+        """Return views of the stored values of entries ``start`` to ``stop``; offsets are relative to ``start``."""
+        edges = self._edges
+        views = []
+        index = int(np.searchsorted(edges, start, side="right")) - 1
+        while index < len(edges) - 1 and edges[index] < stop:
+            first, last = max(start, int(edges[index])), min(stop, int(edges[index + 1]))
+            views.append(self._view(index, first, last, start, offsets))
+            index += 1
+        return views
+
+    def _view(self, index: int, first: int, last: int, start: int, offsets: np.ndarray | None) -> np.ndarray:
+        basket = self._basket(index)
+        skipped = first - int(self._edges[index])
+        values = basket.data[: len(basket.data) // self._dtype.itemsize * self._dtype.itemsize].view(self._dtype)
+        if offsets is None:
+            low, high = skipped, skipped + last - first
+        else:
+            bytes_before = int(basket.byte_offsets[skipped] - basket.byte_offsets[0]) if skipped else 0
+            low = bytes_before // self._dtype.itemsize
+            high = low + int(offsets[last - start] - offsets[first - start])
+        if high > len(values):
+            raise ValueError(f"basket {index} of {self._branch.name} holds {len(values)} values, {high} are needed")
+        return values[low:high]
+
+    def _basket(self, index: int) -> Any:
+        if self._last[0] != index:
+            self._last = (index, self._branch.basket(index))
+        return self._last[1]
+
+
+def _offsets(counter: _Baskets, start: int, stop: int) -> np.ndarray:
+    offsets = np.zeros(stop - start + 1, dtype=np.int64)
+    np.cumsum(np.concatenate(counter.pieces(start, stop, None)), out=offsets[1:])
+    return offsets
+
+
+def _aligned_steps(branches: Sequence[Any], entries: int, step: int) -> Iterator[tuple[int, int]]:
+    """Cut at entries where all branches start a basket, wherever a step holds such a place."""
+    common = set.intersection(*(set(b.entry_offsets) for b in branches)) if branches else {entries}
+    edges = np.array(sorted(common))
+    start = 0
+    while start < entries:
+        inside = edges[(edges > start) & (edges <= start + step)]
+        stop = int(inside[-1]) if len(inside) else min(start + step, entries)
+        yield start, stop
+        start = stop
+
+
+def _columns_of_field(field: Any) -> Iterable[tuple[str, tuple[str, ...], np.dtype | None, bool]]:
+    """Take a field apart; plain numbers and lists of them by their type's name (uproot's forms cost 1 ms per field)."""
+    match = _PLAIN_TYPE.fullmatch(field.typename)
+    if match and match["number"] in _CPP_TYPES:
+        return [(field.name, (field.name,), np.dtype(_CPP_TYPES[match["number"]]), match["list"] is not None)]
+    form = field.to_akform()[0]
+    return columns_of_form(field.name, form.content(field.name))
+
+
+def _stored_dtype(branch: Any) -> np.dtype:
+    interpretation = branch.interpretation
+    return np.dtype(getattr(interpretation, "content", interpretation).from_dtype)
+
+
+def _is_plain(branch: Any) -> bool:
+    """Whether the bytes of the baskets are the values: numbers, or C arrays of numbers with a counter branch."""
+    what = branch.interpretation
+    if isinstance(what, uproot.AsJagged):
+        return branch.count_branch is not None and what.header_bytes == 0 and _is_number(what.content)
+    return _is_number(what)
+
+
+def _is_number(interpretation: Any) -> bool:
+    return type(interpretation) is uproot.AsDtype and interpretation.from_dtype.shape == ()
+
+
+def _describe_branch(name: str, branch: Any) -> Branch:
+    what = branch.interpretation
+    jagged = isinstance(what, uproot.AsJagged)
+    content = what.content if jagged else what
+    dtype = None
+    if isinstance(content, uproot.AsDtype):
+        jagged = jagged or content.from_dtype.shape != ()
+        base = content.from_dtype.subdtype[0] if content.from_dtype.subdtype else content.from_dtype
+        dtype = None if jagged and content is not what and content.from_dtype.shape else base.newbyteorder("=")
+    compression = branch.compression
+    return Branch(
+        name,
+        dtype,
+        jagged,
+        branch.count_branch.name if branch.count_branch is not None else None,
+        branch.title,
+        branch.typename,
+        int(branch.compressed_bytes),
+        int(branch.uncompressed_bytes),
+        f"{compression.__class__.__name__}({compression.level})" if compression is not None else "none",
+    )

@@ -1,0 +1,1 @@
+"""Networks and tasks: plain torch, without data sets or stages."""

@@ -1,0 +1,108 @@
+"""Event accounting: ``read = used + rejected (by cut) + lost (by file)``, in every stage and on every merge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..errors import DataError
+
+
+@dataclass
+class Ledger:
+    """Counts of one unit ("events", or the rows of a collection) through the cuts, in their order."""
+
+    unit: str
+    read: int = 0
+    used: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+
+    def reject(self, cut: str, count: int) -> None:
+        """Count rejections of a cut; a cut that rejects nothing is listed too."""
+        self.rejected[cut] = self.rejected.get(cut, 0) + count
+
+    def add(self, other: Ledger) -> None:
+        """Add the counts of another ledger of the same unit."""
+        self.read += other.read
+        self.used += other.used
+        for cut, count in other.rejected.items():
+            self.reject(cut, count)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A file that could not be used; ``entries`` is None where not even their number could be read."""
+
+    file: str
+    reason: str
+    entries: int | None = None
+
+
+@dataclass
+class Accounting:
+    """The books of a stage: events, table rows where a row is not an event, and lost files."""
+
+    events: Ledger = field(default_factory=lambda: Ledger("events"))
+    rows: Ledger | None = None
+    lost: list[Lost] = field(default_factory=list)
+
+    @property
+    def lost_events(self) -> int:
+        """Known number of events in lost files."""
+        return sum(loss.entries or 0 for loss in self.lost)
+
+    def lose(self, loss: Lost) -> None:
+        """Book a file as lost; its events count as read."""
+        self.lost.append(loss)
+        self.events.read += loss.entries or 0
+
+    def add(self, other: Accounting) -> None:
+        """Add the books of another part of the same stage."""
+        self.events.add(other.events)
+        if other.rows is not None:
+            self.rows = self.rows or Ledger(other.rows.unit)
+            self.rows.add(other.rows)
+        self.lost += other.lost
+
+    def check(self) -> None:
+        """Raise a :class:`DataError` unless the books balance."""
+        for ledger, lost in ((self.events, self.lost_events), (self.rows, 0)):
+            if ledger is not None and ledger.read != ledger.used + sum(ledger.rejected.values()) + lost:
+                raise DataError(f"the event accounting does not balance: {ledger}, lost {lost}; please report this")
+
+    def lines(self) -> list[tuple[str, int, str]]:
+        """Return the cut flow as (label, count, share of what was read) lines."""
+        table: list[tuple[str, int, str]] = []
+        for ledger in (self.events, self.rows):
+            if ledger is None:
+                continue
+            counts = {f"{ledger.unit} read": ledger.read}
+            counts.update({f"  rejected by {cut}": n for cut, n in ledger.rejected.items()})
+            if ledger is self.events and self.lost:
+                counts[f"  lost in {len(self.lost)} file(s)"] = self.lost_events
+            counts[f"{ledger.unit} used"] = ledger.used
+            table += [(label, n, f"{n / ledger.read:.1%}" if ledger.read else "") for label, n in counts.items()]
+        return table
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the books as plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Accounting:
+        """Rebuild the books that :meth:`as_dict` wrote."""
+        rows = content.get("rows")
+        return cls(
+            Ledger(**content["events"]),
+            Ledger(**rows) if rows else None,
+            [Lost(**loss) for loss in content["lost"]],
+        )
+
+    @classmethod
+    def total(cls, parts: Iterable[Accounting]) -> Accounting:
+        """Sum the books of several parts."""
+        result = cls()
+        for part in parts:
+            result.add(part)
+        return result

@@ -1,0 +1,187 @@
+"""``manifest.json``: what a stage made, from what, and how. A directory without one is unfinished."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import time
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..errors import DataError, UserError
+from .accounting import Accounting
+
+NAME = "manifest.json"
+_PACKAGES = ("uproot", "awkward", "numpy", "h5py", "pyarrow", "torch", "lightning", "onnx")
+
+
+def fingerprint(content: Any) -> str:
+    """Return the SHA-256 of plain JSON content, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def adler32(path: Path) -> str:
+    """Checksum a file as XRootD and EOS do (eight hexadecimal digits)."""
+    value = 1
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            value = zlib.adler32(block, value)
+    return f"{value:08x}"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """One input or output file. Paths of outputs are relative to the manifest; ``entries`` None means not a table."""
+
+    path: str
+    size: int | None = None
+    entries: int | None = None
+    uuid: str | None = None
+    modified: int | None = None
+    adler32: str | None = None
+    sample: str | None = None
+
+    def unchanged(self) -> bool:
+        """Whether a local input still has its size and time of change; remote ones are taken on trust."""
+        if "://" in self.path:
+            return True
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return False
+        return status.st_size == self.size and status.st_mtime_ns == self.modified
+
+
+@dataclass
+class Manifest:
+    """The record of one finished stage."""
+
+    stage: str
+    config: dict[str, Any]
+    inputs: list[FileRecord]
+    accounting: Accounting | None = None
+    outputs: list[FileRecord] = field(default_factory=list)
+    seed: int | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    git_commit: str | None = None
+    created: str = ""
+
+    @property
+    def config_sha256(self) -> str:
+        """Hash of the resolved configuration."""
+        return fingerprint(self.config)
+
+    def identity(self) -> str:
+        """Hash of what was made from what: later stages record it to notice a change. Free of times and paths."""
+        outputs = sorted((o.path, o.size, o.adler32, o.entries) for o in self.outputs)
+        return fingerprint({"stage": self.stage, "config": self.config, "outputs": outputs})
+
+    def write(self, directory: Path, files: Mapping[str, int | None]) -> None:
+        """Record the given files (relative path to entries) and write the manifest last and atomically."""
+        self.outputs = [
+            FileRecord(name, (directory / name).stat().st_size, entries, adler32=adler32(directory / name))
+            for name, entries in sorted(files.items())
+        ]
+        if self.accounting is not None:
+            self.accounting.check()
+        self.versions = _versions()
+        self.git_commit = _git_commit()
+        self.created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        content = asdict(self) | {"config_sha256": self.config_sha256}
+        write_atomically(directory / NAME, json.dumps(content, indent=1, default=str) + "\n")
+
+    @classmethod
+    def read(cls, directory: Path, stage: str) -> Manifest:
+        """Read the manifest of a finished output directory of a stage.
+
+        Raises
+        ------
+        UserError
+            When the directory is missing, unfinished, or the output of another stage.
+        """
+        try:
+            content = json.loads((directory / NAME).read_text())
+            content.pop("config_sha256")
+            books = content.pop("accounting")
+            found = cls(
+                **{k: v for k, v in content.items() if k not in ("inputs", "outputs")},
+                inputs=[FileRecord(**r) for r in content["inputs"]],
+                outputs=[FileRecord(**r) for r in content["outputs"]],
+                accounting=Accounting.from_dict(books) if books else None,
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{directory}: no {NAME}, so this is no finished output: run 'nanoforge {stage}' (again)"
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{directory / NAME}: not a manifest of this version of NanoForge ({error})") from None
+        if found.stage != stage:
+            raise UserError(f"{directory}: made by 'nanoforge {found.stage}', but the output of '{stage}' is needed here")
+        return found
+
+    def verify(self, directory: Path) -> None:
+        """Raise a :class:`DataError` unless every output exists with its recorded size and checksum."""
+        for record in self.outputs:
+            path = directory / record.path
+            if not path.exists():
+                raise DataError(f"{path}: missing, though {NAME} lists it: run 'nanoforge {self.stage}' again")
+            if path.stat().st_size != record.size or adler32(path) != record.adler32:
+                raise DataError(f"{path}: changed since it was written: run 'nanoforge {self.stage}' again")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that readers see the old or the new content, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def input_record(path: str, entries: int | None = None, uuid: str | None = None, sample: str | None = None) -> FileRecord:
+    """Describe an input file as it is now."""
+    if "://" in path:
+        return FileRecord(path, entries=entries, uuid=uuid, sample=sample)
+    status = os.stat(path)
+    return FileRecord(path, status.st_size, entries, uuid, status.st_mtime_ns, sample=sample)
+
+
+def changed_keys(old: Any, new: Any, prefix: str = "") -> Iterable[str]:
+    """Yield the key paths in which two configurations differ, with both values."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in dict.fromkeys([*old, *new]):
+            yield from changed_keys(old.get(key), new.get(key), f"{prefix}.{key}" if prefix else str(key))
+    elif old != new:
+        yield f"{prefix}: {old!r} -> {new!r}"
+
+
+def _versions() -> dict[str, str]:
+    versions = {"nanoforge": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _git_commit() -> str | None:
+    """Return the commit of NanoForge itself, with ``-dirty`` where files were changed; None outside a checkout."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,137 @@
+"""Output directories that appear whole or not at all, and that an interrupted stage can go on with."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, UserError
+from .manifest import NAME, Manifest, fingerprint, write_atomically
+
+_KEY = ".inputs"
+
+
+@contextlib.contextmanager
+def staged_output(directory: Path, key: Any, force: bool = False) -> Iterator[Path]:
+    """Give a stage a folder to work in, and put it in place of ``directory`` when its manifest is written.
+
+    The work lies beside ``directory`` until then: whatever interrupts it, an earlier result stays intact and no later
+    stage can mistake a half for a whole. Work that was begun for the same ``key`` is kept and handed out again.
+
+    Parameters
+    ----------
+    directory
+        Where the result will be.
+    key
+        What the result is made from (configuration, inputs), as plain JSON types.
+    force
+        Replace the finished result of something else.
+
+    Yields
+    ------
+    Path
+        The folder to work in.
+
+    Raises
+    ------
+    UserError
+        When ``directory`` is something that must not be replaced.
+    DataError
+        When the disk is full or cannot be written, or another process is at work on the same output.
+    """
+    directory = directory.absolute()
+    if not directory.exists() and _backup(directory).exists():  # interrupted while replacing: the old result is the result
+        _backup(directory).rename(directory)
+    _check_replaceable(directory, key, force)
+    work = directory.with_name(f".{directory.name}.unfinished")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with (work / ".lock").open("w") as lock:
+            _lock(lock, directory)
+            _reuse_or_clear(work, fingerprint(key))
+            yield work
+            for scrap in (_KEY, ".lock"):
+                (work / scrap).unlink(missing_ok=True)
+        _replace(directory, work)
+    except OSError as error:
+        raise DataError(f"{directory}: {_cause(error)}") from error
+
+
+def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str], force: bool) -> Manifest | None:
+    """Return the manifest of a finished output that was made from just this; None where the stage has to run.
+
+    Parameters
+    ----------
+    directory, stage
+        The output and the stage that makes it.
+    key
+        What the result is made from, as plain JSON types; its fingerprint is the ``key`` among the manifest's details.
+    inputs
+        The input files, in order.
+    force
+        Run again whatever is there.
+    """
+    if force or not (directory / NAME).exists():
+        return None
+    found = Manifest.read(directory, stage)
+    same = found.details.get("key") == fingerprint(key) and [r.path for r in found.inputs] == list(inputs)
+    return found if same and all(record.unchanged() for record in found.inputs) else None
+
+
+def _check_replaceable(directory: Path, key: Any, force: bool) -> None:
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise UserError(f"{directory}: is a file; -o needs a directory")
+    if (directory / NAME).exists():
+        if not force:
+            raise UserError(f"{directory}: holds a finished result; give another -o, or --force to replace it")
+    elif any(directory.iterdir()):
+        raise UserError(f"{directory}: holds files that NanoForge did not make; give an empty or new directory")
+
+
+def _lock(lock: Any, directory: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(f"{directory}: another nanoforge process is writing it; wait for it or end it") from None
+
+
+def _reuse_or_clear(work: Path, key: str) -> None:
+    marker = work / _KEY
+    if not marker.exists() or marker.read_text() != key:
+        for item in work.iterdir():
+            if item.is_dir():
+                shutil.rmtree(item)
+            elif item.name != ".lock":
+                item.unlink()
+        write_atomically(marker, key)
+
+
+def _replace(directory: Path, work: Path) -> None:
+    if not (work / NAME).exists():
+        raise DataError(f"{work}: the stage ended without a {NAME}; please report this")
+    old = _backup(directory)
+    shutil.rmtree(old, ignore_errors=True)
+    if directory.exists():
+        directory.rename(old)
+    work.rename(directory)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _backup(directory: Path) -> Path:
+    return directory.with_name(f".{directory.name}.replaced")
+
+
+def _cause(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"no space left on the disk{where}: free some, then run the same command again, it goes on where it was"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"cannot be written{where}: {error.strerror}; give an -o in a place of your own"
+    return f"{error.strerror or error}{where}"

@@ -1,0 +1,246 @@
+"""Evaluate a trained model: figures of merit, figures, and a report in one HTML page.
+
+The rows are streamed: what stays in memory are scores, truth and weights, and the inputs of a random subset of the test
+rows for the permutation importance. With folds, every row is scored by the model that did not see it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from ..console import Bar, progress, say
+from ..dataset.info import DatasetInfo
+from ..dataset.loading import Batch, TrainingData
+from ..errors import DataError, UserError
+from ..evaluation import figures, gallery, report
+from ..evaluation.importance import Importance, Inputs, permutation_importance
+from ..evaluation.metrics import Array
+from ..evaluation.results import Fold, Part, Results
+from ..evaluation.summary import Scored, headline
+from ..models.model import Model, score
+from ..models.tasks import class_factors
+from ..provenance import Accounting, Ledger, Manifest, staged_output
+from ..provenance.manifest import changed_keys, input_record, write_atomically
+
+TRAIN_ROWS = 200_000
+"""At most so many training rows are scored, over all folds: a random subset that depends on ``SEED`` only."""
+IMPORTANCE_ROWS = 20_000
+"""At most so many test rows serve for the permutation importance, chosen alike."""
+REPEATS = 3
+BATCH_ROWS = 8192
+SEED = 1
+
+
+def evaluate(run: Path, data: Path | None = None, output: Path | None = None, force: bool = False) -> dict[str, Any]:
+    """Evaluate the models of a run on the test part of a dataset.
+
+    Parameters
+    ----------
+    run
+        Output of ``nanoforge train``.
+    data
+        Dataset to evaluate on, with the inputs and classes of the training; by default the one of the training.
+    output
+        Where ``metrics.json``, ``report.html`` and ``plots/`` go; by default ``run/evaluation``.
+    force
+        Replace an earlier evaluation.
+
+    Returns
+    -------
+    dict
+        What ``metrics.json`` holds.
+
+    Raises
+    ------
+    UserError
+        When the dataset is not the one of the training, does not fit the model, or has no test rows.
+    DataError
+        When a file is broken, or a model gives scores that are not finite.
+    """
+    trained = Manifest.read(run, "train")
+    trained.verify(run)
+    dataset, notices = _open(run, trained, data)
+    key = {"run": trained.identity(), "dataset": dataset.identity}
+    with staged_output(output or run / "evaluation", key, force) as work:
+        folds = _score_folds(run, dataset, trained.config["training"]["class_balance"])
+        info = dataset.info
+        task = "classification" if info.classes else "regression"
+        results = Results(task, info.classes or info.regression, folds, notices)
+        files = _write(work, results, run, trained, dataset)
+        inputs = [input_record(str(folder.absolute() / "manifest.json")) for folder in (run, dataset.directory)]
+        Manifest("evaluate", trained.config, inputs, _books(results), seed=SEED, details=key).write(work, files)
+    return results.content()
+
+
+def _open(run: Path, trained: Manifest, data: Path | None) -> tuple[TrainingData, list[str]]:
+    """Open the dataset, check that it fits the run, and say what a reader of the results must know."""
+    recorded = trained.details["dataset"]
+    directory = data or Path(recorded["path"])
+    if not directory.exists():
+        raise UserError(f"{directory}: no such dataset; say with --data where it is")
+    dataset = TrainingData.open(directory, in_memory="never")
+    if dataset.identity == recorded["identity"]:
+        return dataset, []
+    if data is None:
+        raise UserError(
+            f"{directory}: made anew since {run} was trained on it, so its test rows may have been trained on: "
+            "run 'nanoforge train' again, or name it with --data to evaluate on it as another dataset"
+        )
+    info = DatasetInfo.from_dict(recorded["info"])
+    for change in changed_keys(info.as_dict(), dataset.info.as_dict()):
+        raise UserError(f"{directory}: does not fit the model of {run}; in the training and here, {change}")
+    notices = [f"This is not the dataset of the training: 'training' below means the train part of {directory}."]
+    if dataset.config["split"] != trained.config["split"]:
+        notices.append("Its split differs from that of the training, so its test rows may have been trained on.")
+    for notice in notices:
+        say(f"warning: {notice}")
+    return dataset, notices
+
+
+def _score_folds(run: Path, dataset: TrainingData, balance: str) -> list[Fold]:
+    info = dataset.info
+    for fold, part in ((fold, part) for fold in range(info.folds) for part in ("test", "train")):
+        if dataset.rows(part, fold) == 0:
+            of_fold = f" of fold {fold}" if info.folds > 1 else ""
+            raise UserError(
+                f"{dataset.directory}: the {part} part{of_fold} is empty: set split.{part} above 0 (with folds: fewer "
+                "of them), or use more events, then run 'nanoforge convert' and 'nanoforge train' again"
+            )
+    steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
+    with progress("evaluating", steps) as bar:
+        return [_Scorer(run, dataset, fold, balance, bar).fold() for fold in range(info.folds)]
+
+
+class _Scorer:
+    """Scores the rows of one fold with its model."""
+
+    def __init__(self, run: Path, dataset: TrainingData, fold: int, balance: str, bar: Bar) -> None:
+        info = dataset.info
+        self._model = Model.load(run / f"fold{fold}" / "model.pt")
+        self._dataset = dataset
+        self._fold = fold
+        self._bar = bar
+        self._factors = (
+            class_factors(balance, info.classes, *dataset.class_totals(fold)) if info.classes else np.ones(1)
+        )
+
+    def fold(self) -> Fold:
+        """Score the training and the test part, and measure the importance of the features."""
+        train, val, test = (Part(self._fold, name, len(self._factors)) for name in ("train", "val", "test"))
+        seen = [self._score(_pick(batch, chosen)) for batch, chosen in self._batches(train, TRAIN_ROWS)]
+        for _ in self._batches(val, 0):
+            pass
+        unseen, kept = [], []
+        for batch, chosen in self._batches(test, IMPORTANCE_ROWS):
+            unseen.append(self._score(batch))
+            kept.append(_pick(batch, chosen))
+        importance = self._importance(Batch.join(kept))
+        return Fold(Scored.pool(seen), Scored.pool(unseen), importance, [train, val, test])
+
+    def _batches(self, part: Part, most: int) -> Iterator[tuple[Batch, Array]]:
+        """Pass over a part and count it; beside each batch, say which of its rows are in the random subset."""
+        rows = self._dataset.rows(part.name, self._fold)
+        rng = np.random.default_rng([SEED, self._fold])
+        wanted = min(rows, most // self._dataset.info.folds)
+        subset = np.sort(rng.choice(rows, wanted, replace=False, shuffle=False))
+        start = 0
+        for batch in self._dataset.batches(part.name, self._fold, BATCH_ROWS):
+            label = None if batch.label is None else batch.label.numpy()
+            part.add(label, batch.weight.numpy().astype(np.float64))
+            first, last = np.searchsorted(subset, [start, start + len(batch)])
+            yield batch, subset[first:last] - start
+            start += len(batch)
+        self._bar.advance(1)
+
+    def _score(self, batch: Batch) -> Scored:
+        return self._scored(_inputs(batch), batch)
+
+    def _scored(self, inputs: Inputs, batch: Batch) -> Scored:
+        scores = score(self._model, inputs, BATCH_ROWS)
+        if not np.isfinite(scores).all():
+            raise DataError(
+                f"the model of fold {self._fold} gives NaN or infinite scores: look at its loss curve and train again, "
+                "e.g. with a smaller training.learning_rate"
+            )
+        weight = batch.weight.numpy().astype(np.float64)
+        if batch.label is not None:
+            label = batch.label.numpy().astype(np.int64)
+            return Scored(scores, label, weight, weight * self._factors[label])
+        targets = cast(torch.Tensor, batch.targets).numpy().astype(np.float64)
+        return Scored(scores.astype(np.float64), targets, weight, weight)
+
+    def _importance(self, rows: Batch) -> Importance:
+        info = self._dataset.info
+        features = {name: shape.features for name, shape in info.inputs.items()}
+        task, outputs = self._model.spec.task, self._model.spec.outputs
+
+        def metric(inputs: Inputs) -> float:
+            return headline(self._scored(inputs, rows), outputs, task)
+
+        return permutation_importance(metric, _inputs(rows), features, SEED, REPEATS, done=lambda: self._bar.advance(1))
+
+
+def _inputs(batch: Batch) -> Inputs:
+    return {name: tensor.numpy() for name, tensor in batch.inputs.items()}
+
+
+def _pick(batch: Batch, chosen: Array) -> Batch:
+    index = torch.from_numpy(chosen)
+    return batch.each(lambda tensor: tensor[index])
+
+
+def _books(results: Results) -> Accounting:
+    """Account for the rows: all test rows are used, of the training rows a random subset."""
+    left = {"the limit on training rows": _rows(results, "train") - len(results.train)}
+    return Accounting(
+        Ledger("test rows", _rows(results, "test"), len(results.test)),
+        Ledger("training rows", _rows(results, "train"), len(results.train), left),
+    )
+
+
+def _rows(results: Results, name: str) -> int:
+    return sum(int(part.rows.sum()) for fold in results.folds for part in fold.parts if part.name == name)
+
+
+def _write(work: Path, results: Results, run: Path, trained: Manifest, dataset: TrainingData) -> dict[str, int | None]:
+    """Write figures, report and metrics, and return their paths relative to ``work``."""
+    (work / "plots").mkdir(exist_ok=True)
+    pictures, files = [], ["metrics.json", "report.html"]
+    for plot in gallery.plots(results, [_history(run, fold) for fold in range(len(results.folds))]):
+        pdf, png = figures.save(plot.figure, work / "plots" / plot.name)
+        files += [str(path.relative_to(work)) for path in (pdf, png)]
+        pictures.append(report.Picture(plot.title, plot.meaning, png.read_bytes()))
+    title = f"Evaluation of {trained.config['name']}"
+    page = report.render(title, results, pictures, _facts(results, run, trained, dataset))
+    write_atomically(work / "report.html", page)
+    write_atomically(work / "metrics.json", json.dumps(results.content(), indent=1, allow_nan=False) + "\n")
+    return dict.fromkeys(files)
+
+
+def _history(run: Path, fold: int) -> dict[str, Array]:
+    """Read the loss curves of a fold; what is empty is NaN."""
+    table = np.genfromtxt(run / f"fold{fold}" / "history.csv", delimiter=",", names=True, ndmin=1)
+    return {name: table[name] for name in table.dtype.names or ()}
+
+
+def _facts(results: Results, run: Path, trained: Manifest, dataset: TrainingData) -> dict[str, str]:
+    """Say what the evaluation was made from."""
+    scored, seen = len(results.train), _rows(results, "train")
+    return {
+        "run": str(run.absolute()),
+        "trained": trained.created,
+        "dataset": str(dataset.directory.absolute()),
+        "dataset identity": dataset.identity,
+        "configuration SHA-256": trained.config_sha256,
+        "training rows scored": f"{scored:,} of {seen:,}, chosen at random (seed {SEED})",
+        "NanoForge commit (training)": trained.git_commit or "not in a git checkout",
+        "versions (training)": ", ".join(f"{name} {version}" for name, version in trained.versions.items()),
+        "evaluated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }

@@ -1,0 +1,167 @@
+"""Results, figures and report of toy scores, with every warning an error."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from nanoforge.evaluation import figures, gallery, report
+from nanoforge.evaluation.importance import Importance
+from nanoforge.evaluation.results import Fold, Part, Results
+from nanoforge.evaluation.summary import Scored
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+CLASSES = {2: ("signal", "background"), 3: ("top", "W_boson", "<b>qcd & $x$</b>")}
+
+
+def classified(classes, rows, seed, present=None):
+    """Calibrated scores; some weights are negative."""
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, present or classes, rows)
+    x = rng.normal(size=(rows, classes)) + 1.5 * (label[:, None] == np.arange(classes))
+    scores = np.exp(1.5 * x) / np.exp(1.5 * x).sum(axis=1, keepdims=True)
+    weight = rng.choice([1.0, 1, 1, -0.3], rows)
+    return Scored(scores.astype("f4"), label, weight, weight)
+
+
+def regressed(rows, seed):
+    rng = np.random.default_rng(seed)
+    true = rng.gamma(4, 40, (rows, 1))
+    weight = rng.choice([1.0, 1, 1, -0.3], rows)
+    return Scored(true * 0.95 + 5 + rng.normal(size=(rows, 1)) * np.sqrt(true), true, weight, weight)
+
+
+def results(kind, folds=1, rows=1500, present=None):
+    """Toy results of two or three classes, or of a regression (``kind`` 0)."""
+    made = []
+    for fold in range(folds):
+        train, test = (
+            regressed(rows, 10 * fold + k) if kind == 0 else classified(kind, rows, 10 * fold + k, present)
+            for k in range(2)
+        )
+        part = Part(fold, "test", max(kind, 1))
+        part.add(None if kind == 0 else test.truth, test.weight)
+        drops = np.random.default_rng(fold).gamma(1, 0.02, (40, 3))
+        made.append(Fold(train, test, Importance(tuple(f"jets.feature_{k}" for k in range(40)), drops), [part]))
+    return Results("classification" if kind else "regression", CLASSES.get(kind, ("mass",)), made, [])
+
+
+def history(epochs=10, validated=True):
+    epoch = np.arange(1.0, epochs + 1)
+    val = 1.1 / epoch if validated else np.full(epochs, np.nan)
+    return {"epoch": epoch, "train_loss": 1 / epoch, "val_loss": val}
+
+
+@pytest.mark.parametrize(("kind", "folds"), [(2, 1), (3, 2), (0, 2)])
+def test_every_figure_is_drawn_and_saved(kind, folds, tmp_path):
+    plots = gallery.plots(results(kind, folds), [history() for _ in range(folds)])
+    names = []
+    for plot in plots:
+        names.append(plot.name)
+        for path in figures.save(plot.figure, tmp_path / str(len(names))):
+            assert path.stat().st_size > 8000
+    expected = {
+        2: {"score_signal", "roc", "roc_log", "precision_recall", "calibration", "confusion_by_truth"},
+        3: {"score_top", "score_W_boson", "roc", "roc_log", "confusion_by_prediction"},
+        0: {"residuals_mass", "true_predicted_mass", "bins_mass"},
+    }[kind]
+    assert expected | {"loss", "importance"} <= set(names)
+    assert plt.get_fignums() == []
+
+
+def test_drawing_leaves_matplotlib_as_it_was():
+    before = dict(plt.rcParams)
+    figures.loss([history()])
+    assert dict(plt.rcParams) == before
+
+
+@pytest.mark.parametrize(("kind", "present"), [(2, 1), (3, 2), (2, None)])
+def test_absent_classes_and_few_rows_are_drawn(kind, present, tmp_path):
+    found = results(kind, rows=30, present=present)
+    for plot in gallery.plots(found, [history(1, validated=False)]):
+        figures.save(plot.figure, tmp_path / "figure")
+    json.dumps(found.content(), allow_nan=False)
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1e7])
+def test_targets_of_any_unit_are_drawn(unit, tmp_path):
+    found = results(0)
+    rows = Scored(found.test.scores * unit, found.test.truth * unit, found.test.weight, found.test.weight)
+    found = Results("regression", ("mass",), [Fold(rows, rows, found.importance, [])], [])
+    for plot in gallery.plots(found, [history()]):
+        figures.save(plot.figure, tmp_path / f"{plot.name}")
+    assert found.test_summary["r2.mass"].value > 0.9
+
+
+def test_constant_targets_and_predictions_are_drawn(tmp_path):
+    rows = Scored(np.ones((20, 1)), np.full((20, 1), 2.0), np.ones(20), np.ones(20))
+    found = results(0)
+    found.folds = [Fold(rows, rows, found.folds[0].importance, [])]
+    for plot in gallery.plots(found, [history()]):
+        figures.save(plot.figure, tmp_path / "figure")
+
+
+@pytest.mark.parametrize(("kind", "folds"), [(2, 1), (3, 3), (0, 2)])
+def test_content_is_plain_json_and_holds_the_folds(kind, folds):
+    found = results(kind, folds)
+    content = json.loads(json.dumps(found.content(), allow_nan=False))
+    assert content["outputs"] == list(found.outputs)
+    name = "r2.mass" if kind == 0 else f"auc.{found.outputs[0]}"
+    assert 0.8 < content["test"][name]["value"] < 1
+    assert len(content["folds"]) == (folds if folds > 1 else 0)
+    if folds > 1:
+        of_folds = [fold[name]["value"] for fold in content["folds"]]
+        assert content["spread"][name]["value"] == pytest.approx(np.mean(of_folds))
+        assert content["spread"][name]["error"] == pytest.approx(np.std(of_folds, ddof=1))
+
+
+def test_pooled_folds_hold_every_test_row_once():
+    found = results(2, folds=3, rows=100)
+    assert len(found.test) == 300
+    assert sum(sum(line["rows"] for line in part["content"].values()) for part in found.content()["parts"]) == 300
+
+
+def test_overtraining_of_one_fold_shows():
+    found = results(2, folds=2)
+    assert all(test.p_value > 0.01 for test in found.tests.values())
+    train = found.folds[1].train
+    train.scores[:, 0] = train.scores[:, 0] ** 0.5
+    found = Results(found.task, found.outputs, found.folds, [])
+    assert found.tests["signal", "background"].p_value < 0.001
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.links, self.text = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.links += [value for name, value in attributes if name in ("src", "href")]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_report_is_self_contained_and_escaped():
+    found = results(3, folds=2)
+    found.notices.append("mind <script>alert(1)</script>")
+    pictures = [report.Picture('a "<i>title</i>"', "what <u>it</u> means", b"\x89PNG")]
+    text = report.render("Evaluation of <h6>toy</h6>", found, pictures, {"run": "/tmp/<pre>", "n": "1"})
+    page = Page(text)
+    assert not {"b>qcd", "script", "i", "u", "h6", "pre"} & set(page.tags)
+    assert page.tags.count("b") == 1  # the caption's own
+    assert page.links and all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?(https?:)?//""", text)
+    assert "@import" not in text
+    assert any("<b>qcd & $x$</b>" in piece for piece in page.text)
+    assert any("0.9" in piece for piece in page.text)

@@ -1,0 +1,262 @@
+"""Training: it learns, repeats itself exactly, goes on where it was, and refuses what cannot work."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+import yaml
+from nanoforge.config import Analysis
+from nanoforge.dataset.loading import TrainingData
+from nanoforge.errors import DataError, UserError
+from nanoforge.models.model import Model, ModelSpec, score
+from nanoforge.provenance import Manifest
+from nanoforge.stages import train as stage
+from nanoforge.stages.train import train
+from sklearn.metrics import roc_auc_score
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "dataset"))
+from test_loading import make_analysis, write_dataset
+
+MLP = {"type": "mlp", "hidden": [32], "dropout": 0.1}
+DEEPSETS = {"type": "deepsets", "constituent": [16], "hidden": [32], "dropout": 0.1}
+
+
+def make(model=MLP, folds=1, regression=False, **training):
+    options = {"epochs": 3, "batch_size": 64, "learning_rate": 0.01, "seed": 3, "accelerator": "cpu"} | training
+    return make_analysis(folds, regression, model=model, training=options)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Leave out what takes seconds and is tested elsewhere: the export and MLflow."""
+    monkeypatch.setattr(stage, "export_onnx", lambda model, path, metadata: path.write_text("graph"))
+    monkeypatch.setattr(stage, "_log_to_mlflow", lambda *_: {})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("plain") / "data", make())
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("folded") / "data", make(folds=2), rows=(600, 200, 0))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, folded):
+    output = tmp_path_factory.mktemp("finished") / "run"
+    return output, train(make(DEEPSETS, folds=2), folded, output)
+
+
+def weights(run, fold=0):
+    return Model.load(run / f"fold{fold}" / "model.pt").state_dict()
+
+
+def same(left, right):
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+def history(run, fold=0):
+    with (run / f"fold{fold}" / "history.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def scores(run, data, part="val"):
+    rows = TrainingData.open(data).arrays(part, 0)
+    return score(Model.load(run / "fold0" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()}), rows
+
+
+def test_a_run_directory_is_complete(finished, folded):
+    output, manifest = finished
+    manifest.verify(output)
+    assert Manifest.read(output, "train").identity() == manifest.identity()
+    assert {f"fold{i}/{n}" for i in (0, 1) for n in ("model.pt", "model.onnx", "history.csv")} | {"config.yaml"} == {
+        record.path for record in manifest.outputs
+    }
+    assert (output / "fold1" / "checkpoints" / "last.ckpt").exists()
+    assert Analysis.model_validate(yaml.safe_load((output / "config.yaml").read_text())) == make(DEEPSETS, folds=2)
+    details = manifest.details
+    assert details["dataset"]["identity"] == TrainingData.open(folded).identity
+    assert ModelSpec.from_dict(details["spec"]) == Model.load(output / "fold0" / "model.pt").spec
+    for fold, best in enumerate(details["best"]):
+        losses = [float(row["val_loss"]) for row in history(output, fold)]
+        assert best == {"epoch": 1 + int(np.argmin(losses)), "val_loss": min(losses)}
+
+
+def test_the_finished_directory_is_an_mlflow_store(finished):
+    output, manifest = finished
+    link = manifest.details["mlflow"]
+    uri = link["tracking_uri"].replace("sqlite:///", f"sqlite:///{output}/")
+    (run,) = mlflow.MlflowClient(tracking_uri=uri).search_runs(["1"])
+    assert run.info.run_id == link["run_id"] and run.info.status == "FINISHED"
+    assert run.data.params["training.epochs"] == "3" and run.data.params["model.type"] == "deepsets"
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        table = mlflow.search_runs(experiment_names=["toy"])
+        artifacts = {a.path for a in mlflow.artifacts.list_artifacts(run_id=link["run_id"], artifact_path="fold0")}
+    finally:
+        mlflow.set_tracking_uri(before)
+    assert table["params.training.seed"].tolist() == ["3"]
+    curve = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(link["run_id"], "fold1/val_loss")
+    assert [(m.step, m.value) for m in curve] == [(int(r["epoch"]), float(r["val_loss"])) for r in history(output, 1)]
+    assert artifacts == {"fold0/history.csv", "fold0/model.onnx", "fold0/model.pt"}
+
+
+def test_folds_have_their_own_models(finished):
+    output, _ = finished
+    assert not same(weights(output, 0), weights(output, 1))
+
+
+@pytest.mark.parametrize("model", [MLP, DEEPSETS], ids=["mlp", "deepsets"])
+def test_a_learnable_problem_is_learnt(model, data, tmp_path, quick):
+    train(make(model, epochs=8), data, tmp_path / "run")
+    found, rows = scores(tmp_path / "run", data)
+    assert roc_auc_score(rows.label, found[:, 1]) > 0.9
+
+
+def test_three_classes_are_learnt(tmp_path, quick):
+    classes = {"low": "z < -0.5", "middle": "abs(z) <= 0.5", "high": "z > 0.5"}
+    analysis = Analysis.model_validate(make(DEEPSETS, epochs=8).model_dump() | {"target": {"classes": classes}})
+    data = write_dataset(tmp_path / "data", analysis, edges=(-0.5, 0.5))
+    train(analysis, data, tmp_path / "run")
+    found, rows = scores(tmp_path / "run", data)
+    assert roc_auc_score(rows.label, found, multi_class="ovr") > 0.9
+
+
+def test_a_regression_is_learnt_in_its_own_units(tmp_path, quick):
+    def scale(split, columns):
+        columns["target/z"] = 91 + 2.5 * columns["target/z"]
+
+    analysis = make(DEEPSETS, regression=True, epochs=8)
+    data = write_dataset(tmp_path / "data", analysis, change=scale)
+    train(analysis, data, tmp_path / "run")
+    found, rows = scores(tmp_path / "run", data)
+    truth = rows.targets[:, 0].numpy()
+    assert np.mean((found[:, 0] - truth) ** 2) < 0.2 * truth.var()
+
+
+@pytest.mark.parametrize("in_memory", ["always", "never"])
+def test_equal_seeds_give_equal_weights(in_memory, data, tmp_path, quick):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        train(make(seed=seed, in_memory=in_memory), data, tmp_path / name)
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def test_an_interrupted_run_goes_on_to_the_same_result(folded, tmp_path, quick, monkeypatch):
+    analysis, output = make(DEEPSETS, folds=2, patience=9), tmp_path / "run"
+    train(analysis, folded, tmp_path / "whole")
+    original = stage._Fit._validate
+
+    def interrupt(self, epoch):
+        if (self._fold, epoch) == (1, 2):
+            raise KeyboardInterrupt
+        return original(self, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage._Fit, "_validate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(analysis, folded, output)
+    assert not output.exists()
+    work = output.with_name(".run.unfinished")
+    before = (work / "fold0" / "model.pt").stat().st_mtime_ns
+    trained = []
+    original_train = stage._Fit._train
+    monkeypatch.setattr(stage._Fit, "_train", lambda s, e, b: trained.append((s._fold, e)) or original_train(s, e, b))
+    manifest = train(analysis, folded, output)
+    assert trained == [(1, 2), (1, 3)]
+    assert (output / "fold0" / "model.pt").stat().st_mtime_ns == before
+    assert len(manifest.details["best"]) == 2
+    for fold in (0, 1):
+        assert same(weights(output, fold), weights(tmp_path / "whole", fold))
+        keys = ("epoch", "train_loss", "val_loss")
+        left, right = ([[row[k] for k in keys] for row in history(run, fold)] for run in (output, tmp_path / "whole"))
+        assert left == right
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_training(data, tmp_path, quick, monkeypatch):
+    losses = iter([3.0, 1.0, 2.0, 1.5, 0.5])
+    kept = []
+
+    def validate(self, epoch):
+        kept.append({name: tensor.clone() for name, tensor in self._model.state_dict().items()})
+        return next(losses)
+
+    monkeypatch.setattr(stage._Fit, "_validate", validate)
+    manifest = train(make(epochs=5, patience=2), data, tmp_path / "run")
+    assert manifest.details["best"] == [{"epoch": 2, "val_loss": 1.0}]
+    assert [row["val_loss"] for row in history(tmp_path / "run")] == ["3.0", "1.0", "2.0", "1.5"]
+    assert same(weights(tmp_path / "run"), kept[1])
+
+
+def test_without_validation_the_last_epoch_is_used(tmp_path, quick, capsys):
+    data = write_dataset(tmp_path / "data", make(), rows=(300, 0, 0))
+    manifest = train(make(patience=1), data, tmp_path / "run")
+    assert manifest.details["best"] == [{"epoch": 3, "val_loss": None}]
+    assert [row["val_loss"] for row in history(tmp_path / "run")] == ["", "", ""]
+    assert "no rows to validate on" in capsys.readouterr().err
+
+
+def test_a_dataset_of_another_analysis_is_refused(data, tmp_path, quick):
+    stale = Analysis.model_validate(make().model_dump() | {"weight": "genWeight"})
+    with pytest.raises(UserError, match=r"weight: '1' -> 'genWeight'.*nanoforge convert"):
+        train(stale, data, tmp_path / "run")
+    cut = Analysis.model_validate(make().model_dump() | {"select_for": {"convert": {"cut": "a > 0"}}})
+    with pytest.raises(UserError, match=r"select_for\.convert"):
+        train(cut, data, tmp_path / "run")
+
+
+def test_what_the_dataset_does_not_depend_on_may_change(data, tmp_path, quick):
+    changes = {"name": "other", "select_for": {"predict": {}}}
+    train(Analysis.model_validate(make(DEEPSETS, epochs=1).model_dump() | changes), data, tmp_path / "run")
+
+
+def test_a_finished_run_is_replaced_only_by_force(data, tmp_path, quick):
+    train(make(epochs=1), data, tmp_path / "run")
+    with pytest.raises(UserError, match="--force"):
+        train(make(epochs=2), data, tmp_path / "run")
+    train(make(epochs=2), data, tmp_path / "run", force=True)
+    assert len(history(tmp_path / "run")) == 2
+
+
+def test_a_class_without_events_is_an_error(tmp_path, quick):
+    data = write_dataset(tmp_path / "data", make(), edges=(1e9,))
+    with pytest.raises(UserError, match="class 'high' has no events"):
+        train(make(), data, tmp_path / "run")
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the normalisation of nothing
+def test_nothing_to_train_on_is_an_error(tmp_path, quick):
+    data = write_dataset(tmp_path / "data", make(folds=2), rows=(1, 50, 0))
+    with pytest.raises(UserError, match="no rows to train on"):
+        train(make(folds=2), data, tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_names_the_input(tmp_path, quick):
+    def spoil(split, columns):
+        if split == "train":
+            columns["jets/valid"][70, 0] = True
+            columns["jets/features"][70, 0, 1] = np.nan
+
+    data = write_dataset(tmp_path / "data", make(), change=spoil)
+    with pytest.raises(DataError, match=r"epoch 1, step \d+: the training loss is nan: input 'jets'"):
+        train(make(), data, tmp_path / "run")
+
+
+def test_a_diverging_training_blames_the_learning_rate(data, tmp_path, quick):
+    with pytest.raises(DataError, match=r"epoch 1.*learning_rate \(1e\+30\)"):
+        train(make(learning_rate=1e30), data, tmp_path / "run")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_an_error(data, tmp_path):
+    with pytest.raises(UserError, match="no CUDA device"):
+        train(make(accelerator="gpu"), data, tmp_path / "run")
