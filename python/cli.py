@@ -33,7 +33,7 @@ def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    global _debug  # noqa: PLW0603
+    global _debug
     _debug = debug
     if version:
         from . import __version__
@@ -62,7 +62,7 @@ def inspect(
     files: Annotated[list[str], typer.Argument(help="Files, globs, list files, root:// and https:// addresses.")],
     tree: Annotated[Optional[str], typer.Option("--tree", help="Only this tree; dir/tree works.")] = None,
     filter: Annotated[Optional[str], typer.Option("--filter", help="Only branches like this, e.g. 'Jet_*'.")] = None,
-    ranges: Annotated[bool, typer.Option("--ranges", help="Read the values: min, max, mean, NaN, longest list.")] = False,
+    ranges: Annotated[bool, typer.Option("--ranges", help="Read values: min, max, mean, NaN, longest list.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show trees, entries and branches, grouped into collections.

@@ -118,7 +118,7 @@ def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, list
         keys.append(str(step))
         if _is_model(branches[0]):
             parent = branches[0]
-            here = parent.model_fields[step].annotation if step in parent.model_fields else None
+            here = parent.model_fields[str(step)].annotation if step in parent.model_fields else None
         else:
             here = (typing.get_args(branches[0]) or (None,))[-1]
     return parent, keys

@@ -82,9 +82,9 @@ def _join(file: h5py.File, split: str, parts: Sequence[Part], concrete: str) -> 
     with h5py.File(used[0].stem.with_suffix(".h5")) as first:
         described: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
         first[split].visititems(
-            lambda name, item: described.update({name: (item.shape[1:], item.dtype)})
-            if isinstance(item, h5py.Dataset)
-            else None
+            lambda name, item: (
+                described.update({name: (item.shape[1:], item.dtype)}) if isinstance(item, h5py.Dataset) else None
+            )
         )
     for name, (shape, dtype) in described.items():
         if name == concrete:
@@ -130,9 +130,12 @@ def _describe_salt(file: h5py.File, info: DatasetInfo) -> None:
 
 
 def _write_salt_dictionaries(
-    directory: Path, info: DatasetInfo, normalisation: Mapping[str, Mapping[str, np.ndarray]], records: Sequence[ShardRecord]
+    directory: Path,
+    info: DatasetInfo,
+    normalisation: Mapping[str, Mapping[str, np.ndarray]],
+    records: Sequence[ShardRecord],
 ) -> dict[str, int | None]:
-    """Write SALT's ``norm_dict.yaml`` and ``class_dict.yaml`` (weights N / (classes * N_class) of the training rows)."""
+    """Write SALT's ``norm_dict.yaml`` and ``class_dict.yaml`` (class weights N / (C * N_class))."""
     row = salt_object(info)
     norm: dict[str, Any] = {}
     for name, described in info.inputs.items():

@@ -17,8 +17,8 @@ def event_hash(identity: dict[str, np.ndarray], uuid: str, entries: np.ndarray, 
     Parameters
     ----------
     identity
-        ``run``, ``luminosityBlock`` and ``event`` (N,) where the file has them; else empty, then the file's identity and
-        the entry stand for them. The sample is left out: an event that is in two samples stays on one side.
+        ``run``, ``luminosityBlock`` and ``event`` (N,) where the file has them; else empty, then the file's identity
+        and the entry stand for them. The sample is left out: an event that is in two samples stays on one side.
     uuid
         Identity of the file, 32 hexadecimal digits.
     entries
@@ -29,7 +29,7 @@ def event_hash(identity: dict[str, np.ndarray], uuid: str, entries: np.ndarray, 
     if identity:
         parts = [identity[name] for name in IDENTITY]
     else:
-        parts = [np.uint64(int(uuid[:16], 16)), np.uint64(int(uuid[16:], 16)), entries]
+        parts = [np.array(int(half, 16), dtype=np.uint64) for half in (uuid[:16], uuid[16:])] + [entries]
     state = _mix(np.full(len(entries), seed, dtype=np.uint64))
     for part in parts:
         state = _mix(state ^ np.asarray(part).astype(np.uint64))

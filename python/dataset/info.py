@@ -1,8 +1,8 @@
 """What a dataset holds, as its writers record it in the manifest and its readers rely on it.
 
-Layout ``tensors``: a directory with ``train.h5``, ``val.h5`` and ``test.h5``, each an HDF5 file of virtual datasets over
-``shards/*.h5`` (plain h5py opens them). For an input ``event`` of F features and an input ``jets`` of F features of at
-most L constituents, N rows::
+Layout ``tensors``: a directory with ``train.h5``, ``val.h5`` and ``test.h5``, each an HDF5 file of virtual datasets
+over ``shards/*.h5`` (plain h5py opens them). For an input ``event`` of F features and an input ``jets`` of F features
+of at most L constituents, N rows::
 
     /event/features (N, F) f4                            attrs: names, expressions
     /jets/features  (N, L, F) f4   /jets/valid (N, L) bool    padding is 0 and invalid
@@ -13,8 +13,8 @@ most L constituents, N rows::
     /normalisation/<input>/{center,scale} (F,) f4        from valid, finite entries of the training split only
     /normalisation/<input>/{fold_center,fold_scale} (K, F) f4     the same without fold i, where there are K > 1 folds
 
-With K > 1 folds, fold i is the test set of model i: it trains on the rows of ``train.h5`` with fold != i, is validated on
-those of ``val.h5`` with fold != i, and is tested on the rows of both with fold == i; ``test.h5`` is empty.
+With K > 1 folds, fold i is the test set of model i: it trains on the rows of ``train.h5`` with fold != i, is validated
+on those of ``val.h5`` with fold != i, and is tested on the rows of both with fold == i; ``test.h5`` is empty.
 """
 
 from __future__ import annotations

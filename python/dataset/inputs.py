@@ -174,7 +174,7 @@ def split_input(values: Any) -> tuple[np.ndarray, np.ndarray]:
 def condition(values: np.ndarray, expression: Expression) -> np.ndarray:
     """Check that an expression gave a condition."""
     if values.dtype.kind != "b":
-        raise UserError(f"{expression.where}: {expression.text!r} is a number, not a condition: compare it with something")
+        raise UserError(f"{expression.where}: {expression.text!r} is a number, not a condition: compare it")
     return values
 
 

@@ -83,9 +83,7 @@ def choose_sorted(starts: np.ndarray, stops: np.ndarray, keep: np.ndarray, key: 
 
 
 @_jit
-def match_pairs(
-    offsets: np.ndarray, rows: np.ndarray, events: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def match_pairs(offsets: np.ndarray, rows: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """List all pairs of a row and a constituent of the same event.
 
     ``rows`` (N,) are positions of the chosen rows, ``events`` (N,) their events, ``offsets`` those of the constituents.
@@ -105,39 +103,44 @@ def match_pairs(
 
 
 @_jit
+def _attach(row_offsets: np.ndarray, offsets: np.ndarray, index: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Return for every constituent the place of its row among the chosen ones; -1 where it has none."""
+    owner = np.full(len(index), -1, dtype=np.int64)
+    for e in range(len(offsets) - 1):
+        count = row_offsets[e + 1] - row_offsets[e]
+        for i in range(offsets[e], offsets[e + 1]):
+            if 0 <= index[i] < count:
+                owner[i] = place[row_offsets[e] + index[i]]
+    return owner
+
+
+@_jit
 def index_pairs(
     row_offsets: np.ndarray, offsets: np.ndarray, index: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Attach constituents to the rows that their index branch names (an index out of range attaches to none).
+    """Attach constituents to the rows that their index branch names; an index out of range attaches to none.
 
     ``row_offsets`` and ``offsets`` bound the events' objects and constituents, ``index`` (total,) i8 is the position of
-    the object within the event, ``rows`` (N,) are the chosen objects. Returns as :func:`match_pairs` does.
+    the object within the event, ``rows`` (N,) are the chosen objects. Returns as :func:`match_pairs` does; constituents
+    keep their order.
     """
-    total_rows = row_offsets[-1]
-    first = np.zeros(total_rows + 1, dtype=np.int64)
-    for e in range(len(offsets) - 1):
-        for i in range(offsets[e], offsets[e + 1]):
-            if 0 <= index[i] < row_offsets[e + 1] - row_offsets[e]:
-                first[row_offsets[e] + index[i] + 1] += 1
-    for r in range(total_rows):
-        first[r + 1] += first[r]
-    fill = first.copy()
-    attached = np.empty(first[-1], dtype=np.int64)
-    for e in range(len(offsets) - 1):
-        for i in range(offsets[e], offsets[e + 1]):
-            if 0 <= index[i] < row_offsets[e + 1] - row_offsets[e]:
-                row = row_offsets[e] + index[i]
-                attached[fill[row]] = i
-                fill[row] += 1
+    place = np.full(row_offsets[-1], -1, dtype=np.int64)
+    for r in range(len(rows)):
+        place[rows[r]] = r
+    owner = _attach(row_offsets, offsets, index, place)
+    attached = np.flatnonzero(owner >= 0)
     pair_offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    for r in range(len(rows)):
-        pair_offsets[r + 1] = pair_offsets[r] + first[rows[r] + 1] - first[rows[r]]
-    pair_rows = np.empty(pair_offsets[-1], dtype=np.int64)
-    items = np.empty(pair_offsets[-1], dtype=np.int64)
-    for r in range(len(rows)):
-        for p in range(pair_offsets[r], pair_offsets[r + 1]):
-            pair_rows[p] = rows[r]
-            items[p] = attached[first[rows[r]] + p - pair_offsets[r]]
+    for i in attached:
+        pair_offsets[owner[i] + 1] += 1
+    pair_offsets = np.cumsum(pair_offsets)
+    fill = pair_offsets.copy()
+    pair_rows = np.empty(len(attached), dtype=np.int64)
+    items = np.empty(len(attached), dtype=np.int64)
+    for i in attached:
+        p = fill[owner[i]]
+        fill[owner[i]] += 1
+        pair_rows[p] = rows[owner[i]]
+        items[p] = i
     return pair_offsets, pair_rows, items
 
 

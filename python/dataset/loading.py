@@ -23,6 +23,7 @@ from .info import SPLITS, DatasetInfo
 
 SLAB_ROWS = 8192
 POOL_SLABS = 4
+OPEN_SLABS = 32
 MEMORY_SHARE = 0.4
 
 
@@ -265,27 +266,39 @@ class TrainingData:
 
 
 class _Table:
-    """One HDF5 file; its datasets stay open, because reopening a virtual one reopens its sources."""
+    """One HDF5 file of virtual datasets.
+
+    Its datasets stay open, because reopening one reopens its sources; but each source costs a file handle and 0.6 MB
+    for as long, so that after ``OPEN_SLABS`` slabs all are closed.
+    """
 
     def __init__(self, path: Path, info: DatasetInfo) -> None:
         self._path = path
         self._info = info
-        self._open: dict[str, h5py.Dataset] = {}
-        try:
-            self._file = h5py.File(path, "r")
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error}): run 'nanoforge convert' again") from None
+        self._open()
         self.rows = len(self["weight"])
 
+    def _open(self) -> None:
+        try:
+            self._file = h5py.File(self._path, "r")
+        except OSError as error:
+            raise DataError(f"{self._path}: cannot be read ({error}): run 'nanoforge convert' again") from None
+        self._datasets: dict[str, h5py.Dataset] = {}
+        self._touched: set[int] = set()
+
     def __getitem__(self, name: str) -> h5py.Dataset:
-        if name not in self._open:
+        if name not in self._datasets:
             if name not in self._file:
                 raise DataError(f"{self._path}: no dataset {name!r}: run 'nanoforge convert' again")
-            self._open[name] = self._file[name]
-        return self._open[name]
+            self._datasets[name] = self._file[name]
+        return self._datasets[name]
 
     def column(self, name: str, start: int, stop: int) -> np.ndarray:
         """Read rows ``start`` to ``stop`` of one column."""
+        if start not in self._touched and len(self._touched) == OPEN_SLABS:
+            self._file.close()
+            self._open()
+        self._touched.add(start)
         source = self[name]
         if start == stop:  # which HDF5 cannot read from a virtual dataset
             return np.empty((0, *source.shape[1:]), source.dtype)

@@ -88,9 +88,11 @@ class TableBuilder:
         self._weight = parse_one(weight if training else "1", "weight")
         self._classes = parse_each(analysis.classes if training else {}, "target.classes")
         self._targets = parse_each(analysis.regression if training else {}, "target.regression")
-        self._keep = parse_each({n: n for n in analysis.keep} if training else {}, "keep")
+        kept = [n for n in analysis.keep if training or n in self._known]  # data have no generator branches to carry
+        self._keep = parse_each({n: n for n in kept}, "keep")
         self._inputs = [
-            InputBuilder(n, block, self._row, parse_one, self._file, self._known) for n, block in analysis.inputs.items()
+            InputBuilder(n, block, self._row, parse_one, self._file, self._known)
+            for n, block in analysis.inputs.items()
         ]
 
     def _required(self) -> list[str]:
@@ -198,9 +200,13 @@ class TableBuilder:
             if len(wrong):
                 raise DataError(f"{self._place(frame, rows.events[wrong[0]])}: {expression.where} is not finite")
             table.targets[name] = values
-        for name, expression in self._keep.items():
-            table.keep[name] = self._values(frame, expression, level)[rows.positions]
+        table.keep = {name: values[rows.positions] for name, values in self.kept(frame).items()}
         return table
+
+    def kept(self, frame: Frame) -> dict[str, np.ndarray]:
+        """Return the kept columns of all rows of a chunk, chosen or not."""
+        level = self._level(frame)
+        return {name: self._values(frame, expression, level) for name, expression in self._keep.items()}
 
     def mend(self, frame: Frame, rows: Rows, table: Table) -> None:
         """Apply each input's policy to NaN and infinities: an error that names the place, or the fill value."""
@@ -209,22 +215,24 @@ class TableBuilder:
             if bad is not None:
                 row, feature = bad
                 raise DataError(
-                    f"{self._place(frame, rows.events[row])}: inputs.{builder.name}: {feature!r} is NaN or infinite; mend "
-                    f"the expression, cut on it, or set inputs.{builder.name}.nan to {{fill: <value>}}"
+                    f"{self._place(frame, rows.events[row])}: inputs.{builder.name}: {feature!r} is NaN or infinite; "
+                    f"mend the expression, cut on it, or set inputs.{builder.name}.nan to {{fill: <value>}}"
                 )
 
     def _labels(self, frame: Frame, rows: Rows, level: Level) -> np.ndarray:
         """Return the class of every row, (N,) i8; a row in no class or in two is an error."""
-        masks = np.stack(
-            [condition(self._values(frame, e, level), e)[rows.positions] for e in self._classes.values()]
-        )
+        masks = np.stack([condition(self._values(frame, e, level), e)[rows.positions] for e in self._classes.values()])
         wrong = np.flatnonzero(masks.sum(axis=0) != 1)
         if len(wrong):
             claims = [name for name, mask in zip(self._classes, masks) if mask[wrong[0]]]
-            what = f"is in the classes {' and '.join(claims)}" if claims else f"is in no class ({', '.join(self._classes)})"
+            what = (
+                f"is in the classes {' and '.join(claims)}"
+                if claims
+                else f"is in no class ({', '.join(self._classes)})"
+            )
             raise UserError(
-                f"{self._place(frame, rows.events[wrong[0]])}: a row {what}, {len(wrong)} of {len(masks[0])} rows are so; "
-                "each must be in exactly one: correct target.classes or select"
+                f"{self._place(frame, rows.events[wrong[0]])}: a row {what}, {len(wrong)} of {len(masks[0])} rows "
+                "are so; each must be in exactly one: correct target.classes or select"
             )
         return masks.argmax(axis=0)
 

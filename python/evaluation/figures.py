@@ -47,10 +47,8 @@ def _cms(draw: Draw) -> Draw:
     def styled(*args: Any, **kwargs: Any) -> Figure:
         with mpl.rc_context(mplhep.style.CMS):
             figure = draw(*args, **kwargs)
-            axes = figure.axes[0]
-            # mplhep would move the label aside of a power of ten, but through pyplot, which would leave a figure open.
-            mplhep.cms.label("Private work", data=False, rlabel="", ax=axes, scilocator_adjust=False)
-            axes.yaxis.get_offset_text().set_x(-0.12)
+            # Room for a power of ten is not needed (see _whole_ticks), and mplhep would open a figure to measure it.
+            mplhep.cms.label("Private work", data=False, rlabel="", ax=figure.axes[0], scilocator_adjust=False)
         return figure
 
     return cast(Draw, styled)
@@ -232,7 +230,8 @@ def residuals(true: Array, predicted: Array, weight: Array, target: str, summary
     lines = [f"{word} = {summary[f'{key}.{target}']}" for key, word in _RESIDUAL_WORDS.items()]
     axes.text(0.05, 0.95, "\n".join(lines), transform=axes.transAxes, va="top", fontsize="small", linespacing=1.4)
     axes.axvline(0, color="0.4", linestyle=":", linewidth=2, ymax=0.74)
-    axes.set(xlim=(edges[0], edges[-1]), ylim=(0, float(np.max(density, initial=0.0) or 1.0) * 1.35))
+    axes.set(xlim=(edges[0], edges[-1]), ylim=(0, float(np.max(density, initial=0.0) or 1.0) * 1.45))
+    _whole_ticks(axes)
     return figure
 
 
@@ -253,6 +252,7 @@ def true_predicted(true: Array, predicted: Array, weight: Array, target: str) ->
     axes.plot(edges[[0, -1]], edges[[0, -1]], color="#e42536", linestyle="--", linewidth=2)
     axes.set(xlim=edges[[0, -1]], ylim=edges[[0, -1]])
     axes.set_box_aspect(1)
+    _whole_ticks(axes)
     figure.colorbar(mesh, ax=axes, fraction=0.046, pad=0.03, label="Sum of weights")
     return figure
 
@@ -273,6 +273,8 @@ def target_bins(bins: TargetBins, target: str) -> Figure:
     lower.axhline(0, color="0.4", linestyle=":", linewidth=2)
     lower.margins(y=0.2)
     lower.set(xlabel=f"True {name}", ylabel="Bias")
+    _whole_ticks(upper)
+    _whole_ticks(lower)
     figure.align_ylabels()
     return figure
 
@@ -288,6 +290,12 @@ def _canvas(x: str, y: str, height: float = 10) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.set(xlabel=x, ylabel=y)
     return figure, axes
+
+
+def _whole_ticks(axes: Axes) -> None:
+    """Write ticks in full, ``2e-06``: a common power of ten at the end of an axis would lie on the labels."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:.6g}")
 
 
 def _colours(number: int) -> list[str]:

@@ -24,11 +24,11 @@ class Estimate(NamedTuple):
     error: float = float("nan")
 
     def __str__(self) -> str:
-        """Write the number to two digits of its error, or to three digits."""
+        """Write the number to two digits of its error, or to four digits."""
         if not np.isfinite(self.value):
             return "undefined" if np.isnan(self.value) else "infinite"
         if not (np.isfinite(self.error) and self.error > 0):
-            return f"{self.value:.3g}"
+            return f"{self.value:.4g}"
         digits = int(1 - np.floor(np.log10(self.error)))
         if not -4 < digits <= 6:
             return f"{self.value:.4g} \N{PLUS-MINUS SIGN} {self.error:.2g}"
@@ -225,13 +225,13 @@ def log_loss(scores: Array, label: Array, weight: Array) -> float:
     """Return the mean of -log p(true class) of (N, C) probabilities, in nats; p is clipped at machine epsilon."""
     true = np.take_along_axis(scores, label[:, None].astype(np.int64), axis=1)[:, 0]
     likely = np.clip(true.astype(np.float64), np.finfo(scores.dtype).eps, None)
-    return -mean(np.asarray(np.log(likely)), weight)
+    return -mean(np.log(likely), weight)
 
 
 def brier(scores: Array, label: Array, weight: Array) -> float:
     """Return the mean of Σ_k (p_k - y_k)² (Brier, Mon. Weather Rev. 78 (1950) 1), halved for two classes: (p - y)²."""
     hot = label[:, None] == np.arange(scores.shape[1])
-    square = np.sum((scores - hot) ** 2, axis=1, dtype=np.float64)
+    square: Array = ((scores - hot) ** 2).sum(axis=1, dtype=np.float64)
     return mean(square / 2 if scores.shape[1] == 2 else square, weight)
 
 

@@ -79,18 +79,26 @@ def render(title: str, results: Results, pictures: Sequence[Picture], facts: Map
     facts
         What the result was made from, as name and text.
     """
-    parts = [f'<p class="notice">{escape(notice)}</p>' for notice in results.notices]
-    parts += [_table(table) for table in tables(results)]
-    parts += ["<h2>Figures</h2>", '<div class="gallery">', *map(_picture, pictures), "</div>"]
+    own = [_overtraining(results)] if results.task == "classification" else _bins(results)
     lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
-    parts += ["<h2>Made from</h2>", f"<dl>{lines}</dl>"]
+    parts = [
+        f"<p>{escape(_lead(results))}</p>",
+        *(f'<p class="notice">{escape(notice)}</p>' for notice in results.notices),
+        *map(_table, [_merits(results), *own]),
+        "<h2>Figures</h2>",
+        '<div class="gallery">',
+        *map(_picture, pictures),
+        "</div>",
+        _table(_parts(results)),
+        f"<h2>Made from</h2>\n<dl>{lines}</dl>",
+    ]
     return _PAGE.substitute(title=escape(title), body="\n".join(parts))
 
 
-def tables(results: Results) -> list[Table]:
-    """Return the tables of an evaluation."""
-    own = [_overtraining(results)] if results.task == "classification" else _bins(results)
-    return [_merits(results), *own, _parts(results)]
+def _lead(results: Results) -> str:
+    models = len(results.folds)
+    by = "one model" if models == 1 else f"{models} models, each tested on the fold that it did not see"
+    return f"{results.task.capitalize()} of {', '.join(results.outputs)} by {by}: {len(results.test):,} test rows."
 
 
 def _merits(results: Results) -> Table:
@@ -126,10 +134,10 @@ def _parts(results: Results) -> Table:
     lines = []
     for part in (part for fold in results.folds for part in fold.parts):
         model = f"fold {part.fold}, " if len(results.folds) > 1 else ""
-        for name, rows, weight, negative in zip(results.lines, part.rows, part.weight, part.negative):
-            lines.append([f"{model}{part.name}, {name}", f"{rows:,}", f"{negative:,}", f"{weight:,.6g}"])
-    head = ["", "rows", "of negative weight", "sum of weights"]
-    return Table("Rows", head, lines, _NOTES["parts"])
+        cells = [text for rows, weight in zip(part.rows, part.weight) for text in (f"{rows:,}", f"{weight:,.6g}")]
+        lines.append([f"{model}{part.name}", *cells, f"{part.negative.sum():,}"])
+    columns = [f"{line}: {what}" for line in results.lines for what in ("rows", "sum of weights")]
+    return Table("Rows", ["", *columns, "rows of negative weight"], lines, _NOTES["parts"])
 
 
 _NOTES = {

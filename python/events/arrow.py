@@ -37,7 +37,9 @@ class ArrowFile(EventFile):
         if path.endswith((".parquet", ".pq")):
             self._parquet = pa.parquet.ParquetFile(path, memory_map=True)
             self.entries = self._parquet.metadata.num_rows
-        self._schema = self._parquet.schema_arrow if self._parquet else next(self._batches(None, 1), pa.table({})).schema
+        self._schema = (
+            self._parquet.schema_arrow if self._parquet else next(self._batches(None, 1), pa.table({})).schema
+        )
 
     @cached_property
     def _paths(self) -> dict[str, tuple[tuple[str, ...], Branch]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -64,7 +64,9 @@ class Column:
             return self.content
         import awkward as ak
 
-        return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(self.offsets), ak.contents.NumpyArray(self.content)))
+        return ak.Array(
+            ak.contents.ListOffsetArray(ak.index.Index64(self.offsets), ak.contents.NumpyArray(self.content))
+        )
 
 
 @dataclass
@@ -93,7 +95,7 @@ def collection_name(branch: Branch, known: Mapping[str, Any]) -> str:
     """Say which collection a branch of lists belongs to.
 
     A counter that several branches share (``nJet``) names the collection; the private counter of a branch written by
-    uproot (``nJet_jetId``) does not, there the longest prefix with a counter of its own decides, or else the first word.
+    uproot (``nJet_jetId``) does not: the longest prefix with a counter of its own decides, or else the first word.
     """
     counter = branch.counter
     if counter and counter.startswith("n") and branch.name.startswith(counter[1:] + "_"):
@@ -115,10 +117,9 @@ def collections(branches: Mapping[str, Branch]) -> tuple[dict[str, Collection], 
     counters: dict[str, str] = {}
     for branch in branches.values():
         if branch.jagged:
-            group = groups.setdefault(collection_name(branch, branches), Collection("")).branches
-            group[branch.name] = branch
+            owner = collection_name(branch, branches)
+            groups.setdefault(owner, Collection(owner)).branches[branch.name] = branch
     for name, group in groups.items():
-        group.name = name
         own = {b.counter for b in group.branches.values() if b.counter} | {f"n{name}"}
         group.counters = sorted(c for c in own if c in branches and not branches[c].jagged)
         counters.update(dict.fromkeys(group.counters, name))

@@ -167,7 +167,7 @@ def _import_function(module_name: str, name: str, where: str) -> Callable[..., A
         raise UserError(f"{where}: '{module_name}' has no function '{name}'{nearest(name, vars(module))}")
     if not callable(function):
         raise UserError(f"{where}: '{module_name}:{name}' is not a function")
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def missing_to_nan(value: Any) -> Any:

@@ -70,7 +70,7 @@ def _expand_one(pattern: str, where: str) -> Iterator[str]:
     if pattern.endswith(_LIST_SUFFIXES):
         yield from _read_list(Path(pattern), where)
     elif any(c in pattern for c in "*?["):
-        matches = _remote_glob(pattern) if is_remote(pattern) else sorted(glob.glob(pattern, recursive=True))
+        matches = _remote_glob(pattern) if is_remote(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob wants relative patterns
         if not matches:
             raise UserError(f"{where}: no file matches {pattern}")
         yield from matches

@@ -60,7 +60,9 @@ class Schema:
         for name in names:
             branch = branches[name]
             if branch.dtype is None:
-                raise UserError(f"{name}: columns of type {branch.type_name} are not read; only numbers and lists of them")
+                raise UserError(
+                    f"{name}: columns of type {branch.type_name} are not read; only numbers and lists of them"
+                )
             self.owner[name] = collection_name(branch, branches) if branch.jagged else None
 
     def probe(self) -> Chunk:
@@ -86,7 +88,9 @@ class Schema:
         }
         return Chunk(0, 0, nothing)
 
-    def settle(self, expression: Expression, offsets: np.ndarray | None, offsets_of: Mapping[str, np.ndarray]) -> str | None:
+    def settle(
+        self, expression: Expression, offsets: np.ndarray | None, offsets_of: Mapping[str, np.ndarray]
+    ) -> str | None:
         """Return the collection that an expression's lists belong to; decided once, on the probe."""
         key = (expression.where, expression.text)
         if key not in self._result_owner:
@@ -144,7 +148,7 @@ class Frame:
 
     def _share(self, name: str, column: Column, known: np.ndarray) -> None:
         """Make the columns of a collection share one array of offsets: expressions then see that they fit together."""
-        if column.offsets is known:
+        if column.offsets is None or column.offsets is known:
             return
         if not np.array_equal(column.offsets, known):
             raise FileError(self.schema.path, f"{name} has lists of other lengths than the rest of its collection")
@@ -188,7 +192,9 @@ class Frame:
         if isinstance(result, np.ndarray) or not hasattr(result, "layout"):
             return Column([full(result, self.size, expression)])
         if result.ndim > 2:
-            raise UserError(f"{expression.where}: {expression.text!r} gives lists of lists; reduce them by sum(), any() ...")
+            raise UserError(
+                f"{expression.where}: {expression.text!r} gives lists of lists; reduce them by sum(), any() ..."
+            )
         return column_of_awkward(result)
 
     def values(self, expression: Expression, resolve: Resolver, level: Level) -> np.ndarray:
@@ -212,8 +218,8 @@ class Frame:
             if name in level.extra:
                 found[name] = level.extra[name]
             elif not self._is_label(name):
-                column = resolve(name)
-                found[name] = self._gather(self.columns[column], self.schema.owner[column], level, expression)
+                source = resolve(name)
+                found[name] = self._gather(self.columns[source], self.schema.owner[source], level, expression)
         return full(expression.evaluate(found), level.size, expression)
 
     def copy(self, expression: Expression, resolve: Resolver, level: Level, out: np.ndarray) -> None:
@@ -237,7 +243,10 @@ class Frame:
         return column.content if index is None else column.content[index]
 
     def _check_offsets(self, column: Column, owner: str | None) -> None:
-        if owner and column.offsets is not self._offsets[owner] and not np.array_equal(column.offsets, self._offsets[owner]):
+        known = self._offsets[owner] if owner else None
+        if known is None or column.offsets is None or column.offsets is known:
+            return
+        if not np.array_equal(column.offsets, known):
             raise FileError(self.schema.path, f"the lists of an expression on {owner} changed their lengths")
 
     def event_level(self) -> Level:

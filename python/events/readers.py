@@ -6,7 +6,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ..errors import FileError, NanoForgeError
@@ -64,16 +63,16 @@ class EventFile(ABC):
         """Read columns chunk by chunk; any exception means that the file is broken."""
 
     def gen_sum_of_weights(self) -> float | None:
-        """Return the sum of generator weights before any skim, from NanoAOD's ``Runs`` tree; None where there is none."""
+        """Return the sum of generator weights before any skim, from NanoAOD's ``Runs`` tree, where there is one."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most readers hold nothing open
         """Release the file."""
 
     def __enter__(self) -> EventFile:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
 
 
@@ -106,7 +105,9 @@ def awkward_chunk(start: int, arrays: Mapping[str, Any], size: int) -> Chunk:
     for name, array in arrays.items():
         column = column_of_awkward(array)
         if column.offsets is not None:
-            column.offsets = known.setdefault(hashlib.md5(column.offsets, usedforsecurity=False).digest(), column.offsets)
+            column.offsets = known.setdefault(
+                hashlib.md5(column.offsets.tobytes(), usedforsecurity=False).digest(), column.offsets
+            )
         columns[name] = column
     return Chunk(start, size, columns)
 

@@ -15,7 +15,6 @@ from .columns import Branch, Chunk, Column, columns_of_form
 from .files import is_remote
 from .readers import EventFile, awkward_chunk
 
-
 _PLAIN_TYPE = re.compile(
     r"(?P<list>std::vector<|ROOT::VecOps::RVec<)?(?:ROOT::RNTupleCardinality<)?(?P<number>[\w:]+?)(_t)?>*"
 )
@@ -79,7 +78,7 @@ class _RootFile(EventFile):
 
     def gen_sum_of_weights(self) -> float | None:
         runs = self._file.get("Runs")
-        name = next((n for n in ("genEventSumw", "genEventSumw_") if runs is not None and n in runs.keys()), None)
+        name = next((n for n in ("genEventSumw", "genEventSumw_") if runs is not None and n in set(runs.keys())), None)
         return float(runs[name].array(library="np").sum()) if name else None
 
     def close(self) -> None:

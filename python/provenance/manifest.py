@@ -54,7 +54,7 @@ class FileRecord:
         if "://" in self.path:
             return True
         try:
-            status = os.stat(self.path)
+            status = Path(self.path).stat()
         except OSError:
             return False
         return status.st_size == self.size and status.st_mtime_ns == self.modified
@@ -125,7 +125,9 @@ class Manifest:
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{directory / NAME}: not a manifest of this version of NanoForge ({error})") from None
         if found.stage != stage:
-            raise UserError(f"{directory}: made by 'nanoforge {found.stage}', but the output of '{stage}' is needed here")
+            raise UserError(
+                f"{directory}: made by 'nanoforge {found.stage}', but the output of '{stage}' is needed here"
+            )
         return found
 
     def verify(self, directory: Path) -> None:
@@ -148,11 +150,13 @@ def write_atomically(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def input_record(path: str, entries: int | None = None, uuid: str | None = None, sample: str | None = None) -> FileRecord:
+def input_record(
+    path: str, entries: int | None = None, uuid: str | None = None, sample: str | None = None
+) -> FileRecord:
     """Describe an input file as it is now."""
     if "://" in path:
         return FileRecord(path, entries=entries, uuid=uuid, sample=sample)
-    status = os.stat(path)
+    status = Path(path).stat()
     return FileRecord(path, status.st_size, entries, uuid, status.st_mtime_ns, sample=sample)
 
 

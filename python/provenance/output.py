@@ -45,7 +45,9 @@ def staged_output(directory: Path, key: Any, force: bool = False) -> Iterator[Pa
         When the disk is full or cannot be written, or another process is at work on the same output.
     """
     directory = directory.absolute()
-    if not directory.exists() and _backup(directory).exists():  # interrupted while replacing: the old result is the result
+    if (
+        not directory.exists() and _backup(directory).exists()
+    ):  # interrupted while replacing: the old result is the result
         _backup(directory).rename(directory)
     _check_replaceable(directory, key, force)
     work = directory.with_name(f".{directory.name}.unfinished")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..config.schema import Analysis
-from ..console import progress, say, show_accounting
+from ..console import say, show_accounting
 from ..dataset import kernels
 from ..dataset.assemble import SHARDS, Part, assemble
 from ..dataset.identity import assign, event_hash
@@ -22,18 +18,18 @@ from ..dataset.info import SPLITS, DatasetInfo
 from ..dataset.inputs import Rows, split_input
 from ..dataset.layouts import Block
 from ..dataset.shards import Hdf5Shard, ParquetShard, ShardRecord, open_shard
-from ..dataset.table import Table, TableBuilder, dataset_info
 from ..dataset.statistics import merge
+from ..dataset.table import Table, TableBuilder, dataset_info
 from ..errors import DataError, FileError, UserError
 from ..events.columns import Chunk
 from ..events.files import das_files, expand
 from ..events.readers import EventFile, open_events
+from ..parallel import Report, run_jobs
 from ..provenance import Accounting, FileRecord, Lost, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record
 from ..provenance.output import up_to_date
 
 STAGE = "convert"
-Report = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ def convert(
             Job(analysis, sample, path, i, work / SHARDS / f"{sample}-{i:05d}", skip_bad_files)
             for i, (sample, path) in enumerate(files)
         ]
-        records = list(_run(plan, jobs))
+        records = run_jobs(convert_file, plan, jobs, "converting files")
         accounting = Accounting.total(r.accounting for r in records)
         _check(analysis, info, plan, records, accounting)
         parts = [
@@ -221,57 +217,6 @@ def _count(record: ShardRecord, block: Block, bounds: np.ndarray, folds: int) ->
 # -- all files --------------------------------------------------------------------------------------------------------
 
 
-def _run(plan: Sequence[Job], jobs: int) -> Iterator[ShardRecord]:
-    """Convert all files, in parallel, and return their records in the order of the plan."""
-    with progress("converting files", len(plan)) as bar:
-        if jobs == 1 or len(plan) == 1:
-            for job in plan:
-                yield convert_file(job, bar.advance)
-            return
-        context = multiprocessing.get_context("spawn")
-        queue = context.SimpleQueue()
-        listener = threading.Thread(target=_listen, args=(queue, bar.advance), daemon=True)
-        listener.start()
-        try:
-            with ProcessPoolExecutor(min(jobs, len(plan)), context, _set_queue, (queue,)) as pool:
-                yield from _collect(pool, plan)
-        finally:
-            queue.put(None)
-            listener.join()
-
-
-def _collect(pool: ProcessPoolExecutor, plan: Sequence[Job]) -> list[ShardRecord]:
-    futures = {pool.submit(_convert_in_worker, job): i for i, job in enumerate(plan)}
-    records: dict[int, ShardRecord] = {}
-    try:
-        for future in as_completed(futures):
-            records[futures[future]] = future.result()
-    except BrokenProcessPool:
-        raise DataError(
-            "a worker process died (killed, or out of memory): use fewer -j; a rerun goes on where it was"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-    return [records[i] for i in range(len(plan))]
-
-
-_queue: Any = None
-
-
-def _set_queue(queue: Any) -> None:
-    global _queue  # noqa: PLW0603
-    _queue = queue
-
-
-def _convert_in_worker(job: Job) -> ShardRecord:
-    return convert_file(job, _queue.put)
-
-
-def _listen(queue: Any, advance: Report) -> None:
-    while (share := queue.get()) is not None:
-        advance(share)
-
-
 def _scales(analysis: Analysis, plan: Sequence[Job], records: Sequence[ShardRecord]) -> list[float]:
     """Return for every file the factor xsec * lumi / (sum of weights) on its weights; 1 without a cross section."""
     factors: dict[str, float] = {}
@@ -317,7 +262,9 @@ def _check(
         own = [r for job, r in zip(plan, records) if job.sample == name]
         if all(r.accounting.lost for r in own):
             reason = own[0].accounting.lost[0]
-            raise DataError(f"samples.{name}: none of its {len(own)} file(s) can be used: {reason.file}: {reason.reason}")
+            raise DataError(
+                f"samples.{name}: none of its {len(own)} file(s) can be used: {reason.file}: {reason.reason}"
+            )
         if not any(r.accounting.events.read for r in own):
             raise DataError(f"samples.{name}: its {len(own)} file(s) hold no events")
     ledger = books.rows or books.events
@@ -329,6 +276,6 @@ def _check(
     empty = [name for name, total in zip(info.classes, totals) if not total]
     if empty:
         raise UserError(
-            f"target.classes.{empty[0]}: no training row is in this class: correct its condition {analysis.classes[empty[0]]!r}, "
-            "the cuts, or the samples"
+            f"target.classes.{empty[0]}: no training row is in this class: correct its condition "
+            f"{analysis.classes[empty[0]]!r}, the cuts, or the samples"
         )

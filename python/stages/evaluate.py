@@ -67,6 +67,7 @@ def evaluate(run: Path, data: Path | None = None, output: Path | None = None, fo
     trained = Manifest.read(run, "train")
     trained.verify(run)
     dataset, notices = _open(run, trained, data)
+    _check_rows(dataset)
     key = {"run": trained.identity(), "dataset": dataset.identity}
     with staged_output(output or run / "evaluation", key, force) as work:
         folds = _score_folds(run, dataset, trained.config["training"]["class_balance"])
@@ -104,7 +105,7 @@ def _open(run: Path, trained: Manifest, data: Path | None) -> tuple[TrainingData
     return dataset, notices
 
 
-def _score_folds(run: Path, dataset: TrainingData, balance: str) -> list[Fold]:
+def _check_rows(dataset: TrainingData) -> None:
     info = dataset.info
     for fold, part in ((fold, part) for fold in range(info.folds) for part in ("test", "train")):
         if dataset.rows(part, fold) == 0:
@@ -113,6 +114,10 @@ def _score_folds(run: Path, dataset: TrainingData, balance: str) -> list[Fold]:
                 f"{dataset.directory}: the {part} part{of_fold} is empty: set split.{part} above 0 (with folds: fewer "
                 "of them), or use more events, then run 'nanoforge convert' and 'nanoforge train' again"
             )
+
+
+def _score_folds(run: Path, dataset: TrainingData, balance: str) -> list[Fold]:
+    info = dataset.info
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
         return [_Scorer(run, dataset, fold, balance, bar).fold() for fold in range(info.folds)]

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-
 from nanoforge.evaluation import figures, gallery, report
 from nanoforge.evaluation.importance import Importance
 from nanoforge.evaluation.results import Fold, Part, Results

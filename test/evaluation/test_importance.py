@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 from nanoforge.evaluation.importance import Importance, permutation_importance
 
 FEATURES = {"event": ("a", "b"), "jets": ("pt", "eta")}

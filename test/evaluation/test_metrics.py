@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nanoforge.evaluation import metrics as m
 from scipy import stats
 from sklearn import metrics as sk
-
-from nanoforge.evaluation import metrics as m
 
 
 def toy(seed, rows=300, levels=20, negative=False):
@@ -29,9 +28,9 @@ def pairwise_auc(score, signal, weight):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(
-        st.tuples(st.integers(-5, 5), st.booleans(), st.floats(0.01, 100)), min_size=2, max_size=60
-    ).filter(lambda rows: len({signal for _, signal, _ in rows}) == 2)
+    st.lists(st.tuples(st.integers(-5, 5), st.booleans(), st.floats(0.01, 100)), min_size=2, max_size=60).filter(
+        lambda rows: len({signal for _, signal, _ in rows}) == 2
+    )
 )
 def test_auc_and_average_precision_are_scikit_learns_for_positive_weights(rows):
     score, signal, weight = (np.array(column) for column in zip(*rows))
@@ -51,7 +50,8 @@ def test_auc_with_negative_weights_is_the_pairwise_sum(seed):
 def test_negative_weights_cancel_the_rows_that_they_subtract():
     score, signal, weight = toy(1)
     extra_score, extra_signal, extra_weight = toy(2)
-    joined = [np.concatenate(p) for p in zip((score, signal, weight), *[(extra_score, extra_signal, w) for w in (extra_weight, -extra_weight)])]  # fmt: skip
+    there_and_back = [(extra_score, extra_signal, sign * extra_weight) for sign in (1, -1)]
+    joined = [np.concatenate(columns) for columns in zip((score, signal, weight), *there_and_back)]
     for figure in (m.auc, m.average_precision, m.calibration_error):
         assert np.allclose(np.ravel(figure(*joined))[0], np.ravel(figure(score, signal, weight))[0])
     assert m.kolmogorov_smirnov(joined[0], joined[2], score, weight)[0] == pytest.approx(0, abs=1e-12)
@@ -136,7 +136,9 @@ def test_classification_metrics_are_scikit_learns(classes):
     assert m.accuracy(scores, label, weight) == pytest.approx(sk.accuracy_score(label, predicted, sample_weight=weight))
     assert m.log_loss(scores, label, weight) == pytest.approx(sk.log_loss(label, scores, sample_weight=weight))
     given_scores = scores[:, 1] if classes == 2 else scores
-    assert m.brier(scores, label, weight) == pytest.approx(sk.brier_score_loss(label, given_scores, sample_weight=weight))
+    assert m.brier(scores, label, weight) == pytest.approx(
+        sk.brier_score_loss(label, given_scores, sample_weight=weight)
+    )
 
 
 def test_log_loss_of_a_certain_mistake_is_finite():
@@ -227,7 +229,7 @@ def test_bins_of_the_target_hold_equally_many_rows():
         (m.Estimate(0.93391, 0.00213), "0.9339 ± 0.0021"),
         (m.Estimate(1234.5, 30.2), "1234 ± 30"),
         (m.Estimate(3.2e-9, 1.1e-10), "3.2e-09 ± 1.1e-10"),
-        (m.Estimate(0.12345), "0.123"),
+        (m.Estimate(0.123456), "0.1235"),
         (m.Estimate(float("nan")), "undefined"),
         (m.Estimate(float("inf")), "infinite"),
     ],

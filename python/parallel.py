@@ -1,0 +1,86 @@
+"""Work on many files by processes, under one progress bar."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from .console import progress
+from .errors import DataError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+Report = Callable[[float], None]
+"""Called by a job with the share of it that was done since the last call."""
+
+
+def run_jobs(
+    function: Callable[[Job, Report], Result], plan: Sequence[Job], processes: int, description: str
+) -> list[Result]:
+    """Call a function on every job and return the results in the order of the plan.
+
+    Parameters
+    ----------
+    function
+        A function of a module (workers import it), called with a job and a :data:`Report`.
+    plan
+        The jobs.
+    processes
+        How many at a time; with 1 everything happens in this process.
+    description
+        Shown beside the progress bar.
+
+    Raises
+    ------
+    DataError
+        When a worker process dies; what a job raises is raised here, and the jobs not yet begun are dropped.
+    """
+    with progress(description, len(plan)) as bar:
+        if processes == 1 or len(plan) <= 1:
+            return [function(job, bar.advance) for job in plan]
+        context = multiprocessing.get_context("spawn")
+        shares = context.SimpleQueue()
+        listener = threading.Thread(target=_listen, args=(shares, bar.advance), daemon=True)
+        listener.start()
+        try:
+            with ProcessPoolExecutor(min(processes, len(plan)), context, _start_worker, (shares,)) as pool:
+                return _collect(pool, function, plan)
+        finally:
+            shares.put(None)
+            listener.join()
+
+
+def _collect(pool: ProcessPoolExecutor, function: Callable[[Job, Report], Result], plan: Sequence[Job]) -> list[Result]:
+    futures = {pool.submit(_work, function, job): i for i, job in enumerate(plan)}
+    results: dict[int, Result] = {}
+    try:
+        for future in as_completed(futures):
+            results[futures[future]] = future.result()
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process died (killed, or out of memory): use fewer -j; the same command goes on where it was"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [results[i] for i in range(len(plan))]
+
+
+_shares: Any = None
+
+
+def _start_worker(shares: Any) -> None:
+    global _shares
+    _shares = shares
+
+
+def _work(function: Callable[[Job, Report], Result], job: Job) -> Result:
+    return function(job, _shares.put)
+
+
+def _listen(shares: Any, advance: Report) -> None:
+    while (share := shares.get()) is not None:
+        advance(share)

@@ -1,0 +1,516 @@
+"""Look into files: their trees, entries and branches, grouped into collections, and the ranges of the values."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uproot
+from rich.table import Table
+from rich.text import Text
+from uproot.models.RNTuple import compression_settings_dict
+
+from ..console import out, progress
+from ..errors import FileError, NanoForgeError, UserError, nearest
+from ..events.columns import Branch, Collection, Column, collections
+from ..events.files import expand, is_remote, require
+from ..events.readers import EventFile, is_arrow, open_events, reason
+from ..events.root import RNTupleFile, TTreeFile, open_file, open_root, trees
+
+_COMPACT = 20
+"""A longer group of flat branches, e.g. the trigger bits, is one line unless it is asked for."""
+
+_SHOWN_DIFFERENCES = 40
+
+
+@dataclass
+class Spread:
+    """What the values of one branch span; NaN and infinities are counted apart. ``longest`` is the longest list."""
+
+    values: int = 0
+    nan: int = 0
+    infinite: int = 0
+    minimum: float | None = None
+    maximum: float | None = None
+    longest: int | None = None
+    _sum: float = 0.0
+
+    def add(self, column: Column) -> None:
+        """Take the values of one more chunk into account."""
+        values = column.content
+        self.values += len(values)
+        if column.offsets is not None and len(column.offsets) > 1:
+            self.longest = max(self.longest or 0, int(np.diff(column.offsets).max()))
+        if values.dtype.kind == "f":
+            finite = np.isfinite(values)
+            if not finite.all():
+                missing = int(np.isnan(values).sum())
+                self.nan += missing
+                self.infinite += len(values) - int(finite.sum()) - missing
+                values = values[finite]
+        if len(values):
+            low, high = values.min().item(), values.max().item()
+            self.minimum = low if self.minimum is None else min(self.minimum, low)
+            self.maximum = high if self.maximum is None else max(self.maximum, high)
+            with np.errstate(over="ignore"):
+                self._sum += float(values.sum(dtype=np.float64))
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the finite values; None without any, or where their sum overflows."""
+        finite = self.values - self.nan - self.infinite
+        return self._sum / finite if finite and math.isfinite(self._sum) else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types; shares are of all values."""
+        counts = {"values": self.values, "longest_list": self.longest}
+        shares = {"nan": self.nan / self.values if self.values else 0.0}
+        shares["infinite"] = self.infinite / self.values if self.values else 0.0
+        return {"min": self.minimum, "max": self.maximum, "mean": self.mean, **shares, **counts}
+
+
+@dataclass
+class Group:
+    """Branches that are shown together: a collection, or flat branches with a common prefix (name "": the rest)."""
+
+    name: str
+    branches: dict[str, Branch]
+    collection: Collection | None = None
+
+    @property
+    def bytes(self) -> tuple[int, int] | None:
+        """Size on disk and uncompressed; None where the format does not tell."""
+        return _total_bytes(self.branches.values())
+
+
+@dataclass
+class TreeSummary:
+    """One tree (or table) of a file. ``groups`` are what the filter leaves, ``branches`` are all."""
+
+    name: str | None
+    kind: str
+    entries: int | None
+    branches: dict[str, Branch]
+    groups: list[Group]
+    spreads: dict[str, Spread] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> dict[str, Branch]:
+        """The branches of all groups."""
+        return {name: branch for group in self.groups for name, branch in group.branches.items()}
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of every branch: what two trees must share to be read alike."""
+        return {name: _type(branch) for name, branch in self.branches.items()}
+
+
+@dataclass
+class FileSummary:
+    """One file and its trees; ``size`` is None where it is not on a local disk."""
+
+    path: str
+    uuid: str
+    size: int | None
+    trees: list[TreeSummary]
+
+
+def inspect(files: list[str], tree: str | None, filter: str | None, ranges: bool, as_json: bool) -> None:
+    """Print trees, entries and branches of files on standard output.
+
+    Parameters
+    ----------
+    files
+        Files, globs, list files and addresses.
+    tree
+        Only this TTree or RNTuple; None for all.
+    filter
+        Only branches that match this glob, upper and lower case being different.
+    ranges
+        Read the values, for their ranges.
+    as_json
+        Print JSON, one object per file, instead of tables.
+
+    Raises
+    ------
+    UserError
+        When the filter matches nothing in any file.
+    FileError
+        For a file that cannot be read, or has no (such) tree.
+    """
+    paths = expand(files, "FILES")
+    for path in paths:
+        require(path)
+    done: list[FileSummary] = []
+    for path in paths:
+        summary = summarise(path, tree, filter, ranges)
+        if not as_json:
+            _show(summary, done, filter, ranges)
+        done.append(summary)
+    if filter is not None and not any(t.groups for summary in done for t in summary.trees):
+        known = {name for summary in done for t in summary.trees for name in t.branches}
+        raise UserError(f"--filter {filter!r} matches no branch{nearest(filter.strip('*?'), sorted(known))}")
+    if as_json:
+        out.print(json.dumps([_as_dict(summary) for summary in done], indent=1, allow_nan=False), markup=False)
+
+
+def summarise(path: str, tree: str | None = None, filter: str | None = None, ranges: bool = False) -> FileSummary:
+    """Describe one file; the parameters are those of :func:`inspect`."""
+    found = []
+    uuid = ""
+    with _opening(path):
+        opened = list(_open_tables(path, tree))
+    for name, kind, file in opened:
+        uuid = file.uuid
+        with _opening(path):
+            branches = _branches(file)
+        summary = TreeSummary(name, kind, file.entries, branches, _groups(branches, filter))
+        if ranges:
+            _measure(file, summary)
+        found.append(summary)
+    opened[0][2].close()
+    return FileSummary(path, uuid, None if is_remote(path) else Path(path).stat().st_size, found)
+
+
+# -- reading ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opening(path: str) -> Iterator[None]:
+    try:
+        yield
+    except NanoForgeError:
+        raise
+    except Exception as error:  # a broken file can raise anything in a reader
+        raise FileError(path, f"cannot be opened: {reason(error)}") from error
+
+
+def _open_tables(path: str, tree: str | None) -> Iterator[tuple[str | None, str, EventFile]]:
+    """Yield name, kind and reader of every tree of a file, or of the one that is asked for."""
+    if is_arrow(path):
+        suffix = Path(path.removesuffix(".gz")).suffix
+        kind = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV"}.get(suffix, "JSON lines")
+        yield None, kind, open_events(path, "")
+    elif tree is not None:
+        one = open_root(path, tree)
+        yield tree, _kind(one), one
+    else:
+        file = open_file(path)
+        found = trees(file)
+        if not found:
+            others = sorted(f"{name} ({kind})" for name, kind in file.classnames(cycle=False).items())
+            raise FileError(path, f"has no tree at all; {_some(others) or 'it is empty'}", mistake=True)
+        for name, content in found.items():
+            reader = (TTreeFile if isinstance(content, uproot.TTree) else RNTupleFile)(path, file, content)
+            yield name, _kind(reader), reader
+
+
+def _kind(file: EventFile) -> str:
+    return "TTree" if isinstance(file, TTreeFile) else "RNTuple"
+
+
+def _branches(file: EventFile) -> dict[str, Branch]:
+    """Describe the columns of a table, with their sizes where the format tells them cheaply."""
+    branches = dict(file.branches)
+    if isinstance(file, RNTupleFile):
+        for name, size in _page_sizes(file.ntuple).items():
+            if name in branches:
+                branches[name] = replace(branches[name], **size)
+    return branches
+
+
+def _page_sizes(ntuple: Any) -> dict[str, dict[str, Any]]:
+    """Sum up the pages of an RNTuple by the columns that :class:`RNTupleFile` makes of its fields."""
+    records = ntuple.field_records
+    owners = {i: column.field_id for i, column in enumerate(ntuple.column_records)}
+    shown: dict[int, int] = {}
+    for alias in ntuple.alias_column_records:  # projected fields share the column of their lengths: it is the counter's
+        if alias.physical_id not in shown or "Cardinality" in records[alias.field_id].type_name:
+            shown[alias.physical_id] = alias.field_id
+    names = {i: _column_name(records, field_id) for i, field_id in {**owners, **shown}.items()}
+    sizes: dict[str, dict[str, Any]] = {}
+    for cluster in ntuple.page_link_list:
+        for i, (column, pages) in enumerate(zip(ntuple.column_records, cluster)):
+            size = sizes.setdefault(names[i], {"compressed": 0, "uncompressed": 0, "codec": None})
+            size["compressed"] += sum(page.locator.num_bytes for page in pages.pages)
+            size["uncompressed"] += sum(page.num_elements for page in pages.pages) * column.nbits // 8
+            if pages.compression_settings is not None:
+                algorithm, level = divmod(pages.compression_settings, 100)
+                size["codec"] = f"{compression_settings_dict[algorithm].upper()}({level})" if algorithm else "none"
+    return sizes
+
+
+def _column_name(records: Any, field_id: int) -> str:
+    path: list[str] = []
+    while True:
+        record = records[field_id]
+        path.insert(0, record.field_name)
+        if record.parent_field_id == field_id:
+            break
+        field_id = record.parent_field_id
+    return "_".join([step for step in path if step != "_0"][:2]).replace(".", "_")
+
+
+def _measure(file: EventFile, summary: TreeSummary) -> None:
+    """Read all readable branches once, chunk by chunk."""
+    names = [name for name, branch in summary.shown.items() if branch.dtype is not None]
+    summary.spreads = {name: Spread() for name in names}
+    entries = 0
+    if names:
+        with progress(f"reading {summary.name or file.path}", file.entries) as bar:
+            for chunk in file.chunks(names):
+                entries += chunk.size
+                for name, spread in summary.spreads.items():
+                    spread.add(chunk.columns[name])
+                bar.advance(chunk.size)
+        summary.entries = entries
+
+
+# -- grouping ---------------------------------------------------------------------------------------------------------
+
+
+def _groups(branches: Mapping[str, Branch], filter: str | None) -> list[Group]:
+    """Group the branches that match: those of the event, then the collections, then flat ones with a common prefix."""
+    found, flat = collections(branches)
+    prefixes = {name: _prefix(name) for name in flat}
+    common = Counter(prefixes.values())
+    loose: dict[str, dict[str, Branch]] = {"": {}}
+    for name, branch in flat.items():
+        prefix = prefixes[name] if common[prefixes[name]] > 1 else ""
+        loose.setdefault(prefix, {})[name] = branch
+    groups = [Group("", loose.pop(""))]
+    for name, collection in found.items():
+        counters = {c: branches[c] for c in collection.counters if not _is_private(c, collection)}
+        groups.append(Group(name, {**counters, **collection.branches}, collection))
+    groups += [Group(prefix, members) for prefix, members in loose.items()]
+    for group in groups:
+        group.branches = {n: b for n, b in group.branches.items() if filter is None or fnmatchcase(n, filter)}
+    return [group for group in groups if group.branches]
+
+
+def _prefix(name: str) -> str:
+    """Return ``MET`` of ``MET_pt``: by the custom of CMS only capitalised first words are names of things."""
+    first, underscore, _ = name.partition("_")
+    return first if underscore and first[:1].isupper() else ""
+
+
+def _is_private(counter: str, collection: Collection) -> bool:
+    """Whether a counter belongs to a single branch, as uproot writes it: ``nJet_pt`` beside ``Jet_pt``."""
+    return counter != f"n{collection.name}" and counter[1:] in collection.branches
+
+
+def _total_bytes(branches: Iterable[Branch]) -> tuple[int, int] | None:
+    known = [(b.compressed, b.uncompressed or 0) for b in branches if b.compressed is not None]
+    return (sum(c for c, _ in known), sum(u for _, u in known)) if known else None
+
+
+# -- JSON -------------------------------------------------------------------------------------------------------------
+
+
+def _as_dict(summary: FileSummary) -> dict[str, Any]:
+    content = [_tree_as_dict(t) for t in summary.trees]
+    return {"file": summary.path, "bytes": summary.size, "uuid": summary.uuid, "trees": content}
+
+
+def _tree_as_dict(tree: TreeSummary) -> dict[str, Any]:
+    size = _total_bytes(tree.branches.values()) or (None, None)
+    return {
+        "name": tree.name,
+        "kind": tree.kind,
+        "entries": tree.entries,
+        "compressed_bytes": size[0],
+        "uncompressed_bytes": size[1],
+        "collections": [_collection_as_dict(tree, g) for g in tree.groups if g.collection is not None],
+        "branches": [_branch_as_dict(tree, group, b) for group in tree.groups for b in group.branches.values()],
+    }
+
+
+def _collection_as_dict(tree: TreeSummary, group: Group) -> dict[str, Any]:
+    assert group.collection is not None  # noqa: S101
+    return {
+        "name": group.name,
+        "counters": group.collection.counters,
+        "branches": [name for name, branch in group.branches.items() if branch.jagged],
+        "longest_list": _longest(tree, group),
+    }
+
+
+def _branch_as_dict(tree: TreeSummary, group: Group, branch: Branch) -> dict[str, Any]:
+    spread = tree.spreads.get(branch.name)
+    return {
+        "name": branch.name,
+        "type": branch.type_name,
+        "dtype": str(branch.dtype) if branch.dtype is not None else None,
+        "list": branch.jagged,
+        "collection": group.name if group.collection is not None else None,
+        "counter": branch.counter,
+        "title": branch.title,
+        "compressed_bytes": branch.compressed,
+        "uncompressed_bytes": branch.uncompressed,
+        "codec": branch.codec,
+        "ratio": branch.uncompressed / branch.compressed if branch.uncompressed and branch.compressed else None,
+        "range": spread.as_dict() if spread is not None else None,
+    }
+
+
+def _longest(tree: TreeSummary, group: Group) -> int | None:
+    lengths = [s.longest for n in group.branches if (s := tree.spreads.get(n)) is not None and s.longest is not None]
+    return max(lengths, default=None)
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _show(summary: FileSummary, earlier: list[FileSummary], filter: str | None, ranges: bool) -> None:
+    if earlier:
+        out.print()
+    size = f"  {_bytes(summary.size)}" if summary.size is not None else ""
+    out.print(Text(summary.path, style="bold") + Text(size, style="not bold"))
+    for tree in summary.trees:
+        out.print(Text(f"  {_headline(tree)}"))
+        known = [(s.path, t) for s in earlier for t in s.trees if (t.name, t.kind) == (tree.name, tree.kind)]
+        if filter is not None and not tree.groups:
+            out.print(Text(f"  no branch matches {filter!r}"))
+        elif not _show_as_known(tree, known) or ranges:
+            _print_table(_table(tree, filter, ranges))
+
+
+def _headline(tree: TreeSummary) -> str:
+    entries = "entries not counted (--ranges reads them)" if tree.entries is None else f"{tree.entries:,} entries"
+    words = [tree.name or "", tree.kind, entries, f"{len(tree.branches):,} branches"]
+    size = _total_bytes(tree.branches.values())
+    if size is not None:
+        words.append(f"{_bytes(size[0])}, {_codec(tree)} {_ratio(*size)}")
+    return "  ".join(word for word in words if word)
+
+
+def _show_as_known(tree: TreeSummary, known: list[tuple[str, TreeSummary]]) -> bool:
+    """Say how a tree differs from one that was shown; False where there is none, or they have little in common."""
+    types = tree.types
+    same = next((path for path, other in known if other.types == types), None)
+    if same is not None:
+        out.print(Text(f"  same branches as {same}"))
+        return True
+    if not known or len(known[0][1].types.keys() & types) < len(types) / 2:
+        return False
+    path, other = known[0][0], known[0][1].types
+    out.print(Text(f"  branches as {path}, but"))
+    changed = [f"{n} ({types[n]}, there {other[n]})" for n in types if n in other and types[n] != other[n]]
+    differences = {
+        "only here": [n for n in types if n not in other],
+        "only there": [n for n in other if n not in types],
+        "of another type": changed,
+    }
+    for what, names in differences.items():
+        if names:
+            out.print(Text(f"    {what}: {_some(names)}"))
+    return True
+
+
+def _table(tree: TreeSummary, filter: str | None, ranges: bool) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    numbers = ("Min", "Mean", "Max") if ranges else ("Size", "Ratio")
+    table.add_column("  Branch", no_wrap=True, overflow="fold")
+    table.add_column("Type", no_wrap=True, overflow="fold")
+    for number in numbers:
+        table.add_column(number, justify="right", no_wrap=True, overflow="fold")
+    table.add_column("Not finite" if ranges else "Title", overflow="fold", min_width=24)
+    usual = _codec(tree)
+    for group in tree.groups:
+        compact = group.collection is None and len(group.branches) > _COMPACT and filter is None and not ranges
+        table.add_row(*_group_row(tree, group, compact, ranges), style="bold")
+        for branch in () if compact else group.branches.values():
+            cells = _range_cells(tree.spreads.get(branch.name)) if ranges else _size_cells(branch, usual)
+            table.add_row(Text(f"    {branch.name}"), Text(_type(branch)), *cells)
+    return table
+
+
+def _group_row(tree: TreeSummary, group: Group, compact: bool, ranges: bool) -> list[Text]:
+    lists = sum(branch.jagged for branch in group.branches.values())
+    if group.collection is not None:
+        name, what = group.name, f"{lists} list{'s' if lists != 1 else ''}"
+    else:
+        name, what = f"{group.name}_*" if group.name else "(event)", f"{len(group.branches)} values"
+    notes = [_counter_note(group.collection)] if group.collection is not None else []
+    if compact:
+        types = Counter(_type(branch) for branch in group.branches.values())
+        what = ", ".join(f"{count} {kind}" for kind, count in types.items())
+        notes = [f"--filter {f'{group.name}_*'!r} lists them"]
+    longest = _longest(tree, group)
+    notes += [f"longest list {longest}"] if longest is not None else []
+    size = group.bytes
+    numbers = ["", "", ""] if ranges else [_bytes(size[0]), _ratio(*size)] if size else ["", ""]
+    return [Text(cell) for cell in (f"  {name}", what, *numbers, "; ".join(note for note in notes if note))]
+
+
+def _counter_note(collection: Collection) -> str:
+    shared = [c for c in collection.counters if not _is_private(c, collection)]
+    if shared:
+        return f"counter {', '.join(shared)}"
+    return "a counter for each branch" if collection.counters else ""
+
+
+def _size_cells(branch: Branch, usual: str) -> list[Text]:
+    # ROOT's default title only repeats name, counter and type: "Jet_pt[nJet]/F"
+    title = "" if branch.title.split("/")[0].split("[")[0] == branch.name else branch.title
+    notes = [title, "" if branch.dtype is not None else "(not read)"]
+    if branch.codec not in (None, usual):
+        notes.append(f"({branch.codec})")
+    size = [_bytes(branch.compressed), _ratio(branch.compressed, branch.uncompressed or 0)] if branch.compressed else []
+    return [Text(cell) for cell in (*(size or ("", "")), " ".join(note for note in notes if note))]
+
+
+def _range_cells(spread: Spread | None) -> list[Text]:
+    if spread is None:
+        return [Text(""), Text(""), Text(""), Text("(not read)")]
+    shares = {"NaN": spread.nan, "inf": spread.infinite}
+    notes = [f"{name} {count / spread.values:.2%}" for name, count in shares.items() if count]
+    numbers = (spread.minimum, spread.mean, spread.maximum)
+    return [Text(_number(number)) for number in numbers] + [Text(", ".join(notes))]
+
+
+def _print_table(table: Table) -> None:
+    """Print with names whole: wider than the terminal where need be, and one line per branch into a pipe or a file."""
+    wish = out.measure(table, options=out.options.update(width=10_000))
+    out.print(table, width=max(out.width, wish.minimum) if out.is_terminal else wish.maximum)
+    out.print()
+
+
+def _type(branch: Branch) -> str:
+    return branch.type_name if branch.dtype is None else f"{branch.dtype}{'[]' if branch.jagged else ''}"
+
+
+def _codec(tree: TreeSummary) -> str:
+    """Return the codec that most branches have."""
+    codecs = Counter(branch.codec for branch in tree.branches.values() if branch.codec)
+    return str(codecs.most_common(1)[0][0]) if codecs else ""
+
+
+def _ratio(compressed: int, uncompressed: int) -> str:
+    return f"{uncompressed / compressed:.1f}x" if compressed else ""
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.4g}"
+
+
+def _bytes(size: int) -> str:
+    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= step:
+            return f"{size / step:.3g} {unit}" if size < 999.5 * step else f"{size / step:,.0f} {unit}"
+    return f"{size} B"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _SHOWN_DIFFERENCES
+    return ", ".join(names[:_SHOWN_DIFFERENCES]) + (f" and {more} more" if more > 0 else "")

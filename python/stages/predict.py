@@ -1,0 +1,220 @@
+"""Score files with a trained run: one friend per input file, with the same entries in the same order."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from ..config.schema import Analysis
+from ..console import say, show_accounting
+from ..dataset.friends import FORMATS, Entries
+from ..dataset.identity import assign_fold, event_hash
+from ..dataset.table import Table, TableBuilder
+from ..errors import FileError, UserError, nearest
+from ..events.files import expand, is_remote
+from ..events.frame import Frame
+from ..events.readers import EventFile, open_events
+from ..models import Model, load, score
+from ..parallel import Report, run_jobs
+from ..provenance import Accounting, FileRecord, Lost, Manifest, fingerprint, staged_output
+from ..provenance.manifest import input_record, write_atomically
+from ..provenance.output import up_to_date
+
+STAGE = "predict"
+FILL = np.float32(-1)
+"""Score of a row that the selection rejects."""
+
+_RECORDS = ".records"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to score."""
+
+    run: Path
+    analysis: Analysis
+    folds: int
+    path: str
+    output: Path
+    record: Path
+    key: str
+    format: str
+    skip_bad_files: bool
+    threads: int
+
+
+def predict(
+    run: Path,
+    files: Sequence[str],
+    output: Path,
+    format: str = "root",
+    jobs: int = 1,
+    skip_bad_files: bool = False,
+    force: bool = False,
+) -> Manifest:
+    """Score files.
+
+    Parameters
+    ----------
+    run
+        What ``nanoforge train`` made. With folds, an event is scored by the model that did not train on it.
+    files
+        The files to score, as a user writes them.
+    output
+        Directory of the friends, one per file.
+    format
+        "root" (friend trees), "parquet" (one row per event), "csv" or "hdf5" (one row per table row).
+    jobs, skip_bad_files, force
+        As for the conversion.
+
+    Returns
+    -------
+    Manifest
+        Of the finished predictions.
+    """
+    if format not in FORMATS:
+        raise UserError(f"--format {format}: not one of {', '.join(FORMATS)}{nearest(format, FORMATS)}")
+    trained = Manifest.read(run, "train")
+    trained.verify(run)
+    analysis = Analysis.model_validate(trained.config)
+    paths = [f if is_remote(f) else str(Path(f).resolve()) for f in expand(files, "FILES")]
+    key = {"run": trained.identity(), "format": format}
+    previous = up_to_date(output, STAGE, key, paths, force)
+    if previous is not None:
+        say(f"{output} is up to date")
+        return previous
+    with staged_output(output, key, force) as work:
+        (work / _RECORDS).mkdir(exist_ok=True)
+        names = _friend_names(paths, FORMATS[format].suffix)
+        folds = trained.details["dataset"]["info"]["folds"]
+        threads = 0 if jobs == 1 else 1
+        plan = [
+            Job(run, analysis, folds, path, work / name, work / _RECORDS / f"{i}.json", fingerprint(key), format,
+                skip_bad_files, threads)
+            for i, (path, name) in enumerate(zip(paths, names))
+        ]  # fmt: skip
+        results = run_jobs(predict_file, plan, jobs, "scoring files")
+        shutil.rmtree(work / _RECORDS)
+        accounting = Accounting.total(books for _, books in results)
+        manifest = Manifest(STAGE, trained.config, [record for record, _ in results], accounting)
+        manifest.details = {"run": str(run.resolve()), "run_identity": trained.identity(), "key": fingerprint(key)}
+        entries = {n: r.entries for n, (r, b) in zip(names, results) if not b.lost}
+        manifest.write(work, entries)
+    show_accounting(f"predict: {output}", accounting)
+    return manifest
+
+
+def predict_file(job: Job, report: Report) -> tuple[FileRecord, Accounting]:
+    """Score one file into its friend, unless that is there already."""
+    entries = None
+    try:
+        with open_events(job.path, job.analysis.tree) as file:
+            entries = file.entries
+            source = input_record(job.path, file.entries, file.uuid)
+            known = _finished(job, source)
+            if known is not None:
+                report(1)
+                return known
+            books = _score_file(job, file, report)
+    except FileError as error:
+        if not job.skip_bad_files:
+            raise
+        lost = Accounting()
+        lost.lose(Lost(job.path, error.reason, entries))
+        report(1)
+        return FileRecord(job.path, entries=entries), lost
+    source = input_record(job.path, books.events.read, source.uuid)
+    write_atomically(job.record, json.dumps({"key": job.key, "source": asdict(source), "books": books.as_dict()}))
+    return source, books
+
+
+def _finished(job: Job, source: FileRecord) -> tuple[FileRecord, Accounting] | None:
+    """Return the result of an earlier, interrupted run on the same file."""
+    if not job.record.exists() or not job.output.exists():
+        return None
+    content = json.loads(job.record.read_text())
+    found = FileRecord(**content["source"])
+    same = content["key"] == job.key and (found.uuid, found.size, found.modified) == (
+        source.uuid, source.size, source.modified
+    )  # fmt: skip
+    return (found, Accounting.from_dict(content["books"])) if same else None
+
+
+def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
+    import torch
+
+    if job.threads:
+        torch.set_num_threads(job.threads)
+    models = [load(job.run / f"fold{i}" / "model.pt") for i in range(job.folds)]
+    builder = TableBuilder(job.analysis, None, file, STAGE)
+    books = Accounting()
+    row = job.analysis.row if job.analysis.row != "event" else None
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = job.output.with_name(f".{job.output.name}.part")
+    try:
+        with FORMATS[job.format](temporary, job.analysis.tree, row) as writer:
+            if not file.entries:
+                writer.write(_score_chunk(job, file, builder, models, builder.frame(builder.empty_chunk()), books))
+            for chunk in file.chunks(builder.columns):
+                writer.write(_score_chunk(job, file, builder, models, builder.frame(chunk), books))
+                report(chunk.size / file.entries if file.entries else 0)
+        temporary.replace(job.output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if not file.entries:
+        report(1)
+    return books
+
+
+def _score_chunk(
+    job: Job, file: EventFile, builder: TableBuilder, models: Sequence[Model], frame: Frame, books: Accounting
+) -> Entries:
+    rows = builder.select(frame, books)
+    table = builder.table(frame, rows)
+    builder.mend(frame, rows, table)
+    hashes = event_hash(
+        {n: v[rows.events] for n, v in builder.identity(frame).items()},
+        file.uuid,
+        frame.start + rows.events,
+        job.analysis.split.seed,
+    )
+    chosen = _scores(models, table, assign_fold(hashes, job.folds))
+    offsets = None if job.analysis.row == "event" else frame.offsets(job.analysis.row)
+    total = frame.size if offsets is None else int(offsets[-1])
+    names = [f"{job.analysis.name}_{output}" for output in models[0].spec.outputs]
+    scores = np.full((len(names), total), FILL)
+    scores[:, rows.positions] = chosen.T
+    identity = builder.identity(frame)
+    kept = {n: v for n, v in builder.kept(frame).items() if n not in identity}
+    return Entries(frame.start, frame.size, identity, dict(zip(names, scores)), kept, offsets)
+
+
+def _scores(models: Sequence[Model], table: Table, fold: np.ndarray) -> np.ndarray:
+    """Return (N, C) scores, every row by the model of its fold."""
+    inputs = {}
+    for name, values in table.inputs.items():
+        if isinstance(values, tuple):
+            inputs[name], inputs[f"{name}_mask"] = values
+        else:
+            inputs[name] = values
+    scores = np.empty((len(fold), len(models[0].spec.outputs)), dtype=np.float32)
+    for i, model in enumerate(models):
+        mine = fold == i
+        scores[mine] = score(model, {n: v[mine] for n, v in inputs.items()})
+    return scores
+
+
+def _friend_names(paths: Sequence[str], suffix: str) -> list[str]:
+    """Name the friends like their files; by folder too where files of several folders have one name."""
+    plain = [PurePosixPath(p.split("://")[-1]) for p in paths]
+    if len({p.stem for p in plain}) < len(plain):
+        common = os.path.commonpath([p.parent for p in plain])
+        plain = [p.relative_to(common) for p in plain]
+        return [str(p.with_suffix(suffix)) for p in plain]
+    return [p.stem + suffix for p in plain]

@@ -1,0 +1,205 @@
+"""``nanoforge evaluate`` on small trained models: what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nanoforge.dataset.loading import TrainingData
+from nanoforge.errors import DataError, UserError
+from nanoforge.models.model import Model, score
+from nanoforge.provenance import Manifest
+from nanoforge.stages import evaluate as stage
+from nanoforge.stages import train as train_stage
+from nanoforge.stages.evaluate import evaluate
+from nanoforge.stages.train import train
+from sklearn.metrics import roc_auc_score
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "dataset"))
+from test_loading import make_analysis, write_dataset
+
+SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2}
+OPTIONS = {"epochs": 2, "batch_size": 64, "learning_rate": 0.01, "accelerator": "cpu"}
+
+
+def make(folds=1, regression=False, seed=1, **changes):
+    split = {} if folds > 1 else {"split": SPLIT | {"seed": seed}}
+    model = {"type": "deepsets", "constituent": [16], "hidden": [16]}
+    return make_analysis(folds, regression, model=model, training=OPTIONS, **split, **changes)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Make runs beside their datasets, once each; a test that changes one gets a copy of its own."""
+    made = {}
+
+    def run(folds=1, regression=False, own=None):
+        key = folds, regression
+        if key not in made:
+            home = tmp_path_factory.mktemp("trained")
+            rows = (600, 150, 0 if folds > 1 else 300)
+            analysis = make(folds, regression)
+            write_dataset(home / "data", analysis, rows)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(train_stage, "export_onnx", lambda model, path, metadata: path.write_text("graph"))
+                patch.setattr(train_stage, "_log_to_mlflow", lambda *_: {})
+                train(analysis, home / "data", home / "run")
+            made[key] = home
+        if own is None:
+            return made[key] / "run", made[key] / "data"
+        shutil.copytree(made[key] / "run", own / "run")
+        return own / "run", made[key] / "data"
+
+    return run
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Leave out the figures, which take seconds."""
+    monkeypatch.setattr(stage.gallery, "plots", lambda *_: iter(()))
+
+
+def expected_auc(run, data, fold=0):
+    rows = TrainingData.open(data).arrays("test", fold)
+    scores = score(Model.load(run / f"fold{fold}" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()})
+    return roc_auc_score(rows.label == 0, scores[:, 0], sample_weight=rows.weight)
+
+
+def rows_of(found, part):
+    return sum(line["rows"] for p in found["parts"] if p["part"] == part for line in p["content"].values())
+
+
+def move_dataset(run, path):
+    """Make the run believe that its dataset lies elsewhere."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["details"]["dataset"]["path"] = str(path)
+    (run / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_classification_end_to_end(trained, tmp_path):
+    run, data = trained()
+    found = evaluate(run, output=tmp_path / "out")
+    assert found["test"]["auc.low"]["value"] == pytest.approx(expected_auc(run, data), abs=1e-6)
+    assert found["test"]["auc.low"]["value"] > 0.8
+    assert [rows_of(found, part) for part in ("train", "val", "test")] == [600, 150, 300]
+    drops = {name: drop["value"] for name, drop in found["importance"]["decrease"].items()}
+    assert set(drops) == {"event.number", "event.a", "jets.pt", "jets.eta", "jets.mass"}
+    assert min(drops["event.a"], drops["jets.eta"]) > max(abs(drops[n]) for n in ("jets.pt", "jets.mass"))
+
+
+def test_the_output_directory_is_complete(trained, tmp_path):
+    run, data = trained()
+    found = evaluate(run, output=tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == found
+    manifest = Manifest.read(tmp_path / "out", "evaluate")
+    manifest.verify(tmp_path / "out")
+    files = {record.path for record in manifest.outputs}
+    assert {"report.html", "metrics.json", "plots/roc.pdf", "plots/roc.png", "plots/loss.png"} <= files
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("<img") == sum(name.endswith(".png") for name in files)
+    assert manifest.config_sha256 in page and TrainingData.open(data).identity in page
+
+
+def test_a_regression_end_to_end(trained, tmp_path):
+    run, _ = trained(regression=True)
+    found = evaluate(run, output=tmp_path / "out")
+    assert found["test"]["r2.z"]["value"] > 0.5
+    assert found["importance"]["metric"] == "R\N{SUPERSCRIPT TWO}"
+    assert (tmp_path / "out" / "plots" / "residuals_z.pdf").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_folds_are_pooled_and_kept_apart(trained, tmp_path):
+    run, data = trained(folds=2)
+    found = evaluate(run, output=tmp_path / "out")
+    of_folds = [fold["auc.low"]["value"] for fold in found["folds"]]
+    assert of_folds == pytest.approx([expected_auc(run, data, fold) for fold in range(2)], abs=1e-6)
+    assert found["spread"]["auc.low"]["value"] == pytest.approx(np.mean(of_folds))
+    assert rows_of(found, "test") == 750
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_big_parts_are_sampled_reproducibly(trained, tmp_path, monkeypatch):
+    run, _ = trained()
+    whole = evaluate(run, output=tmp_path / "whole")
+    monkeypatch.setattr(stage, "TRAIN_ROWS", 100)
+    monkeypatch.setattr(stage, "IMPORTANCE_ROWS", 50)
+    monkeypatch.setattr(stage, "BATCH_ROWS", 64)
+    first, second = (evaluate(run, output=tmp_path / name) for name in ("first", "second"))
+    assert first == second
+    assert first["test"]["auc.low"]["value"] == pytest.approx(whole["test"]["auc.low"]["value"], abs=1e-6)
+    assert first["train"] != whole["train"]
+    books = Manifest.read(tmp_path / "first", "evaluate").accounting
+    assert (books.events.used, books.rows.read, books.rows.used) == (300, 600, 100)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_default_place_is_in_the_run_and_is_not_overwritten(trained, tmp_path):
+    run, _ = trained(own=tmp_path)
+    evaluate(run)
+    Manifest.read(run, "train").verify(run)
+    with pytest.raises(UserError, match="--force"):
+        evaluate(run)
+    evaluate(run, force=True)
+    assert Manifest.read(run / "evaluation", "evaluate").details["run"] == Manifest.read(run, "train").identity()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_dataset_that_was_made_anew_needs_to_be_named(trained, tmp_path):
+    run, _ = trained(own=tmp_path)
+    other = write_dataset(tmp_path / "other", make(), (100, 20, 50), seed=9)
+    move_dataset(run, other)
+    with pytest.raises(UserError, match=r"made anew.*--data"):
+        evaluate(run)
+    found = evaluate(run, other)
+    assert len(found["notices"]) == 1 and "not the dataset of the training" in found["notices"][0]
+    assert "not the dataset of the training" in (run / "evaluation" / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_another_split_is_warned_about(trained, tmp_path, capsys):
+    run, _ = trained()
+    other = write_dataset(tmp_path / "other", make(seed=2), (100, 20, 50), seed=9)
+    found = evaluate(run, other, tmp_path / "out")
+    assert "may have been trained on" in found["notices"][1]
+    assert "may have been trained on" in capsys.readouterr().err
+
+
+def test_a_dataset_that_is_gone_is_asked_for(trained, tmp_path):
+    run, _ = trained(own=tmp_path)
+    move_dataset(run, tmp_path / "gone")
+    with pytest.raises(UserError, match="gone: no such dataset; say with --data"):
+        evaluate(run)
+
+
+def test_a_dataset_with_other_classes_does_not_fit(trained, tmp_path):
+    run, _ = trained()
+    analysis = make(target={"classes": {"low": "z < 0", "rest": "z >= 0"}})
+    other = write_dataset(tmp_path / "other", analysis, (100, 20, 50))
+    with pytest.raises(UserError, match=r"does not fit.*classes: \('low', 'high'\) -> \('low', 'rest'\)"):
+        evaluate(run, other, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_test_part_says_what_to_do(trained, tmp_path):
+    run, _ = trained()
+    other = write_dataset(tmp_path / "other", make(), (100, 20, 0))
+    with pytest.raises(UserError, match=r"test part is empty: set split\.test"):
+        evaluate(run, other, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_scores_that_are_not_finite_fail(trained, tmp_path, monkeypatch):
+    run, _ = trained()
+    monkeypatch.setattr(stage, "score", lambda model, inputs, rows: np.full((len(inputs["event"]), 2), np.nan))
+    with pytest.raises(DataError, match="NaN or infinite scores"):
+        evaluate(run, output=tmp_path / "out")
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="nanoforge train"):
+        evaluate(tmp_path)
