@@ -22,7 +22,7 @@ Config = Annotated[Path, typer.Argument(help="The analysis file (YAML).")]
 Overrides = Annotated[Optional[list[str]], typer.Argument(help="Changes to it: key=value, e.g. training.epochs=5.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="Directory of the result.")]
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Number of processes.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a finished result of another configuration.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a result that was made from something else.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad-files", help="Count unusable files as lost and go on.")]
 Tree = Annotated[str, typer.Option("--tree", help="The TTree or RNTuple; dir/tree works.")]
 _debug = False
@@ -153,7 +153,6 @@ def run(
     output: Output = Path("results"),
     jobs: Jobs = 1,
     skip_bad_files: SkipBad = False,
-    force: Force = False,
 ) -> None:
     """Convert, train, evaluate and predict; what is up to date is not done again.
 
@@ -162,7 +161,7 @@ def run(
     from .config import load
     from .pipeline import run_all
 
-    run_all(load(config, overrides or ()), output, jobs, skip_bad_files, force)
+    run_all(load(config, overrides or ()), output, jobs, skip_bad_files)
 
 
 def main() -> None:

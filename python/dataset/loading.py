@@ -7,6 +7,7 @@ A loader of single rows costs more than most networks, so nothing here touches a
 from __future__ import annotations
 
 import operator
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -356,15 +357,17 @@ class _Slab:
 
 def available_memory() -> int:
     """Return how many bytes a process can still use: what the machine has free, or less where a cgroup limits it."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    limits = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    # A batch slot is often a small share of a big machine, and what exceeds it is killed.
-    group = Path("/proc/self/cgroup").read_text().rpartition("::")[2].strip().lstrip("/")
-    here = Path("/sys/fs/cgroup", group)
-    for folder in (here, *here.parents):
-        bound = folder / "memory.max"
-        if bound.is_file() and (text := bound.read_text().strip()) != "max":
-            limits.append(int(text))
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    memory, group = Path("/proc/meminfo"), Path("/proc/self/cgroup")
+    if memory.is_file():
+        lines = memory.read_text().splitlines()
+        limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
+    if group.is_file():
+        # A batch slot is often a small share of a big machine, and what exceeds it is killed.
+        here = Path("/sys/fs/cgroup", group.read_text().rpartition("::")[2].strip().lstrip("/"))
+        bounds = [folder / "memory.max" for folder in (here, *here.parents)]
+        texts = [bound.read_text().strip() for bound in bounds if bound.is_file()]
+        limits += [int(text) for text in texts if text != "max"]
     return min(limits)
 
 

@@ -33,6 +33,7 @@ _TEN = (
 )  # fmt: skip
 _LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 _UNDATED = {".pdf": {"CreationDate": None}}  # the same figure is the same file
+_LOSSES = (("--", "training"), ("-", "validation"))
 _MOST_POINTS = 2000  # of a curve: more only swell the PDF
 _MOST_FEATURES = 30
 _MOST_WRITTEN = 12  # classes whose confusion matrix still has room for numbers
@@ -182,18 +183,21 @@ def loss(histories: Sequence[Mapping[str, Array]]) -> Figure:
     ``histories`` holds the columns ``epoch``, ``train_loss`` and ``val_loss`` (NaN where there was no validation).
     """
     figure, axes = _canvas("Epoch", "Loss")
-    for fold, (history, colour) in enumerate(zip(histories, _colours(len(histories)))):
-        suffix = f", fold {fold}" if len(histories) > 1 else ""
+    colours = _colours(len(histories))
+    handles = [Line2D([], [], color="0.3", linestyle=line, label=label) for line, label in _LOSSES]
+    if 1 < len(histories) <= len(_TEN):
+        handles += [Line2D([], [], color=colour, label=f"fold {fold}") for fold, colour in enumerate(colours)]
+    for history, colour in zip(histories, colours):
         epoch, validation = history["epoch"], history["val_loss"]
-        axes.plot(epoch, history["train_loss"], color=colour, linestyle="--", label=f"training{suffix}")
+        axes.plot(epoch, history["train_loss"], color=colour, linestyle="--")
         if np.isfinite(validation).any():
             best = np.nanargmin(validation)
-            axes.plot(epoch, validation, color=colour, label=f"validation{suffix}")
+            axes.plot(epoch, validation, color=colour)
             axes.plot(epoch[best], validation[best], "o", color=colour, markersize=10)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.minorticks_off()
     axes.margins(y=0.1)
-    axes.legend(loc="upper right", ncols=1 if len(histories) < 4 else 2)
+    axes.legend(handles=handles, loc="upper right", ncols=1 if len(handles) < 6 else 2)
     return figure
 
 
@@ -201,7 +205,7 @@ def loss(histories: Sequence[Mapping[str, Array]]) -> Figure:
 def importance(found: Importance, metric: str) -> Figure:
     """Draw the mean decrease of a metric for the most important features, with the spread of the permutations."""
     order = np.argsort(found.mean)[-_MOST_FEATURES:]
-    figure, axes = _canvas(f"Mean decrease of {metric}", "", height=max(4.0, 1.8 + 0.45 * len(order)))
+    figure, axes = _canvas(f"Decrease of {metric}", "", height=max(4.0, 1.8 + 0.45 * len(order)))
     axes.barh(range(len(order)), found.mean[order], color=_SIX[0], height=0.7)
     axes.errorbar(
         found.mean[order], range(len(order)), xerr=found.spread[order], fmt="none", color="black", linewidth=2

@@ -31,10 +31,11 @@ th { color: #56606b; font-weight: 600; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: 0; font-size: .93rem; }
 dt { color: #56606b; }
 dd { margin: 0; overflow-wrap: anywhere; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(26rem, 100%), 1fr)); gap: 2rem; }
+.gallery { display: grid; grid-template-columns: 1fr 1fr; gap: 2rem; }
 figure { margin: 0; }
 img { display: block; width: 100%; }
 figcaption { font-size: .9rem; color: #3b444d; }
+@media (max-width: 50rem) { .gallery { grid-template-columns: 1fr; } }
 @media print { figure, tr { break-inside: avoid; } }
 </style>
 </head>
@@ -136,8 +137,8 @@ def _parts(results: Results) -> Table:
         model = f"fold {part.fold}, " if len(results.folds) > 1 else ""
         cells = [text for rows, weight in zip(part.rows, part.weight) for text in (f"{rows:,}", f"{weight:,.6g}")]
         lines.append([f"{model}{part.name}", *cells, f"{part.negative.sum():,}"])
-    columns = [f"{line}: {what}" for line in results.lines for what in ("rows", "sum of weights")]
-    return Table("Rows", ["", *columns, "rows of negative weight"], lines, _NOTES["parts"])
+    columns = [f"{line}: {what}" for line in results.lines for what in ("rows", "\N{GREEK CAPITAL LETTER SIGMA}w")]
+    return Table("Rows", ["", *columns, "negative weight"], lines, _NOTES["parts"])
 
 
 _NOTES = {
@@ -151,7 +152,7 @@ _NOTES = {
         "Largest distance between the weighted cumulative distributions of training and test scores, and how probable "
         "a larger one is without overtraining; with folds the largest of them, with Bonferroni's p value."
     ),
-    "parts": "What the dataset holds, as the model of each fold sees it.",
+    "parts": "What the dataset holds, as the model of each fold sees it: rows, sums of weights, rows of negative weight.",
 }
 _WORDS = {
     "auc": "AUC",

@@ -89,13 +89,18 @@ def open_events(path: str, tree: str) -> EventFile:
     from .root import open_root
 
     try:
-        if path.removesuffix(".gz").endswith(_ARROW_SUFFIXES):
+        if is_arrow(path):
             return ArrowFile(path)
         return open_root(path, tree)
     except NanoForgeError:
         raise
     except Exception as error:  # a broken file can raise anything in a reader
         raise FileError(path, f"cannot be opened: {reason(error)}") from error
+
+
+def is_arrow(path: str) -> bool:
+    """Whether a file is Parquet, CSV or JSON lines, by its name: one table and no trees."""
+    return path.removesuffix(".gz").endswith(_ARROW_SUFFIXES)
 
 
 def awkward_chunk(start: int, arrays: Mapping[str, Any], size: int) -> Chunk:

@@ -22,6 +22,8 @@ _CPP_TYPES = {"bool": "?", "float": "f4", "double": "f8"} | {
     f"std::{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
 
+_CODECS = {0: "ZLIB", 1: "ZLIB", 2: "LZMA", 3: "ZLIB", 4: "LZ4", 5: "ZSTD"}
+
 
 def open_file(path: str) -> Any:
     """Open a ROOT file; local ones are mapped into memory (the default handler reopens the file for every basket)."""
@@ -139,6 +141,25 @@ class RNTupleFile(_RootFile):
         """Description of every column."""
         return {name: branch for name, (_, branch) in self._paths.items()}
 
+    def page_sizes(self) -> dict[str, dict[str, Any]]:
+        """Sum up the pages of every column: ``compressed``, ``uncompressed`` (bytes) and ``codec``, as in a Branch."""
+        ntuple = self._tree
+        owners = {i: column.field_id for i, column in enumerate(ntuple.column_records)}
+        projected: dict[int, int] = {}
+        for alias in ntuple.alias_column_records:  # the lengths of a collection are one column: the counter's
+            if alias.physical_id not in projected or "Cardinality" in ntuple.field_records[alias.field_id].type_name:
+                projected[alias.physical_id] = alias.field_id
+        names = {i: _column_of_field(ntuple.field_records, owner) for i, owner in {**owners, **projected}.items()}
+        sizes: dict[str, dict[str, Any]] = {}
+        for cluster in ntuple.page_link_list:
+            for i, (column, pages) in enumerate(zip(ntuple.column_records, cluster)):
+                size = sizes.setdefault(names[i], {"compressed": 0, "uncompressed": 0, "codec": None})
+                size["compressed"] += sum(page.locator.num_bytes for page in pages.pages)
+                size["uncompressed"] += sum(page.num_elements for page in pages.pages) * column.nbits // 8
+                if pages.compression_settings is not None:
+                    size["codec"] = _codec(pages.compression_settings)
+        return sizes
+
     def _chunks(self, names: Sequence[str], step: int) -> Iterator[Chunk]:
         paths = {name: self._paths[name][0] for name in names}
         fields = sorted({path[0] for path in paths.values()})
@@ -217,6 +238,21 @@ def _columns_of_field(field: Any) -> Iterable[tuple[str, tuple[str, ...], np.dty
     return columns_of_form(field.name, form.content(field.name))
 
 
+def _column_of_field(records: Sequence[Any], field_id: int) -> str:
+    """Return the name of the column that an RNTuple's field, or a field inside it, belongs to."""
+    path = [records[field_id].field_name]
+    while records[field_id].parent_field_id != field_id:
+        field_id = records[field_id].parent_field_id
+        path.insert(0, records[field_id].field_name)
+    return "_".join([step for step in path if step != "_0"][:2]).replace(".", "_")
+
+
+def _codec(settings: int) -> str:
+    """Name the codec of ROOT's compression settings: 100 * algorithm + level; in old files level alone, meaning zlib."""
+    algorithm, level = divmod(settings, 100)
+    return f"{_CODECS.get(algorithm, algorithm)}({level})" if settings > 0 and level else "none"
+
+
 def _stored_dtype(branch: Any) -> np.dtype:
     interpretation = branch.interpretation
     return np.dtype(getattr(interpretation, "content", interpretation).from_dtype)
@@ -243,7 +279,6 @@ def _describe_branch(name: str, branch: Any) -> Branch:
         jagged = jagged or content.from_dtype.shape != ()
         base = content.from_dtype.subdtype[0] if content.from_dtype.subdtype else content.from_dtype
         dtype = None if jagged and content is not what and content.from_dtype.shape else base.newbyteorder("=")
-    compression = branch.compression
     return Branch(
         name,
         dtype,
@@ -253,5 +288,5 @@ def _describe_branch(name: str, branch: Any) -> Branch:
         branch.typename,
         int(branch.compressed_bytes),
         int(branch.uncompressed_bytes),
-        f"{compression.__class__.__name__}({compression.level})" if compression is not None else "none",
+        _codec(branch.member("fCompress")),
     )

@@ -50,14 +50,9 @@ class FileRecord:
     sample: str | None = None
 
     def unchanged(self) -> bool:
-        """Whether a local input still has its size and time of change; remote ones are taken on trust."""
-        if "://" in self.path:
-            return True
-        try:
-            status = Path(self.path).stat()
-        except OSError:
-            return False
-        return status.st_size == self.size and status.st_mtime_ns == self.modified
+        """Whether a local input is as it was, by size and time of change; remote ones are taken on trust."""
+        now = input_record(self.path)
+        return (now.size, now.modified) == (self.size, self.modified)
 
 
 @dataclass
@@ -79,6 +74,11 @@ class Manifest:
     def config_sha256(self) -> str:
         """Hash of the resolved configuration."""
         return fingerprint(self.config)
+
+    @property
+    def lost_files(self) -> bool:
+        """Whether files were skipped as unusable."""
+        return self.accounting is not None and bool(self.accounting.lost)
 
     def identity(self) -> str:
         """Hash of what was made from what: later stages record it to notice a change. Free of times and paths."""
@@ -153,10 +153,13 @@ def write_atomically(path: Path, text: str) -> None:
 def input_record(
     path: str, entries: int | None = None, uuid: str | None = None, sample: str | None = None
 ) -> FileRecord:
-    """Describe an input file as it is now."""
-    if "://" in path:
+    """Describe an input file as it is now; one that is remote, or not there, has no size."""
+    try:
+        status = None if "://" in path else Path(path).stat()
+    except OSError:
+        status = None
+    if status is None:
         return FileRecord(path, entries=entries, uuid=uuid, sample=sample)
-    status = Path(path).stat()
     return FileRecord(path, status.st_size, entries, uuid, status.st_mtime_ns, sample=sample)
 
 

@@ -64,7 +64,7 @@ def staged_output(directory: Path, key: Any, force: bool = False) -> Iterator[Pa
         raise DataError(f"{directory}: {_cause(error)}") from error
 
 
-def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str], force: bool) -> Manifest | None:
+def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str] | None = None) -> Manifest | None:
     """Return the manifest of a finished output that was made from just this; None where the stage has to run.
 
     Parameters
@@ -74,15 +74,17 @@ def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str], for
     key
         What the result is made from, as plain JSON types; its fingerprint is the ``key`` among the manifest's details.
     inputs
-        The input files, in order.
-    force
-        Run again whatever is there.
+        The input files, in order, unless the key says all about them.
     """
-    if force or not (directory / NAME).exists():
+    if not (directory / NAME).exists():
         return None
     found = Manifest.read(directory, stage)
-    same = found.details.get("key") == fingerprint(key) and [r.path for r in found.inputs] == list(inputs)
-    return found if same and all(record.unchanged() for record in found.inputs) else None
+    if found.details.get("key") != fingerprint(key):
+        return None
+    if inputs is not None:
+        same = [r.path for r in found.inputs] == list(inputs) and all(r.unchanged() for r in found.inputs)
+        return found if same else None
+    return found
 
 
 def _check_replaceable(directory: Path, key: Any, force: bool) -> None:

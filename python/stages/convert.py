@@ -25,7 +25,7 @@ from ..events.columns import Chunk
 from ..events.files import das_files, expand
 from ..events.readers import EventFile, open_events
 from ..parallel import Report, run_jobs
-from ..provenance import Accounting, FileRecord, Lost, Manifest, fingerprint, staged_output
+from ..provenance import Accounting, Lost, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record
 from ..provenance.output import up_to_date
 
@@ -74,8 +74,8 @@ def convert(
     """
     files = [(name, path) for name, sample in analysis.samples.items() for path in sample_files(analysis, name)]
     config = analysis.model_dump(mode="json")
-    previous = up_to_date(output, STAGE, analysis.dataset_part(), [path for _, path in files], force)
-    if previous is not None:
+    previous = up_to_date(output, STAGE, analysis.dataset_part(), [path for _, path in files])
+    if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
     info = dataset_info(analysis)
@@ -141,7 +141,7 @@ def convert_file(job: Job, report: Report) -> ShardRecord:
         report(1)
         lost = Accounting()
         lost.lose(Lost(job.path, error.reason, entries))
-        return ShardRecord("", FileRecord(job.path, entries=entries, sample=job.sample), accounting=lost)
+        return ShardRecord("", input_record(job.path, entries, sample=job.sample), accounting=lost)
     record.write(sidecar)
     return record
 

@@ -16,7 +16,6 @@ import numpy as np
 import uproot
 from rich.table import Table
 from rich.text import Text
-from uproot.models.RNTuple import compression_settings_dict
 
 from ..console import out, progress
 from ..errors import FileError, NanoForgeError, UserError, nearest
@@ -45,7 +44,7 @@ class Spread:
 
     def add(self, column: Column) -> None:
         """Take the values of one more chunk into account."""
-        values = column.content
+        values = column.content.view(np.uint8) if column.content.dtype == bool else column.content
         self.values += len(values)
         if column.offsets is not None and len(column.offsets) > 1:
             self.longest = max(self.longest or 0, int(np.diff(column.offsets).max()))
@@ -221,42 +220,10 @@ def _branches(file: EventFile) -> dict[str, Branch]:
     """Describe the columns of a table, with their sizes where the format tells them cheaply."""
     branches = dict(file.branches)
     if isinstance(file, RNTupleFile):
-        for name, size in _page_sizes(file.ntuple).items():
+        for name, size in file.page_sizes().items():
             if name in branches:
                 branches[name] = replace(branches[name], **size)
     return branches
-
-
-def _page_sizes(ntuple: Any) -> dict[str, dict[str, Any]]:
-    """Sum up the pages of an RNTuple by the columns that :class:`RNTupleFile` makes of its fields."""
-    records = ntuple.field_records
-    owners = {i: column.field_id for i, column in enumerate(ntuple.column_records)}
-    shown: dict[int, int] = {}
-    for alias in ntuple.alias_column_records:  # projected fields share the column of their lengths: it is the counter's
-        if alias.physical_id not in shown or "Cardinality" in records[alias.field_id].type_name:
-            shown[alias.physical_id] = alias.field_id
-    names = {i: _column_name(records, field_id) for i, field_id in {**owners, **shown}.items()}
-    sizes: dict[str, dict[str, Any]] = {}
-    for cluster in ntuple.page_link_list:
-        for i, (column, pages) in enumerate(zip(ntuple.column_records, cluster)):
-            size = sizes.setdefault(names[i], {"compressed": 0, "uncompressed": 0, "codec": None})
-            size["compressed"] += sum(page.locator.num_bytes for page in pages.pages)
-            size["uncompressed"] += sum(page.num_elements for page in pages.pages) * column.nbits // 8
-            if pages.compression_settings is not None:
-                algorithm, level = divmod(pages.compression_settings, 100)
-                size["codec"] = f"{compression_settings_dict[algorithm].upper()}({level})" if algorithm else "none"
-    return sizes
-
-
-def _column_name(records: Any, field_id: int) -> str:
-    path: list[str] = []
-    while True:
-        record = records[field_id]
-        path.insert(0, record.field_name)
-        if record.parent_field_id == field_id:
-            break
-        field_id = record.parent_field_id
-    return "_".join([step for step in path if step != "_0"][:2]).replace(".", "_")
 
 
 def _measure(file: EventFile, summary: TreeSummary) -> None:
@@ -425,7 +392,8 @@ def _table(tree: TreeSummary, filter: str | None, ranges: bool) -> Table:
     table.add_column("Not finite" if ranges else "Title", overflow="fold", min_width=24)
     usual = _codec(tree)
     for group in tree.groups:
-        compact = group.collection is None and len(group.branches) > _COMPACT and filter is None and not ranges
+        long = group.collection is None and group.name and len(group.branches) > _COMPACT
+        compact = bool(long) and filter is None and not ranges
         table.add_row(*_group_row(tree, group, compact, ranges), style="bold")
         for branch in () if compact else group.branches.values():
             cells = _range_cells(tree.spreads.get(branch.name)) if ranges else _size_cells(branch, usual)
@@ -441,8 +409,6 @@ def _group_row(tree: TreeSummary, group: Group, compact: bool, ranges: bool) -> 
         name, what = f"{group.name}_*" if group.name else "(event)", f"{len(group.branches)} values"
     notes = [_counter_note(group.collection)] if group.collection is not None else []
     if compact:
-        types = Counter(_type(branch) for branch in group.branches.values())
-        what = ", ".join(f"{count} {kind}" for kind, count in types.items())
         notes = [f"--filter {f'{group.name}_*'!r} lists them"]
     longest = _longest(tree, group)
     notes += [f"longest list {longest}"] if longest is not None else []
@@ -480,7 +446,14 @@ def _range_cells(spread: Spread | None) -> list[Text]:
 def _print_table(table: Table) -> None:
     """Print with names whole: wider than the terminal where need be, and one line per branch into a pipe or a file."""
     wish = out.measure(table, options=out.options.update(width=10_000))
-    out.print(table, width=max(out.width, wish.minimum) if out.is_terminal else wish.maximum)
+    if out.is_terminal:
+        table.width = max(out.width, wish.minimum)
+        out.print(table)
+    else:
+        table.width = wish.maximum
+        with out.capture() as text:
+            out.print(table)
+        out.print("\n".join(line.rstrip() for line in text.get().splitlines()), markup=False)
     out.print()
 
 

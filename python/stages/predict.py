@@ -85,8 +85,8 @@ def predict(
     analysis = Analysis.model_validate(trained.config)
     paths = [f if is_remote(f) else str(Path(f).resolve()) for f in expand(files, "FILES")]
     key = {"run": trained.identity(), "format": format}
-    previous = up_to_date(output, STAGE, key, paths, force)
-    if previous is not None:
+    previous = up_to_date(output, STAGE, key, paths)
+    if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
     with staged_output(output, key, force) as work:
@@ -128,7 +128,7 @@ def predict_file(job: Job, report: Report) -> tuple[FileRecord, Accounting]:
         lost = Accounting()
         lost.lose(Lost(job.path, error.reason, entries))
         report(1)
-        return FileRecord(job.path, entries=entries), lost
+        return input_record(job.path, entries), lost
     source = input_record(job.path, books.events.read, source.uuid)
     write_atomically(job.record, json.dumps({"key": job.key, "source": asdict(source), "books": books.as_dict()}))
     return source, books

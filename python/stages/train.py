@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -68,10 +69,12 @@ def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> 
     config = analysis.model_dump(mode="json")
     _check_same_analysis(config, dataset)
     fabric = _fabric(analysis.training.accelerator)
+    source = {"path": str(data.resolve()), "identity": dataset.identity}
     with staged_output(output, {"config": config, "dataset": dataset.identity}, force) as work:
         spec = model_spec(analysis, dataset.info)
         folds = [f"fold{i}" for i in range(dataset.info.folds)]
         histories = [_fold(fabric, analysis, dataset, spec, i, work / name) for i, name in enumerate(folds)]
+        best = [{"epoch": b.epoch, "val_loss": b.val_loss} for b in map(_best, histories)]
         (work / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         files = ["config.yaml", *(f"{f}/{n}" for f in folds for n in ("model.pt", "model.onnx", "history.csv"))]
         manifest = Manifest(
@@ -80,13 +83,9 @@ def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> 
             inputs=[input_record(str(data / NAME))],
             seed=analysis.training.seed,
             details={
-                "dataset": {
-                    "path": str(data.resolve()),
-                    "identity": dataset.identity,
-                    "info": dataset.info.as_dict(),
-                },
+                "dataset": source | {"info": dataset.info.as_dict()},
                 "spec": spec.as_dict(),
-                "best": [{"epoch": b.epoch, "val_loss": b.val_loss} for b in map(_best, histories)],
+                "best": best,
                 "mlflow": _log_to_mlflow(work, output.absolute(), config, histories, files),
             },
         )
@@ -117,7 +116,7 @@ def _check_same_analysis(config: dict[str, Any], dataset: TrainingData) -> None:
     difference = next(iter(changed_keys(old, new)), None)
     if difference is not None:
         raise UserError(
-            f"{dataset.directory}: made with another analysis ({difference}): run 'nanoforge convert' again, "
+            f"{dataset.directory}: made with another analysis ({shorten(difference, 300)}): run 'nanoforge convert' again, "
             "or train with the analysis file that it was made with"
         )
 

@@ -107,6 +107,7 @@ def write_dataset(directory: Path, analysis: Analysis, rows=(1000, 200, 100), ed
 @pytest.fixture(autouse=True)
 def small_slabs(monkeypatch):
     monkeypatch.setattr(loading, "SLAB_ROWS", 32)
+    monkeypatch.setattr(loading, "OPEN_SLABS", 4)
 
 
 @pytest.fixture(scope="module")

@@ -80,9 +80,15 @@ def move_dataset(run, path):
     (run / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_a_classification_end_to_end(trained, tmp_path):
+@pytest.fixture(scope="module")
+def evaluated(trained, tmp_path_factory):
+    output = tmp_path_factory.mktemp("evaluated") / "out"
     run, data = trained()
-    found = evaluate(run, output=tmp_path / "out")
+    return output, evaluate(run, output=output), run, data
+
+
+def test_a_classification_end_to_end(evaluated):
+    _, found, run, data = evaluated
     assert found["test"]["auc.low"]["value"] == pytest.approx(expected_auc(run, data), abs=1e-6)
     assert found["test"]["auc.low"]["value"] > 0.8
     assert [rows_of(found, part) for part in ("train", "val", "test")] == [600, 150, 300]
@@ -91,15 +97,14 @@ def test_a_classification_end_to_end(trained, tmp_path):
     assert min(drops["event.a"], drops["jets.eta"]) > max(abs(drops[n]) for n in ("jets.pt", "jets.mass"))
 
 
-def test_the_output_directory_is_complete(trained, tmp_path):
-    run, data = trained()
-    found = evaluate(run, output=tmp_path / "out")
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == found
-    manifest = Manifest.read(tmp_path / "out", "evaluate")
-    manifest.verify(tmp_path / "out")
+def test_the_output_directory_is_complete(evaluated):
+    output, found, _, data = evaluated
+    assert json.loads((output / "metrics.json").read_text()) == found
+    manifest = Manifest.read(output, "evaluate")
+    manifest.verify(output)
     files = {record.path for record in manifest.outputs}
     assert {"report.html", "metrics.json", "plots/roc.pdf", "plots/roc.png", "plots/loss.png"} <= files
-    page = (tmp_path / "out" / "report.html").read_text()
+    page = (output / "report.html").read_text()
     assert page.count("<img") == sum(name.endswith(".png") for name in files)
     assert manifest.config_sha256 in page and TrainingData.open(data).identity in page
 

@@ -1,0 +1,34 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`. The rest is for developers.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+DEMO := demo
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	@$(BIN)/python test/demo.py $(DEMO)
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+lint: $(READY)
+	@$(BIN)/ruff check python test
+	@$(BIN)/ruff format --check python test
+	@$(BIN)/mypy
+
+bench: $(READY)
+	@$(BIN)/python test/bench/convert.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) build *.egg-info
+
+$(READY): requirements.txt pyproject.toml
+	@echo "setting up $(VENV), once: a few minutes" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --upgrade pip "setuptools>=77"
+	@$(PIP) "$$(grep '^torch==' requirements.txt)"
+	@$(PIP) --editable '.[test,lint]'
+	@touch $@
