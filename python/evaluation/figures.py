@@ -33,7 +33,6 @@ _TEN = (
 )  # fmt: skip
 _LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 _UNDATED = {".pdf": {"CreationDate": None}}  # the same figure is the same file
-_LOSSES = (("--", "training"), ("-", "validation"))
 _MOST_POINTS = 2000  # of a curve: more only swell the PDF
 _MOST_FEATURES = 30
 _MOST_WRITTEN = 12  # classes whose confusion matrix still has room for numbers
@@ -184,7 +183,10 @@ def loss(histories: Sequence[Mapping[str, Array]]) -> Figure:
     """
     figure, axes = _canvas("Epoch", "Loss")
     colours = _colours(len(histories))
-    handles = [Line2D([], [], color="0.3", linestyle=line, label=label) for line, label in _LOSSES]
+    handles = [
+        Line2D([], [], color="0.3", linestyle="--", label="training"),
+        Line2D([], [], color="0.3", linestyle="-", label="validation"),
+    ]
     if 1 < len(histories) <= len(_TEN):
         handles += [Line2D([], [], color=colour, label=f"fold {fold}") for fold, colour in enumerate(colours)]
     for history, colour in zip(histories, colours):

@@ -30,8 +30,12 @@ def plots(results: Results, histories: Sequence[Mapping[str, Array]]) -> Iterato
 
 
 def _classification(results: Results) -> Iterator[Plot]:
-    train, test, classes = results.train, results.test, results.outputs
-    summary = results.test_summary
+    yield from _separation(results)
+    yield from _decisions(results)
+
+
+def _separation(results: Results) -> Iterator[Plot]:
+    train, test, classes, summary = results.train, results.test, results.outputs, results.test_summary
     yield Plot(
         "roc",
         "ROC curve",
@@ -55,6 +59,10 @@ def _classification(results: Results) -> Iterator[Plot]:
             "overtrained.",
             figures.scores(train, test, classes, name, results.tests),
         )
+
+
+def _decisions(results: Results) -> Iterator[Plot]:
+    test, classes, summary = results.test, results.outputs, results.test_summary
     yield Plot(
         "precision_recall",
         "Purity and efficiency",

@@ -70,16 +70,15 @@ def permutation_importance(
     """
     rng = np.random.default_rng(seed)
     best = metric(inputs)
-    rows = []
-    for name, columns in features.items():
-        for column in range(len(columns)):
-            decrease = []
-            for _ in range(repeats):
-                decrease.append(best - metric({**inputs, name: _permuted(inputs, name, column, rng)}))
-                done()
-            rows.append(decrease)
-    names = tuple(f"{name}.{feature}" for name, columns in features.items() for feature in columns)
-    return Importance(names, np.array(rows))
+
+    def decrease(name: str, column: int) -> float:
+        worse = metric({**inputs, name: _permuted(inputs, name, column, rng)})
+        done()
+        return best - worse
+
+    columns = [(name, column) for name in features for column in range(len(features[name]))]
+    names = tuple(f"{name}.{features[name][column]}" for name, column in columns)
+    return Importance(names, np.array([[decrease(*column) for _ in range(repeats)] for column in columns]))
 
 
 def _permuted(inputs: Inputs, name: str, column: int, rng: np.random.Generator) -> Array:

@@ -152,7 +152,7 @@ _NOTES = {
         "Largest distance between the weighted cumulative distributions of training and test scores, and how probable "
         "a larger one is without overtraining; with folds the largest of them, with Bonferroni's p value."
     ),
-    "parts": "What the dataset holds, as the model of each fold sees it: rows, sums of weights, rows of negative weight.",
+    "parts": "What the dataset holds, as the model of each fold sees it: rows, sums of weights, negative weights.",
 }
 _WORDS = {
     "auc": "AUC",

@@ -116,8 +116,8 @@ def _check_same_analysis(config: dict[str, Any], dataset: TrainingData) -> None:
     difference = next(iter(changed_keys(old, new)), None)
     if difference is not None:
         raise UserError(
-            f"{dataset.directory}: made with another analysis ({shorten(difference, 300)}): run 'nanoforge convert' again, "
-            "or train with the analysis file that it was made with"
+            f"{dataset.directory}: made with another analysis ({shorten(difference, 300)}): run 'nanoforge convert' "
+            "again, or train with the analysis file that it was made with"
         )
 
 
