@@ -88,7 +88,8 @@ class TableBuilder:
         self._weight = parse_one(weight if training else "1", "weight")
         self._classes = parse_each(analysis.classes if training else {}, "target.classes")
         self._targets = parse_each(analysis.regression if training else {}, "target.regression")
-        kept = [n for n in analysis.keep if training or n in self._known]  # data have no generator branches to carry
+        # files to be scored may lack what was kept for the training, as data lack generator branches
+        kept = [n for n in analysis.keep if training or {n, f"{self._row}_{n}"} & self._known]
         self._keep = parse_each({n: n for n in kept}, "keep")
         self._inputs = [
             InputBuilder(n, block, self._row, parse_one, self._file, self._known)

@@ -1,4 +1,7 @@
-"""Permutation importance: how much worse a model gets when a feature is shuffled among the rows."""
+"""Permutation importance: how much worse a model gets when a feature is shuffled among the rows.
+
+Correlated features share their importance: each one alone can look dispensable.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +48,7 @@ def permutation_importance(
 ) -> Importance:
     """Measure the decrease of a metric when one feature at a time is permuted (Breiman, Mach. Learn. 45 (2001) 5).
 
-    A feature of constituents is permuted among all valid constituents of all rows, so that padding stays padding and
-    multiplicities stay as they are. Correlated features share their importance: each one can look dispensable.
+    A feature of constituents is permuted among all valid constituents of all rows: multiplicities stay as they are.
 
     Parameters
     ----------
@@ -56,10 +58,8 @@ def permutation_importance(
         ``{name: (N, F)}`` or ``{name: (N, L, F), name_mask: (N, L) bool}``; left unchanged.
     features
         Names of the F features of each input, without the masks.
-    seed
-        Of the permutations.
-    repeats
-        Number of permutations, at least 2.
+    seed, repeats
+        Of the permutations; at least 2 of them.
     done
         Called after each permutation, for a progress bar.
 

@@ -106,7 +106,7 @@ def _merits(results: Results) -> Table:
     spread = results.spread
     head = ["", "test", "training", *(["folds: mean \N{PLUS-MINUS SIGN} standard deviation"] if spread else [])]
     lines = [
-        [_words(name), str(value), str(results.train_summary[name]), *([str(spread[name])] if spread else [])]
+        [words(name), str(value), str(results.train_summary[name]), *([str(spread[name])] if spread else [])]
         for name, value in results.test_summary.items()
     ]
     return Table("Figures of merit", head, lines, _NOTES[results.task])
@@ -165,7 +165,7 @@ _WORDS = {
 }
 
 
-def _words(name: str) -> str:
+def words(name: str) -> str:
     """Turn the dotted name of a figure of merit into words, e.g. ``rejection.signal.50``."""
     kind, *rest = name.split(".")
     if kind == "rejection":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,17 +47,17 @@ class EventFile(ABC):
         FileError
             As soon as something cannot be read; never does a file end early in silence.
         """
-        expected = 0
-        try:
-            for chunk in self._chunks(names, step):
-                expected += chunk.size
-                yield chunk
-        except NanoForgeError:
-            raise
-        except Exception as error:  # a broken file can raise anything in a reader
-            raise FileError(self.path, f"cannot be read after entry {expected}: {reason(error)}") from error
-        if self.entries is not None and expected != self.entries:
-            raise FileError(self.path, f"ends after {expected} of {self.entries} entries")
+        read = 0
+        chunks = self._chunks(names, step)
+        while True:
+            with broken_file(self.path, f"cannot be read after entry {read}"):
+                chunk = next(chunks, None)
+            if chunk is None:
+                break
+            read += chunk.size
+            yield chunk
+        if self.entries is not None and read != self.entries:
+            raise FileError(self.path, f"ends after {read} of {self.entries} entries")
 
     @abstractmethod
     def _chunks(self, names: Sequence[str], step: int) -> Iterator[Chunk]:
@@ -88,14 +89,19 @@ def open_events(path: str, tree: str) -> EventFile:
     from .arrow import ArrowFile
     from .root import open_root
 
+    with broken_file(path, "cannot be opened"):
+        return ArrowFile(path) if is_arrow(path) else open_root(path, tree)
+
+
+@contextlib.contextmanager
+def broken_file(path: str, what: str) -> Iterator[None]:
+    """Turn whatever a reading library raises on a broken file into a :class:`FileError`."""
     try:
-        if is_arrow(path):
-            return ArrowFile(path)
-        return open_root(path, tree)
+        yield
     except NanoForgeError:
         raise
-    except Exception as error:  # a broken file can raise anything in a reader
-        raise FileError(path, f"cannot be opened: {reason(error)}") from error
+    except Exception as error:
+        raise FileError(path, f"{what}: {reason(error)}") from error
 
 
 def is_arrow(path: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,13 @@ _CODECS = {0: "ZLIB", 1: "ZLIB", 2: "LZMA", 3: "ZLIB", 4: "LZ4", 5: "ZSTD"}
 
 def open_file(path: str) -> Any:
     """Open a ROOT file; local ones are mapped into memory (the default handler reopens the file for every basket)."""
-    options = {} if is_remote(path) else {"handler": uproot.source.file.MemmapSource}
-    return uproot.open(path, **options)
+    if is_remote(path):
+        return uproot.open(path)
+    file = uproot.open({path: None}, handler=uproot.source.file.MemmapSource)
+    size, whole = Path(path).stat().st_size, file.file.fEND
+    if size < whole:
+        raise FileError(path, f"truncated: {size:,} of {whole:,} bytes are here; copy it again")
+    return file
 
 
 def trees(file: Any) -> dict[str, Any]:

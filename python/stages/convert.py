@@ -23,7 +23,7 @@ from ..dataset.table import Table, TableBuilder, dataset_info
 from ..errors import DataError, FileError, UserError
 from ..events.columns import Chunk
 from ..events.files import das_files, expand
-from ..events.readers import EventFile, open_events
+from ..events.readers import EventFile, broken_file, open_events
 from ..parallel import Report, run_jobs
 from ..provenance import Accounting, Lost, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record
@@ -148,7 +148,8 @@ def convert_file(job: Job, report: Report) -> ShardRecord:
 
 def _fill(job: Job, file: EventFile, builder: TableBuilder, record: ShardRecord, report: Report) -> None:
     """Write the shard of a file; a shard that fails in the middle is removed."""
-    record.gen_sum_of_weights = file.gen_sum_of_weights()
+    with broken_file(job.path, "the Runs tree cannot be read"):
+        record.gen_sum_of_weights = file.gen_sum_of_weights()
     record.rows = dict.fromkeys(SPLITS, 0)
     record.class_rows = [0] * len(job.analysis.classes)
     shard = open_shard(job.stem, job.analysis, dataset_info(job.analysis))

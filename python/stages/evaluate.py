@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from ..console import Bar, progress, say
+from ..console import Bar, out, progress, say, show_accounting
 from ..dataset.info import DatasetInfo
 from ..dataset.loading import Batch, TrainingData
 from ..errors import DataError, UserError
@@ -26,8 +26,9 @@ from ..evaluation.results import Fold, Part, Results
 from ..evaluation.summary import Scored, headline
 from ..models.model import Model, score
 from ..models.tasks import class_factors
-from ..provenance import Accounting, Ledger, Manifest, staged_output
-from ..provenance.manifest import changed_keys, input_record, write_atomically
+from ..provenance import Accounting, Ledger, Manifest, fingerprint, staged_output
+from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
+from ..provenance.output import up_to_date
 
 TRAIN_ROWS = 200_000
 """At most so many training rows are scored, over all folds: a random subset that depends on ``SEED`` only."""
@@ -50,12 +51,12 @@ def evaluate(run: Path, data: Path | None = None, output: Path | None = None, fo
     output
         Where ``metrics.json``, ``report.html`` and ``plots/`` go; by default ``run/evaluation``.
     force
-        Replace an earlier evaluation.
+        Replace an evaluation of something else.
 
     Returns
     -------
     dict
-        What ``metrics.json`` holds.
+        What ``metrics.json`` holds. An evaluation that is up to date is read, not made again.
 
     Raises
     ------
@@ -67,16 +68,17 @@ def evaluate(run: Path, data: Path | None = None, output: Path | None = None, fo
     trained = Manifest.read(run, "train")
     trained.verify(run)
     dataset, notices = _open(run, trained, data)
-    _check_rows(dataset)
+    output = output or run / "evaluation"
     key = {"run": trained.identity(), "dataset": dataset.identity}
-    with staged_output(output or run / "evaluation", key, force) as work:
-        folds = _score_folds(run, dataset, trained.config["training"]["class_balance"])
-        info = dataset.info
-        task = "classification" if info.classes else "regression"
-        results = Results(task, info.classes or info.regression, folds, notices)
+    if up_to_date(output, "evaluate", key) is not None:
+        say(f"{output} is up to date")
+        return dict(json.loads((output / "metrics.json").read_text()))
+    _check_rows(dataset)
+    with staged_output(output, key, force) as work:
+        results = _results(run, dataset, trained.config["training"]["class_balance"], notices)
         files = _write(work, results, run, trained, dataset)
-        inputs = [input_record(str(folder.absolute() / "manifest.json")) for folder in (run, dataset.directory)]
-        Manifest("evaluate", trained.config, inputs, _books(results), seed=SEED, details=key).write(work, files)
+        _manifest(run, trained, dataset, results, key).write(work, files)
+    _show(output, results)
     return results.content()
 
 
@@ -116,11 +118,13 @@ def _check_rows(dataset: TrainingData) -> None:
             )
 
 
-def _score_folds(run: Path, dataset: TrainingData, balance: str) -> list[Fold]:
+def _results(run: Path, dataset: TrainingData, balance: str, notices: list[str]) -> Results:
+    """Score all folds."""
     info = dataset.info
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
-        return [_Scorer(run, dataset, fold, balance, bar).fold() for fold in range(info.folds)]
+        folds = [_Scorer(run, dataset, fold, balance, bar).fold() for fold in range(info.folds)]
+    return Results("classification" if info.classes else "regression", info.classes or info.regression, folds, notices)
 
 
 class _Scorer:
@@ -201,6 +205,12 @@ def _pick(batch: Batch, chosen: Array) -> Batch:
     return batch.each(lambda tensor: tensor[index])
 
 
+def _manifest(run: Path, trained: Manifest, dataset: TrainingData, results: Results, key: dict[str, str]) -> Manifest:
+    inputs = [input_record(str(folder.absolute() / NAME)) for folder in (run, dataset.directory)]
+    details = {"key": fingerprint(key), **key}
+    return Manifest("evaluate", trained.config, inputs, _books(results), seed=SEED, details=details)
+
+
 def _books(results: Results) -> Accounting:
     """Account for the rows: all test rows are used, of the training rows a random subset."""
     left = {"the limit on training rows": _rows(results, "train") - len(results.train)}
@@ -227,6 +237,14 @@ def _write(work: Path, results: Results, run: Path, trained: Manifest, dataset: 
     write_atomically(work / "report.html", page)
     write_atomically(work / "metrics.json", json.dumps(results.content(), indent=1, allow_nan=False) + "\n")
     return dict.fromkeys(files)
+
+
+def _show(output: Path, results: Results) -> None:
+    """Print the accounting and the figures of merit."""
+    show_accounting(f"evaluate: {output}", _books(results))
+    for name, value in results.test_summary.items():
+        out.print(f"{report.words(name)}: {value}", markup=False)
+    say(f"wrote {output / 'report.html'}")
 
 
 def _history(run: Path, fold: int) -> dict[str, Array]:

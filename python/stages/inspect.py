@@ -447,7 +447,7 @@ def _print_table(table: Table) -> None:
     """Print with names whole: wider than the terminal where need be, and one line per branch into a pipe or a file."""
     wish = out.measure(table, options=out.options.update(width=10_000))
     if out.is_terminal:
-        table.width = max(out.width, wish.minimum)
+        table.width = min(wish.maximum, max(out.width, wish.minimum))
         out.print(table)
     else:
         table.width = wish.maximum

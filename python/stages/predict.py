@@ -20,7 +20,7 @@ from ..errors import FileError, UserError, nearest
 from ..events.files import expand, is_remote
 from ..events.frame import Frame
 from ..events.readers import EventFile, open_events
-from ..models import Model, load, score
+from ..models.model import Model, score
 from ..parallel import Report, run_jobs
 from ..provenance import Accounting, FileRecord, Lost, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record, write_atomically
@@ -151,7 +151,7 @@ def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
 
     if job.threads:
         torch.set_num_threads(job.threads)
-    models = [load(job.run / f"fold{i}" / "model.pt") for i in range(job.folds)]
+    models = [Model.load(job.run / f"fold{i}" / "model.pt") for i in range(job.folds)]
     builder = TableBuilder(job.analysis, None, file, STAGE)
     books = Accounting()
     row = job.analysis.row if job.analysis.row != "event" else None

@@ -34,6 +34,9 @@ from ..models.onnx import export_onnx
 from ..models.tasks import class_factors, cross_entropy, mean_squares
 from ..provenance import Manifest, fingerprint, staged_output
 from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
+from ..provenance.output import up_to_date
+
+STAGE = "train"
 
 
 def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> Manifest:
@@ -67,10 +70,15 @@ def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> 
     """
     dataset = TrainingData.open(data, analysis.training.in_memory)
     config = analysis.model_dump(mode="json")
-    _check_same_analysis(config, dataset)
+    _check_same_analysis(analysis, dataset)
+    key = {"config": config, "dataset": dataset.identity}
+    previous = up_to_date(output, STAGE, key)
+    if previous is not None:
+        say(f"{output} is up to date")
+        return previous
     fabric = _fabric(analysis.training.accelerator)
     source = {"path": str(data.resolve()), "identity": dataset.identity}
-    with staged_output(output, {"config": config, "dataset": dataset.identity}, force) as work:
+    with staged_output(output, key, force) as work:
         spec = model_spec(analysis, dataset.info)
         folds = [f"fold{i}" for i in range(dataset.info.folds)]
         histories = [_fold(fabric, analysis, dataset, spec, i, work / name) for i, name in enumerate(folds)]
@@ -78,11 +86,12 @@ def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> 
         (work / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         files = ["config.yaml", *(f"{f}/{n}" for f in folds for n in ("model.pt", "model.onnx", "history.csv"))]
         manifest = Manifest(
-            stage="train",
+            stage=STAGE,
             config=config,
             inputs=[input_record(str(data / NAME))],
             seed=analysis.training.seed,
             details={
+                "key": fingerprint(key),
                 "dataset": source | {"info": dataset.info.as_dict()},
                 "spec": spec.as_dict(),
                 "best": best,
@@ -110,21 +119,15 @@ class Epoch:
     seconds: float
 
 
-def _check_same_analysis(config: dict[str, Any], dataset: TrainingData) -> None:
+def _check_same_analysis(analysis: Analysis, dataset: TrainingData) -> None:
     """Refuse a dataset that the analysis, as it is now, would not make."""
-    old, new = (_of_the_dataset(c) for c in (dataset.config, config))
-    difference = next(iter(changed_keys(old, new)), None)
+    made_with = Analysis.model_validate(dataset.config)
+    difference = next(iter(changed_keys(made_with.dataset_part(), analysis.dataset_part())), None)
     if difference is not None:
         raise UserError(
             f"{dataset.directory}: made with another analysis ({shorten(difference, 300)}): run 'nanoforge convert' "
             "again, or train with the analysis file that it was made with"
         )
-
-
-def _of_the_dataset(config: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in config.items() if key not in ("name", "model", "training")}
-    cuts = {stage: cuts for stage, cuts in config.get("select_for", {}).items() if stage != "predict"}
-    return kept | {"select_for": cuts}
 
 
 def _fabric(accelerator: str) -> Fabric:

@@ -42,7 +42,7 @@ def analysis(folder: Path, **changes: Any) -> dict[str, Any]:
 
 def make(folder: Path, output: str = "dataset", jobs: int = 1, skip: bool = False, **changes: Any) -> Path:
     path = folder / "analysis.yaml"
-    path.write_text(yaml.safe_dump(analysis(folder, **changes)))
+    path.write_text(yaml.safe_dump(analysis(folder, **changes), sort_keys=False))
     convert(load(path), folder / output, jobs, skip, force=True)
     return folder / output
 
@@ -75,7 +75,7 @@ def test_tensors_equal_a_slow_computation(samples: Path) -> None:
     found = rows(make(samples))
     number = 0
     for i, name in enumerate(("tt1", "tt2", "dy")):
-        events = uproot.open(samples / f"{name}.root:Events").arrays()
+        events = uproot.open(samples / f"{name}.root")["Events"].arrays()
         for e, event in enumerate(events):
             jets = [
                 (p, eta, b, np.float32(p) / np.float32(event.MET_pt))
@@ -187,7 +187,7 @@ def test_weights_are_normalised_to_the_cross_section(samples: Path) -> None:
         "select": {"jets": "nJet >= 2"},
     }
     found = rows(make(samples, **changes))
-    generator = {n: uproot.open(samples / f"{n}.root:Events").arrays(["genWeight", "nJet"]) for n in ("tt1", "tt2", "dy")}
+    generator = {n: uproot.open(samples / f"{n}.root")["Events"].arrays(["genWeight", "nJet"]) for n in ("tt1", "tt2", "dy")}
     for file, (name, factor) in enumerate((("tt1", 800e2 / 3520), ("tt2", 800e2 / 3520), ("dy", 6000e2 / 1920 / 2))):
         weights = ak.to_numpy(generator[name].genWeight[generator[name].nJet >= 2]) * factor
         np.testing.assert_allclose(found["weight"][found["id/file"] == file], weights, rtol=1e-5)
@@ -223,7 +223,7 @@ def test_rows_of_jets_with_matched_and_indexed_constituents(samples: Path) -> No
     found = rows(make(samples, **changes))
     number = 0
     for name in ("tt1", "tt2", "dy"):
-        for e, event in enumerate(uproot.open(samples / f"{name}.root:Events").arrays()):
+        for e, event in enumerate(uproot.open(samples / f"{name}.root")["Events"].arrays()):
             if event.MET_pt <= 20:
                 continue
             for j, (pt, eta, phi, flavour) in enumerate(
@@ -463,7 +463,7 @@ def test_another_configuration_does_not_overwrite(samples: Path) -> None:
 def test_bad_files_are_named_or_counted_as_lost(samples: Path) -> None:
     whole = (samples / "tt2.root").read_bytes()
     (samples / "tt2.root").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"tt2.root: cannot be (opened|read)"):
+    with pytest.raises(DataError, match=r"tt2.root: truncated: .* bytes are here"):
         make(samples)
     assert not (samples / "dataset").exists()
     found = rows(make(samples, skip=True))

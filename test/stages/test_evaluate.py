@@ -143,14 +143,19 @@ def test_big_parts_are_sampled_reproducibly(trained, tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_the_default_place_is_in_the_run_and_is_not_overwritten(trained, tmp_path):
+def test_the_default_place_is_in_the_run_and_what_is_there_is_kept(trained, tmp_path, capsys):
     run, _ = trained(own=tmp_path)
-    evaluate(run)
+    first = evaluate(run)
+    assert "test rows used" in capsys.readouterr().out
     Manifest.read(run, "train").verify(run)
+    written = Manifest.read(run / "evaluation", "evaluate")
+    assert evaluate(run) == first
+    assert "up to date" in capsys.readouterr().err
+    assert Manifest.read(run / "evaluation", "evaluate") == written
+    other = write_dataset(tmp_path / "other", make(), (100, 20, 50), seed=9)
     with pytest.raises(UserError, match="--force"):
-        evaluate(run)
-    evaluate(run, force=True)
-    assert Manifest.read(run / "evaluation", "evaluate").details["run"] == Manifest.read(run, "train").identity()
+        evaluate(run, other)
+    assert evaluate(run, other, force=True) != first
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import h5py
+import numpy as np
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import toys
+import uproot
+import yaml
+
+from nanoforge.config import load
+from nanoforge.errors import DataError, UserError
+from nanoforge.models.model import Model, score
+from nanoforge.provenance import Manifest
+from nanoforge.stages.convert import convert
+from nanoforge.stages.predict import predict
+from nanoforge.stages.train import train
+
+FILL = np.float32(-1)
+
+
+def analysis(folder: Path, **changes: Any) -> dict[str, Any]:
+    content = {
+        "name": "tt",
+        "samples": {n: {"files": str(folder / f"{n}.root"), "label": n} for n in ("signal", "background")},
+        "select": {"two_jets": "nJet >= 2"},
+        "inputs": {
+            "event": {"features": ["MET_pt", {"ht": "sum(Jet_pt)"}]},
+            "jets": {"collection": "Jet", "sort": "-pt", "length": 4, "features": ["pt", "btagDeepFlavB"]},
+        },
+        "keep": ["run", "event", "genWeight"],
+        "model": {"type": "deepsets", "constituent": [16], "hidden": [16]},
+        "training": {"epochs": 2, "batch_size": 256},
+    }
+    return {**content, **changes}
+
+
+def make_run(folder: Path, **changes: Any) -> Path:
+    for name in ("signal", "background"):
+        toys.write(folder / f"{name}.root", toys.nano_events(600, name == "signal"), basket=250)
+    (folder / "analysis.yaml").write_text(yaml.safe_dump(analysis(folder, **changes), sort_keys=False))
+    config = load(folder / "analysis.yaml")
+    convert(config, folder / "dataset")
+    train(config, folder / "dataset", folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("trained")).parent
+
+
+@pytest.fixture(scope="module")
+def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    split = {"train": 0.8, "val": 0.2, "test": 0, "folds": 2}
+    return make_run(tmp_path_factory.mktemp("folded"), split=split).parent
+
+
+@pytest.fixture(scope="module")
+def jets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    changes = {
+        "row": "Jet",
+        "select": {"met": "MET_pt > 20", "acceptance": "pt > 30"},
+        "inputs": {"jet": {"features": ["pt", "btagDeepFlavB"]}},
+        "target": {"classes": {"b": "hadronFlavour == 5", "rest": "hadronFlavour != 5"}},
+        "keep": ["hadronFlavour"],
+        "model": {"type": "mlp", "hidden": [16]},
+    }
+    return make_run(tmp_path_factory.mktemp("jets"), **changes).parent
+
+
+def features(events: ak.Array) -> dict[str, np.ndarray]:
+    """The model's inputs, computed with awkward alone."""
+    order = ak.argsort(events.Jet_pt, ascending=False, stable=True)
+    padded = [
+        ak.to_numpy(ak.fill_none(ak.pad_none(events[name][order], 4, clip=True), 0))
+        for name in ("Jet_pt", "Jet_btagDeepFlavB")
+    ]
+    return {
+        "event": np.stack([ak.to_numpy(events.MET_pt), ak.to_numpy(ak.sum(events.Jet_pt, axis=1))], axis=1).astype("f4"),
+        "jets": np.stack(padded, axis=-1).astype("f4"),
+        "jets_mask": np.arange(4) < ak.to_numpy(ak.num(events.Jet_pt))[:, np.newaxis],
+    }
+
+
+def test_friend_tree_lines_up(trained: Path, tmp_path: Path) -> None:
+    predict(trained / "run", [str(trained / "*.root")], tmp_path / "friends")
+    model = Model.load(trained / "run" / "fold0" / "model.pt")
+    for name in ("signal", "background"):
+        original = uproot.open(trained / f"{name}.root")["Events"]
+        friend = uproot.open(tmp_path / "friends" / f"{name}.root")["Events"]
+        assert friend.num_entries == original.num_entries == 600
+        assert set(friend.keys()) == {
+            "run", "luminosityBlock", "event", "genWeight", "tt_signal", "tt_background"
+        }  # fmt: skip
+        for identity in ("run", "luminosityBlock", "event", "genWeight"):
+            found, expected = (t[identity].array(library="np") for t in (friend, original))
+            np.testing.assert_array_equal(found, expected)
+            assert found.dtype == expected.dtype
+        events = original.arrays()
+        scores = np.stack([friend[f"tt_{c}"].array(library="np") for c in ("signal", "background")], axis=1)
+        assert scores.dtype == np.float32
+        selected = ak.to_numpy(events.nJet >= 2)
+        assert (scores[~selected] == FILL).all() and (~selected).any()
+        np.testing.assert_allclose(scores[selected], score(model, features(events))[selected], atol=1e-5)
+    books = Manifest.read(tmp_path / "friends", "predict").accounting
+    assert books is not None and books.events.read == 1200 == books.events.used + books.events.rejected["two_jets"]
+
+
+def test_predict_may_select_differently(tmp_path: Path) -> None:
+    run = make_run(tmp_path, select_for={"predict": {}})
+    predict(run, [str(tmp_path / "signal.root")], tmp_path / "friends")
+    friend = uproot.open(tmp_path / "friends" / "signal.root")["Events"].arrays(library="np")
+    assert (friend["tt_signal"] >= 0).all()
+    np.testing.assert_allclose(friend["tt_signal"] + friend["tt_background"], 1, atol=1e-5)
+
+
+def test_scores_of_objects_are_lists(jets: Path, tmp_path: Path) -> None:
+    predict(jets / "run", [str(jets / "signal.root")], tmp_path / "friends")
+    model = Model.load(jets / "run" / "fold0" / "model.pt")
+    events = uproot.open(jets / "signal.root")["Events"].arrays()
+    tree = uproot.open(tmp_path / "friends" / "signal.root")["Events"]
+    friend = tree.arrays()
+    assert tree["Jet_tt_b"].count_branch.name == "nJet"
+    assert ak.all(friend.nJet == events.nJet) and ak.all(ak.num(friend.Jet_tt_b) == events.nJet)
+    assert ak.all(friend.Jet_hadronFlavour == events.Jet_hadronFlavour)
+    selected = ak.flatten((events.Jet_pt > 30) & (events.MET_pt > 20))
+    flat = ak.to_numpy(ak.flatten(friend.Jet_tt_b))
+    inputs = np.stack([ak.to_numpy(ak.flatten(events[n])) for n in ("Jet_pt", "Jet_btagDeepFlavB")], axis=1)
+    np.testing.assert_allclose(flat[selected], score(model, {"jet": inputs})[selected, 0], atol=1e-5)
+    assert (flat[~ak.to_numpy(selected)] == FILL).all()
+
+
+def test_an_event_is_scored_by_the_model_that_did_not_train_on_it(folded: Path, tmp_path: Path) -> None:
+    predict(folded / "run", [str(folded / "signal.root")], tmp_path / "friends")
+    models = [Model.load(folded / "run" / f"fold{i}" / "model.pt") for i in (0, 1)]
+    with h5py.File(folded / "dataset" / "train.h5") as file:
+        mine = file["id/sample"][:] == 0
+        fold = dict(zip(file["id/event"][mine].tolist(), file["fold"][mine].tolist()))
+    events = uproot.open(folded / "signal.root")["Events"].arrays()
+    found = uproot.open(tmp_path / "friends" / "signal.root")["Events"]["tt_signal"].array(library="np")
+    by_model = [score(m, features(events))[:, 0] for m in models]
+    assert np.abs(by_model[0] - by_model[1]).max() > 1e-3
+    for number, event in enumerate(events.event):
+        if event in fold:
+            assert found[number] == pytest.approx(by_model[fold[event]][number], abs=1e-5)
+
+
+def test_other_formats_and_processes_hold_the_same_scores(trained: Path, tmp_path: Path) -> None:
+    files = [str(trained / "signal.root"), str(trained / "background.root")]
+    for format in ("root", "parquet", "csv", "hdf5"):
+        predict(trained / "run", files, tmp_path / format, format, jobs=2)
+    root = uproot.open(tmp_path / "root" / "signal.root")["Events"].arrays(library="np")
+    parquet = pq.read_table(tmp_path / "parquet" / "signal.parquet")
+    csv = pyarrow.csv.read_csv(tmp_path / "csv" / "signal.csv")
+    with h5py.File(tmp_path / "hdf5" / "signal.h5") as file:
+        for name in ("event", "tt_signal", "genWeight"):
+            np.testing.assert_array_equal(parquet[name].to_numpy(), root[name])
+            np.testing.assert_allclose(csv[name].to_numpy(), root[name], rtol=1e-6)
+            np.testing.assert_array_equal(file[name][:], root[name])
+
+
+def test_objects_in_other_formats(jets: Path, tmp_path: Path) -> None:
+    for format in ("root", "parquet", "csv"):
+        predict(jets / "run", [str(jets / "signal.root")], tmp_path / format, format)
+    root = uproot.open(tmp_path / "root" / "signal.root")["Events"].arrays()
+    parquet = ak.from_parquet(tmp_path / "parquet" / "signal.parquet")
+    csv = pyarrow.csv.read_csv(tmp_path / "csv" / "signal.csv").to_pydict()
+    assert ak.all(parquet.Jet_tt_b == root.Jet_tt_b)
+    np.testing.assert_allclose(csv["tt_b"], ak.to_numpy(ak.flatten(root.Jet_tt_b)), rtol=1e-6)
+    assert csv["object"] == ak.to_list(ak.flatten(ak.local_index(root.Jet_tt_b)))
+
+
+def test_files_without_identity_are_scored_fold_by_fold(tmp_path: Path) -> None:
+    for name in ("signal", "background"):
+        toys.write(tmp_path / f"{name}.root", toys.flat_events(400, name == "signal"))
+    changes = {
+        "select": {}, "inputs": {"event": {"features": ["pt_1", "pt_met"]}}, "keep": [],
+        "split": {"train": 0.8, "val": 0.2, "test": 0, "folds": 2}, "model": {"type": "mlp", "hidden": [8]},
+    }  # fmt: skip
+    (tmp_path / "analysis.yaml").write_text(yaml.safe_dump(analysis(tmp_path, **changes), sort_keys=False))
+    config = load(tmp_path / "analysis.yaml")
+    convert(config, tmp_path / "dataset")
+    train(config, tmp_path / "dataset", tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    moved = (tmp_path / "signal.root").rename(tmp_path / "elsewhere" / "renamed.root")
+    predict(tmp_path / "run", [str(moved)], tmp_path / "friends")
+    found = uproot.open(tmp_path / "friends" / "renamed.root")["Events"]["tt_signal"].array(library="np")
+    table = uproot.open(moved)["Events"].arrays(["pt_1", "pt_met"], library="np")
+    inputs = {"event": np.stack([table["pt_1"], table["pt_met"]], axis=1)}
+    by_model = [score(Model.load(tmp_path / "run" / f"fold{i}" / "model.pt"), inputs)[:, 0] for i in (0, 1)]
+    with h5py.File(tmp_path / "dataset" / "train.h5") as file:
+        mine = file["id/sample"][:] == 0
+        for entry, fold in zip(file["id/entry"][mine], file["fold"][mine]):
+            assert found[entry] == pytest.approx(by_model[fold][entry], abs=1e-5)
+
+
+def test_empty_and_equally_named_files(trained: Path, tmp_path: Path) -> None:
+    for folder, count in (("a", 0), ("b", 50)):
+        (tmp_path / folder).mkdir()
+        toys.write(tmp_path / folder / "nano.root", toys.nano_events(count, True))
+    predict(trained / "run", [str(tmp_path / "?" / "nano.root")], tmp_path / "friends")
+    for folder, count in (("a", 0), ("b", 50)):
+        assert uproot.open(tmp_path / "friends" / folder / "nano.root")["Events"].num_entries == count
+
+
+def test_broken_files_are_named_or_lost(trained: Path, tmp_path: Path) -> None:
+    good = toys.write(tmp_path / "good.root", toys.nano_events(50, True))
+    bad = tmp_path / "bad.root"
+    bad.write_bytes(good.read_bytes()[:2000])
+    files = [str(good), str(bad)]
+    with pytest.raises(DataError, match=r"bad.root: truncated"):
+        predict(trained / "run", files, tmp_path / "friends")
+    assert not (tmp_path / "friends").exists()
+    predict(trained / "run", files, tmp_path / "friends", skip_bad_files=True)
+    assert {p.name for p in (tmp_path / "friends").iterdir()} == {"good.root", "manifest.json"}
+    books = Manifest.read(tmp_path / "friends", "predict").accounting
+    assert books is not None and books.lost[0].file == str(bad)
+
+
+def test_mistakes_are_explained(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--format rooot: not one of root, parquet, csv, hdf5; did you mean 'root'"):
+        predict(trained / "run", [str(trained / "signal.root")], tmp_path / "friends", "rooot")
+    with pytest.raises(UserError, match=r"dataset: made by 'nanoforge convert'"):
+        predict(trained / "dataset", [str(trained / "signal.root")], tmp_path / "friends")
+    with pytest.raises(UserError, match="no file matches"):
+        predict(trained / "run", [str(trained / "nothing*.root")], tmp_path / "friends")
+
+
+def test_a_tampered_model_is_refused(tmp_path: Path) -> None:
+    run = make_run(tmp_path)
+    with (run / "fold0" / "model.pt").open("r+b") as file:
+        file.seek(-10, os.SEEK_END)
+        file.write(b"0123456789")
+    with pytest.raises(DataError, match=r"model.pt: changed since it was written"):
+        predict(run, [str(tmp_path / "signal.root")], tmp_path / "friends")
+
+
+@pytest.mark.parametrize("what", ["trained", "jets"])
+def test_root_itself_reads_the_friends(what: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    ROOT = pytest.importorskip("ROOT", reason="ROOT is not installed (pip install root==0.1a12)")  # noqa: N806
+    folder = request.getfixturevalue(what)
+    predict(folder / "run", [str(folder / "signal.root")], tmp_path / "friends")
+    file = ROOT.TFile.Open(str(folder / "signal.root"))
+    tree = file.Get("Events")
+    tree.AddFriend("scores = Events", str(tmp_path / "friends" / "signal.root"))
+    frame = ROOT.RDataFrame(tree)
+    events = uproot.open(folder / "signal.root")["Events"].arrays()
+    branch = "tt_signal" if what == "trained" else "Jet_tt_b"
+    friend = uproot.open(tmp_path / "friends" / "signal.root")["Events"][branch].array()
+    assert frame.Filter("event != scores.event").Count().GetValue() == 0
+    found = frame.AsNumpy(["event", f"scores.{branch}"])
+    np.testing.assert_array_equal(found["event"], ak.to_numpy(events.event))
+    if what == "trained":
+        np.testing.assert_array_equal(found[f"scores.{branch}"], ak.to_numpy(friend))
+    else:
+        assert [list(v) for v in found[f"scores.{branch}"]] == ak.to_list(friend)
