@@ -62,9 +62,10 @@ def _merge(path: Path, overrides: Sequence[str]) -> Any:
         with path.open() as file:
             config = OmegaConf.load(file)
         if not isinstance(config, DictConfig):
-            raise UserError(f"{path}: expected 'key: value' lines, found a {type(config).__name__}")
-        merged = OmegaConf.merge(config, OmegaConf.from_dotlist(parse_overrides(overrides)))
-        return OmegaConf.to_container(merged, resolve=True, throw_on_missing=True)
+            raise UserError(f"{path}: expected 'key: value' lines, found a list")
+        for word in parse_overrides(overrides):
+            _override(config, word)
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; 'nanoforge init FILES' writes an analysis file") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -75,6 +76,20 @@ def _merge(path: Path, overrides: Sequence[str]) -> Any:
         key = getattr(error, "full_key", None)
         place = f"{path}: {key}" if key else str(path)
         raise UserError(f"{place}: {str(error).splitlines()[0]}") from None
+    except ValueError as error:  # a tag that its value does not fit: !!int many
+        raise UserError(f"{path}: not valid YAML: {error}") from None
+
+
+def _override(config: DictConfig, word: str) -> None:
+    """Put one ``key=value`` into the configuration; an element of a list goes by its number."""
+    try:
+        config.merge_with_dotlist([word])
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise UserError(f"override {word!r}: the value is not valid YAML: {problem}") from None
+    except (OmegaConfBaseException, TypeError, ValueError, LookupError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"override {word!r}: there is no such place in the analysis file ({reason})") from None
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
@@ -85,22 +100,34 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
 
 def _explain(error: ValidationError) -> str:
     """Say the first problem in one line: key path, what was expected, the nearest known key."""
-    problems = error.errors()
-    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    location = first["loc"]
-    parent, keys = _walk(location)
-    place = ".".join(keys) or "the file"
-    if first["type"] == "extra_forbidden":
+    places: dict[tuple[str, ...], tuple[Any, type[BaseModel] | None]] = {}
+    for problem in error.errors():
+        parent, keys = _walk(problem["loc"])
+        if problem["type"].startswith("union_tag"):
+            keys.append("type")
+        places.setdefault(tuple(keys), (problem, parent))
+    # of the alternatives of a union, the one that got furthest is the one that was meant
+    mistakes = {k: v for k, v in places.items() if not any(k == other[: len(k)] for other in places if other != k)}
+    path = next((k for k, (p, _) in mistakes.items() if p["type"] == "extra_forbidden"), next(iter(mistakes)))
+    more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+    place = f"{'.'.join(path) or repr('')}: " if path else ""
+    return place + _complaint(*mistakes[path], path) + more
+
+
+def _complaint(problem: Any, parent: type[BaseModel] | None, path: tuple[str, ...]) -> str:
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "extra_forbidden":
         known = list(parent.model_fields) if parent else []
-        hint = nearest(keys[-1], known) or f"; known here: {', '.join(known)}"
-        return f"{place}: unknown key{hint}{more}"
-    if first["type"] == "missing":
-        return f"{place}: this key is required{more}"
-    message = first["msg"].removeprefix("Value error, ")
-    given = first["input"]
+        return "unknown key" + (nearest(path[-1], known) or f"; known here: {', '.join(known)}")
+    if kind in ("missing", "union_tag_not_found"):
+        return "this key is required"
+    if kind == "union_tag_invalid":
+        known = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
+        return f"{context['tag']!r} is unknown{nearest(context['tag'], known) or '; known: ' + ', '.join(known)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem["input"]
     shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    return f"{place}: {message[0].lower() + message[1:]}{shown}{more}"
+    return f"{message[0].lower() + message[1:]}{shown}"
 
 
 def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, list[str]]:
@@ -110,8 +137,10 @@ def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, list
     keys: list[str] = []
     for step in location:
         branches = _branches(here)
+        if step == "[key]":  # pydantic's mark for a key that is wrong itself
+            continue
         if len(branches) > 1:
-            here = next((b for b in branches if _is_model(b) and step in (b.__name__, _tag(b))), None)
+            here = next((b for b in branches if _is_alternative(b, str(step))), None)
             continue
         if not branches:
             continue
@@ -122,6 +151,13 @@ def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, list
         else:
             here = (typing.get_args(branches[0]) or (None,))[-1]
     return parent, keys
+
+
+def _is_alternative(branch: Any, step: str) -> bool:
+    """Whether a step of pydantic's error location names this branch of a union."""
+    if _is_model(branch):
+        return step in (branch.__name__, _tag(branch))
+    return typing.get_origin(branch) is dict and "dict[" in step
 
 
 def _is_model(annotation: Any) -> bool:
@@ -148,7 +184,7 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
     def anchor(name: str) -> str:
         if "://" in name:
             return name
-        return os.path.normpath(folder / Path(name).expanduser())
+        return os.path.normpath(folder / os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser fails on ~nobody
 
     samples = {
         key: s if s.files is None else s.model_copy(update={"files": [anchor(f) for f in s.files]})

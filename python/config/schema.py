@@ -23,6 +23,8 @@ def _one_as_list(value: Any) -> Any:
 Expr = Annotated[str, BeforeValidator(_number_as_text), Field(min_length=1)]
 """The text of an expression (see ``events.expressions``)."""
 Cuts = dict[Identifier, Expr]
+Feature = Union[Annotated[str, Field(min_length=1)], Annotated[dict[Identifier, Expr], Field(min_length=1)]]
+"""A column, or names of features with their expressions."""
 
 
 class Strict(BaseModel):
@@ -38,9 +40,9 @@ class Sample(Strict):
     ``sumw: events`` sums the weight over the events read, which is right only for files that nobody skimmed.
     """
 
-    files: Annotated[Optional[list[str]], BeforeValidator(_one_as_list)] = None
+    files: Annotated[Optional[Annotated[list[str], Field(min_length=1)]], BeforeValidator(_one_as_list)] = None
     dataset: Optional[str] = Field(default=None, pattern=r"^/[^/]+/[^/]+/[^/]+$")
-    label: Optional[str] = None
+    label: Optional[str] = Field(default=None, pattern=r"^[^'\"\\\n]+$")
     xsec: Optional[float] = Field(default=None, gt=0)
     sumw: Union[float, Literal["events"], None] = None
     weight: Optional[Expr] = None
@@ -71,7 +73,7 @@ class Input(Strict):
     ``match`` is a condition on a pair of row and constituent (``delta_r``, ``delta_eta``, ``delta_phi`` are known).
     """
 
-    features: Annotated[list[Union[str, dict[Identifier, Expr]]], Field(min_length=1)]
+    features: Annotated[list[Feature], Field(min_length=1)]
     collection: Optional[Identifier] = None
     where: Optional[Expr] = None
     sort: Optional[Expr] = None

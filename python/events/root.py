@@ -254,7 +254,7 @@ def _column_of_field(records: Sequence[Any], field_id: int) -> str:
 
 
 def _codec(settings: int) -> str:
-    """Name the codec of ROOT's compression settings: 100 * algorithm + level; in old files level alone, meaning zlib."""
+    """Name the codec of ROOT's compression settings, 100 * algorithm + level; old files have a level alone (zlib)."""
     algorithm, level = divmod(settings, 100)
     return f"{_CODECS.get(algorithm, algorithm)}({level})" if settings > 0 and level else "none"
 
@@ -285,6 +285,7 @@ def _describe_branch(name: str, branch: Any) -> Branch:
         jagged = jagged or content.from_dtype.shape != ()
         base = content.from_dtype.subdtype[0] if content.from_dtype.subdtype else content.from_dtype
         dtype = None if jagged and content is not what and content.from_dtype.shape else base.newbyteorder("=")
+    shrunk = branch.compressed_bytes < branch.uncompressed_bytes
     return Branch(
         name,
         dtype,
@@ -294,5 +295,6 @@ def _describe_branch(name: str, branch: Any) -> Branch:
         branch.typename,
         int(branch.compressed_bytes),
         int(branch.uncompressed_bytes),
-        _codec(branch.member("fCompress")),
+        # uproot writes 0 into the branches of any file: then the settings of the file were in force
+        _codec(branch.member("fCompress") or (branch.file.fCompress if shrunk else 0)),
     )

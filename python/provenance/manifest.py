@@ -122,7 +122,7 @@ class Manifest:
             raise UserError(
                 f"{directory}: no {NAME}, so this is no finished output: run 'nanoforge {stage}' (again)"
             ) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise DataError(f"{directory / NAME}: not a manifest of this version of NanoForge ({error})") from None
         if found.stage != stage:
             raise UserError(

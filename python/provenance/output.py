@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import DataError, UserError
 from .manifest import NAME, Manifest, fingerprint, write_atomically
 
-_KEY = ".inputs"
+_KEY, _LOCK = ".inputs", ".lock"
 
 
 @contextlib.contextmanager
@@ -44,22 +44,20 @@ def staged_output(directory: Path, key: Any, force: bool = False) -> Iterator[Pa
     DataError
         When the disk is full or cannot be written, or another process is at work on the same output.
     """
-    directory = directory.absolute()
-    if (
-        not directory.exists() and _backup(directory).exists()
-    ):  # interrupted while replacing: the old result is the result
-        _backup(directory).rename(directory)
-    _check_replaceable(directory, key, force)
+    directory = directory.resolve()  # where it is a link, the place that it points to is filled
     work = directory.with_name(f".{directory.name}.unfinished")
     try:
+        if not directory.exists() and _backup(directory).exists():
+            _backup(directory).rename(directory)  # interrupted while replacing: the old result is the result
+        _check_replaceable(directory, key, force)
         work.mkdir(parents=True, exist_ok=True)
-        with (work / ".lock").open("w") as lock:
+        with (work / _LOCK).open("w") as lock:
             _lock(lock, directory)
             _reuse_or_clear(work, fingerprint(key))
             yield work
-            for scrap in (_KEY, ".lock"):
-                (work / scrap).unlink(missing_ok=True)
-        _replace(directory, work)
+            _replace(directory, work)  # locked and marked to the end: nobody clears what is finished
+            for scrap in (_KEY, _LOCK):
+                (directory / scrap).unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"{directory}: {_cause(error)}") from error
 
@@ -112,7 +110,7 @@ def _reuse_or_clear(work: Path, key: str) -> None:
         for item in work.iterdir():
             if item.is_dir():
                 shutil.rmtree(item)
-            elif item.name != ".lock":
+            elif item.name != _LOCK:
                 item.unlink()
         write_atomically(marker, key)
 

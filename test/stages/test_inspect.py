@@ -177,7 +177,7 @@ def test_missing_trees_name_what_there_is(made, tmp_path):
         file["h"] = np.histogram([1.0, 2.0])
     with pytest.raises(FileError, match="no tree at all; h"):
         show(tmp_path / "h.root")
-    (tmp_path / "broken.root").write_bytes(b"root" + bytes(2000))
+    (tmp_path / "broken.root").write_bytes(made.read_bytes()[:1000])
     with pytest.raises(FileError, match="cannot be opened"):
         show(tmp_path / "broken.root")
 
@@ -241,6 +241,16 @@ def test_a_real_nanoaod_file():
     assert {"Jet", "FatJet", "Muon", "GenPart", "LHEPdfWeight"} <= {c["name"] for c in tree["collections"]}
 
 
+@pytest.mark.parametrize(
+    ("compression", "codec"), [(uproot.ZSTD(5), "ZSTD(5)"), (uproot.LZ4(4), "LZ4(4)"), (None, "none")]
+)
+def test_the_codec_of_files_by_uproot(tmp_path, compression, codec):
+    with uproot.recreate(tmp_path / "a.root", compression=compression) as file:
+        file.mktree("Events", {"x": "f8"})
+        file["Events"].extend({"x": np.zeros(5000)})
+    assert branches(described(tmp_path / "a.root")[0]["trees"][0])["x"]["codec"] == codec
+
+
 @real
 def test_the_text_for_a_real_file_is_whole_and_compact():
     text = show(NANO)
@@ -302,7 +312,7 @@ def address(made):
         return Ranged(*arguments, directory=str(made.parent))
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}/{made.name}"
         server.shutdown()
