@@ -190,7 +190,13 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
         key: s if s.files is None else s.model_copy(update={"files": [anchor(f) for f in s.files]})
         for key, s in analysis.samples.items()
     }
-    changes: dict[str, Any] = {"samples": samples}
+
+    def beside(function: str) -> str:
+        module, _, name = function.partition(":")
+        own = folder / f"{module}.py"
+        return f"{own}:{name}" if own.is_file() else function
+
+    changes: dict[str, Any] = {"samples": samples, "functions": [beside(f) for f in analysis.functions]}
     if analysis.golden_json:
         changes["golden_json"] = anchor(analysis.golden_json)
     return analysis.model_copy(update=changes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -206,7 +208,7 @@ class Analysis(Strict):
     name: Identifier
     tree: str = "Events"
     samples: Annotated[dict[Identifier, Sample], Field(min_length=1)]
-    functions: list[Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]] = []
+    functions: list[Annotated[str, Field(pattern=r"^[^:]+:\w+$")]] = []
     define: dict[Identifier, Expr] = {}
     select: Cuts = {}
     select_for: dict[Literal["convert", "predict"], Cuts] = {}
@@ -263,6 +265,18 @@ class Analysis(Strict):
         return dict(self.select_for.get(stage, self.select))  # type: ignore[call-overload]
 
     def dataset_part(self) -> dict[str, Any]:
-        """Return, as plain JSON types, all that a dataset depends on: everything but name, model and training."""
+        """Return, as plain JSON types, all that a dataset depends on: everything but name, model and training.
+
+        Of the files that the analysis names beside the samples, the lumi mask and the user's functions, the content
+        counts too.
+        """
         content = self.model_dump(mode="json", exclude={"name", "model", "training", "select_for"})
-        return content | {"select": self.cuts("convert")}
+        others = [f.partition(":")[0] for f in self.functions] + ([self.golden_json] if self.golden_json else [])
+        return content | {"select": self.cuts("convert"), "sha256": {name: _sha256(name) for name in others}}
+
+
+def _sha256(path: str) -> str | None:
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    except OSError:  # a module on PYTHONPATH, or a file whose absence is reported where it is used
+        return None

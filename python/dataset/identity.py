@@ -38,8 +38,10 @@ def event_hash(identity: dict[str, np.ndarray], uuid: str, entries: np.ndarray, 
 
 def assign(hashes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Return the split (N,) u1, an index into ``SPLITS``, and the fold (N,) u1 of events."""
-    uniform = _mix(hashes ^ np.uint64(_SPLIT)) / 2.0**64
+    uniform = (_mix(hashes ^ np.uint64(_SPLIT)) >> np.uint64(11)) * 2.0**-53
     edges = np.cumsum([getattr(split, name) for name in SPLITS[:-1]])
+    if not split.test:
+        edges[-1] = 1  # fractions as 0.333333 and 0.666666 leave a gap
     return np.searchsorted(edges, uniform, side="right").astype(np.uint8), assign_fold(hashes, split.folds)
 
 

@@ -92,6 +92,8 @@ class TrainingData:
         Its inputs, classes or targets, and folds.
     identity
         Hash of what it was made from and holds.
+    key
+        Hash of the part of the analysis that it was made with.
     config
         The resolved configuration that it was made with.
     """
@@ -100,6 +102,7 @@ class TrainingData:
         self.directory = directory
         self.info = DatasetInfo.from_dict(manifest.details["dataset"])
         self.identity = manifest.identity()
+        self.key = manifest.details["key"]
         self.config = manifest.config
         self._tables = {split: _Table(directory / f"{split}.h5", self.info) for split in SPLITS}
         self._empty = self._tables["train"].read(0, 0, None)

@@ -103,12 +103,12 @@ class TableBuilder:
         for expression in (e for group in groups for e in group.values()):
             resolve = self._resolver(expression.where)
             wanted |= {resolve(n) for n in expression.names if n != LABEL or self._label is None}
+        collections = {f"inputs.{b.name}.collection": b.block.collection for b in self._inputs} | {"row": self._row}
+        wanted |= {representative(c, self._file, self._defines, where) for where, c in collections.items() if c}
         for builder in self._inputs:
             wanted |= builder.columns()
         if self._mask is not None:
             wanted |= {self._resolver(GOLDEN_JSON)(n) for n in IDENTITY[:2]}
-        collections = {f"inputs.{b.name}.collection": b.block.collection for b in self._inputs} | {"row": self._row}
-        wanted |= {representative(c, self._file, self._defines, where) for where, c in collections.items() if c}
         return [n for n in self._file.branches if n in wanted]
 
     def _resolver(self, where: str) -> Resolver:

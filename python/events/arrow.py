@@ -78,6 +78,6 @@ class ArrowFile(EventFile):
                 yield table if fields is None else table.select(fields)
 
     def _text_reader(self, stream: Any) -> Any:
-        if ".csv" in self.path:
+        if self.path.removesuffix(".gz").endswith(".csv"):
             return pa.csv.open_csv(stream, read_options=pa.csv.ReadOptions(block_size=_BLOCK, use_threads=False))
         return pa.json.open_json(stream, read_options=pa.json.ReadOptions(block_size=_BLOCK, use_threads=False))

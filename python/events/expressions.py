@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 import numpy as np
@@ -131,7 +133,7 @@ def load_functions(specs: Sequence[str], where: str) -> dict[str, Callable[..., 
     Parameters
     ----------
     specs
-        ``module:name`` for each.
+        ``module:name`` or ``/path/to/module.py:name`` for each.
     where
         The key of the analysis file, for messages.
 
@@ -156,12 +158,23 @@ def load_functions(specs: Sequence[str], where: str) -> dict[str, Callable[..., 
     return functions
 
 
+def _import_file(path: str) -> Any:
+    specification = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if specification is None or specification.loader is None:
+        raise ImportError(path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
 def _import_function(module_name: str, name: str, where: str) -> Callable[..., Any]:
     try:
-        module = importlib.import_module(module_name)
+        module = _import_file(module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
     except Exception as error:  # a user's module may fail in any way when it is run
         problem = f"{type(error).__name__}: {_first_line(error)}"
-        raise UserError(f"{where}: cannot import '{module_name}' ({problem}): is it on PYTHONPATH?") from error
+        raise UserError(
+            f"{where}: cannot import '{module_name}' ({problem}): is it beside the analysis file or on PYTHONPATH?"
+        ) from error
     function = getattr(module, name, None)
     if function is None:
         raise UserError(f"{where}: '{module_name}' has no function '{name}'{nearest(name, vars(module))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -69,7 +70,7 @@ def das_files(dataset: str) -> list[str]:
 def _expand_one(pattern: str, where: str) -> Iterator[str]:
     if pattern.endswith(_LIST_SUFFIXES):
         yield from _read_list(Path(pattern), where)
-    elif any(c in pattern for c in "*?["):
+    elif any(c in pattern for c in "*?[") and not Path(pattern).exists():
         matches = _remote_glob(pattern) if is_remote(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob wants relative patterns
         if not matches:
             raise UserError(f"{where}: no file matches {pattern}")
@@ -80,6 +81,8 @@ def _expand_one(pattern: str, where: str) -> Iterator[str]:
 
 def _read_list(path: Path, where: str) -> Iterator[str]:
     """Read a list file: one file or pattern a line, ``#`` starts a comment, relative to the list itself."""
+    if f"({path})" in where:
+        raise UserError(f"{where}: the file list {path} lists itself")
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -88,7 +91,7 @@ def _read_list(path: Path, where: str) -> Iterator[str]:
     if not any(names):
         raise UserError(f"{where}: the file list {path} is empty")
     for name in filter(None, names):
-        place = name if is_remote(name) else str(path.parent / Path(name).expanduser())
+        place = name if is_remote(name) else str(path.parent / os.path.expanduser(name))
         yield from _expand_one(place, f"{where} ({path})")
 
 

@@ -163,7 +163,13 @@ class Frame:
         column, owner = self.evaluate(expression, resolve)
         if owner == "" and column.offsets is not None:
             owner = name.rsplit("_", 1)[0]
-            column.offsets = self._offsets.setdefault(owner, column.offsets)
+            known = self._offsets.setdefault(owner, column.offsets)
+            if not np.array_equal(column.offsets, known):
+                raise UserError(
+                    f"{expression.where}: {expression.text!r} gives lists of other lengths than the rest of {owner}, "
+                    f"whose name it begins with: call it something else, or select all columns of {owner} alike"
+                )
+            column.offsets = known
         self.schema.owner[name] = owner
         self.columns[name] = column
 

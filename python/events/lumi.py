@@ -24,13 +24,13 @@ class LumiMask:
         try:
             content: dict[str, Any] = json.loads(Path(path).read_text())
             ranges = [(int(run), int(first), int(last)) for run, spans in content.items() for first, last in spans]
+            table = np.array(sorted(ranges), dtype=np.uint32).reshape(-1, 3)
         except OSError as error:
             raise UserError(f"golden_json: {path}: cannot be read ({error.strerror})") from None
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError):
             raise UserError(f'golden_json: {path}: expected {{"run": [[first, last], ...]}}') from None
-        table = np.array(sorted(ranges), dtype=np.uint64).reshape(-1, 3)
         self._first = _key(table[:, 0], table[:, 1])
-        self._last = _key(table[:, 0], table[:, 2])
+        self._last = np.maximum.accumulate(_key(table[:, 0], table[:, 2]))  # a range may lie within an earlier one
 
     def __call__(self, run: np.ndarray, lumi: np.ndarray) -> np.ndarray:
         """Return (n,) bool: whether each (run, luminosity section) is certified."""

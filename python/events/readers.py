@@ -85,11 +85,11 @@ def open_events(path: str, tree: str) -> EventFile:
     FileError
         When the file is missing, broken, of no known format, or without the tree.
     """
-    require(path)
     from .arrow import ArrowFile
     from .root import open_root
 
     with broken_file(path, "cannot be opened"):
+        require(path)
         return ArrowFile(path) if is_arrow(path) else open_root(path, tree)
 
 

@@ -199,17 +199,26 @@ class _Baskets:
 
     def _view(self, index: int, first: int, last: int, start: int, offsets: np.ndarray | None) -> np.ndarray:
         basket = self._basket(index)
-        skipped = first - int(self._edges[index])
+        edge, end = int(self._edges[index]), int(self._edges[index + 1])
         values = basket.data[: len(basket.data) // self._dtype.itemsize * self._dtype.itemsize].view(self._dtype)
         if offsets is None:
-            low, high = skipped, skipped + last - first
+            low, high, total = first - edge, last - edge, end - edge
         else:
-            bytes_before = int(basket.byte_offsets[skipped] - basket.byte_offsets[0]) if skipped else 0
-            low = bytes_before // self._dtype.itemsize
+            low = self._objects_before(basket, edge, first)
             high = low + int(offsets[last - start] - offsets[first - start])
-        if high > len(values):
-            raise ValueError(f"basket {index} of {self._branch.name} holds {len(values)} values, {high} are needed")
+            total = len(values) if last < end else high
+        if high > len(values) or total != len(values):
+            raise ValueError(f"basket {index} of {self._branch.name} holds {len(values)} values, {total} are expected")
         return values[low:high]
+
+    def _objects_before(self, basket: Any, edge: int, first: int) -> int:
+        """Count the objects of a basket, which begins with entry ``edge``, that belong to entries before ``first``."""
+        if first == edge:
+            return 0
+        if basket.byte_offsets is None:  # ROOT can leave them out (kGenerateOffsetMap)
+            counts = self._branch.count_branch.array(entry_start=edge, entry_stop=first, library="np")
+            return int(counts.sum(dtype=np.int64))
+        return int(basket.byte_offsets[first - edge] - basket.byte_offsets[0]) // self._dtype.itemsize
 
     def _basket(self, index: int) -> Any:
         if self._last[0] != index:
@@ -281,7 +290,7 @@ def _describe_branch(name: str, branch: Any) -> Branch:
     jagged = isinstance(what, uproot.AsJagged)
     content = what.content if jagged else what
     dtype = None
-    if isinstance(content, uproot.AsDtype):
+    if isinstance(content, uproot.AsDtype) and content.from_dtype.names is None:
         jagged = jagged or content.from_dtype.shape != ()
         base = content.from_dtype.subdtype[0] if content.from_dtype.subdtype else content.from_dtype
         dtype = None if jagged and content is not what and content.from_dtype.shape else base.newbyteorder("=")

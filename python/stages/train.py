@@ -121,9 +121,10 @@ class Epoch:
 
 def _check_same_analysis(analysis: Analysis, dataset: TrainingData) -> None:
     """Refuse a dataset that the analysis, as it is now, would not make."""
-    made_with = Analysis.model_validate(dataset.config)
-    difference = next(iter(changed_keys(made_with.dataset_part(), analysis.dataset_part())), None)
-    if difference is not None:
+    if dataset.key != fingerprint(analysis.dataset_part()):
+        made_with = Analysis.model_validate(dataset.config)
+        changes = changed_keys(made_with.dataset_part(), analysis.dataset_part())
+        difference = next(iter(changes), "a file that 'functions' or 'golden_json' names has changed")
         raise UserError(
             f"{dataset.directory}: made with another analysis ({shorten(difference, 300)}): run 'nanoforge convert' "
             "again, or train with the analysis file that it was made with"

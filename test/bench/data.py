@@ -44,7 +44,9 @@ def events(count: int, first: int, seed: int) -> dict[str, object]:
     return columns
 
 
-def write(path: Path, count: int, compression: uproot.compression.Compression, step: int = 20_000, seed: int = 1) -> Path:
+def write(
+    path: Path, count: int, compression: uproot.compression.Compression, step: int = 20_000, seed: int = 1
+) -> Path:
     """Write a file of ``count`` events in baskets of ``step``, unless it is there."""
     if path.exists():
         return path

@@ -10,7 +10,6 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from nanoforge.config import Analysis, load, parse_overrides
 from nanoforge.errors import UserError
 
@@ -175,7 +174,10 @@ WRONG_VALUES = [
     ({"samples": {"tt": {"file": "x"}}}, "samples.tt.file: unknown key; did you mean 'files'?"),
     ({"inputs": {"jets": {**JETS, "colection": 1}}}, "inputs.jets.colection: unknown key; did you mean 'collection'?"),
     ({"model": {"type": "deepsets", "hiden": [1]}}, "model.hiden: unknown key; did you mean 'hidden'?"),
-    ({"model": {"type": "mlp", "constituent": [1]}}, "model.constituent: unknown key; known here: type, hidden, dropout"),
+    (
+        {"model": {"type": "mlp", "constituent": [1]}},
+        "model.constituent: unknown key; known here: type, hidden, dropout",
+    ),
     ({"model": {"type": "deepset"}}, "model.type: 'deepset' is unknown; did you mean 'deepsets'?"),
     ({"model": {"type": "xyz"}}, "model.type: 'xyz' is unknown; known: mlp, deepsets"),
     ({"model": {"hidden": [1]}}, "model.type: this key is required"),
@@ -194,7 +196,10 @@ WRONG_VALUES = [
     ({"inputs": {"jets": {"features": ["pt"], "sort": "-pt"}}}, "inputs.jets: 'sort' needs a 'collection'"),
     ({"inputs": {"jets": {**JETS, "length": 0}}}, "inputs.jets.length: input should be greater than 0 (given: 0)"),
     ({"inputs": {"jets": {**JETS, "match": "delta_r < 1"}}}, "inputs.jets: 'index' and 'match' attach constituents"),
-    ({"row": "Jet", "inputs": {"a": {**JETS, "match": "x", "index": "y"}}}, "inputs.a: give 'index' or 'match', not both"),
+    (
+        {"row": "Jet", "inputs": {"a": {**JETS, "match": "x", "index": "y"}}},
+        "inputs.a: give 'index' or 'match', not both",
+    ),
     ({"inputs": {"jets": {**JETS, "missing": -999}}}, "inputs.jets: 'missing' values become NaN: say what they are"),
     ({"inputs": {"weight": {"features": ["x"]}}}, "inputs: 'weight' is a name of the dataset itself"),
     ({"inputs": {"jets_mask": {"features": ["x"]}}}, "inputs: 'jets_mask' is a name of the dataset itself"),
@@ -281,7 +286,9 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 # --- whatever is written, the answer is an analysis or a UserError ---
 
 TEXT = st.one_of(
-    st.sampled_from(["", "event", "${", "${name}", "${a.b}", "${oc.env:X}", "???", "~", "mlp", "a b", "x > 1", "1e999"]),
+    st.sampled_from(
+        ["", "event", "${", "${name}", "${a.b}", "${oc.env:X}", "???", "~", "mlp", "a b", "x > 1", "1e999"]
+    ),
     st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=6),
 )
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), TEXT, st.dates(), st.binary(max_size=3))

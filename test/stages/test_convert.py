@@ -12,7 +12,6 @@ import pytest
 import toys
 import uproot
 import yaml
-
 from nanoforge.config import load
 from nanoforge.errors import DataError, UserError
 from nanoforge.provenance import Manifest
@@ -89,7 +88,9 @@ def test_tensors_equal_a_slow_computation(samples: Path) -> None:
             expected = np.zeros((4, 4), "f4")
             expected[: len(jets)] = jets if jets else np.zeros((0, 4))
             np.testing.assert_array_equal(found["jets/features"][number], expected)
-            np.testing.assert_allclose(found["event/features"][number], [event.MET_pt, event.nJet, sum(event.Jet_pt)], 1e-6)
+            np.testing.assert_allclose(
+                found["event/features"][number], [event.MET_pt, event.nJet, sum(event.Jet_pt)], 1e-6
+            )
             number += 1
     assert number == len(found["weight"]) == 3400
 
@@ -131,7 +132,9 @@ def test_splits_depend_on_the_events_alone(samples: Path, jobs: int) -> None:
 
     def sides(found: dict[str, np.ndarray], file: int) -> dict[int, tuple[int, int]]:
         mine = found["id/file"] == file
-        return dict(zip(found["id/event"][mine].tolist(), zip(found["split"][mine].tolist(), found["fold"][mine].tolist())))
+        return dict(
+            zip(found["id/event"][mine].tolist(), zip(found["split"][mine].tolist(), found["fold"][mine].tolist()))
+        )
 
     reference = sides(rows(make(samples, "one")), 0)
     assert {s for s, _ in reference.values()} == {0, 1, 2}
@@ -187,7 +190,9 @@ def test_weights_are_normalised_to_the_cross_section(samples: Path) -> None:
         "select": {"jets": "nJet >= 2"},
     }
     found = rows(make(samples, **changes))
-    generator = {n: uproot.open(samples / f"{n}.root")["Events"].arrays(["genWeight", "nJet"]) for n in ("tt1", "tt2", "dy")}
+    generator = {
+        n: uproot.open(samples / f"{n}.root")["Events"].arrays(["genWeight", "nJet"]) for n in ("tt1", "tt2", "dy")
+    }
     for file, (name, factor) in enumerate((("tt1", 800e2 / 3520), ("tt2", 800e2 / 3520), ("dy", 6000e2 / 1920 / 2))):
         weights = ak.to_numpy(generator[name].genWeight[generator[name].nJet >= 2]) * factor
         np.testing.assert_allclose(found["weight"][found["id/file"] == file], weights, rtol=1e-5)
@@ -480,8 +485,12 @@ def test_real_nanoaod_jets_with_secondary_vertices(shared: Any, tmp_path: Path) 
         "sv": {"collection": "SV", "match": "delta_r < 0.4", "length": 3, "features": ["pt", "mass"]},
     }
     cuts = {"acceptance": "Jet_pt > 20 & abs(Jet_eta) < 2.4"}
-    found = rows(make(tmp_path, samples={"tt": {"files": str(path)}}, row="Jet", select=cuts, inputs=inputs, target=target))
-    events = uproot.open(path)["Events"].arrays(["Jet_pt", "Jet_eta", "Jet_phi", "Jet_hadronFlavour", "SV_eta", "SV_phi"])
+    found = rows(
+        make(tmp_path, samples={"tt": {"files": str(path)}}, row="Jet", select=cuts, inputs=inputs, target=target)
+    )
+    events = uproot.open(path)["Events"].arrays(
+        ["Jet_pt", "Jet_eta", "Jet_phi", "Jet_hadronFlavour", "SV_eta", "SV_phi"]
+    )
     good = (events.Jet_pt > 20) & (abs(events.Jet_eta) < 2.4)
     assert len(found["weight"]) == ak.sum(good) == 5595
     assert (found["target/label"] == 0).sum() == ak.sum(events.Jet_hadronFlavour[good] == 5) == 1657

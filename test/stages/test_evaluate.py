@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets import make_analysis, write_dataset
 from nanoforge.dataset.loading import TrainingData
 from nanoforge.errors import DataError, UserError
 from nanoforge.models.model import Model, score
@@ -18,9 +17,6 @@ from nanoforge.stages import train as train_stage
 from nanoforge.stages.evaluate import evaluate
 from nanoforge.stages.train import train
 from sklearn.metrics import roc_auc_score
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "dataset"))
-from test_loading import make_analysis, write_dataset
 
 SPLIT = {"train": 0.7, "val": 0.1, "test": 0.2}
 OPTIONS = {"epochs": 2, "batch_size": 64, "learning_rate": 0.01, "accelerator": "cpu"}

@@ -13,7 +13,6 @@ import pytest
 import toys
 import uproot
 import yaml
-
 from nanoforge.config import load
 from nanoforge.errors import DataError, UserError
 from nanoforge.models.model import Model, score
@@ -83,7 +82,9 @@ def features(events: ak.Array) -> dict[str, np.ndarray]:
         for name in ("Jet_pt", "Jet_btagDeepFlavB")
     ]
     return {
-        "event": np.stack([ak.to_numpy(events.MET_pt), ak.to_numpy(ak.sum(events.Jet_pt, axis=1))], axis=1).astype("f4"),
+        "event": np.stack([ak.to_numpy(events.MET_pt), ak.to_numpy(ak.sum(events.Jet_pt, axis=1))], axis=1).astype(
+            "f4"
+        ),
         "jets": np.stack(padded, axis=-1).astype("f4"),
         "jets_mask": np.arange(4) < ak.to_numpy(ak.num(events.Jet_pt))[:, np.newaxis],
     }

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import sys
-from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
 import torch
 import yaml
+from datasets import make_analysis, write_dataset
 from nanoforge.config import Analysis
 from nanoforge.dataset.loading import TrainingData
 from nanoforge.errors import DataError, UserError
@@ -19,9 +18,6 @@ from nanoforge.provenance import Manifest
 from nanoforge.stages import train as stage
 from nanoforge.stages.train import train
 from sklearn.metrics import roc_auc_score
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "dataset"))
-from test_loading import make_analysis, write_dataset
 
 MLP = {"type": "mlp", "hidden": [32], "dropout": 0.1}
 DEEPSETS = {"type": "deepsets", "constituent": [16], "hidden": [32], "dropout": 0.1}
