@@ -12,7 +12,7 @@ demo: $(READY)
 	@$(BIN)/python test/demo.py $(DEMO)
 
 test: $(READY)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 lint: $(READY)
 	@$(BIN)/ruff check python test

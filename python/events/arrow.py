@@ -37,9 +37,7 @@ class ArrowFile(EventFile):
         if path.endswith((".parquet", ".pq")):
             self._parquet = pa.parquet.ParquetFile(path, memory_map=True)
             self.entries = self._parquet.metadata.num_rows
-        self._schema = (
-            self._parquet.schema_arrow if self._parquet else next(self._batches(None, 1), pa.table({})).schema
-        )
+        self._schema = self._parquet.schema_arrow if self._parquet is not None else self._text_schema()
 
     @cached_property
     def _paths(self) -> dict[str, tuple[tuple[str, ...], Branch]]:
@@ -66,16 +64,18 @@ class ArrowFile(EventFile):
                 yield awkward_chunk(start, {name: table[path] for name, path in paths.items()}, len(table))
                 start += len(table)
 
-    def _batches(self, fields: Sequence[str] | None, step: int) -> Iterator[Any]:
+    def _batches(self, fields: Sequence[str], step: int) -> Iterator[Any]:
         if self._parquet is not None:
-            columns = list(fields) if fields is not None else None
-            for batch in self._parquet.iter_batches(batch_size=step, columns=columns, use_threads=False):
+            for batch in self._parquet.iter_batches(batch_size=step, columns=list(fields), use_threads=False):
                 yield pa.Table.from_batches([batch])
             return
         with pa.input_stream(self.path, compression="detect") as stream:
             for batch in self._text_reader(stream):
-                table = pa.Table.from_batches([batch])
-                yield table if fields is None else table.select(fields)
+                yield pa.Table.from_batches([batch]).select(fields)
+
+    def _text_schema(self) -> pa.Schema:
+        with pa.input_stream(self.path, compression="detect") as stream:
+            return self._text_reader(stream).schema
 
     def _text_reader(self, stream: Any) -> Any:
         if self.path.removesuffix(".gz").endswith(".csv"):

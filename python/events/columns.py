@@ -156,6 +156,8 @@ def _without_options(form: Any) -> Any:
 
 
 def _dtype(form: Any) -> np.dtype | None:
+    if form.is_unknown:  # nothing but missing values
+        return np.dtype(np.float64)
     is_number = form.is_numpy and not form.inner_shape and not form.parameters.get("__array__")
     if not is_number or form.primitive in ("datetime64", "timedelta64", "complex64", "complex128"):
         return None

@@ -14,7 +14,7 @@ import uproot
 from ..errors import FileError, nearest
 from .columns import Branch, Chunk, Column, columns_of_form
 from .files import is_remote
-from .readers import EventFile, awkward_chunk
+from .readers import EventFile, awkward_chunk, broken_file
 
 _PLAIN_TYPE = re.compile(
     r"(?P<list>std::vector<|ROOT::VecOps::RVec<)?(?:ROOT::RNTupleCardinality<)?(?P<number>[\w:]+?)(_t)?>*"
@@ -59,14 +59,17 @@ def open_root(path: str, tree: str) -> EventFile:
 class _LazyBranches(Mapping[str, Branch]):
     """Descriptions made when they are asked for: interpreting 1,500 branches to read 20 takes longer than reading."""
 
-    def __init__(self, keys: Mapping[str, Any], describe: Any) -> None:
+    def __init__(self, path: str, keys: Mapping[str, Any], describe: Any) -> None:
+        self._path = path
         self._keys = keys
         self._describe = describe
         self._known: dict[str, Branch] = {}
 
     def __getitem__(self, name: str) -> Branch:
+        key = self._keys[name]
         if name not in self._known:
-            self._known[name] = self._describe(name, self._keys[name])
+            with broken_file(self._path, f"the description of {name} cannot be read"):
+                self._known[name] = self._describe(name, key)
         return self._known[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -104,7 +107,7 @@ class TTreeFile(_RootFile):
     @cached_property
     def branches(self) -> Mapping[str, Branch]:  # type: ignore[override]
         """Description of every branch that has no sub-branches."""
-        return _LazyBranches(self._leaves, _describe_branch)
+        return _LazyBranches(self.path, self._leaves, _describe_branch)
 
     def _chunks(self, names: Sequence[str], step: int) -> Iterator[Chunk]:
         if not self.entries:
@@ -202,23 +205,23 @@ class _Baskets:
         edge, end = int(self._edges[index]), int(self._edges[index + 1])
         values = basket.data[: len(basket.data) // self._dtype.itemsize * self._dtype.itemsize].view(self._dtype)
         if offsets is None:
-            low, high, total = first - edge, last - edge, end - edge
+            low, high, expected = first - edge, last - edge, last - first
         else:
-            low = self._objects_before(basket, edge, first)
-            high = low + int(offsets[last - start] - offsets[first - start])
-            total = len(values) if last < end else high
-        if high > len(values) or total != len(values):
-            raise ValueError(f"basket {index} of {self._branch.name} holds {len(values)} values, {total} are expected")
+            expected = int(offsets[last - start] - offsets[first - start])
+            low, high = self._bounds(basket, first - edge, last - edge, expected)
+        if high - low != expected or high > len(values) or (last == end and high != len(values)):
+            raise ValueError(f"basket {index} of {self._branch.name} contradicts the number of its values")
         return values[low:high]
 
-    def _objects_before(self, basket: Any, edge: int, first: int) -> int:
-        """Count the objects of a basket, which begins with entry ``edge``, that belong to entries before ``first``."""
-        if first == edge:
-            return 0
-        if basket.byte_offsets is None:  # ROOT can leave them out (kGenerateOffsetMap)
-            counts = self._branch.count_branch.array(entry_start=edge, entry_stop=first, library="np")
-            return int(counts.sum(dtype=np.int64))
-        return int(basket.byte_offsets[first - edge] - basket.byte_offsets[0]) // self._dtype.itemsize
+    def _bounds(self, basket: Any, first: int, last: int, expected: int) -> tuple[int, int]:
+        """Return where the objects of a basket's entries ``first`` to ``last`` lie among all of its objects."""
+        if basket.byte_offsets is None:  # ROOT can leave them out (kGenerateOffsetMap): then only the counter knows
+            edge = int(self._edges[basket.basket_num])
+            counts = self._branch.count_branch.array(entry_start=edge, entry_stop=edge + first, library="np")
+            low = int(counts.sum(dtype=np.int64))
+            return low, low + expected
+        low, high = (int(basket.byte_offsets[i] - basket.byte_offsets[0]) for i in (first, last))
+        return low // self._dtype.itemsize, high // self._dtype.itemsize
 
     def _basket(self, index: int) -> Any:
         if self._last[0] != index:

@@ -98,6 +98,7 @@ def bits(rng: np.random.Generator, dtype: str, size: int) -> np.ndarray:
 # --- TTrees ---
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # uproot writes signalling NaN
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
@@ -160,7 +161,7 @@ def by_type(file: EventFile, most: int) -> list[str]:
 def test_real_files_equal_uproot(shared: Any, name: str, step: int) -> None:
     path = shared(name)
     with uproot.open(path) as file, open_events(str(path), "Events") as events:
-        names = by_type(events, 40 if name.startswith("HTT12") else 6)
+        names = by_type(events, 40 if name.startswith("HTT12") else 2 if "rntuple" in name else 6)
         assert len(names) >= 12
         assert_equal(joined(events, names, step), file["Events"].arrays(names))
 
@@ -278,7 +279,7 @@ def test_any_rntuple_equals_uproot(
 
 def test_parquet_with_records_lists_and_missing_values(tmp_path: Path) -> None:
     rows = [
-        {"x": 1, "y": 1.5, "l": [1, 2], "Jet": [{"pt": 1.0, "id": 1}, {"pt": None, "id": 2}], "P4": {"m": 1.0}, "s": "a"},
+        {"x": 1, "y": 1.5, "l": [1, 2], "Jet": [{"pt": 1.0, "id": 1}, {"pt": None, "id": 2}], "P4": {"m": 1.0}, "s": "a", "n": None, "e": []},
         {"x": None, "y": 2.5, "l": None, "Jet": [], "P4": {"m": 2.0}, "s": "b"},
         {"x": 3, "y": None, "l": [], "Jet": None, "P4": {"m": None}, "s": None},
         {"x": 4, "y": 4.5, "l": [5], "Jet": [{"pt": 4.0, "id": None}], "P4": None, "s": "d"},
@@ -292,6 +293,8 @@ def test_parquet_with_records_lists_and_missing_values(tmp_path: Path) -> None:
         "Jet_pt": ([1, nan, 4], [2, 0, 0, 1]),
         "Jet_id": ([1, 2, nan], [2, 0, 0, 1]),
         "P4_m": ([1, 2, nan, nan], None),
+        "n": ([nan] * 4, None),
+        "e": ([], [0] * 4),
     }
     for step in (1, 2, 3, 100):
         with open_events(str(tmp_path / "a.parquet"), "any") as file:
@@ -334,7 +337,7 @@ def test_json_lines_longer_than_a_block(
 ) -> None:
     rng = np.random.default_rng(size)
     rows = [
-        {"event": i, "x": float(rng.normal()), "Jet": [{"pt": k + 0.5} for k in range(i * i % 4)], "ids": [i] * (i % 3)}
+        {"event": i, "x": float(rng.normal()), "Jet": [{"pt": k + 0.5} for k in range(1 - i % 2)], "ids": [i] * (1 + i % 3)}
         for i in range(size)
     ]
     path = tmp_path_factory.getbasetemp() / f"a{suffix}"
@@ -346,7 +349,7 @@ def test_json_lines_longer_than_a_block(
     assert found["event"][0].tolist() == list(range(size))
     assert found["x"][0].tolist() == [row["x"] for row in rows]
     assert found["Jet_pt"][0].tolist() == [jet["pt"] for row in rows for jet in row["Jet"]]
-    assert found["ids"][1].tolist() == [i % 3 for i in range(size)]
+    assert found["ids"][1].tolist() == [1 + i % 3 for i in range(size)]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz"])
@@ -491,7 +494,8 @@ def compressed(folder: Path, codec: str) -> Path:
     toys.write(folder / "plain.root", toys.nano_events(1000), basket=100)
     with uproot.open(folder / "plain.root") as source, uproot.recreate(path, compression=CODECS[codec]) as target:
         tree = source["Events"].arrays(["nJet", "Jet_pt", "MET_pt", "MET_phi"])
-        types = {"Jet_pt": tree.Jet_pt.type.content, "MET_pt": "f4", "MET_phi": "f4"}
+        tree = {n: np.round(tree[n]) for n in tree.fields}  # random digits would be stored as they are
+        types = {"Jet_pt": tree["Jet_pt"].type.content, "MET_pt": "f4", "MET_phi": "f4"}
         out = target.mktree("Events", types, counter_name=lambda n: "nJet")
         for start in range(0, 1000, 100):
             out.extend({n: tree[n][start : start + 100] for n in types})
@@ -547,7 +551,7 @@ def test_a_counter_that_contradicts_the_lists_is_an_error(tmp_path: Path) -> Non
     counts[place] -= 1
     path.write_bytes(content)
     for step in (1000, 130, 1):
-        with pytest.raises(FileError, match=r"basket 4 of Jet_pt holds \d+ values, \d+ are expected"):
+        with pytest.raises(FileError, match="basket 4 of Jet_pt contradicts the number of its values"):
             chunks(path, "Jet_pt", step=step)
 
 

@@ -1,0 +1,111 @@
+"""One repository, two homes: pip's ``nanoforge`` and CMSSW's ``PhysicsTools.NanoForge``."""
+
+from __future__ import annotations
+
+import ast
+import importlib.resources
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+import nanoforge
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "python").rglob("*.py"))
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    """The Python tree of a CMSSW area as scram makes it: packages with ``__init__.py`` and links to the sources."""
+    package = tmp_path / "python" / "PhysicsTools"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "NanoForge").symlink_to(ROOT / "python", target_is_directory=True)
+    return tmp_path / "python"
+
+
+def run(release: Path, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(release), "COLUMNS": "100"}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=release)
+
+
+def test_everything_imports_as_a_cmssw_package(release: Path) -> None:
+    modules = [".".join(p.relative_to(ROOT / "python").with_suffix("").parts) for p in SOURCES]
+    modules = [m.removesuffix(".__init__") for m in modules if not m.endswith("__main__")]
+    code = (
+        "import importlib, sys\n"
+        f"for m in {modules!r}:\n"
+        "    importlib.import_module('PhysicsTools.NanoForge' + ('' if m == '__init__' else '.' + m))\n"
+        "assert not [m for m in sys.modules if m.split('.')[0] == 'nanoforge'], 'an import of our own is absolute'\n"
+    )
+    answer = run(release, "-c", code)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_the_command_runs_as_a_cmssw_package(release: Path) -> None:
+    answer = run(release, "-m", "PhysicsTools.NanoForge", "--version")
+    assert answer.stdout.strip() == f"nanoforge {nanoforge.__version__}", answer.stderr
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_sources_are_python_3_9(path: Path) -> None:
+    ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+def test_rooms_import_one_way() -> None:
+    """cli -> pipeline -> stages -> {evaluation, models, dataset, events} -> provenance -> config -> errors."""
+    order = ["cli", "pipeline", "stages", "evaluation", "models", "dataset", "events"]
+    order += ["parallel", "console", "provenance", "config", "errors"]
+    for path in SOURCES:
+        parts = path.relative_to(ROOT / "python").with_suffix("").parts
+        if parts[0] not in order:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or node.level != len(parts) or not node.module:
+                continue
+            room = node.module.split(".")[0]
+            if room in order:
+                assert order.index(parts[0]) <= order.index(room), f"{path} imports {room}"
+                assert parts[0] != "stages" or room != "stages", f"{path}: stages meet in files"
+
+
+def test_help_needs_none_of_the_heavy_packages() -> None:
+    heavy = {"torch", "awkward", "uproot", "numpy", "h5py", "pyarrow", "mlflow", "matplotlib", "pydantic", "omegaconf"}
+    code = (
+        "import sys; sys.argv = ['nanoforge', '--help']\n"
+        "import nanoforge.cli\n"
+        "try:\n    nanoforge.cli.main()\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print('loaded', sorted({heavy!r} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert answer.stdout.splitlines()[-1] == "loaded []", answer.stdout + answer.stderr
+
+
+COMMANDS = ["init", "inspect", "convert", "train", "evaluate", "predict", "run"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str) -> None:
+    answer = subprocess.run([sys.executable, "-m", "nanoforge", command, "--help"], capture_output=True, text=True)
+    assert f"Example: nanoforge {command}" in " ".join(answer.stdout.split())
+
+
+def test_batch_templates_are_package_data() -> None:
+    for room in ("condor", "crab"):
+        assert (importlib.resources.files(f"nanoforge.{room}") / "README.md").is_file()
+
+
+def test_build_files_are_well_formed() -> None:
+    for path in ROOT.rglob("BuildFile.xml"):
+        # scram's files have no root element
+        uses = ET.fromstring(f"<all>{path.read_text()}</all>").iter("use")
+        assert all(use.get("name") for use in uses)
+
+
+def test_versions_agree() -> None:
+    answer = subprocess.run([sys.executable, "-m", "nanoforge", "--version"], capture_output=True, text=True)
+    assert answer.stdout.strip() == f"nanoforge {nanoforge.__version__}"

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import toys
+import uproot
+import yaml
+
+ANALYSIS = {
+    "name": "tt",
+    "samples": {n: {"files": f"{n}.root", "label": n} for n in ("signal", "background")},
+    "inputs": {
+        "event": {"features": ["MET_pt"]},
+        "jets": {"collection": "Jet", "length": 4, "features": ["pt", "btagDeepFlavB"]},
+    },
+    "model": {"type": "deepsets", "constituent": [8], "hidden": [8]},
+    "training": {"epochs": 2},
+}
+
+
+def stamps(folder: Path) -> dict[str, str]:
+    names = {"convert": "dataset", "train": "run", "evaluate": "run/evaluation", "predict": "friends"}
+    return {stage: (folder / "results" / name / "manifest.json").read_text() for stage, name in names.items()}
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {stage for stage in before if before[stage] != after[stage]}
+
+
+def test_only_what_is_stale_is_done_again(tmp_path: Path, nanoforge: Any) -> None:
+    for name in ("signal", "background"):
+        toys.write(tmp_path / f"{name}.root", toys.nano_events(500, name == "signal"))
+    (tmp_path / "analysis.yaml").write_text(yaml.safe_dump(ANALYSIS, sort_keys=False))
+
+    def run(*overrides: str) -> dict[str, str]:
+        answer = nanoforge("run", "analysis.yaml", *overrides, "-o", "results")
+        assert answer.returncode == 0, answer.stderr
+        return stamps(tmp_path)
+
+    first = run()
+    assert uproot.open(tmp_path / "results" / "friends" / "signal.root")["Events"].num_entries == 500
+    chain = {stage: json.loads(text) for stage, text in first.items()}
+    assert chain["train"]["details"]["dataset"]["path"] == str(tmp_path / "results" / "dataset")
+    second = run()
+    assert changed(first, second) == set()
+    third = run("training.epochs=3")
+    assert changed(second, third) == {"train", "evaluate", "predict"}
+    fourth = run("training.epochs=3", "inputs.jets.length=5")
+    assert changed(third, fourth) == {"convert", "train", "evaluate", "predict"}
+    toys.write(tmp_path / "signal.root", toys.nano_events(600, True, first=500))
+    fifth = run("training.epochs=3", "inputs.jets.length=5")
+    assert changed(fourth, fifth) == {"convert", "train", "evaluate", "predict"}
+    assert uproot.open(tmp_path / "results" / "friends" / "signal.root")["Events"].num_entries == 600
