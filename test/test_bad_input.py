@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -183,3 +184,20 @@ def test_interrupted_conversion_leaves_no_half_result(folder: Path, nanoforge: R
     answer = nanoforge("convert", "analysis.yaml", "-o", "dataset", "-j", jobs)
     assert answer.returncode == 0, answer.stderr
     assert "3,600" in answer.stdout
+
+
+@pytest.mark.parametrize("layout", ["dataset.format=hdf5", "dataset.layout=salt", "dataset.format=parquet"])
+def test_output_that_cannot_be_written(folder: Path, nanoforge: Run, layout: str) -> None:
+    """The operating system refuses to let any file grow beyond 30 kB, as a full disk or a quota would."""
+    (folder / "dataset").mkdir()
+    command = [sys.executable, "-m", "nanoforge", "convert", "analysis.yaml", layout, "-o", "dataset"]
+    answer = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
+    )
+    check(answer, FAILURE, "dataset: ", "File too large")
+    assert not list((folder / "dataset").iterdir())
+    assert nanoforge("convert", "analysis.yaml", layout, "-o", "dataset").returncode == 0

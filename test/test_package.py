@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import ast
-import importlib.resources
 import os
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+import zipfile
 from pathlib import Path
 
-import pytest
-
 import nanoforge
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "python").rglob("*.py"))
@@ -94,9 +94,18 @@ def test_help_has_an_example(command: str) -> None:
     assert f"Example: nanoforge {command}" in " ".join(answer.stdout.split())
 
 
-def test_batch_templates_are_package_data() -> None:
-    for room in ("condor", "crab"):
-        assert (importlib.resources.files(f"nanoforge.{room}") / "README.md").is_file()
+def test_the_wheel_holds_all_modules_and_the_batch_templates(tmp_path: Path) -> None:
+    for name in ("python", "condor", "crab"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "requirements.txt", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "out", "."]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    (wheel,) = (tmp_path / "out").glob("nanoforge-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"nanoforge/{p.relative_to(ROOT / 'python')}" for p in SOURCES} <= names
+    assert {"nanoforge/condor/README.md", "nanoforge/crab/README.md"} <= names
 
 
 def test_build_files_are_well_formed() -> None:

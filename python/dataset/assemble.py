@@ -14,6 +14,7 @@ import yaml
 
 from .. import __version__
 from ..config.schema import Analysis
+from .hdf5 import GrowingFile
 from .info import SPLITS, DatasetInfo
 from .layouts import salt_object
 from .shards import ShardRecord, parquet_part
@@ -47,14 +48,13 @@ def assemble(directory: Path, analysis: Analysis, info: DatasetInfo, parts: Sequ
     structured = analysis.dataset.layout == "salt"
     for split in SPLITS:
         files[f"{split}.h5"] = sum(p.record.rows[split] for p in parts)
-        with h5py.File(directory / f"{split}.h5", "w", libver="latest") as file:
-            concrete = salt_object(info) if structured else "weight"
-            _join(file, split, parts, concrete)
-            file.attrs["nanoforge"] = __version__
+        with GrowingFile(directory / f"{split}.h5") as out:
+            _join(out, split, parts, salt_object(info) if structured else "weight")
+            out.file.attrs["nanoforge"] = __version__
             if structured:
-                _describe_salt(file, info)
+                _describe_salt(out.file, info)
             else:
-                _describe_tensors(file, analysis, normalisation)
+                _describe_tensors(out.file, analysis, normalisation)
     if structured:
         files |= _write_salt_dictionaries(directory, info, normalisation, [p.record for p in parts])
     return files
@@ -74,7 +74,7 @@ def _normalisation(info: DatasetInfo, records: Sequence[ShardRecord]) -> dict[st
     return found
 
 
-def _join(file: h5py.File, split: str, parts: Sequence[Part], concrete: str) -> None:
+def _join(out: GrowingFile, split: str, parts: Sequence[Part], concrete: str) -> None:
     """Map the shards' datasets into one; the one with the weights is copied and scaled."""
     used = [p for p in parts if p.record.rows[split]] or parts[:1]
     sources = [(p, f"{SHARDS}/{p.stem.name}.h5", p.record.rows[split]) for p in used]
@@ -88,7 +88,9 @@ def _join(file: h5py.File, split: str, parts: Sequence[Part], concrete: str) -> 
         )
     for name, (shape, dtype) in described.items():
         if name == concrete:
-            file.create_dataset(name, data=_scaled(split, name, sources, dtype))
+            values = _scaled(split, name, sources)
+            out.reserve(values.nbytes)
+            out.file.create_dataset(name, data=values)
             continue
         layout = h5py.VirtualLayout((rows, *shape), dtype)
         start = 0
@@ -96,15 +98,15 @@ def _join(file: h5py.File, split: str, parts: Sequence[Part], concrete: str) -> 
             if count:
                 layout[start : start + count] = h5py.VirtualSource(path, f"{split}/{name}", (count, *shape), dtype)
             start += count
-        file.create_virtual_dataset(name, layout)
+        out.file.create_virtual_dataset(name, layout)
 
 
-def _scaled(split: str, name: str, sources: Sequence[tuple[Part, str, int]], dtype: np.dtype) -> np.ndarray:
+def _scaled(split: str, name: str, sources: Sequence[tuple[Part, str, int]]) -> np.ndarray:
     pieces = []
     for part, _, _ in sources:
         with h5py.File(part.stem.with_suffix(".h5")) as file:
             values = file[f"{split}/{name}"][:]
-        weight = values if dtype.names is None else values["weight"]
+        weight = values if values.dtype.names is None else values["weight"]
         weight *= np.float32(part.scale)
         pieces.append(values)
     return np.concatenate(pieces)

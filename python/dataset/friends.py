@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .hdf5 import GrowingFile
+
 Columns = dict[str, np.ndarray]
 
 
@@ -184,19 +186,12 @@ class Hdf5Friend(FriendWriter):
     suffix = ".h5"
 
     def __init__(self, path: Path, tree: str, row: str | None) -> None:
-        import h5py
-
         super().__init__(path, tree, row)
-        self._file = h5py.File(path, "w")
+        self._file = GrowingFile(path)
 
     def write(self, entries: Entries) -> None:
         """Grow the datasets."""
-        for name, values in entries.rows().items():
-            if name not in self._file:
-                self._file.create_dataset(name, (0,), values.dtype, maxshape=(None,), chunks=(16_384,))
-            dataset = self._file[name]
-            dataset.resize(len(dataset) + len(values), axis=0)
-            dataset[len(dataset) - len(values) :] = values
+        self._file.append(entries.rows())
 
     def close(self) -> None:
         """Close the file."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..config.schema import Input
 from ..errors import FileError, UserError, nearest
+from ..events.columns import collection_name
 from ..events.expressions import Expression
 from ..events.frame import PAIR_VARIABLES, Frame, Level, resolver
 from ..events.readers import EventFile
@@ -132,7 +133,7 @@ class InputBuilder:
             return frame.object_level(collection), offsets[rows.events], offsets[rows.events + 1]
         row = str(self._row)
         if self.block.index is not None:
-            index = frame.columns[self._resolve(self.block.index)].content.astype(np.int64)
+            index = self._positions(frame, collection, row)
             pairs, owners, items = kernels.index_pairs(frame.offsets(row), offsets, index, rows.positions)
         else:
             pairs, owners, items = kernels.match_pairs(offsets, rows.positions, rows.events)
@@ -141,6 +142,19 @@ class InputBuilder:
         if self._match is not None:
             level.extra = _separation(frame, level, row, collection)
         return level, pairs[:-1], pairs[1:]
+
+    def _positions(self, frame: Frame, collection: str, row: str) -> np.ndarray:
+        """Return for every constituent the position of its row within the event, from the index branch."""
+        name = self._resolve(str(self.block.index))
+        values = frame.columns[name].content
+        branch = frame.schema.branches.get(name)
+        kind = (values.dtype if branch is None or branch.dtype is None else branch.dtype).kind
+        if frame.schema.owner[name] != collection or kind not in "iu":
+            raise UserError(
+                f"inputs.{self.name}.index: {name} has to hold, for every {collection}, the position of its {row}: "
+                f"an integer column of {collection}"
+            )
+        return values.astype(np.int64)
 
     def _buffer(self, key: str, shape: tuple[int, ...], dtype: type = np.float32) -> np.ndarray:
         """Return an uninitialised array that serves every chunk: fresh pages cost more than the copy itself."""
@@ -154,8 +168,9 @@ class InputBuilder:
 def representative(collection: str, file: EventFile, defined: Iterable[str], where: str) -> str:
     """Find a column whose lists tell how many objects of a collection each event has."""
     prefix = f"{collection}_"
-    for name in file.branches:
-        if name.startswith(prefix) and file.branches[name].jagged and file.branches[name].dtype is not None:
+    for name in (n for n in file.branches if n.startswith(prefix)):
+        branch = file.branches[name]
+        if branch.jagged and branch.dtype is not None and collection_name(branch, file.branches) == collection:
             return name
     own = next((n for n in defined if n.startswith(prefix)), None)
     if own is None:

@@ -8,17 +8,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from ..config.schema import Analysis
 from ..provenance import Accounting, FileRecord
 from ..provenance.manifest import write_atomically
 from . import layouts
+from .hdf5 import GrowingFile
 from .info import SPLITS, DatasetInfo
 from .layouts import Block
-
-_CHUNK_BYTES = 1 << 18
 
 
 @dataclass
@@ -77,29 +75,14 @@ class Hdf5Shard:
     def __init__(self, stem: Path, lay_out: Callable[[Block], layouts.Arrays]) -> None:
         self.path = stem.with_suffix(".h5")
         self._temporary = stem.with_suffix(".part")
-        self._file = h5py.File(self._temporary, "w", libver="latest")
+        self._file = GrowingFile(self._temporary)
         self._lay_out = lay_out
 
     def append(self, block: Block, bounds: np.ndarray) -> None:
         """Append rows that are sorted by split; split i has rows ``bounds[i]`` to ``bounds[i + 1]``."""
         arrays = self._lay_out(block)
-        for split, start, stop in zip(SPLITS, bounds[:-1], bounds[1:]):
-            for name, values in arrays.items():
-                self._append(f"{split}/{name}", values[start:stop])
-
-    def _append(self, name: str, values: np.ndarray) -> None:
-        dataset = self._file.get(name)
-        if dataset is None:
-            shape = values.shape[1:]
-            row_bytes = values.dtype.itemsize * int(np.prod(shape))
-            rows = max(16, _CHUNK_BYTES // max(1, row_bytes))
-            dataset = self._file.create_dataset(
-                name, (0, *shape), values.dtype, maxshape=(None, *shape), chunks=(rows, *shape)
-            )
-        if len(values):
-            start = len(dataset)
-            dataset.resize(start + len(values), axis=0)
-            dataset.write_direct(np.ascontiguousarray(values), dest_sel=np.s_[start : start + len(values)])
+        spans = list(zip(SPLITS, bounds[:-1], bounds[1:]))
+        self._file.append({f"{s}/{n}": values[start:stop] for s, start, stop in spans for n, values in arrays.items()})
 
     def close(self, complete: bool) -> None:
         """Finish the shard, or remove what there is of it."""
@@ -133,10 +116,17 @@ class ParquetShard:
 
     def close(self, complete: bool) -> None:
         """Finish the shard, or remove what there is of it."""
-        for split, writer in self._writers.items():
-            writer.close()
-            if not complete:
-                self._path(split).unlink()
+        try:
+            for writer in self._writers.values():
+                writer.close()
+        except OSError:
+            complete = False
+            raise
+        finally:
+            for split, writer in self._writers.items():
+                writer.is_open = False  # a writer that failed to close would try again when it is deleted
+                if not complete:
+                    self._path(split).unlink()
 
 
 def parquet_part(stem: Path, split: str) -> Path:

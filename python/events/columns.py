@@ -95,14 +95,15 @@ def collection_name(branch: Branch, known: Mapping[str, Any]) -> str:
     """Say which collection a branch of lists belongs to.
 
     A counter that several branches share (``nJet``) names the collection; the private counter of a branch written by
-    uproot (``nJet_jetId``) does not: the longest prefix with a counter of its own decides, or else the first word.
+    uproot (``nJet_jetId``) does not: the longest prefix that has a counter and is no branch decides, or else the first
+    word.
     """
     counter = branch.counter
     if counter and counter.startswith("n") and branch.name.startswith(counter[1:] + "_"):
         return counter[1:]
     words = branch.name.split("_")
     prefixes = ["_".join(words[:i]) for i in range(len(words) - 1, 0, -1)]
-    return next((p for p in prefixes if f"n{p}" in known), words[0])
+    return next((p for p in prefixes if f"n{p}" in known and p not in known), words[0])
 
 
 def collections(branches: Mapping[str, Branch]) -> tuple[dict[str, Collection], dict[str, Branch]]:

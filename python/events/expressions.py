@@ -22,6 +22,9 @@ from ..errors import UserError, nearest
 from . import syntax
 from .syntax import ExpressionError, Node
 
+UNTRACED = "?"
+"""The owner of lists that a user's function returned."""
+
 _SHOWN = 80
 _KINDS = {"b": "boolean", "i": "integer", "u": "integer", "f": "float", "U": "string", "S": "string"}
 
@@ -70,15 +73,35 @@ class Expression:
         UserError
             For an unknown column, wrong kinds of operands, lists of different lengths: all that the user can mend.
         """
+        return self.trace(columns, {})[0]
+
+    def trace(self, columns: Mapping[str, Any], owners: Mapping[str, str | None]) -> tuple[Any, str | None]:
+        """Compute the value, and follow to which collection its lists belong.
+
+        Parameters
+        ----------
+        columns
+            As :meth:`evaluate` takes them.
+        owners
+            The collection that each column's lists belong to.
+
+        Returns
+        -------
+        tuple
+            The value, and the collection; "" for lists of their own, behind a mask or a slice, whether or not
+            it removes something; :data:`UNTRACED` behind a user's function; None for one value per event.
+        """
         evaluation = _Evaluation(self, columns)
-        stack: list[Any] = []
+        stack: list[tuple[Any, str | None]] = []
         with np.errstate(all="ignore"):
             for node in self._nodes:
                 bottom = len(stack) - len(node.children)
+                inner = stack[bottom:]
                 try:
-                    stack[bottom:] = [evaluation.step(node, stack[bottom:])]
+                    value = evaluation.step(node, [v for v, _ in inner])
                 except ExpressionError as error:
                     raise _mistake(self.text, self.where, str(error), node) from error.__cause__
+                stack[bottom:] = [(value, _owner(node, inner, owners))]
         return stack[0]
 
 
@@ -752,6 +775,23 @@ def _trap(node: syntax.Binary, values: Sequence[Any], text: str) -> str:
 
 def _is_reduction(node: syntax.Call) -> bool:
     return node.function in REDUCERS and not (node.function in _MINMAX and len(node.arguments) > 1)
+
+
+def _owner(node: Node, inner: Sequence[tuple[Any, str | None]], owners: Mapping[str, str | None]) -> str | None:
+    """Tell which collection the lists of a node belong to, from the values and owners of its children."""
+    if isinstance(node, syntax.Name):
+        return owners.get(node.name)
+    if isinstance(node, syntax.Index):
+        item, owner = inner[1]
+        if isinstance(item, slice) or (_ndim(item) > 1 and _kind(item) == "boolean"):
+            return ""
+        return owner if _ndim(item) > 1 else None
+    if isinstance(node, syntax.Call) and not _is_elementwise(node):
+        return None if node.function in REDUCERS else UNTRACED
+    known = {owner for _, owner in inner} - {None}
+    if len(known) > 1:
+        return UNTRACED if UNTRACED in known else ""
+    return next(iter(known), None)
 
 
 def _is_elementwise(node: Node) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import FileError, UserError, nearest
 from .columns import Branch, Chunk, Column, collection_name, column_of_awkward
-from .expressions import Expression, without_missing
+from .expressions import UNTRACED, Expression, without_missing
 
 LABEL = "label"
 PAIR_VARIABLES = ("delta_r", "delta_eta", "delta_phi")
@@ -48,15 +48,15 @@ class Level:
 class Schema:
     """Which columns there are, and to which collection a column of lists belongs.
 
-    Collections are told apart by a probe: made-up events in which every collection has a length of its own. So lists
-    that happen to be equally long in some chunk are never taken for one another.
+    Lists that happen to be equally long are never taken for one another: expressions are traced, and what only a look
+    at lengths can tell is decided by a probe, made-up events in which every collection has a length of its own.
     """
 
     def __init__(self, path: str, branches: Mapping[str, Branch], names: Iterable[str]) -> None:
         self.path = path
         self.branches = branches
         self.owner: dict[str, str | None] = {}
-        self._result_owner: dict[tuple[str, str], str | None] = {}
+        self._result_owner: dict[tuple[str, str], str] = {}
         for name in names:
             branch = branches[name]
             if branch.dtype is None:
@@ -89,13 +89,17 @@ class Schema:
         return Chunk(0, 0, nothing)
 
     def settle(
-        self, expression: Expression, offsets: np.ndarray | None, offsets_of: Mapping[str, np.ndarray]
+        self, expression: Expression, owner: str | None, offsets: np.ndarray | None, known: Mapping[str, np.ndarray]
     ) -> str | None:
-        """Return the collection that an expression's lists belong to; decided once, on the probe."""
+        """Return the collection that an expression's lists belong to.
+
+        What a user's function returned is decided once, on the probe, by comparing with the ``known`` offsets.
+        """
+        if offsets is None or owner != UNTRACED:
+            return None if offsets is None else owner
         key = (expression.where, expression.text)
         if key not in self._result_owner:
-            matches = [c for c, known in offsets_of.items() if offsets is not None and np.array_equal(known, offsets)]
-            self._result_owner[key] = matches[0] if matches else ("" if offsets is not None else None)
+            self._result_owner[key] = next((c for c, o in known.items() if np.array_equal(o, offsets)), "")
         return self._result_owner[key]
 
 
@@ -156,6 +160,13 @@ class Frame:
 
     def offsets(self, collection: str) -> np.ndarray:
         """Return the (n + 1,) offsets of a collection's lists."""
+        if collection not in self._offsets:
+            name = next(n for n in self.columns if n.startswith(f"{collection}_"))
+            owner = self.schema.owner[name] or "event"
+            raise UserError(
+                f"define.{name}: has one value per {owner}, so {collection} is no collection of its own: "
+                f"use {owner} in its place, or choose some by a mask, {owner}_x[...]"
+            )
         return self._offsets[collection]
 
     def define(self, name: str, expression: Expression, resolve: Resolver) -> None:
@@ -182,6 +193,9 @@ class Frame:
             The values, and the collection that they belong to (None: one per event; "": lists of their own).
         """
         names = {n: resolve(n) for n in expression.names if not self._is_label(n)}
+        late = next((c for c in names.values() if c not in self.columns), None)
+        if late is not None:
+            raise UserError(f"{expression.where}: {late!r} is not defined yet: 'define' goes from top to bottom")
         columns = {n: self.columns[c] for n, c in names.items()}
         owners = {self.schema.owner[c] for c in names.values()} - {None}
         if expression.elementwise and len(owners) <= 1 and (not owners or not _has_flat(columns.values())):
@@ -189,9 +203,12 @@ class Frame:
             size = self.size if offsets is None else int(offsets[-1])
             result = expression.evaluate({n: c.content for n, c in columns.items()} | self._label_column())
             return Column([full(result, size, expression)], offsets), next(iter(owners), None)
-        result = expression.evaluate({n: c.array for n, c in columns.items()} | self._label_column())
+        arrays = {n: c.array for n, c in columns.items()} | self._label_column()
+        result, owner = expression.trace(arrays, {n: self.schema.owner[c] for n, c in names.items()})
         column = self._as_column(result, expression)
-        return column, self.schema.settle(expression, column.offsets, self._offsets)
+        owner = self.schema.settle(expression, owner, column.offsets, self._offsets)
+        self._check_offsets(column, owner)
+        return column, owner
 
     def _as_column(self, result: Any, expression: Expression) -> Column:
         result = without_missing(result)
@@ -261,7 +278,7 @@ class Frame:
 
     def object_level(self, collection: str) -> Level:
         """Return the level of one value per object of a collection."""
-        offsets = self._offsets[collection]
+        offsets = self.offsets(collection)
         events = np.repeat(np.arange(self.size), np.diff(offsets))
         return Level(collection, int(offsets[-1]), events, {collection: None})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -112,7 +113,7 @@ class Model(nn.Module):
     def save(self, path: Path) -> None:
         """Write the model to a file."""
         state = {name: tensor.cpu() for name, tensor in self.state_dict().items()}
-        torch.save({"spec": self.spec.as_dict(), "state": state}, path)
+        write_tensors({"spec": self.spec.as_dict(), "state": state}, path)
 
     @classmethod
     def load(cls, path: Path) -> Model:
@@ -144,6 +145,15 @@ class Model(nn.Module):
 
     def _standardise(self, name: str, values: Tensor) -> Tensor:
         return (values - self.get_buffer(f"{name}_center")) / self.get_buffer(f"{name}_scale")
+
+
+def write_tensors(content: Any, path: Path) -> None:
+    """Write what ``torch.load(weights_only=True)`` reads, atomically; a full disk is an OSError."""
+    buffer = io.BytesIO()  # torch.save to a file raises a RuntimeError of its own on a full disk
+    torch.save(content, buffer)
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_bytes(buffer.getbuffer())
+    temporary.replace(path)
 
 
 def score(model: Model, inputs: Mapping[str, np.ndarray], batch_size: int = 8192) -> np.ndarray:

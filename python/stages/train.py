@@ -29,7 +29,7 @@ from ..console import Bar, progress, say
 from ..dataset.info import DatasetInfo
 from ..dataset.loading import Batch, TrainingData
 from ..errors import DataError, UserError
-from ..models.model import Model, ModelSpec
+from ..models.model import Model, ModelSpec, write_tensors
 from ..models.onnx import export_onnx
 from ..models.tasks import class_factors, cross_entropy, mean_squares
 from ..provenance import Manifest, fingerprint, staged_output
@@ -267,10 +267,10 @@ class _Fit:
         """Save the best weights first: an interruption in between repeats the epoch, with the same result."""
         weights = self._model.state_dict()
         if _best(self._history) is self._history[-1]:
-            _save_atomically(weights, self._folder / "best.ckpt")
+            write_tensors(weights, self._folder / "best.ckpt")
         history = [asdict(epoch) for epoch in self._history]
         state = {"model": weights, "optimizer": self._optimizer.state_dict(), "history": history}
-        _save_atomically(state, self._folder / "last.ckpt")
+        write_tensors(state, self._folder / "last.ckpt")
 
     def _resume(self) -> None:
         last = self._folder / "last.ckpt"
@@ -310,12 +310,6 @@ def _best(history: list[Epoch]) -> Epoch:
 def _line(epoch: Epoch, epochs: int) -> str:
     validation = "" if epoch.val_loss is None else f", validation {epoch.val_loss:.4f}"
     return f"epoch {epoch.epoch}/{epochs}: loss {epoch.train_loss:.4f}{validation} ({epoch.seconds:.1f} s)"
-
-
-def _save_atomically(content: Any, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}")
-    torch.save(content, temporary)
-    temporary.replace(path)
 
 
 def _write_history(path: Path, history: list[Epoch]) -> None:
