@@ -188,7 +188,7 @@ def test_interrupted_conversion_leaves_no_half_result(folder: Path, nanoforge: R
 
 @pytest.mark.parametrize("layout", ["dataset.format=hdf5", "dataset.layout=salt", "dataset.format=parquet"])
 def test_output_that_cannot_be_written(folder: Path, nanoforge: Run, layout: str) -> None:
-    """The operating system refuses to let any file grow beyond 30 kB, as a full disk or a quota would."""
+    """The operating system refuses to let any file grow beyond 10 kB, as a full disk or a quota would."""
     (folder / "dataset").mkdir()
     command = [sys.executable, "-m", "nanoforge", "convert", "analysis.yaml", layout, "-o", "dataset"]
     answer = subprocess.run(
@@ -196,7 +196,7 @@ def test_output_that_cannot_be_written(folder: Path, nanoforge: Run, layout: str
         cwd=folder,
         capture_output=True,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
     )
     check(answer, FAILURE, "dataset: ", "File too large")
     assert not list((folder / "dataset").iterdir())
