@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,14 +11,15 @@ import h5py
 import numpy as np
 
 _CHUNK_BYTES = 1 << 18
-_METADATA_BYTES = 1 << 20
+_SPARE_BYTES = 1 << 24
 
 
 class GrowingFile:
     """A new HDF5 file; a context manager.
 
-    Space is claimed from the file system before HDF5 writes to it. When HDF5 itself finds the disk full, with chunks
-    in its cache, it can neither write nor close the file, and may bring down the process.
+    Before anything large is written, the file system is asked for its free space. When HDF5 itself finds the disk full
+    it can neither write nor close the file, and may bring down the process. Rows go to the disk at once, past HDF5's
+    cache of chunks, which would only delay them and their errors.
 
     Attributes
     ----------
@@ -26,9 +28,9 @@ class GrowingFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.file = h5py.File(path, "w", libver="latest")
-        self._descriptor = os.open(path, os.O_RDWR)
-        self.reserve(0)
+        self._folder = path.parent
+        self.file = h5py.File(path, "w", libver="latest", rdcc_nbytes=0)
+        self._datasets: dict[str, h5py.Dataset] = {}
 
     def __enter__(self) -> GrowingFile:
         return self
@@ -37,20 +39,21 @@ class GrowingFile:
         self.close()
 
     def reserve(self, size: int) -> None:
-        """Claim ``size`` more bytes and some for metadata; raises the OSError of a full disk."""
-        self.file.flush()
-        os.posix_fallocate(self._descriptor, 0, self.file.id.get_filesize() + size + _METADATA_BYTES)
+        """Raise the OSError of a full disk unless there is room for ``size`` more bytes, and some to spare."""
+        disk = os.statvfs(self._folder)
+        if disk.f_bavail * disk.f_frsize < size + _SPARE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.file.filename)
 
     def append(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Append rows to datasets, which begin with the first call that names them.
 
         Chunks have the size of the first rows, up to 256 kB: small files waste no space in half-filled chunks.
         """
-        self.reserve(sum(values.nbytes + _CHUNK_BYTES for values in arrays.values()))
+        self.reserve(sum(values.nbytes for values in arrays.values()))
         for name, values in arrays.items():
-            dataset = self.file.get(name)
-            if dataset is None:
-                dataset = self._create(name, values)
+            if name not in self._datasets:
+                self._datasets[name] = self._create(name, values)
+            dataset = self._datasets[name]
             if len(values):
                 start = len(dataset)
                 dataset.resize(start + len(values), axis=0)
@@ -63,11 +66,9 @@ class GrowingFile:
         return self.file.create_dataset(name, (0, *shape), values.dtype, maxshape=(None, *shape), chunks=(rows, *shape))
 
     def close(self) -> None:
-        """Close the file and give back what was claimed too much."""
-        if not self.file:
-            return
-        self.file.flush()
-        size = self.file.id.get_filesize()
-        self.file.close()
-        os.ftruncate(self._descriptor, size)
-        os.close(self._descriptor)
+        """Close the file; raises an OSError when what was written does not reach the disk."""
+        self._datasets.clear()
+        try:
+            self.file.close()
+        except RuntimeError as error:  # what h5py makes of HDF5's failure to write
+            raise OSError(errno.EIO, str(error)) from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..config.schema import Split
+from ..events.columns import IDENTITY
 from .info import SPLITS
 
-IDENTITY = ("run", "luminosityBlock", "event")
 _SPLIT, _FOLD = 0x5350_4C49, 0x464F_4C44
 
 

@@ -14,6 +14,7 @@ from ..events.columns import collection_name
 from ..events.expressions import Expression
 from ..events.frame import PAIR_VARIABLES, Frame, Level, resolver
 from ..events.readers import EventFile
+from ..events.selection import condition
 from . import kernels
 
 Parser = Callable[[str, str], Expression]
@@ -60,6 +61,7 @@ class InputBuilder:
             raise UserError(f"{where}: objects of {row} cannot be attached to rows of {row} itself")
         self._resolve = resolver(known, [p for p in (block.collection or row,) if p], where, file.path)
         self._buffers: dict[str, np.ndarray] = {}
+        self._finite = True
 
     def columns(self) -> set[str]:
         """Return the columns that the input needs."""
@@ -81,6 +83,7 @@ class InputBuilder:
             values = self._values(frame, level)
             out = self._buffer("out", (len(rows.positions), len(self._features)))
             np.take(values.T, rows.positions, axis=0, out=out, mode="clip")
+            self._finite = bool(np.isfinite(out).all())
             return out
         places, starts, stops = self._constituents(frame, rows)
         values = self._values(frame, places)
@@ -89,7 +92,7 @@ class InputBuilder:
         valid = self._buffer("valid", (len(rows.positions), length), bool)
         keep = self._kept(frame, places)
         if keep is None and self._sort is None:
-            kernels.pad(values, starts, stops, out, valid)
+            self._finite = kernels.pad(values, starts, stops, out, valid)
             return out, valid
         keep = np.ones(places.size, dtype=bool) if keep is None else keep
         if self._sort is None:
@@ -97,16 +100,22 @@ class InputBuilder:
         else:
             key = frame.values(self._sort, self._resolve, places).astype(np.float64)
             picks = kernels.choose_sorted(starts, stops, keep, key, length)
-        kernels.pad_picked(values, picks, out, valid)
+        self._finite = kernels.pad_picked(values, picks, out, valid)
         return out, valid
 
     def mend(self, values: Any) -> tuple[int, str] | None:
-        """Apply the policy for NaN and infinities in place; return row and feature of one that is an error."""
-        features, valid = split_input(values)
-        row, feature = kernels.first_bad(features)
-        if row < 0:
+        """Apply the policy for NaN and infinities to what :meth:`build` returned last, in place.
+
+        Returns
+        -------
+        tuple
+            Row and name of a feature that is an error; None where there is none.
+        """
+        if self._finite:
             return None
+        features, valid = split_input(values)
         if self.block.nan == "error":
+            row, feature = kernels.first_bad(features)
             return row, self.block.feature_names[feature]
         np.copyto(features, np.float32(self.block.nan.fill), where=~np.isfinite(features) & valid[:, :, np.newaxis])
         return None
@@ -184,13 +193,6 @@ def split_input(values: Any) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(values, tuple):
         return values
     return values[:, np.newaxis, :], np.ones((len(values), 1), dtype=bool)
-
-
-def condition(values: np.ndarray, expression: Expression) -> np.ndarray:
-    """Check that an expression gave a condition."""
-    if values.dtype.kind != "b":
-        raise UserError(f"{expression.where}: {expression.text!r} is a number, not a condition: compare it")
-    return values
 
 
 def _separation(frame: Frame, level: Level, row: str, collection: str) -> dict[str, np.ndarray]:

@@ -9,36 +9,44 @@ _jit = numba.njit(cache=True, nogil=True)
 
 
 @_jit
-def pad(values: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, valid: np.ndarray) -> None:
-    """Copy the first constituents of every row into a padded block.
+def pad(values: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, valid: np.ndarray) -> bool:
+    """Copy the first constituents of every row into a padded block; returns whether all of them are finite.
 
     ``values`` (F, total) f4; ``starts``, ``stops`` (N,) i8 bound each row's constituents; ``out`` (N, L, F) f4 and
     ``valid`` (N, L) bool are written whole, padding with 0.
     """
     rows, length, features = out.shape
+    finite = True
     for r in range(rows):
         first = starts[r]
         count = min(stops[r] - first, length)
         for k in range(count):
             valid[r, k] = True
             for f in range(features):
-                out[r, k, f] = values[f, first + k]
+                value = values[f, first + k]
+                finite &= np.isfinite(value)
+                out[r, k, f] = value
         for k in range(count, length):
             valid[r, k] = False
             for f in range(features):
                 out[r, k, f] = 0
+    return finite
 
 
 @_jit
-def pad_picked(values: np.ndarray, picks: np.ndarray, out: np.ndarray, valid: np.ndarray) -> None:
-    """Copy picked constituents into a padded block; ``picks`` (N, L) i8 holds positions in ``values``, -1 pads."""
+def pad_picked(values: np.ndarray, picks: np.ndarray, out: np.ndarray, valid: np.ndarray) -> bool:
+    """Copy picked constituents, as :func:`pad`; ``picks`` (N, L) i8 holds positions in ``values``, -1 pads."""
     rows, length, features = out.shape
+    finite = True
     for r in range(rows):
         for k in range(length):
             pick = picks[r, k]
             valid[r, k] = pick >= 0
             for f in range(features):
-                out[r, k, f] = values[f, pick] if pick >= 0 else 0
+                value = values[f, pick] if pick >= 0 else np.float32(0)
+                finite &= np.isfinite(value)
+                out[r, k, f] = value
+    return finite
 
 
 @_jit
@@ -148,23 +156,33 @@ def index_pairs(
 def moments(values: np.ndarray, valid: np.ndarray, fold: np.ndarray, folds: int) -> np.ndarray:
     """Accumulate count, mean and sum of squared deviations of valid, finite entries, per fold and feature.
 
-    ``values`` (N, L, F) f4, ``valid`` (N, L) bool, ``fold`` (N,) u1. Returns (folds, 3, F) f8, by Welford's method.
+    ``values`` (N, L, F) f4, ``valid`` (N, L) bool, ``fold`` (N,) u1. Returns (folds, 3, F) f8. Sums are taken relative
+    to the first entry, which keeps their precision where the mean is large beside the spread.
     """
     rows, length, features = values.shape
-    out = np.zeros((folds, 3, features))
+    sums = np.zeros((folds, 3, features))
+    shift = np.zeros((folds, features))
     for r in range(rows):
-        acc = out[fold[r]]
+        acc = sums[fold[r]]
+        first = shift[fold[r]]
         for k in range(length):
             if not valid[r, k]:
                 continue
             for f in range(features):
                 x = np.float64(values[r, k, f])
                 if np.isfinite(x):
+                    if acc[0, f] == 0:
+                        first[f] = x
                     acc[0, f] += 1
-                    delta = x - acc[1, f]
-                    acc[1, f] += delta / acc[0, f]
-                    acc[2, f] += delta * (x - acc[1, f])
-    return out
+                    acc[1, f] += x - first[f]
+                    acc[2, f] += (x - first[f]) ** 2
+    for i in range(folds):
+        for f in range(features):
+            count, total = sums[i, 0, f], sums[i, 1, f]
+            if count > 0:
+                sums[i, 1, f] = shift[i, f] + total / count
+                sums[i, 2, f] = max(0.0, sums[i, 2, f] - total * total / count)
+    return sums
 
 
 @_jit

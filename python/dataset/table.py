@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,17 +9,14 @@ import numpy as np
 
 from ..config.schema import Analysis, Sample
 from ..errors import DataError, UserError
-from ..events.columns import Chunk
-from ..events.expressions import Expression, load_functions, parse
-from ..events.frame import LABEL, Frame, Level, Resolver, Schema, resolver
-from ..events.lumi import LumiMask
+from ..events.columns import IDENTITY, Chunk
+from ..events.expressions import Expression
+from ..events.frame import Frame, Level, Schema
 from ..events.readers import EventFile
+from ..events.selection import Selection, condition, cut
 from ..provenance import Accounting, Ledger
-from .identity import IDENTITY
 from .info import DatasetInfo, InputInfo
-from .inputs import InputBuilder, Rows, condition, representative
-
-GOLDEN_JSON = "golden_json"
+from .inputs import InputBuilder, Rows, representative
 
 
 @dataclass
@@ -61,58 +57,43 @@ class TableBuilder:
     """
 
     def __init__(self, analysis: Analysis, sample: Sample | None, file: EventFile, stage: str) -> None:
+        training = stage == "convert"
+        cuts = {**analysis.cuts(stage), **(sample.select if sample and training else {})}
         self._file = file
-        self._label = sample.label if sample else None
-        self._row = analysis.row if analysis.row != "event" else None
-        self._mask = LumiMask(analysis.golden_json) if sample and sample.data and analysis.golden_json else None
-        self._known = {*file.branches, *analysis.define}
+        self._selection = Selection(analysis, sample, file, cuts)
+        self._row = self._selection.row
         self.has_identity = all(n in file.branches and not file.branches[n].jagged for n in IDENTITY)
-        self._parse_all(analysis, sample, training=stage == "convert")
+        self._parse_all(analysis, sample, training)
         self.columns = self._required()
         self._schema = Schema(file.path, file.branches, self.columns)
         self._try_out()
 
     def _parse_all(self, analysis: Analysis, sample: Sample | None, training: bool) -> None:
-        functions = load_functions(analysis.functions, "functions")
-
-        def parse_one(text: str, where: str) -> Expression:
-            return parse(text, where, functions)
-
-        def parse_each(block: Mapping[str, str], where: str) -> dict[str, Expression]:
-            return {n: parse_one(e, f"{where}.{n}") for n, e in block.items()}
-
-        own_cuts = sample.select if sample and training else {}
+        parse_each, known = self._selection.parse_each, self._selection.known
         weight = (sample.weight if sample else None) or analysis.weight
-        self._defines = parse_each(analysis.define, "define")
-        self._cuts = parse_each({**analysis.cuts("convert" if training else "predict"), **own_cuts}, "select")
-        self._weight = parse_one(weight if training else "1", "weight")
+        self._weight = self._selection.parse(weight if training else "1", "weight")
         self._classes = parse_each(analysis.classes if training else {}, "target.classes")
         self._targets = parse_each(analysis.regression if training else {}, "target.regression")
         # files to be scored may lack what was kept for the training, as data lack generator branches
-        kept = [n for n in analysis.keep if training or {n, f"{self._row}_{n}"} & self._known]
+        kept = [n for n in analysis.keep if training or {n, f"{self._row}_{n}"} & known]
         self._keep = parse_each({n: n for n in kept}, "keep")
         self._inputs = [
-            InputBuilder(n, block, self._row, parse_one, self._file, self._known)
+            InputBuilder(n, block, self._row, self._selection.parse, self._file, known)
             for n, block in analysis.inputs.items()
         ]
 
     def _required(self) -> list[str]:
         """Return the columns to read, no others."""
         wanted: set[str] = set(IDENTITY) if self.has_identity else set()
-        groups = (self._defines, self._cuts, self._classes, self._targets, self._keep, {"": self._weight})
-        for expression in (e for group in groups for e in group.values()):
-            resolve = self._resolver(expression.where)
-            wanted |= {resolve(n) for n in expression.names if n != LABEL or self._label is None}
+        groups = (self._classes, self._targets, self._keep, {"": self._weight})
+        wanted |= self._selection.columns() | self._selection.columns_of(e for g in groups for e in g.values())
         collections = {f"inputs.{b.name}.collection": b.block.collection for b in self._inputs} | {"row": self._row}
-        wanted |= {representative(c, self._file, self._defines, where) for where, c in collections.items() if c}
+        wanted |= {
+            representative(c, self._file, self._selection.defines, where) for where, c in collections.items() if c
+        }
         for builder in self._inputs:
             wanted |= builder.columns()
-        if self._mask is not None:
-            wanted |= {self._resolver(GOLDEN_JSON)(n) for n in IDENTITY[:2]}
         return [n for n in self._file.branches if n in wanted]
-
-    def _resolver(self, where: str) -> Resolver:
-        return resolver(self._known, [self._row] if self._row else [], where, self._file.path)
 
     def _try_out(self) -> None:
         """Run once on made-up events: wrong depths and kinds are reported before anything is read."""
@@ -129,7 +110,7 @@ class TableBuilder:
         self._values(frame, self._weight, frame.event_level())
 
     def _values(self, frame: Frame, expression: Expression, level: Level) -> np.ndarray:
-        return frame.values(expression, self._resolver(expression.where), level)
+        return frame.values(expression, self._selection.resolver(expression.where), level)
 
     def _level(self, frame: Frame) -> Level:
         return frame.object_level(self._row) if self._row else frame.event_level()
@@ -140,29 +121,11 @@ class TableBuilder:
 
     def frame(self, chunk: Chunk) -> Frame:
         """Put the defined columns on top of a chunk."""
-        frame = Frame(self._schema, chunk, self._label)
-        for name, expression in self._defines.items():
-            frame.define(name, expression, self._resolver(expression.where))
-        return frame
+        return self._selection.frame(self._schema, chunk)
 
     def select(self, frame: Frame, books: Accounting) -> Rows:
         """Apply the cuts in order and book them; cuts on events come before cuts on rows."""
-        events = np.arange(frame.size)
-        books.events.read += frame.size
-        if self._mask is not None:
-            certified = self._mask(*(frame.columns[n].content for n in IDENTITY[:2]))
-            events = _cut(books.events, GOLDEN_JSON, events, certified)
-        row_cuts: dict[str, np.ndarray] = {}
-        for name, expression in self._cuts.items():
-            column, owner = frame.evaluate(expression, self._resolver(expression.where))
-            passed = condition(column.content, expression)
-            if owner is None:
-                events = _cut(books.events, name, events, passed)
-            elif owner == self._row:
-                row_cuts[name] = passed
-            else:
-                raise UserError(_cut_depth(expression, owner, self._row))
-        books.events.used += len(events)
+        events, row_cuts = self._selection.events(frame, books.events)
         return Rows(events, events) if self._row is None else self._select_rows(frame, events, row_cuts, books)
 
     def _select_rows(self, frame: Frame, events: np.ndarray, cuts: dict[str, np.ndarray], books: Accounting) -> Rows:
@@ -173,7 +136,7 @@ class TableBuilder:
         books.rows = books.rows or Ledger(f"{row} rows")
         books.rows.read += len(rows)
         for name, passed in cuts.items():
-            rows = _cut(books.rows, name, rows, passed)
+            rows = cut(books.rows, name, rows, passed)
         books.rows.used += len(rows)
         return Rows(rows, np.searchsorted(frame.offsets(row), rows, side="right") - 1)
 
@@ -241,17 +204,3 @@ class TableBuilder:
         identity = self.identity(frame)
         shown = f" (run:lumi:event {':'.join(str(v[event]) for v in identity.values())})" if identity else ""
         return f"{self._file.path}: entry {frame.start + int(event)}{shown}"
-
-
-def _cut(ledger: Ledger, name: str, rows: np.ndarray, passed: np.ndarray) -> np.ndarray:
-    kept = rows[passed[rows]]
-    ledger.reject(name, len(rows) - len(kept))
-    return kept
-
-
-def _cut_depth(expression: Expression, owner: str, row: str | None) -> str:
-    unit = f"per event or per {row}" if row else "per event"
-    return (
-        f"{expression.where}: {expression.text!r} gives one value per {owner or 'list element'}, but a cut needs one "
-        f"{unit}: wrap it in any(), all() or num(...) >= 1"
-    )

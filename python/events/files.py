@@ -91,7 +91,7 @@ def _read_list(path: Path, where: str) -> Iterator[str]:
     if not any(names):
         raise UserError(f"{where}: the file list {path} is empty")
     for name in filter(None, names):
-        place = name if is_remote(name) else str(path.parent / os.path.expanduser(name))
+        place = name if is_remote(name) else str(path.parent / os.path.expanduser(name))  # noqa: PTH111 - never fails
         yield from _expand_one(place, f"{where} ({path})")
 
 

@@ -14,7 +14,7 @@ from .expressions import UNTRACED, Expression, without_missing
 
 LABEL = "label"
 PAIR_VARIABLES = ("delta_r", "delta_eta", "delta_phi")
-_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
+_PRIMES = (11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107, 109)
 _PROBE_VALUES = np.array([1, 0, 100, -1, 3, 1e6, -1e6])
 
 Resolver = Callable[[str], str]
@@ -162,10 +162,10 @@ class Frame:
         """Return the (n + 1,) offsets of a collection's lists."""
         if collection not in self._offsets:
             name = next(n for n in self.columns if n.startswith(f"{collection}_"))
-            owner = self.schema.owner[name] or "event"
+            owner = self.schema.owner[name]
+            remedy = f"use {owner} in its place, or choose some by a mask, {owner}_x[...]" if owner else "it is no list"
             raise UserError(
-                f"define.{name}: has one value per {owner}, so {collection} is no collection of its own: "
-                f"use {owner} in its place, or choose some by a mask, {owner}_x[...]"
+                f"define.{name}: has one value per {owner or 'event'}, so {collection} is no collection: {remedy}"
             )
         return self._offsets[collection]
 

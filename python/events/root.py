@@ -236,13 +236,13 @@ def _offsets(counter: _Baskets, start: int, stop: int) -> np.ndarray:
 
 
 def _aligned_steps(branches: Sequence[Any], entries: int, step: int) -> Iterator[tuple[int, int]]:
-    """Cut at entries where all branches start a basket, wherever a step holds such a place."""
+    """Cut at entries where all branches start a basket, if there is such a place within half a step of the aim."""
     common = set.intersection(*(set(b.entry_offsets) for b in branches)) if branches else {entries}
     edges = np.array(sorted(common))
     start = 0
     while start < entries:
-        inside = edges[(edges > start) & (edges <= start + step)]
-        stop = int(inside[-1]) if len(inside) else min(start + step, entries)
+        near = edges[(edges > start) & (edges <= start + step * 3 // 2)]
+        stop = int(near[np.argmin(np.abs(near - start - step))]) if len(near) else min(start + step, entries)
         yield start, stop
         start = stop
 

@@ -9,11 +9,12 @@ import os
 import platform
 import subprocess
 import time
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from isal import isal_zlib
 
 from .. import __version__
 from ..errors import DataError, UserError
@@ -33,7 +34,7 @@ def adler32(path: Path) -> str:
     value = 1
     with path.open("rb") as file:
         while block := file.read(1 << 22):
-            value = zlib.adler32(block, value)
+            value = isal_zlib.adler32(block, value)
     return f"{value:08x}"
 
 

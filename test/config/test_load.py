@@ -72,8 +72,12 @@ def test_local_names_become_absolute_to_the_folder_of_the_file(tmp_path: Path, m
     assert analysis.samples["tt"].files == [str(tmp_path / "data/tt*.root")]
     deep = str(tmp_path / "deep")
     assert analysis.samples["dy"].files == [
-        f"{deep}/dy.root", "/abs/dy2.root", "root://server//dy3.root", "/home/me/dy4.root", f"{deep}/~nobody-here/dy5.root",
-    ]  # fmt: skip
+        f"{deep}/dy.root",
+        "/abs/dy2.root",
+        "root://server//dy3.root",
+        "/home/me/dy4.root",
+        f"{deep}/~nobody-here/dy5.root",
+    ]
     assert analysis.samples["data"].files == [f"{deep}/list.txt"]
     assert analysis.samples["das"].files is None
     assert analysis.golden_json == f"{deep}/cert.json"

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2, chi2_contingency
-
 from nanoforge.config.schema import Split
 from nanoforge.dataset.identity import assign, assign_fold, event_hash
 from nanoforge.dataset.info import SPLITS
+from scipy.stats import chi2, chi2_contingency
 
 UUID = "0123456789abcdef0123456789abcdef"
 COUNT = 200_000
@@ -66,7 +65,9 @@ def test_split_fold_neighbours_and_seeds_are_independent() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**63 - 1), cuts=st.lists(st.integers(0, 500), max_size=5), dtype=st.sampled_from(["i8", "u8"]))
+@given(
+    seed=st.integers(0, 2**63 - 1), cuts=st.lists(st.integers(0, 500), max_size=5), dtype=st.sampled_from(["i8", "u8"])
+)
 def test_chunks_and_order_do_not_matter(seed: int, cuts: list[int], dtype: str) -> None:
     rng = np.random.default_rng(seed)
     event = rng.integers(0, 2**60, 500).astype(dtype)
@@ -113,7 +114,9 @@ def test_files_without_identity_use_uuid_and_entry() -> None:
 
 def test_known_hashes_stay_what_they_are() -> None:
     """A dataset made today and one made next year must agree on which events were trained on."""
-    found = event_hash({n: np.array([v]) for n, v in (("run", 1), ("luminosityBlock", 2), ("event", 3))}, "", np.zeros(1), 1)
+    found = event_hash(
+        {n: np.array([v]) for n, v in (("run", 1), ("luminosityBlock", 2), ("event", 3))}, "", np.zeros(1), 1
+    )
 
     def mix(state: int) -> int:
         state = (state + 0x9E3779B97F4A7C15) % 2**64

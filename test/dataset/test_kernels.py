@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from nanoforge.dataset import kernels
 
 KEYS = st.sampled_from([float("nan"), -1.0, 0.0, -0.0, 1.0, 2.0, float("inf"), float("-inf")])
@@ -77,9 +76,7 @@ def test_choose(data: tuple[np.ndarray, int], length: int, share: float) -> None
 
 
 @few
-@given(
-    rows=st.lists(st.lists(st.tuples(KEYS, st.booleans()), max_size=9), max_size=6), length=st.integers(1, 10)
-)
+@given(rows=st.lists(st.lists(st.tuples(KEYS, st.booleans()), max_size=9), max_size=6), length=st.integers(1, 10))
 def test_choose_sorted_is_a_stable_sort_with_nan_last(rows: list[list[tuple[float, bool]]], length: int) -> None:
     offsets = offsets_of([len(row) for row in rows])
     key = np.array([k for row in rows for k, _ in row], dtype=np.float64)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from nanoforge.dataset import kernels
 from nanoforge.dataset.statistics import center_and_scale, leave_one_out, merge
 
@@ -81,7 +80,12 @@ def test_center_and_scale_are_mean_and_standard_deviation() -> None:
 def test_a_feature_without_spread_or_entries_gets_scale_one() -> None:
     constant = np.full((1000, 1), np.float32(0.1), "f8")
     nothing = np.zeros((3, 1))
-    for content, mean in ((moments(constant), 0.1), (nothing, 0), (moments(constant[:1]), 0.1), (moments(constant * 0), 0)):
+    for content, mean in (
+        (moments(constant), 0.1),
+        (nothing, 0),
+        (moments(constant[:1]), 0.1),
+        (moments(constant * 0), 0),
+    ):
         center, scale = center_and_scale(content)
         assert center[0] == np.float32(mean) and scale[0] == 1
     many = merge([moments(constant[:k]) for k in (1, 7, 300, 11)])

@@ -12,7 +12,6 @@ import toys
 import uproot
 from hypothesis import given
 from hypothesis import strategies as st
-
 from nanoforge.events.columns import Branch, Column, collection_name, collections, column_of_awkward, columns_of_form
 from nanoforge.events.readers import open_events
 
@@ -32,7 +31,10 @@ def grouped(known: dict[str, Branch]) -> dict[str, tuple[list[str], list[str]]]:
 def test_a_shared_counter_names_the_collection() -> None:
     shared = {"Jet_pt": "nJet", "Jet_btag_DeepFlav": "nJet", "SubJet_pt": "nSubJet"}
     known = branches(*shared, flat="run nJet nSubJet MET_pt", counter=shared)
-    assert grouped(known) == {"Jet": (["Jet_pt", "Jet_btag_DeepFlav"], ["nJet"]), "SubJet": (["SubJet_pt"], ["nSubJet"])}
+    assert grouped(known) == {
+        "Jet": (["Jet_pt", "Jet_btag_DeepFlav"], ["nJet"]),
+        "SubJet": (["SubJet_pt"], ["nSubJet"]),
+    }
     assert list(collections(known)[1]) == ["run", "MET_pt"]
 
 
@@ -142,7 +144,9 @@ def test_large_integers_without_missing_values_stay_exact() -> None:
 
 def test_forms_are_taken_apart() -> None:
     array = ak.Array([{"x": 1, "l": [1.0], "Jet": [{"pt": 1.0, "sub": [1]}], "s": "a", "p": {"m": 1}, "n": None}])
-    found = {name: row for field in array.fields for name, *row in columns_of_form(field, array.layout.form.content(field))}
+    found = {
+        name: row for field in array.fields for name, *row in columns_of_form(field, array.layout.form.content(field))
+    }
     i8, f8 = np.dtype("i8"), np.dtype("f8")
     assert found == {
         "x": [("x",), i8, False],

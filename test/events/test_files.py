@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from nanoforge.errors import DataError, FileError, UserError
 from nanoforge.events.files import das_files, expand, is_remote, require
 
@@ -79,7 +78,14 @@ def test_an_address_is_not_counted_twice() -> None:
 
 def test_list_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "lists").mkdir()
-    lines = ["# the signal", "", "../b.root  # a comment", f"{folder}/a.root", "root://server//c.root", "../deep/*.root"]
+    lines = [
+        "# the signal",
+        "",
+        "../b.root  # a comment",
+        f"{folder}/a.root",
+        "root://server//c.root",
+        "../deep/*.root",
+    ]
     (folder / "lists" / "files.txt").write_text("\n".join(lines))
     monkeypatch.chdir("/")
     found = expand([str(folder / "lists" / "files.txt")], KEY)
@@ -127,7 +133,9 @@ def _client(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
 
 def test_das(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _client(folder, monkeypatch, '[ "$1 $2" = "-query file dataset=/A/B/C" ] && printf "/store/b.root\\n/store/a.root\\n"')
+    _client(
+        folder, monkeypatch, '[ "$1 $2" = "-query file dataset=/A/B/C" ] && printf "/store/b.root\\n/store/a.root\\n"'
+    )
     prefix = "root://cms-xrd-global.cern.ch/"
     assert das_files("/A/B/C") == [f"{prefix}/store/a.root", f"{prefix}/store/b.root"]
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from nanoforge.errors import UserError
 from nanoforge.events.lumi import LumiMask
 
@@ -33,7 +32,9 @@ def test_any_mask_equals_a_set(
     tmp_path_factory: pytest.TempPathFactory, certified: dict, asked: list[tuple[int, int]], dtype: str
 ) -> None:
     """Ranges may overlap, lie within one another, touch, or be empty, in any order."""
-    sections = {(run, lumi) for run, spans in certified.items() for first, last in spans for lumi in range(first, last + 1)}
+    sections = {
+        (run, lumi) for run, spans in certified.items() for first, last in spans for lumi in range(first, last + 1)
+    }
     found = mask(tmp_path_factory.getbasetemp(), {str(r): spans for r, spans in certified.items()})
     run, lumi = (np.array([pair[i] for pair in asked], dtype) for i in (0, 1))
     result = found(run, lumi)
@@ -53,12 +54,14 @@ def test_no_section_is_certified(tmp_path: Path) -> None:
     assert mask(tmp_path, {"5": [[1, 2]]})(np.array([], "u4"), np.array([], "u4")).tolist() == []
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", "{", "[]", "1", "null", '"5"', "[[1, 2]]", '{"5": 1}', '{"5": [1, 2]}', '{"5": [[1]]}', '{"5": [[1, 2, 3]]}']
-    + ['{"run": [[1, 2]]}', '{"5": [["a", 2]]}', '{"5": [[null, 2]]}', '{"5": null}', '{"5": {"1": 2}}']
-    + ['{"5": [[-1, 2]]}', '{"-5": [[1, 2]]}', '{"5": [[1, 4294967296]]}', '{"5": [[1, 1e400]]}', '{"5": [[NaN, 1]]}'],
-)
+NOT_OF_THE_FORM = """
+{ | [] | 1 | null | "5" | [[1, 2]] | {"5": 1} | {"5": [1, 2]} | {"5": [[1]]} | {"5": [[1, 2, 3]]} | {"run": [[1, 2]]}
+{"5": [["a", 2]]} | {"5": [[null, 2]]} | {"5": null} | {"5": {"1": 2}} | {"5": [[-1, 2]]} | {"-5": [[1, 2]]}
+{"5": [[1, 4294967296]]} | {"5": [[1, 1e400]]} | {"5": [[NaN, 1]]}
+"""
+
+
+@pytest.mark.parametrize("content", ["", *NOT_OF_THE_FORM.strip().replace("\n", " | ").split(" | ")])
 def test_a_malformed_file_is_named(tmp_path: Path, content: str) -> None:
     with pytest.raises(UserError, match=r'golden_json: .*cert.json: expected \{"run": \[\[first, last\], ...\]\}'):
         mask(tmp_path, content)

@@ -1,7 +1,7 @@
 """Readers give what uproot gives, bit for bit, or a FileError; never less in silence.
 
-``made_by_root.root`` holds what uproot does not write; ROOT 6.40 filled it for entries i of 200 with ``nJet = i * i % 5``,
-``Jet_pt[k] = i + k / 8``, ``fixed[k] = i + k``, ``leaf: x = i, y = -i``, and ``i % 4`` elements ``vec[k] = i - k / 4``,
+``made_by_root.root`` holds what uproot does not write; ROOT 6.40 filled it for entries i of 200: ``nJet = i*i % 5``,
+``Jet_pt[k] = i + k/8``, ``fixed[k] = i + k``, ``leaf: x = i, y = -i``, and ``i % 4`` elements ``vec[k] = i - k/4``,
 ``Ele_charge[k] = k - i``; the tree ``OffsetMap`` leaves out the offsets of the lists (kGenerateOffsetMap).
 """
 
@@ -27,7 +27,6 @@ import toys
 import uproot
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from nanoforge.errors import FileError
 from nanoforge.events import arrow
 from nanoforge.events.readers import EventFile, open_events
@@ -269,7 +268,9 @@ def test_any_rntuple_equals_uproot(
             ntuple.extend(part)
     with open_events(str(path), "Events") as file:
         whole = ak.concatenate(parts)
-        expected = {n: whole[n] for n in whole.fields if n != "Jet"} | {f"Jet_{f}": whole.Jet[f] for f in whole.Jet.fields}
+        expected = {n: whole[n] for n in whole.fields if n != "Jet"} | {
+            f"Jet_{f}": whole.Jet[f] for f in whole.Jet.fields
+        }
         assert set(file.branches) == set(expected) and file.entries == sum(sizes)
         assert_equal(joined(file, list(expected), step), expected)
 
@@ -279,7 +280,16 @@ def test_any_rntuple_equals_uproot(
 
 def test_parquet_with_records_lists_and_missing_values(tmp_path: Path) -> None:
     rows = [
-        {"x": 1, "y": 1.5, "l": [1, 2], "Jet": [{"pt": 1.0, "id": 1}, {"pt": None, "id": 2}], "P4": {"m": 1.0}, "s": "a", "n": None, "e": []},
+        {
+            "x": 1,
+            "y": 1.5,
+            "l": [1, 2],
+            "Jet": [{"pt": 1.0, "id": 1}, {"pt": None, "id": 2}],
+            "P4": {"m": 1.0},
+            "s": "a",
+            "n": None,
+            "e": [],
+        },
         {"x": None, "y": 2.5, "l": None, "Jet": [], "P4": {"m": 2.0}, "s": "b"},
         {"x": 3, "y": None, "l": [], "Jet": None, "P4": {"m": None}, "s": None},
         {"x": 4, "y": 4.5, "l": [5], "Jet": [{"pt": 4.0, "id": None}], "P4": None, "s": "d"},
@@ -308,9 +318,7 @@ def test_parquet_with_records_lists_and_missing_values(tmp_path: Path) -> None:
 
 
 @settings(max_examples=15, deadline=None)
-@given(
-    seed=st.integers(0, 2**32), size=st.integers(0, 100), step=st.integers(1, 120), group=st.integers(1, 120)
-)
+@given(seed=st.integers(0, 2**32), size=st.integers(0, 100), step=st.integers(1, 120), group=st.integers(1, 120))
 def test_any_parquet_file_equals_what_was_written(
     tmp_path_factory: pytest.TempPathFactory, seed: int, size: int, step: int, group: int
 ) -> None:
@@ -337,7 +345,12 @@ def test_json_lines_longer_than_a_block(
 ) -> None:
     rng = np.random.default_rng(size)
     rows = [
-        {"event": i, "x": float(rng.normal()), "Jet": [{"pt": k + 0.5} for k in range(1 - i % 2)], "ids": [i] * (1 + i % 3)}
+        {
+            "event": i,
+            "x": float(rng.normal()),
+            "Jet": [{"pt": k + 0.5} for k in range(1 - i % 2)],
+            "ids": [i] * (1 + i % 3),
+        }
         for i in range(size)
     ]
     path = tmp_path_factory.getbasetemp() / f"a{suffix}"
@@ -561,7 +574,7 @@ def test_a_counter_that_contradicts_the_lists_is_an_error(tmp_path: Path) -> Non
 class _Ranges(http.server.SimpleHTTPRequestHandler):
     """Serves byte ranges, as a grid site's WebDAV door does."""
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         path = Path(self.translate_path(self.path))
         if asked is None or not path.is_file():
