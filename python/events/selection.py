@@ -1,0 +1,133 @@
+"""Which events of a file an analysis takes: its own functions, defined columns, named cuts and the lumi mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ..config.schema import Analysis, Sample
+from ..errors import UserError
+from ..provenance import Ledger
+from .columns import IDENTITY, Chunk
+from .expressions import Expression, load_functions, parse
+from .frame import LABEL, Frame, Resolver, Schema, resolver
+from .lumi import LumiMask
+from .readers import EventFile
+
+GOLDEN_JSON = "golden_json"
+
+
+class Selection:
+    """Defines columns and applies cuts, chunk by chunk, on the events of one file.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    sample
+        The sample the file belongs to; None for files of any origin.
+    file
+        The opened file.
+    cuts
+        The named cuts to apply.
+
+    Attributes
+    ----------
+    row
+        The collection whose objects are the table's rows; None where rows are events.
+    known
+        Names of the file's columns and of the defined ones.
+    defines
+        The defined columns, in order.
+    """
+
+    def __init__(self, analysis: Analysis, sample: Sample | None, file: EventFile, cuts: Mapping[str, str]) -> None:
+        self._path = file.path
+        self._label = sample.label if sample else None
+        self._mask = LumiMask(analysis.golden_json) if sample and sample.data and analysis.golden_json else None
+        self._functions = load_functions(analysis.functions, "functions")
+        self.row = analysis.row if analysis.row != "event" else None
+        self.known = {*file.branches, *analysis.define}
+        self.defines = self.parse_each(analysis.define, "define")
+        self._cuts = self.parse_each(cuts, "select")
+
+    def parse(self, text: str, where: str) -> Expression:
+        """Parse an expression that stands at the key ``where``; the user's functions are known to it."""
+        return parse(text, where, self._functions)
+
+    def parse_each(self, block: Mapping[str, str], where: str) -> dict[str, Expression]:
+        """Parse the expressions of a block of the analysis file."""
+        return {name: self.parse(text, f"{where}.{name}") for name, text in block.items()}
+
+    def resolver(self, where: str) -> Resolver:
+        """Make the function that finds the columns of an expression at the key ``where``."""
+        return resolver(self.known, [self.row] if self.row else [], where, self._path)
+
+    def columns_of(self, expressions: Iterable[Expression]) -> set[str]:
+        """Return the columns that expressions need."""
+        wanted: set[str] = set()
+        for expression in expressions:
+            resolve = self.resolver(expression.where)
+            wanted |= {resolve(n) for n in expression.names if n != LABEL or self._label is None}
+        return wanted
+
+    def columns(self) -> set[str]:
+        """Return the columns that definitions, cuts and lumi mask need."""
+        masked = IDENTITY[:2] if self._mask is not None else ()
+        resolve = self.resolver(GOLDEN_JSON)
+        return self.columns_of([*self.defines.values(), *self._cuts.values()]) | {resolve(n) for n in masked}
+
+    def frame(self, schema: Schema, chunk: Chunk) -> Frame:
+        """Put the defined columns on top of a chunk."""
+        frame = Frame(schema, chunk, self._label)
+        for name, expression in self.defines.items():
+            frame.define(name, expression, self.resolver(expression.where))
+        return frame
+
+    def events(self, frame: Frame, ledger: Ledger) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Apply the lumi mask and the cuts on events, in order, and book them.
+
+        Returns
+        -------
+        tuple
+            Positions (n,) i8 of the events that pass, and the cuts on rows: (rows of the chunk,) bool each.
+        """
+        events = np.arange(frame.size)
+        ledger.read += frame.size
+        if self._mask is not None:
+            events = cut(ledger, GOLDEN_JSON, events, self._mask(*(frame.columns[n].content for n in IDENTITY[:2])))
+        row_cuts: dict[str, np.ndarray] = {}
+        for name, expression in self._cuts.items():
+            column, owner = frame.evaluate(expression, self.resolver(expression.where))
+            passed = condition(column.content, expression)
+            if owner is None:
+                events = cut(ledger, name, events, passed)
+            elif owner == self.row:
+                row_cuts[name] = passed
+            else:
+                raise UserError(_cut_depth(expression, owner, self.row))
+        ledger.used += len(events)
+        return events, row_cuts
+
+
+def condition(values: np.ndarray, expression: Expression) -> np.ndarray:
+    """Check that an expression gave a condition."""
+    if values.dtype.kind != "b":
+        raise UserError(f"{expression.where}: {expression.text!r} is a number, not a condition: compare it")
+    return values
+
+
+def cut(ledger: Ledger, name: str, places: np.ndarray, passed: np.ndarray) -> np.ndarray:
+    """Return those of the places that pass, and book the others as rejected."""
+    kept = places[passed[places]]
+    ledger.reject(name, len(places) - len(kept))
+    return kept
+
+
+def _cut_depth(expression: Expression, owner: str, row: str | None) -> str:
+    unit = f"per event or per {row}" if row else "per event"
+    return (
+        f"{expression.where}: {expression.text!r} gives one value per {owner or 'list element'}, but a cut needs one "
+        f"{unit}: wrap it in any(), all() or num(...) >= 1"
+    )
