@@ -41,13 +41,13 @@ class Column:
     """
 
     def __init__(self, pieces: Sequence[np.ndarray], offsets: np.ndarray | None = None) -> None:
-        self._pieces = pieces
+        self.pieces = pieces
         self.offsets = offsets
 
     @cached_property
     def content(self) -> np.ndarray:
         """The values as one array in the machine's byte order."""
-        joined = self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces)
+        joined = self.pieces[0] if len(self.pieces) == 1 else np.concatenate(self.pieces)
         return joined.astype(joined.dtype.newbyteorder("="), copy=False)
 
     def copy_to(self, out: np.ndarray) -> None:
@@ -56,9 +56,18 @@ class Column:
             out[:] = self.content
             return
         start = 0
-        for piece in self._pieces:
+        for piece in self.pieces:
             out[start : start + len(piece)] = piece
             start += len(piece)
+
+    def where(self, mask: np.ndarray, offsets: np.ndarray | None = None) -> Column:
+        """Return the values where a mask over all of them is true, in the byte order in which they are stored.
+
+        ``offsets`` are those of the shorter lists.
+        """
+        stops = np.cumsum([len(piece) for piece in self.pieces])
+        masks = np.split(mask, stops[:-1])
+        return Column([piece[chosen] for piece, chosen in zip(self.pieces, masks)], offsets)
 
     @cached_property
     def array(self) -> Any:
@@ -70,6 +79,13 @@ class Column:
         return ak.Array(
             ak.contents.ListOffsetArray(ak.index.Index64(self.offsets), ak.contents.NumpyArray(self.content))
         )
+
+
+def offsets_of(counts: np.ndarray) -> np.ndarray:
+    """Return the (n + 1,) i8 offsets of n lists of these lengths."""
+    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
 
 
 @dataclass
@@ -178,9 +194,7 @@ def column_of_awkward(array: Any) -> Column:
     if array.ndim == 1:
         return Column([_numbers(array)])
     counts = ak.to_numpy(ak.fill_none(ak.num(array), 0))
-    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return Column([_numbers(ak.flatten(array))], offsets)
+    return Column([_numbers(ak.flatten(array))], offsets_of(counts))
 
 
 def _numbers(array: Any) -> np.ndarray:

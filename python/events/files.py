@@ -6,9 +6,10 @@ import glob
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
+from ..config.schema import Analysis
 from ..errors import DataError, FileError, UserError
 
 _LIST_SUFFIXES = (".txt", ".list")
@@ -18,6 +19,14 @@ _REDIRECTOR = "root://cms-xrd-global.cern.ch/"
 def is_remote(path: str) -> bool:
     """Whether a path is an address such as ``root://server//file``."""
     return "://" in path
+
+
+def sample_files(analysis: Analysis, name: str) -> list[str]:
+    """List the files of a sample."""
+    sample = analysis.samples[name]
+    if sample.dataset is not None:
+        return das_files(sample.dataset)
+    return expand(sample.files or [], f"samples.{name}.files")
 
 
 def expand(patterns: Iterable[str], where: str) -> list[str]:
@@ -50,6 +59,32 @@ def require(path: str) -> None:
     if not is_remote(path) and not Path(path).is_file():
         kind = "is a directory, name the files in it" if Path(path).is_dir() else "no such file"
         raise FileError(path, kind, mistake=True)
+
+
+def size(path: str) -> int:
+    """Return the size of a file in bytes; 0 where it cannot be told: who reads it will say why."""
+    try:
+        if not is_remote(path):
+            return Path(path).stat().st_size
+        import fsspec
+
+        system, name = fsspec.core.url_to_fs(path)
+        return int(system.size(name) or 0)
+    except Exception:  # every protocol has its own exceptions
+        return 0
+
+
+def output_names(paths: Sequence[str], suffix: str) -> list[str]:
+    """Name outputs like their inputs; by folder too where inputs of several folders have one name."""
+    plain = [PurePosixPath(p.split("://")[-1]) for p in paths]
+    names = [p.stem + suffix for p in plain]
+    if len(set(names)) < len(names):
+        common = os.path.commonpath([p.parent for p in plain])
+        names = [str(p.relative_to(common).with_suffix(suffix)) for p in plain]
+    twice = next((p for p, name in zip(paths, names) if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{twice}: another input has the same name but for its suffix, so have their outputs: rename it")
+    return names
 
 
 def das_files(dataset: str) -> list[str]:

@@ -79,14 +79,15 @@ class Schema:
             columns[name] = Column([values.astype(np.int64).astype(self.branches[name].dtype)], lists)
         return Chunk(0, events, columns)
 
-    def empty(self) -> Chunk:
-        """Make a chunk without events."""
+    def empty(self, events: int = 0) -> Chunk:
+        """Make a chunk without events, or with some that are zero everywhere and have no objects."""
+        lists = np.zeros(events + 1, dtype=np.int64)
         nothing = {
-            n: Column([np.zeros(0, self.branches[n].dtype)], np.zeros(1, dtype=np.int64) if owner else None)
+            n: Column([np.zeros(0 if owner else events, self.branches[n].dtype)], lists if owner else None)
             for n, owner in self.owner.items()
             if n in self.branches
         }
-        return Chunk(0, 0, nothing)
+        return Chunk(0, events, nothing)
 
     def settle(
         self, expression: Expression, owner: str | None, offsets: np.ndarray | None, known: Mapping[str, np.ndarray]

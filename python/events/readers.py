@@ -67,6 +67,10 @@ class EventFile(ABC):
         """Return the sum of generator weights before any skim, from NanoAOD's ``Runs`` tree, where there is one."""
         return None
 
+    def sibling(self, tree: str) -> EventFile | None:
+        """Open another table in the same file, to be used until this one is closed; None where there is none."""
+        return None
+
     def close(self) -> None:  # noqa: B027 - most readers hold nothing open
         """Release the file."""
 

@@ -27,10 +27,14 @@ _CODECS = {0: "ZLIB", 1: "ZLIB", 2: "LZMA", 3: "ZLIB", 4: "LZ4", 5: "ZSTD"}
 
 
 def open_file(path: str) -> Any:
-    """Open a ROOT file; local ones are mapped into memory (the default handler reopens the file for every basket)."""
+    """Open a ROOT file.
+
+    Local ones by plain reads: uproot's default reopens the file for every basket, and a memory map counts all that was
+    read as memory of the process.
+    """
     if is_remote(path):
         return uproot.open(path)
-    file = uproot.open({path: None}, handler=uproot.source.file.MemmapSource)
+    file = uproot.open({path: None}, handler=uproot.source.file.MultithreadedFileSource, num_workers=1)
     size, whole = Path(path).stat().st_size, file.file.fEND
     if size < whole:
         raise FileError(path, f"truncated: {size:,} of {whole:,} bytes are here; copy it again")
@@ -39,8 +43,12 @@ def open_file(path: str) -> Any:
 
 def trees(file: Any) -> dict[str, Any]:
     """Return the TTrees and RNTuples of an open file by path; of several cycles the highest."""
-    names = file.keys(cycle=False, recursive=True, filter_classname=lambda c: c == "TTree" or "RNTuple" in c)
+    names = file.keys(cycle=False, recursive=True, filter_classname=_is_tree)
     return {name: file[name] for name in dict.fromkeys(names)}
+
+
+def _is_tree(class_name: str) -> bool:
+    return class_name in ("TTree", "TNtuple", "TNtupleD") or "RNTuple" in class_name
 
 
 def open_root(path: str, tree: str) -> EventFile:
@@ -48,12 +56,11 @@ def open_root(path: str, tree: str) -> EventFile:
     file = open_file(path)
     found = file.get(tree)
     if found is None or not hasattr(found, "num_entries"):
-        names = file.keys(cycle=False, recursive=True, filter_classname=lambda c: c == "TTree" or "RNTuple" in c)
+        names = file.keys(cycle=False, recursive=True, filter_classname=_is_tree)
         known = list(dict.fromkeys(names))
         has = f"it has {', '.join(known)}" if known else "it has no tree at all"
         raise FileError(path, f"no tree {tree!r}; {has}{nearest(tree, known)}", mistake=True)
-    kind = TTreeFile if isinstance(found, uproot.TTree) else RNTupleFile
-    return kind(path, file, found)
+    return _reader(path, file, found)
 
 
 class _LazyBranches(Mapping[str, Branch]):
@@ -91,6 +98,11 @@ class _RootFile(EventFile):
         runs = self._file.get("Runs")
         name = next((n for n in ("genEventSumw", "genEventSumw_") if runs is not None and n in set(runs.keys())), None)
         return float(runs[name].array(library="np").sum()) if name else None
+
+    def sibling(self, tree: str) -> EventFile | None:
+        with broken_file(self.path, f"the tree {tree} cannot be read"):
+            found = self._file.get(tree)
+            return _reader(self.path, self._file, found) if hasattr(found, "num_entries") else None
 
     def close(self) -> None:
         self._file.close()
@@ -142,8 +154,17 @@ class RNTupleFile(_RootFile):
             for name, path, dtype, jagged in _columns_of_field(field):
                 column = name.replace(".", "_")
                 shown = field.typename if len(path) == 1 else f"{dtype or 'unreadable'}{'[]' if jagged else ''}"
-                found[column] = (path, Branch(column, dtype, jagged, title=field.description, type_name=shown))
+                counter = self._counters.get(name) if len(path) == 1 else f"n{field.name}" if jagged else None
+                found[column] = (path, Branch(column, dtype, jagged, counter, field.description, shown))
         return found
+
+    @cached_property
+    def _counters(self) -> dict[str, str]:
+        """The field that counts the lists of another one, since both are projections of one column of lengths."""
+        aliases = [(a.physical_id, self._tree.field_records[a.field_id]) for a in self._tree.alias_column_records]
+        counts = {i: field.field_name for i, field in aliases if "Cardinality" in field.type_name}
+        names = [(field.field_name, counts[i]) for i, field in aliases if i in counts]
+        return {name: counter for name, counter in names if name != counter}
 
     @cached_property
     def branches(self) -> Mapping[str, Branch]:  # type: ignore[override]
@@ -177,6 +198,10 @@ class RNTupleFile(_RootFile):
             table = self._tree.arrays(filter_name=fields, entry_start=start, entry_stop=stop)
             arrays = {name: table[path] for name, path in paths.items()}
             yield awkward_chunk(start, arrays, stop - start)
+
+
+def _reader(path: str, file: Any, tree: Any) -> EventFile:
+    return TTreeFile(path, file, tree) if isinstance(tree, uproot.TTree) else RNTupleFile(path, file, tree)
 
 
 class _Baskets:
