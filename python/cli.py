@@ -80,6 +80,28 @@ def inspect(
 
 
 @app.command()
+def skim(
+    config: Config,
+    overrides: Overrides = None,
+    output: Output = Path("skim"),
+    jobs: Jobs = 1,
+    scheduler: Annotated[
+        Optional[str], typer.Option("--scheduler", help="A Dask scheduler to work on, in place of processes.")
+    ] = None,
+    skip_bad_files: SkipBad = False,
+    force: Force = False,
+) -> None:
+    """Write chosen events and branches of the samples as NanoAOD again.
+
+    Example: nanoforge skim analysis.yaml -o skim -j 4 skim.target_size='500 MB'
+    """
+    from .config import load
+    from .stages.skim import skim
+
+    skim(load(config, overrides or ()), output, jobs, skip_bad_files, force, scheduler)
+
+
+@app.command()
 def convert(
     config: Config,
     overrides: Overrides = None,
@@ -180,6 +202,11 @@ def main() -> None:
             raise
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except Exception as error:  # a defect of ours or of a library: one line is enough unless it is to be studied
+        if _debug:
+            raise
+        print(f"error: {type(error).__name__}: {error}; 'nanoforge --debug ...' shows where", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted: earlier results are intact; the same command goes on where it was", file=sys.stderr)  # noqa: T201
         sys.exit(130)

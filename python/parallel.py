@@ -1,4 +1,4 @@
-"""Work on many files by processes, under one progress bar."""
+"""Work on many files by processes or on a Dask cluster, under one progress bar."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from .console import progress
-from .errors import DataError
+from .errors import DataError, UserError
+
+_PATIENCE = "10s"
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -84,3 +86,41 @@ def _work(function: Callable[[Job, Report], Result], job: Job) -> Result:
 def _listen(shares: Any, advance: Report) -> None:
     while (share := shares.get()) is not None:
         advance(share)
+
+
+def run_on_dask(
+    function: Callable[[Job, Report], Result], plan: Sequence[Job], address: str, description: str
+) -> list[Result]:
+    """Do what :func:`run_jobs` does on a running Dask cluster; its workers need NanoForge and the same file system.
+
+    Raises
+    ------
+    UserError
+        When no scheduler answers at the address.
+    DataError
+        When a job kills its workers; what a job raises is raised here, and the jobs not yet begun are dropped.
+    """
+    from distributed import Client, KilledWorker, as_completed
+
+    try:
+        client = Client(address, timeout=_PATIENCE)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--scheduler {address}: no Dask scheduler answers ({error})") from None
+    with client, progress(description, len(plan)) as bar:
+        futures = {client.submit(_work_silently, function, job, pure=False): i for i, job in enumerate(plan)}
+        results: dict[int, Result] = {}
+        try:
+            for future in as_completed(futures):
+                results[futures[future]] = future.result()
+                bar.advance(1)
+        except KilledWorker:
+            raise DataError(
+                "Dask workers died (killed, or out of memory): give them more; the same command goes on where it was"
+            ) from None
+        finally:
+            client.cancel(list(futures))
+    return [results[i] for i in range(len(plan))]
+
+
+def _work_silently(function: Callable[[Job, Report], Result], job: Job) -> Result:
+    return function(job, lambda share: None)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from .config.schema import Analysis
-from .stages.convert import convert, sample_files
+from .events.files import sample_files
+from .stages.convert import convert
 from .stages.evaluate import evaluate
 from .stages.predict import predict
 from .stages.train import train
@@ -28,5 +29,6 @@ def run_all(analysis: Analysis, output: Path, jobs: int = 1, skip_bad_files: boo
     convert(analysis, dataset, jobs, skip_bad_files, force=True)
     train(analysis, dataset, run, force=True)
     evaluate(run, force=True)
-    files = [path for name in analysis.samples for path in sample_files(analysis, name)]
+    # samples may share a file: it is scored once
+    files = list(dict.fromkeys(path for name in analysis.samples for path in sample_files(analysis, name)))
     predict(run, files, output / "friends", "root", jobs, skip_bad_files, force=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 """A name that becomes part of a branch, dataset or graph input."""
@@ -35,16 +37,124 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _ascending(low_high: tuple[float, float]) -> tuple[float, float]:
+    if low_high[0] > low_high[1]:
+        raise ValueError(f"[{low_high[0]:g}, {low_high[1]:g}] is empty: write [from, to]")
+    return low_high
+
+
+Interval = Annotated[tuple[float, float], AfterValidator(_ascending)]
+"""A closed interval, written ``[from, to]``; both ends may be equal."""
+Positive = Annotated[float, Field(gt=0)]
+
+
+class GunParticle(Strict):
+    """A particle that is shot into every event, flat in the given ranges (GeV, radian).
+
+    Without ``mass`` it has Pythia's mass. ``antiparticle`` adds its antiparticle (for a gluon another one) with
+    opposite momentum; a quark or a gluon needs it, since colour does not leave alone.
+    """
+
+    pdgId: Annotated[int, Field(ge=-(10**9), le=10**9)]  # noqa: N815 - NanoAOD's name
+    pt: Interval
+    eta: Interval = (-2.5, 2.5)
+    phi: Interval = (-math.pi, math.pi)
+    mass: Optional[Interval] = None
+    antiparticle: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> GunParticle:
+        if self.pt[0] < 0 or (self.mass is not None and self.mass[0] < 0):
+            raise ValueError("pt and mass cannot be negative")
+        if abs(self.pdgId) in (1, 2, 3, 4, 5, 6, 21) and not self.antiparticle:
+            raise ValueError("a quark or a gluon needs 'antiparticle: true': colour does not leave alone")
+        return self
+
+
+class Flatten(Strict):
+    """Bins of mass and pt in which the accepted events of a gun are flat; ``pilot`` events are tried to find the empty ones.
+
+    The first particle of the gun counts.
+    """
+
+    mass: int = Field(default=20, gt=0, le=1000)
+    pt: int = Field(default=16, gt=0, le=1000)
+    pilot: int = Field(default=20_000, gt=0)
+
+
+class GenFilter(Strict):
+    """A condition on generated particles; an event passes when at least ``count`` decays (or particles) meet it.
+
+    ``daughters`` are PDG ids of the legs, in any order; the sign of an id does not matter here. With a ``mother``, its
+    daughters of these kinds must be just those (others may be there), each within ``pt`` (at least, GeV) and ``eta``
+    (absolute value, at most), each pair within ``delta_r``, and all together within ``mass`` (GeV). Without one, single
+    particles of these kinds are counted. Mother and legs are looked at as they are after radiation.
+    """
+
+    daughters: Annotated[list[int], Field(min_length=1), BeforeValidator(_one_as_list)]
+    mother: Optional[int] = None
+    pt: float = Field(default=0.0, ge=0)
+    eta: Optional[Positive] = None
+    delta_r: Optional[Interval] = None
+    mass: Optional[Interval] = None
+    count: int = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _legs(self) -> GenFilter:
+        for name in ("delta_r", "mass"):
+            if getattr(self, name) is not None and (self.mother is None or len(self.daughters) < 2):
+                raise ValueError(f"{name!r} needs a 'mother' and at least two 'daughters'")
+        return self
+
+
+class Generator(Strict):
+    """How a sample is generated with Pythia 8: a preset ``process``, Pythia's own ``settings``, or a particle ``gun``.
+
+    ``settings`` beside the other two come after theirs. ``energy`` is that of the pp collision and ``pthat`` the range of
+    the hard process's transverse momentum, in GeV; ``pileup`` is the mean number of further collisions per event. A
+    filter that lets none of ``max_trials`` events in a row pass stops the generation.
+    """
+
+    process: Optional[str] = None
+    settings: Annotated[list[str], BeforeValidator(_one_as_list)] = []
+    gun: Optional[Annotated[list[GunParticle], Field(min_length=1), BeforeValidator(_one_as_list)]] = None
+    flatten: Optional[Flatten] = None
+    pthat: Optional[Interval] = None
+    tune: Literal["CP5", "Monash"] = "CP5"
+    energy: Positive = 13_600.0
+    events: int = Field(default=1000, gt=0)
+    seed: int = Field(default=1, ge=0, lt=2**63)
+    mpi: bool = True
+    pileup: float = Field(default=0.0, ge=0)
+    filters: dict[Identifier, GenFilter] = {}
+    max_trials: int = Field(default=20_000, gt=0)
+    format: Literal["ttree", "rntuple"] = "ttree"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Generator:
+        if self.process is not None and self.gun is not None:
+            raise ValueError("give 'process' or 'gun', not both")
+        if self.process is None and self.gun is None and not self.settings:
+            raise ValueError("give a 'process', Pythia 8 'settings' or a 'gun'")
+        if self.flatten is not None and (self.gun is None or self.gun[0].mass is None):
+            raise ValueError("'flatten' needs a 'gun' whose first particle has a 'mass' range")
+        if self.pthat is not None and self.gun is not None:
+            raise ValueError("'pthat' belongs to a hard process: a gun has none")
+        return self
+
+
 class Sample(Strict):
     """One sample: its files, its label, and how it is normalised.
 
+    A ``generator`` may stand beside ``files``: they are then what ``nanoforge generate`` made and the other stages read.
     ``xsec`` is in pb. ``sumw`` replaces the sum of generator weights that is otherwise taken from the ``Runs`` trees;
     ``sumw: events`` sums the weight over the events read, which is right only for files that nobody skimmed.
     """
 
     files: Annotated[Optional[Annotated[list[str], Field(min_length=1)]], BeforeValidator(_one_as_list)] = None
     dataset: Optional[str] = Field(default=None, pattern=r"^/[^/]+/[^/]+/[^/]+$")
-    label: Optional[str] = Field(default=None, pattern=r"^[^'\"\\\n]+$")
+    generator: Optional[Generator] = None
+    label: Optional[Identifier] = None
     xsec: Optional[float] = Field(default=None, gt=0)
     sumw: Union[float, Literal["events"], None] = None
     weight: Optional[Expr] = None
@@ -53,8 +163,10 @@ class Sample(Strict):
 
     @model_validator(mode="after")
     def _one_source(self) -> Sample:
-        if (self.files is None) == (self.dataset is None):
-            raise ValueError("give exactly one of 'files' and 'dataset'")
+        if self.dataset is not None and (self.files is not None or self.generator is not None):
+            raise ValueError("give exactly one of 'files', 'dataset' and 'generator' (with which 'files' may stand)")
+        if self.files is None and self.dataset is None and self.generator is None:
+            raise ValueError("give exactly one of 'files', 'dataset' and 'generator'")
         if self.data and self.xsec is not None:
             raise ValueError("data has no cross section: remove 'xsec' or 'data: true'")
         if self.sumw is not None and self.xsec is None:
@@ -164,6 +276,40 @@ class DatasetOptions(Strict):
         return self
 
 
+_SIZES = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+
+
+class Skim(Strict):
+    """What a skim writes.
+
+    ``keep`` has lines as in NanoAODTools: ``keep`` and ``drop`` with a wildcard, ``keepmatch`` and ``dropmatch`` with a
+    regular expression for the whole name. The last line that fits a branch, defined ones included, decides; a branch
+    that no line fits is kept. Without a ``target_size`` there is one output per input.
+    """
+
+    keep: list[Annotated[str, Field(pattern=r"^(keep|drop)(match)? +[^ ]+$")]] = []
+    target_size: Optional[Annotated[str, Field(pattern=r"^[0-9.]*[1-9][0-9.]* ?(kB|MB|GB)$")]] = None
+    compression: Annotated[str, Field(pattern=r"^((zstd|zlib|lz4|lzma) [1-9]|none)$")] = "zstd 5"
+
+    @field_validator("keep")
+    @classmethod
+    def _expressions(cls, keep: list[str]) -> list[str]:
+        for rule in keep:
+            command, pattern = rule.split()
+            try:
+                re.compile(pattern if command.endswith("match") else "")
+            except re.error as error:
+                raise ValueError(f"{rule!r}: not a regular expression: {error}") from None
+        return keep
+
+    @property
+    def target_bytes(self) -> float | None:
+        """``target_size`` as a number."""
+        if self.target_size is None:
+            return None
+        return float(self.target_size[:-2]) * _SIZES[self.target_size[-2:]]
+
+
 Widths = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
@@ -211,8 +357,9 @@ class Analysis(Strict):
     functions: list[Annotated[str, Field(pattern=r"^[^:]+:\w+$")]] = []
     define: dict[Identifier, Expr] = {}
     select: Cuts = {}
-    select_for: dict[Literal["convert", "predict"], Cuts] = {}
+    select_for: dict[Literal["skim", "convert", "predict"], Cuts] = {}
     golden_json: Optional[str] = None
+    skim: Skim = Skim()
     row: Identifier = "event"
     inputs: Annotated[dict[Identifier, Input], Field(min_length=1)]
     target: Optional[Target] = None
@@ -237,15 +384,38 @@ class Analysis(Strict):
     def _consistent(self) -> Analysis:
         if self.golden_json and not any(s.data for s in self.samples.values()):
             raise ValueError("'golden_json' masks data only, and no sample says 'data: true'")
+        for name, sample in self.samples.items():
+            twice = set(sample.select) & {*self.select, *(cut for cuts in self.select_for.values() for cut in cuts)}
+            if twice:
+                raise ValueError(f"samples.{name}.select.{twice.pop()}: a cut of the analysis has this name")
         simulated = {n: s.xsec for n, s in self.samples.items() if not s.data}
         without = [n for n, xsec in simulated.items() if xsec is None]
         if without and len(without) < len(simulated):
             raise ValueError(f"samples.{without[0]}: has no 'xsec' while others have: their weights would not compare")
+        self._check_names()
         if self.row == "event":
             for name, block in self.inputs.items():
                 if block.index or block.match:
                     raise ValueError(f"inputs.{name}: 'index' and 'match' attach constituents to 'row: <collection>'")
         return self
+
+    def _check_names(self) -> None:
+        """Refuse columns that would take the place of the dataset's own where a layout has but one level of names."""
+        for name in {"entry", "object"} & set(self.keep):
+            raise ValueError(f"keep.{name}: predictions have a column of this name: define another name for it")
+        if self.dataset.format == "hdf5" and self.dataset.layout == "tensors":
+            return
+        own = {"label", "weight", "fold", "entry", "sample", "file"}
+        identity = {"run", "luminosityBlock", "event"}
+        rows = [n for i in self.inputs.values() if i.collection is None for n in i.feature_names]
+        features = rows if self.dataset.layout == "salt" else []
+        for key, names, refused in (
+            ("keep", self.keep, own),
+            ("target.regression", self.regression, own | identity),
+            ("inputs", features, own),
+        ):
+            for name in refused & set(names):
+                raise ValueError(f"{key}: {name!r} is a column of the dataset itself: give yours another name")
 
     @property
     def classes(self) -> dict[str, str]:
@@ -261,18 +431,29 @@ class Analysis(Strict):
         return (self.target.regression or {}) if self.target is not None else {}
 
     def cuts(self, stage: str) -> dict[str, str]:
-        """Return the named cuts of a stage ("convert" or "predict"), in order."""
+        """Return the named cuts of a stage ("skim", "convert" or "predict"), in order."""
         return dict(self.select_for.get(stage, self.select))  # type: ignore[call-overload]
 
     def dataset_part(self) -> dict[str, Any]:
-        """Return, as plain JSON types, all that a dataset depends on: everything but name, model and training.
+        """Return, as plain JSON types, all that a dataset depends on: everything but name, skim, model and training.
 
         Of the files that the analysis names beside the samples, the lumi mask and the user's functions, the content
         counts too.
         """
-        content = self.model_dump(mode="json", exclude={"name", "model", "training", "select_for"})
+        content = self.model_dump(mode="json", exclude={"name", "skim", "model", "training", "select_for"})
+        return content | {"select": self.cuts("convert"), "sha256": self.digests()}
+
+    def skim_part(self) -> dict[str, Any]:
+        """Return all that a skim depends on, in the same way."""
+        keys = {"tree", "functions", "define", "golden_json", "row", "skim"}
+        samples = {"__all__": {"files", "dataset", "label", "select", "data"}}
+        content = self.model_dump(mode="json", include={**dict.fromkeys(keys, True), "samples": samples})
+        return content | {"select": self.cuts("skim"), "sha256": self.digests()}
+
+    def digests(self) -> dict[str, str | None]:
+        """Return the SHA-256 of the files of the user's functions and of the lumi mask, by name."""
         others = [f.partition(":")[0] for f in self.functions] + ([self.golden_json] if self.golden_json else [])
-        return content | {"select": self.cuts("convert"), "sha256": {name: _sha256(name) for name in others}}
+        return {name: _sha256(name) for name in others}
 
 
 def _sha256(path: str) -> str | None:

@@ -14,6 +14,7 @@ import yaml
 
 from .. import __version__
 from ..config.schema import Analysis
+from ..errors import DataError
 from .hdf5 import GrowingFile
 from .info import SPLITS, DatasetInfo
 from .layouts import salt_object
@@ -79,13 +80,14 @@ def _join(out: GrowingFile, split: str, parts: Sequence[Part], concrete: str) ->
     used = [p for p in parts if p.record.rows[split]] or parts[:1]
     sources = [(p, f"{SHARDS}/{p.stem.name}.h5", p.record.rows[split]) for p in used]
     rows = sum(n for _, _, n in sources)
-    with h5py.File(used[0].stem.with_suffix(".h5")) as first:
-        described: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
-        first[split].visititems(
-            lambda name, item: (
-                described.update({name: (item.shape[1:], item.dtype)}) if isinstance(item, h5py.Dataset) else None
-            )
-        )
+    described = _described(used[0], split)
+    for part in used[1:]:
+        for name, (_, dtype) in _described(part, split).items():
+            if dtype != described[name][1]:  # HDF5 would convert the values in silence
+                raise DataError(
+                    f"{part.record.source.path}: {name} is {dtype}, but {described[name][1]} in "
+                    f"{used[0].record.source.path}: define it as a float, '1.0 * …', or mend the files"
+                )
     for name, (shape, dtype) in described.items():
         if name == concrete:
             values = _scaled(split, name, sources)
@@ -99,6 +101,19 @@ def _join(out: GrowingFile, split: str, parts: Sequence[Part], concrete: str) ->
                 layout[start : start + count] = h5py.VirtualSource(path, f"{split}/{name}", (count, *shape), dtype)
             start += count
         out.file.create_virtual_dataset(name, layout)
+
+
+def _described(part: Part, split: str) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+    """Return shape of a row and type of every dataset of a split."""
+    found: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item.shape[1:], item.dtype
+
+    with h5py.File(part.stem.with_suffix(".h5")) as file:
+        file[split].visititems(visit)
+    return found
 
 
 def _scaled(split: str, name: str, sources: Sequence[tuple[Part, str, int]]) -> np.ndarray:

@@ -10,6 +10,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from ..errors import DataError
+
 _CHUNK_BYTES = 1 << 18
 _SPARE_BYTES = 1 << 24
 
@@ -31,6 +33,7 @@ class GrowingFile:
         self._folder = path.parent
         self.file = h5py.File(path, "w", libver="latest", rdcc_nbytes=0)
         self._datasets: dict[str, h5py.Dataset] = {}
+        self._empty: dict[str, np.ndarray] = {}
 
     def __enter__(self) -> GrowingFile:
         return self
@@ -45,19 +48,33 @@ class GrowingFile:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.file.filename)
 
     def append(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Append rows to datasets, which begin with the first call that names them.
+        """Append rows to datasets, which begin with the first rows that name them.
 
-        Chunks have the size of the first rows, up to 256 kB: small files waste no space in half-filled chunks.
+        Chunks have the size of these rows, up to 256 kB: small files waste no space in half-filled chunks.
+
+        Raises
+        ------
+        DataError
+            When the type of a column changes, as that of an integer column does where values are missing.
         """
         self.reserve(sum(values.nbytes for values in arrays.values()))
         for name, values in arrays.items():
+            if not len(values):
+                self._empty.setdefault(name, values)
+                continue
             if name not in self._datasets:
                 self._datasets[name] = self._create(name, values)
-            dataset = self._datasets[name]
-            if len(values):
-                start = len(dataset)
-                dataset.resize(start + len(values), axis=0)
-                dataset.write_direct(np.ascontiguousarray(values), dest_sel=np.s_[start : start + len(values)])
+            self._append(self._datasets[name], values)
+
+    def _append(self, dataset: h5py.Dataset, values: np.ndarray) -> None:
+        if not np.can_cast(values.dtype, dataset.dtype, "same_kind"):
+            raise DataError(
+                f"{dataset.name}: {values.dtype} after {dataset.dtype}: integers with missing values cannot be stored, "
+                "keep them as a float (define: {x: '1.0 * n'})"
+            )
+        start = len(dataset)
+        dataset.resize(start + len(values), axis=0)
+        dataset.write_direct(np.ascontiguousarray(values), dest_sel=np.s_[start : start + len(values)])
 
     def _create(self, name: str, values: np.ndarray) -> h5py.Dataset:
         shape = values.shape[1:]
@@ -67,8 +84,11 @@ class GrowingFile:
 
     def close(self) -> None:
         """Close the file; raises an OSError when what was written does not reach the disk."""
-        self._datasets.clear()
         try:
+            for name, values in self._empty.items():
+                if name not in self._datasets:
+                    self._create(name, values)
+            self._datasets.clear()
             self.file.close()
         except RuntimeError as error:  # what h5py makes of HDF5's failure to write
             raise OSError(errno.EIO, str(error)) from error

@@ -27,6 +27,8 @@ class ShardRecord:
     ----------
     key
         What the shard was made from: another key, and the shard is made again.
+    size
+        Bytes of the shard's files.
     source
         The input file.
     rows
@@ -51,6 +53,7 @@ class ShardRecord:
     gen_sum_of_weights: float | None = None
     class_rows: list[int] = field(default_factory=list)
     moments: dict[str, np.ndarray] = field(default_factory=dict)
+    size: int = 0
 
     def write(self, path: Path) -> None:
         """Write the record as JSON, atomically."""
@@ -59,14 +62,15 @@ class ShardRecord:
 
     @classmethod
     def read(cls, path: Path) -> ShardRecord | None:
-        """Read a record; None when there is none."""
-        if not path.exists():
+        """Read a record; None when there is none, or none that is whole."""
+        try:
+            content = json.loads(path.read_text())
+            content["source"] = FileRecord(**content["source"])
+            content["accounting"] = Accounting.from_dict(content["accounting"])
+            content["moments"] = {n: np.array(m) for n, m in content["moments"].items()}
+            return cls(**content)
+        except (OSError, ValueError, KeyError, TypeError):
             return None
-        content = json.loads(path.read_text())
-        content["source"] = FileRecord(**content["source"])
-        content["accounting"] = Accounting.from_dict(content["accounting"])
-        content["moments"] = {n: np.array(m) for n, m in content["moments"].items()}
-        return cls(**content)
 
 
 class Hdf5Shard:
@@ -139,3 +143,8 @@ def open_shard(stem: Path, analysis: Analysis, info: DatasetInfo) -> Hdf5Shard |
     if analysis.dataset.format == "parquet":
         return ParquetShard(stem, layouts.parquet(info))
     return Hdf5Shard(stem, layouts.tensors if analysis.dataset.layout == "tensors" else layouts.salt(info))
+
+
+def shard_size(stem: Path) -> int:
+    """Return the bytes of all files of a shard."""
+    return sum(p.stat().st_size for p in stem.parent.glob(f"{stem.name}.*") if p.suffix in (".h5", ".parquet"))

@@ -33,7 +33,19 @@ class Table:
 
 
 def dataset_info(analysis: Analysis) -> DatasetInfo:
-    """Describe the dataset that an analysis makes."""
+    """Describe the dataset that an analysis makes.
+
+    Raises
+    ------
+    UserError
+        When it says nothing to learn: neither a target nor two different labels.
+    """
+    if analysis.target is None:
+        without = next((n for n, s in analysis.samples.items() if s.label is None), None)
+        if without is not None:
+            raise UserError(f"samples.{without}: needs a 'label', since there is no 'target'")
+        if len(analysis.classes) < 2:
+            raise UserError("there is nothing to tell apart: give the samples different labels, or a 'target'")
     inputs = {n: InputInfo(tuple(i.feature_names), i.length) for n, i in analysis.inputs.items()}
     return DatasetInfo(analysis.row, inputs, tuple(analysis.classes), tuple(analysis.regression), analysis.split.folds)
 
@@ -64,7 +76,7 @@ class TableBuilder:
         self._row = self._selection.row
         self.has_identity = all(n in file.branches and not file.branches[n].jagged for n in IDENTITY)
         self._parse_all(analysis, sample, training)
-        self.columns = self._required()
+        self.columns = self._required(training)
         self._schema = Schema(file.path, file.branches, self.columns)
         self._try_out()
 
@@ -82,17 +94,18 @@ class TableBuilder:
             for n, block in analysis.inputs.items()
         ]
 
-    def _required(self) -> list[str]:
+    def _required(self, training: bool) -> list[str]:
         """Return the columns to read, no others."""
-        wanted: set[str] = set(IDENTITY) if self.has_identity else set()
         groups = (self._classes, self._targets, self._keep, {"": self._weight})
-        wanted |= self._selection.columns() | self._selection.columns_of(e for g in groups for e in g.values())
+        wanted = self._selection.columns_of(e for g in groups for e in g.values())
+        defines = self._selection.defines
         collections = {f"inputs.{b.name}.collection": b.block.collection for b in self._inputs} | {"row": self._row}
-        wanted |= {
-            representative(c, self._file, self._selection.defines, where) for where, c in collections.items() if c
-        }
+        wanted |= {representative(c, self._file, defines, where) for where, c in collections.items() if c}
         for builder in self._inputs:
             wanted |= builder.columns()
+        if not training:
+            self._selection.restrict(wanted)
+        wanted |= self._selection.columns() | (set(IDENTITY) if self.has_identity else set())
         return [n for n in self._file.branches if n in wanted]
 
     def _try_out(self) -> None:

@@ -61,7 +61,7 @@ def require(path: str) -> None:
         raise FileError(path, kind, mistake=True)
 
 
-def size(path: str) -> int:
+def size_of(path: str) -> int:
     """Return the size of a file in bytes; 0 where it cannot be told: who reads it will say why."""
     try:
         if not is_remote(path):
@@ -81,9 +81,10 @@ def output_names(paths: Sequence[str], suffix: str) -> list[str]:
     if len(set(names)) < len(names):
         common = os.path.commonpath([p.parent for p in plain])
         names = [str(p.relative_to(common).with_suffix(suffix)) for p in plain]
-    twice = next((p for p, name in zip(paths, names) if names.count(name) > 1), None)
+    seen: dict[str, str] = {}
+    twice = next((p for p, name in zip(paths, names) if seen.setdefault(name, p) != p), None)
     if twice is not None:
-        raise UserError(f"{twice}: another input has the same name but for its suffix, so have their outputs: rename it")
+        raise UserError(f"{twice}: rename it: its output would have the name of that of another input")
     return names
 
 
@@ -105,13 +106,17 @@ def das_files(dataset: str) -> list[str]:
 def _expand_one(pattern: str, where: str) -> Iterator[str]:
     if pattern.endswith(_LIST_SUFFIXES):
         yield from _read_list(Path(pattern), where)
-    elif any(c in pattern for c in "*?[") and not Path(pattern).exists():
+    elif _is_glob(pattern) and not Path(pattern).exists():
         matches = _remote_glob(pattern) if is_remote(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob wants relative patterns
         if not matches:
             raise UserError(f"{where}: no file matches {pattern}")
         yield from matches
     else:
         yield pattern
+
+
+def _is_glob(pattern: str) -> bool:
+    return any(c in pattern for c in ("*" if is_remote(pattern) else "*?["))  # ? begins the query of an address
 
 
 def _read_list(path: Path, where: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -23,6 +24,8 @@ _CPP_TYPES = {"bool": "?", "float": "f4", "double": "f8"} | {
     f"std::{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
 
+_XROOTD_LIMITS = {"XRD_CONNECTIONWINDOW": "15", "XRD_CONNECTIONRETRY": "2", "XRD_REQUESTTIMEOUT": "120"}
+"""A dead server is an error after half a minute, not after half an hour; a user's own settings win."""
 _CODECS = {0: "ZLIB", 1: "ZLIB", 2: "LZMA", 3: "ZLIB", 4: "LZ4", 5: "ZSTD"}
 
 
@@ -33,6 +36,8 @@ def open_file(path: str) -> Any:
     read as memory of the process.
     """
     if is_remote(path):
+        for variable, seconds in _XROOTD_LIMITS.items():
+            os.environ.setdefault(variable, seconds)
         return uproot.open(path)
     file = uproot.open({path: None}, handler=uproot.source.file.MultithreadedFileSource, num_workers=1)
     size, whole = Path(path).stat().st_size, file.file.fEND

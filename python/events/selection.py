@@ -72,6 +72,16 @@ class Selection:
             wanted |= {resolve(n) for n in expression.names if n != LABEL or self._label is None}
         return wanted
 
+    def restrict(self, wanted: set[str]) -> None:
+        """Drop the definitions that neither the cuts nor the wanted columns need: a file need not have what is unused."""
+        wanted = wanted | self.columns_of(self._cuts.values())
+        kept: dict[str, Expression] = {}
+        for name, expression in reversed(self.defines.items()):
+            if name in wanted:
+                kept[name] = expression
+                wanted |= self.columns_of([expression])
+        self.defines = dict(reversed(kept.items()))
+
     def columns(self) -> set[str]:
         """Return the columns that definitions, cuts and lumi mask need."""
         masked = IDENTITY[:2] if self._mask is not None else ()

@@ -11,7 +11,7 @@ import numpy as np
 import uproot
 
 from ..errors import DataError
-from .columns import Branch, Column
+from .columns import Branch, Column, offsets_of
 
 POOL = 16_384
 """Events that are gathered before they are written: a hard selection leaves no crumbs."""
@@ -65,6 +65,11 @@ class TreeWriter:
         self._name = name
         self._lists = {b.name: str(b.counter) for b in branches if b.jagged}
         counters = set(self._lists.values())
+        wrong = next(
+            (b for b in branches if b.name in counters and (b.jagged or np.dtype(b.dtype).kind not in "iu")), None
+        )
+        if wrong is not None:
+            raise DataError(f"{name}: {wrong.name} counts lists, so it cannot be {wrong.dtype}{'[]' * wrong.jagged}")
         self._types = {b.name: np.dtype(b.dtype) for b in branches if b.jagged or b.name not in counters}
         self._pieces: dict[str, list[np.ndarray]] = {n: [] for n in [*self._types, *counters]}
         self._tree = _make_tree(file, name, branches)
@@ -84,18 +89,20 @@ class TreeWriter:
         Raises
         ------
         DataError
-            When lists under one counter differ in length.
+            When the lists of one counter differ in length, or from the values of the counter where these are given too.
         """
-        counts: dict[str, Column] = {}
+        offsets: dict[str, np.ndarray] = {}
         for name, counter in self._lists.items():
-            known = counts.setdefault(counter, columns[name])
-            own, first = columns[name].offsets, known.offsets
-            if own is not first and not np.array_equal(own, first):  # type: ignore[arg-type]
+            own = np.asarray(columns[name].offsets)
+            first = offsets.setdefault(counter, own)
+            if own is not first and not np.array_equal(own, first):
                 raise DataError(f"{self._name}: {name} has lists of other lengths than the rest of {counter}")
         for name in self._types:
             self._pieces[name] += columns[name].pieces
-        for counter, column in counts.items():
-            self._pieces[counter].append(np.diff(column.offsets))  # type: ignore[arg-type]
+        for counter, edges in offsets.items():
+            self._pieces[counter].append(np.diff(edges))
+            if counter in columns and not np.array_equal(columns[counter].content, self._pieces[counter][-1]):
+                raise DataError(f"{self._name}: {counter} is not the number of elements of its lists")
         self._pooled += size
         self.entries += size
         if self._pooled >= POOL:
@@ -105,13 +112,12 @@ class TreeWriter:
         """Write what was gathered, as baskets of equal size."""
         if not self._pooled:
             return
-        bounds = {c: _bounds(self._take(c, np.dtype(np.int64))) for c in set(self._lists.values())}
+        bounds = {c: offsets_of(self._take(c, np.dtype(np.int64))) for c in set(self._lists.values())}
         values = {name: self._take(name, dtype) for name, dtype in self._types.items()}
         edges = np.linspace(0, self._pooled, math.ceil(self._pooled / MOST) + 1).astype(int)
         for start, stop in zip(edges[:-1], edges[1:]):
-            self._tree.extend(
-                {n: _part(v, bounds[self._lists[n]] if n in self._lists else None, start, stop) for n, v in values.items()}
-            )
+            lists = {n: bounds[counter] for n, counter in self._lists.items()}
+            self._tree.extend({n: _part(v, lists.get(n), start, stop) for n, v in values.items()})
         self._pooled = 0
 
     def _take(self, name: str, dtype: np.dtype) -> np.ndarray:
@@ -123,10 +129,6 @@ class TreeWriter:
         return out
 
 
-def _bounds(counts: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(counts)])
-
-
 def _part(values: np.ndarray, bounds: np.ndarray | None, start: int, stop: int) -> Any:
     """Return entries ``start`` to ``stop`` of a column as uproot wants them."""
     if bounds is None:
@@ -136,19 +138,28 @@ def _part(values: np.ndarray, bounds: np.ndarray | None, start: int, stop: int) 
 
 
 def _make_tree(file: Any, name: str, branches: Sequence[Branch]) -> Any:
-    """Make an empty tree; uproot has no public way to titles, nor to unsigned counters (5.7)."""
+    """Make an empty tree.
+
+    uproot has no public way to titles, nor to unsigned counters (5.7). Writing the description of n branches takes it
+    O(n^2), 4 s for all of NanoAOD, so a tree of one branch is begun, and described once when everything is set.
+    """
     import awkward as ak
+    from uproot.writing._cascadetree import Tree
 
     counters = {b.name: str(b.counter) for b in branches if b.jagged}
     types = {
         b.name: ak.types.ListType(ak.types.NumpyType(str(b.dtype))) if b.jagged else np.dtype(b.dtype) for b in branches
     }
-    tree = file.mktree(name, types, title=name.rpartition("/")[2], counter_name=lambda branch: counters.get(branch, ""))
+    tree = file.mktree(name, {"begun": "u1"}, title=name.rpartition("/")[2])
+    bare = tree._cascading
+    full = Tree(bare._directory, bare._name, bare._title, types, bare._freesegments, counters.get, None, 10, 10.0)
     described = {b.name: b for b in branches}
-    for datum in tree._cascading._branch_data:
+    for datum in full._branch_data:
         branch = described.get(datum["fName"])
         if branch is not None:
-            datum["fTitle"] = branch.title or datum["fTitle"]
+            datum["fTitle"] = branch.title
             datum["dtype"] = np.dtype(branch.dtype).newbyteorder(">")
-    tree._cascading._relocate(tree._file, tree._file.sink)
+    full._key = bare._key
+    full._relocate(tree._file, tree._file.sink)
+    tree._cascading = full
     return tree

@@ -125,6 +125,8 @@ class Manifest:
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise DataError(f"{directory / NAME}: not a manifest of this version of NanoForge ({error})") from None
+        if any(Path(o.path).is_absolute() or ".." in Path(o.path).parts for o in found.outputs):
+            raise DataError(f"{directory / NAME}: lists outputs outside of its directory")
         if found.stage != stage:
             raise UserError(
                 f"{directory}: made by 'nanoforge {found.stage}', but the output of '{stage}' is needed here"
@@ -162,6 +164,17 @@ def input_record(
     if status is None:
         return FileRecord(path, entries=entries, uuid=uuid, sample=sample)
     return FileRecord(path, status.st_size, entries, uuid, status.st_mtime_ns, sample=sample)
+
+
+def refuse_copies(sources: Iterable[FileRecord]) -> None:
+    """Raise a :class:`UserError` where a sample has one file twice, by its UUID: its events would be counted twice."""
+    seen: dict[tuple[str | None, str], str] = {}
+    for source in sources:
+        if source.uuid:
+            path, sample = source.path, source.sample
+            twin = seen.setdefault((sample, source.uuid), path)
+            if twin != path:
+                raise UserError(f"samples.{sample}: {twin} and {path} are copies of one file (equal UUID)")
 
 
 def changed_keys(old: Any, new: Any, prefix: str = "") -> Iterable[str]:

@@ -45,11 +45,13 @@ def staged_output(directory: Path, key: Any, force: bool = False) -> Iterator[Pa
         When the disk is full or cannot be written, or another process is at work on the same output.
     """
     directory = directory.resolve()  # where it is a link, the place that it points to is filled
+    if not directory.name:
+        raise UserError(f"{directory}: cannot be replaced by a result: give another -o")
     work = directory.with_name(f".{directory.name}.unfinished")
     try:
         if not directory.exists() and _backup(directory).exists():
             _backup(directory).rename(directory)  # interrupted while replacing: the old result is the result
-        _check_replaceable(directory, key, force)
+        _check_replaceable(directory, force)
         work.mkdir(parents=True, exist_ok=True)
         with (work / _LOCK).open("w") as lock:
             _lock(lock, directory)
@@ -85,7 +87,7 @@ def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str] | No
     return found
 
 
-def _check_replaceable(directory: Path, key: Any, force: bool) -> None:
+def _check_replaceable(directory: Path, force: bool) -> None:
     if not directory.exists():
         return
     if not directory.is_dir():

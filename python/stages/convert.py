@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,16 +16,17 @@ from ..dataset.identity import assign, event_hash
 from ..dataset.info import SPLITS, DatasetInfo
 from ..dataset.inputs import Rows, split_input
 from ..dataset.layouts import Block
-from ..dataset.shards import Hdf5Shard, ParquetShard, ShardRecord, open_shard
+from ..dataset.shards import Hdf5Shard, ParquetShard, ShardRecord, open_shard, shard_size
 from ..dataset.statistics import merge
 from ..dataset.table import Table, TableBuilder, dataset_info
 from ..errors import DataError, FileError, UserError
 from ..events.columns import Chunk
-from ..events.files import das_files, expand
+from ..events.expressions import parse
+from ..events.files import sample_files
 from ..events.readers import EventFile, broken_file, open_events
 from ..parallel import Report, run_jobs
 from ..provenance import Accounting, Lost, Manifest, fingerprint, staged_output
-from ..provenance.manifest import input_record
+from ..provenance.manifest import input_record, refuse_copies
 from ..provenance.output import up_to_date
 
 STAGE = "convert"
@@ -79,6 +79,7 @@ def convert(
         say(f"{output} is up to date")
         return previous
     info = dataset_info(analysis)
+    _check_weights(analysis)
     with staged_output(output, analysis.dataset_part(), force) as work:
         (work / SHARDS).mkdir(exist_ok=True)
         plan = [
@@ -105,14 +106,6 @@ def convert(
     return manifest
 
 
-def sample_files(analysis: Analysis, name: str) -> list[str]:
-    """List the files of a sample."""
-    sample = analysis.samples[name]
-    if sample.dataset is not None:
-        return das_files(sample.dataset)
-    return expand(sample.files or [], f"samples.{name}.files")
-
-
 # -- one file ---------------------------------------------------------------------------------------------------------
 
 
@@ -129,7 +122,7 @@ def convert_file(job: Job, report: Report) -> ShardRecord:
             source = input_record(job.path, file.entries, file.uuid, job.sample)
             key = fingerprint([job.analysis.dataset_part(), job.sample, job.number, source])
             known = ShardRecord.read(sidecar)
-            if known is not None and known.key == key:
+            if known is not None and known.key == key and known.size == shard_size(job.stem):
                 report(1)
                 return known
             builder = TableBuilder(job.analysis, job.analysis.samples[job.sample], file, STAGE)
@@ -142,6 +135,7 @@ def convert_file(job: Job, report: Report) -> ShardRecord:
         lost = Accounting()
         lost.lose(Lost(job.path, error.reason, entries))
         return ShardRecord("", input_record(job.path, entries, sample=job.sample), accounting=lost)
+    record.size = shard_size(job.stem)
     record.write(sidecar)
     return record
 
@@ -225,11 +219,33 @@ def _scales(analysis: Analysis, plan: Sequence[Job], records: Sequence[ShardReco
         factors[name] = 1.0
         if sample.xsec is not None:
             own = [r for job, r in zip(plan, records) if job.sample == name and r.rows]
-            factors[name] = sample.xsec * analysis.lumi / _sum_of_weights(name, sample.sumw, own)
+            factors[name] = sample.xsec * analysis.lumi / _sum_of_weights(analysis, name, own)
     return [factors[job.sample] for job in plan]
 
 
-def _sum_of_weights(name: str, given: Any, records: Sequence[ShardRecord]) -> float:
+def _check_weights(analysis: Analysis) -> None:
+    """Refuse weights that do not go with the sum of generator weights that they are divided by."""
+    for name, sample in analysis.samples.items():
+        if sample.xsec is not None and sample.sumw is None and not _has_generator_weight(analysis, name):
+            raise UserError(
+                f"samples.{name}: 'xsec' is divided by the sum of genWeight, which the weight does not contain: set "
+                f"'weight: genWeight', or give the sum that belongs to your weight, samples.{name}.sumw"
+            )
+
+
+def _has_generator_weight(analysis: Analysis, name: str) -> bool:
+    """Whether the weight of a sample is made from the generator's, also through defined columns."""
+    texts = [analysis.samples[name].weight or analysis.weight]
+    seen: set[str] = set()
+    while texts:
+        for column in parse(texts.pop()).names - seen:
+            seen.add(column)
+            texts += [analysis.define[column]] if column in analysis.define else []
+    return any(column.lower() in ("genweight", "generator_weight") for column in seen)
+
+
+def _sum_of_weights(analysis: Analysis, name: str, records: Sequence[ShardRecord]) -> float:
+    given = analysis.samples[name].sumw
     if isinstance(given, float):
         total = given
     elif given == "events":
@@ -251,14 +267,10 @@ def _check(
     analysis: Analysis, info: DatasetInfo, plan: Sequence[Job], records: Sequence[ShardRecord], books: Accounting
 ) -> None:
     """Refuse results that no training should silently start from."""
-    seen: dict[tuple[str, str], str] = {}
+    refuse_copies([r.source for r in records])
     for job, record in zip(plan, records):
-        if record.rows and record.source.uuid:
-            twin = seen.setdefault((job.sample, record.source.uuid), job.path)
-            if twin != job.path:
-                raise UserError(f"samples.{job.sample}: {twin} and {job.path} are copies of one file (equal UUID)")
-            if not record.accounting.events.read:
-                say(f"note: {job.path} holds no events")
+        if record.rows and not record.accounting.events.read:
+            say(f"note: {job.path} holds no events")
     for name in analysis.samples:
         own = [r for job, r in zip(plan, records) if job.sample == name]
         if all(r.accounting.lost for r in own):

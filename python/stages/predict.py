@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from ..dataset.friends import FORMATS, Entries
 from ..dataset.identity import assign_fold, event_hash
 from ..dataset.table import Table, TableBuilder
 from ..errors import FileError, UserError, nearest
-from ..events.files import expand, is_remote
+from ..events.files import expand, is_remote, output_names
 from ..events.frame import Frame
 from ..events.readers import EventFile, open_events
 from ..models.model import Model, score
@@ -83,15 +82,16 @@ def predict(
     trained = Manifest.read(run, "train")
     trained.verify(run)
     analysis = Analysis.model_validate(trained.config)
-    paths = [f if is_remote(f) else str(Path(f).resolve()) for f in expand(files, "FILES")]
+    _check_same_functions(run, trained, analysis)
+    paths = [f if is_remote(f) else str(Path(f).absolute()) for f in expand(files, "FILES")]
     key = {"run": trained.identity(), "format": format}
     previous = up_to_date(output, STAGE, key, paths)
     if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
-    with staged_output(output, key, force) as work:
+    with staged_output(output, {**key, "files": paths}, force) as work:
         (work / _RECORDS).mkdir(exist_ok=True)
-        names = _friend_names(paths, FORMATS[format].suffix)
+        names = output_names(paths, FORMATS[format].suffix)
         folds = trained.details["dataset"]["info"]["folds"]
         threads = 0 if jobs == 1 else 1
         plan = [
@@ -108,6 +108,13 @@ def predict(
         manifest.write(work, entries)
     show_accounting(f"predict: {output}", accounting)
     return manifest
+
+
+def _check_same_functions(run: Path, trained: Manifest, analysis: Analysis) -> None:
+    """Refuse to score with other functions than those that the model was trained with."""
+    for name, digest in analysis.digests().items():
+        if name != analysis.golden_json and digest != trained.details["sha256"].get(name):
+            raise UserError(f"{name}: changed since {run} was trained with it: restore it, or convert and train again")
 
 
 def predict_file(job: Job, report: Report) -> tuple[FileRecord, Accounting]:
@@ -138,8 +145,11 @@ def _finished(job: Job, source: FileRecord) -> tuple[FileRecord, Accounting] | N
     """Return the result of an earlier, interrupted run on the same file."""
     if not job.record.exists() or not job.output.exists():
         return None
-    content = json.loads(job.record.read_text())
-    found = FileRecord(**content["source"])
+    try:
+        content = json.loads(job.record.read_text())
+        found = FileRecord(**content["source"])
+    except (ValueError, KeyError, TypeError):
+        return None
     same = content["key"] == job.key and (found.uuid, found.size, found.modified) == (
         source.uuid, source.size, source.modified
     )  # fmt: skip
@@ -208,13 +218,3 @@ def _scores(models: Sequence[Model], table: Table, fold: np.ndarray) -> np.ndarr
         mine = fold == i
         scores[mine] = score(model, {n: v[mine] for n, v in inputs.items()})
     return scores
-
-
-def _friend_names(paths: Sequence[str], suffix: str) -> list[str]:
-    """Name the friends like their files; by folder too where files of several folders have one name."""
-    plain = [PurePosixPath(p.split("://")[-1]) for p in paths]
-    if len({p.stem for p in plain}) < len(plain):
-        common = os.path.commonpath([p.parent for p in plain])
-        plain = [p.relative_to(common) for p in plain]
-        return [str(p.with_suffix(suffix)) for p in plain]
-    return [p.stem + suffix for p in plain]

@@ -92,6 +92,7 @@ def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> 
             seed=analysis.training.seed,
             details={
                 "key": fingerprint(key),
+                "sha256": analysis.digests(),
                 "dataset": source | {"info": dataset.info.as_dict()},
                 "spec": spec.as_dict(),
                 "best": best,

@@ -219,7 +219,7 @@ WRONG_VALUES = [
     ),
     ({"samples": {"a": {"files": "a", "data": True, "xsec": 1}}}, "samples.a: data has no cross section"),
     ({"samples": {"a": {"files": "a", "sumw": 1}}}, "samples.a: 'sumw' does nothing without 'xsec'"),
-    ({"samples": {"a": {}}}, "samples.a: give exactly one of 'files' and 'dataset'"),
+    ({"samples": {"a": {}}}, "samples.a: give exactly one of 'files', 'dataset' and 'generator'"),
     ({"samples": {"a": {"files": []}}}, "samples.a.files: list should have at least 1 item"),
     ({"samples": {"a": {"files": "x", "label": "it's"}}}, "samples.a.label: string should match pattern"),
     ({"samples": {"a": {"dataset": "A/B"}}}, "samples.a.dataset: string should match pattern"),

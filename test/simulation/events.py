@@ -62,3 +62,108 @@ def gun(pdg: int, charge: float, mass: float, pt: np.ndarray, eta: np.ndarray, p
     both = {name: np.stack([whole[name], whole[name], columns[name]], axis=1).ravel() for name in columns}
     flat = ak.zip(both)
     return block(ak.unflatten(flat, np.full(n, 3)))
+
+
+BOTTOM, CHARM = 5, 4
+
+
+def heavy(pdg: np.ndarray, flavour: int) -> np.ndarray:
+    """Hadrons with a heavy quark of that flavour."""
+    size = np.abs(pdg) % 10000
+    return (size > 100) & (np.where(size >= 1000, size // 1000, size // 100) == flavour)
+
+
+def _hadron_ancestor(pdg: np.ndarray, mother: np.ndarray) -> np.ndarray:
+    """1 for particles from hadron decays, 2 from tau decays, 0 for prompt ones; ``mother`` is -1 or a flat position."""
+    found = np.zeros(len(pdg), np.int64)
+    at = mother.copy()
+    while (at >= 0).any():
+        here = np.where(at >= 0, np.abs(pdg[at]), 0)
+        hadron = (here > 100) & (here < 1_000_000) & (here % 10000 > 100) & (here != 2212)
+        found = np.maximum(found, np.where(hadron, 2, np.where((here == 15) & (np.abs(pdg) != 15), 1, 0)))
+        at = np.where((at >= 0) & (found < 2), mother[at], -1)
+    return found
+
+
+def gen_of(source: Any) -> dict[str, Any]:
+    """A stand-in for the generator tables: GenPart with all particles, jets by fastjet, flavour by the nearest heavy hadron."""
+    p = source.particles
+    number = np.asarray(ak.num(p))
+    start = np.concatenate([[0], np.cumsum(number)])[:-1]
+    column = {name: np.asarray(ak.flatten(p[name])) for name in p.fields}
+    event = np.repeat(np.arange(len(p)), number)
+    local = np.arange(len(event)) - start[event]
+    mother = np.where((column["mother1"] > 0) & (column["mother1"] < local), column["mother1"] + start[event], -1)
+    pt = np.hypot(column["px"], column["py"])
+    origin = _hadron_ancestor(column["pdgId"], mother)
+    flags = (origin == 0) * 1 + (origin == 1) * (4 + 8 + 16 + 32)
+    final = column["status"] > 0
+    table = {
+        "pt": pt, "eta": np.arcsinh(column["pz"] / np.maximum(pt, 1e-9)), "phi": np.arctan2(column["py"], column["px"]),
+        "mass": column["m"], "pdgId": column["pdgId"], "status": np.where(final, 1, 2), "statusFlags": flags,
+        "genPartIdxMother": np.where(mother >= 0, mother - start[event], -1).astype(np.int16),
+    }  # fmt: skip
+    parts = ak.unflatten(ak.zip(table), number)
+    visible = final & ~np.isin(np.abs(column["pdgId"]), (12, 14, 16))
+    hadrons = [heavy(column["pdgId"], flavour) for flavour in (CHARM, BOTTOM)]
+    invisible = final & ~visible
+    missing = [np.bincount(event, weights=column[k] * invisible, minlength=len(p)) for k in ("px", "py")]
+    out = {"GenPart": parts, "gen_index": ak.local_index(parts.pt), "GenVisTau": _visible_taus(column, mother, number)}
+    out |= {"GenMET_pt": np.hypot(*missing), "GenMET_phi": np.arctan2(missing[1], missing[0])}
+    out["GenJet"] = _gen_jets(column, event, len(p), visible, hadrons, 0.4, 10.0)
+    out["GenJetAK8"] = _gen_jets(column, event, len(p), visible, hadrons, 0.8, 100.0)
+    return out
+
+
+def _gen_jets(column: dict, event: np.ndarray, n: int, visible: np.ndarray, heavies: list, radius: float, least: float) -> Any:
+    import fastjet
+
+    counts = np.bincount(event[visible], minlength=n)
+    inputs = ak.unflatten(
+        ak.zip({k: column[v][visible] for k, v in zip(("px", "py", "pz", "E"), ("px", "py", "pz", "e"))}, with_name="Momentum4D"),
+        counts,
+    )
+    jets = fastjet.ClusterSequence(inputs, fastjet.JetDefinition(fastjet.antikt_algorithm, radius)).inclusive_jets(min_pt=least)
+    pt = np.hypot(jets.px, jets.py)
+    jets = jets[ak.argsort(pt, ascending=False)]
+    pt = np.hypot(jets.px, jets.py)
+    eta, phi = np.arcsinh(jets.pz / pt), np.arctan2(jets.py, jets.px)
+    mass = np.sqrt(np.maximum(jets.E**2 - pt**2 - jets.pz**2, 0))
+    flavour = ak.zeros_like(pt, dtype=np.uint8)
+    part_pt = np.hypot(column["px"], column["py"])
+    for code, chosen in zip((CHARM, BOTTOM), heavies):
+        near = chosen & (part_pt > 5)
+        number = np.bincount(event[near], minlength=n)
+        h_eta = ak.unflatten(np.arcsinh(column["pz"] / np.maximum(part_pt, 1e-9))[near], number)
+        h_phi = ak.unflatten(np.arctan2(column["py"], column["px"])[near], number)
+        d_eta = eta[:, :, None] - h_eta[:, None, :]
+        d_phi = (phi[:, :, None] - h_phi[:, None, :] + np.pi) % (2 * np.pi) - np.pi
+        inside = ak.any(d_eta**2 + d_phi**2 < radius**2, axis=-1)
+        flavour = ak.values_astype(ak.where(inside, code, flavour), np.uint8)
+    return ak.zip(
+        {"pt": pt, "eta": eta, "phi": phi, "mass": mass, "hadronFlavour": flavour,
+         "partonFlavour": ak.values_astype(flavour, np.int16)}
+    )  # fmt: skip
+
+
+def _visible_taus(column: dict, mother: np.ndarray, number: np.ndarray) -> Any:
+    """Visible decay products of taus that decay to hadrons: those of the last copy."""
+    pdg = column["pdgId"]
+    tau = np.abs(pdg) == 15
+    has_lepton, has_tau = np.zeros(len(pdg), bool), np.zeros(len(pdg), bool)
+    child = mother >= 0
+    size = np.abs(pdg[child])
+    np.logical_or.at(has_lepton, mother[child], (size == 11) | (size == 13))
+    np.logical_or.at(has_tau, mother[child], size == 15)
+    neutrino = np.isin(np.abs(pdg), (12, 14, 16))
+    hidden = [np.bincount(mother[child], weights=(column[k] * neutrino)[child], minlength=len(pdg)) for k in ("px", "py", "pz", "e")]
+    good = tau & ~has_lepton & ~has_tau & (column["status"] < 0)
+    px, py, pz, e = (column[k][good] - lost[good] for k, lost in zip(("px", "py", "pz", "e"), hidden))
+    pt = np.hypot(px, py)
+    event = np.repeat(np.arange(len(number)), number)[good]
+    start = np.concatenate([[0], np.cumsum(number)])[:-1]
+    table = {
+        "pt": pt, "eta": np.arcsinh(pz / np.maximum(pt, 1e-9)), "phi": np.arctan2(py, px),
+        "mass": np.sqrt(np.maximum(e**2 - pt**2 - pz**2, 0)), "genPartIdxMother": np.flatnonzero(good) - start[event],
+    }  # fmt: skip
+    return ak.unflatten(ak.zip(table), np.bincount(event, minlength=len(number)))

@@ -308,8 +308,8 @@ def test_salt_reads_its_layout(samples: Path) -> None:
 
 def test_parquet_holds_jagged_columns(samples: Path) -> None:
     both = {n: {"files": str(samples / f"{n}*.root"), "label": n, "xsec": 2.0} for n in ("tt", "dy")}
-    tensors = rows(make(samples, "tensors", samples=both))
-    make(samples, samples=both, dataset={"format": "parquet"})
+    tensors = rows(make(samples, "tensors", samples=both, weight="genWeight"))
+    make(samples, samples=both, weight="genWeight", dataset={"format": "parquet"})
     table = pq.read_table(samples / "dataset" / "train")
     counts = ak.num(ak.from_arrow(table)["jets_pt"])
     training = tensors["split"] == 0

@@ -1,0 +1,92 @@
+"""Flat content of all events of a block: offsets, event numbers, angles, jagged arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import awkward as ak
+import numba
+import numpy as np
+
+_jit = numba.njit(cache=True, nogil=True)
+
+
+def offsets_of(counts: np.ndarray) -> np.ndarray:
+    """Where each event's entries start, and where the last one ends: (n + 1,) i8 from the (n,) counts."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
+
+
+def count(event: np.ndarray, size: int) -> np.ndarray:
+    """The number of entries of each of ``size`` events, from the entries' event numbers."""
+    return np.bincount(event, minlength=size).astype(np.int64)
+
+
+def sum_by(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    """The sum of ``values`` in each of ``size`` groups, (size,) f8; entries of a negative group count nowhere."""
+    if len(group) and group.min() < 0:
+        keep = group >= 0
+        group, values = group[keep], values[keep]
+    return np.bincount(group, weights=values, minlength=size)
+
+
+def jagged(offsets: np.ndarray, content: np.ndarray) -> ak.Array:
+    """The flat ``content`` as one list per event."""
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), ak.contents.NumpyArray(content)))
+
+
+def records(offsets: np.ndarray, columns: Mapping[str, np.ndarray], name: str | None = None) -> ak.Array:
+    """Flat columns as one list of records per event; ``name`` is the awkward record name."""
+    contents = [ak.contents.NumpyArray(np.ascontiguousarray(column)) for column in columns.values()]
+    parameters = {"__record__": name} if name else None
+    record = ak.contents.RecordArray(contents, list(columns), length=int(offsets[-1]), parameters=parameters)
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), record))
+
+
+def flat(array: ak.Array, field: str) -> np.ndarray:
+    """One field of a jagged array of records, all events after one another."""
+    return np.asarray(ak.flatten(array[field], axis=1))
+
+
+def counts(array: ak.Array) -> np.ndarray:
+    """The number of entries of each event, (n,) i8."""
+    return np.asarray(ak.num(array, axis=1)).astype(np.int64)
+
+
+def wrap(phi: np.ndarray) -> np.ndarray:
+    """An angle in [-pi, pi)."""
+    return (phi + np.pi) % (2 * np.pi) - np.pi
+
+
+@_jit
+def delta_r2(eta1: float, phi1: float, eta2: float, phi2: float) -> float:
+    """The squared distance of two directions in eta and phi; both angles in [-pi, pi)."""
+    dphi = abs(phi1 - phi2)
+    if dphi > np.pi:
+        dphi = 2 * np.pi - dphi
+    return (eta1 - eta2) ** 2 + dphi * dphi
+
+
+@_jit
+def descending(offsets: np.ndarray, key: np.ndarray) -> np.ndarray:
+    """The order that sorts every event's entries by falling ``key``; ties keep their order."""
+    order = np.empty(len(key), np.int64)
+    for i in range(len(offsets) - 1):
+        first, last = offsets[i], offsets[i + 1]
+        order[first:last] = first + np.argsort(-key[first:last], kind="mergesort")
+    return order
+
+
+@_jit
+def nearest(
+    offsets: np.ndarray, eta: np.ndarray, phi: np.ndarray, to_offsets: np.ndarray, to_eta: np.ndarray, to_phi: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each object the flat position of the nearest of the other kind in its event, -1 for none, and the Delta R."""
+    found = np.full(len(eta), -1, np.int64)
+    distance = np.full(len(eta), np.inf)
+    for i in range(len(offsets) - 1):
+        for a in range(offsets[i], offsets[i + 1]):
+            for b in range(to_offsets[i], to_offsets[i + 1]):
+                d2 = delta_r2(eta[a], phi[a], to_eta[b], to_phi[b])
+                if d2 < distance[a]:
+                    found[a], distance[a] = b, d2
+    return found, np.sqrt(distance)

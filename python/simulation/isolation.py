@@ -1,0 +1,72 @@
+"""Sums of candidates around objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from .detector import OTHER_VERTEX, Candidates
+from .flat import delta_r2
+
+_jit = numba.njit(cache=True, nogil=True)
+
+CHARGED, NEUTRAL, PHOTON, PILEUP = range(4)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """pt (GeV) of the candidates around each object: (objects, 4) of charged hadrons, neutral ones, photons, pileup tracks."""
+
+    values: np.ndarray
+
+    @property
+    def charged(self) -> np.ndarray:
+        """Charged hadrons of the primary vertex."""
+        return self.values[:, CHARGED]
+
+    @property
+    def neutral(self) -> np.ndarray:
+        """Neutral hadrons and photons."""
+        return self.values[:, NEUTRAL] + self.values[:, PHOTON]
+
+    @property
+    def pileup(self) -> np.ndarray:
+        """Charged hadrons of other vertices."""
+        return self.values[:, PILEUP]
+
+
+@_jit
+def _sum(
+    event: np.ndarray, eta: np.ndarray, phi: np.ndarray, cone: np.ndarray, veto: float, own: np.ndarray,
+    offsets: np.ndarray, kind: np.ndarray, pt: np.ndarray, c_eta: np.ndarray, c_phi: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    out = np.zeros((len(eta), 4))
+    for i in range(len(eta)):
+        for c in range(offsets[event[i]], offsets[event[i] + 1]):
+            if kind[c] < 0 or c == own[i]:
+                continue
+            d2 = delta_r2(eta[i], phi[i], c_eta[c], c_phi[c])
+            if d2 < cone[i] ** 2 and (kind[c] == CHARGED or kind[c] == PILEUP or d2 > veto**2):
+                out[i, kind[c]] += pt[c]
+    return out
+
+
+def around(
+    candidates: Candidates, event: np.ndarray, eta: np.ndarray, phi: np.ndarray, own: np.ndarray, cone: np.ndarray | float,
+    veto: float = 0.01,
+) -> Sums:  # fmt: skip
+    """Sum the candidates within ``cone`` of objects; their ``own`` candidate (-1 for none) is left out.
+
+    Neutral candidates nearer than ``veto`` do not count: they come from the object itself.
+    """
+    pdg = np.abs(candidates.pdgId)
+    hard = candidates.pvAssocQuality > OTHER_VERTEX
+    kind = np.select(
+        [pdg == 211, (pdg == 130) | (pdg == 1), (pdg == 22) | (pdg == 2)], [np.where(hard, CHARGED, PILEUP), NEUTRAL, PHOTON], -1
+    )
+    cones = np.broadcast_to(np.asarray(cone, np.float64), eta.shape)
+    return Sums(
+        _sum(event, eta, phi, cones, veto, own, candidates.offsets, kind, candidates.pt, candidates.eta, candidates.phi)
+    )

@@ -1,0 +1,231 @@
+"""Jets of candidates: anti-kt clusters, energy correction, composition, identification, truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import awkward as ak
+import fastjet
+import numba
+import numpy as np
+
+from .detector import Candidates
+from .flat import counts, delta_r2, descending, flat, offsets_of, records, sum_by
+
+_jit = numba.njit(cache=True, nogil=True)
+
+# Mean response of uncorrected jets, in bins of |eta| (rows) at these uncorrected pt (GeV): the mean of reconstructed over
+# generated pt of multijet events against the mean uncorrected pt, which is then interpolated in log(pt) and divided out, as
+# the simulated truth correction of CMS, JINST 12 (2017) P02014, section 4. Made by test/bench/simulation_calibration.py.
+RESPONSE_PT = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0)
+RESPONSE_EDGES = (1.3, 2.5, 3.0)
+RESPONSE = ((1.0,) * 8,) * 4
+
+GEN_CONE = 0.4  # Delta R between a jet and its generated jet: half the AK8 radius, the AK4 radius
+_KINDS = {"chHEF": 211, "neHEF": 130, "chEmEF": 11, "neEmEF": 22, "muEF": 13, "hfHEF": 1, "hfEmEF": 2}
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Jets, flat and each event's by falling pt: ``offsets`` (n + 1,), momentum in GeV, uncorrected.
+
+    ``jet`` and ``candidate`` are the pairs of a jet and one of its candidates (positions in the flat arrays), by jet.
+    """
+
+    offsets: np.ndarray
+    px: np.ndarray
+    py: np.ndarray
+    pz: np.ndarray
+    e: np.ndarray
+    jet: np.ndarray
+    candidate: np.ndarray
+
+    @property
+    def pt(self) -> np.ndarray:
+        """Transverse momentum (GeV), uncorrected."""
+        return np.hypot(self.px, self.py)
+
+    @property
+    def eta(self) -> np.ndarray:
+        """Pseudorapidity."""
+        return np.arcsinh(self.pz / np.maximum(self.pt, 1e-12))
+
+    @property
+    def phi(self) -> np.ndarray:
+        """Azimuth."""
+        return np.arctan2(self.py, self.px)
+
+    @property
+    def mass(self) -> np.ndarray:
+        """Mass (GeV), uncorrected."""
+        return np.sqrt(np.maximum(self.e**2 - self.px**2 - self.py**2 - self.pz**2, 0))
+
+    @property
+    def event(self) -> np.ndarray:
+        """The event number of each jet."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+
+def momenta(candidates: Candidates) -> dict[str, np.ndarray]:
+    """Momenta of the candidates times their weights, as fastjet names them."""
+    pt = candidates.pt * candidates.puppiWeight
+    mass = candidates.mass * candidates.puppiWeight
+    pz = pt * np.sinh(candidates.eta)
+    return {"px": pt * np.cos(candidates.phi), "py": pt * np.sin(candidates.phi), "pz": pz,
+            "E": np.sqrt(pt**2 + pz**2 + mass**2)}  # fmt: skip
+
+
+def cluster(candidates: Candidates, p: dict[str, np.ndarray], radius: float, min_pt: float) -> Clusters:
+    """Anti-kt jets with at least ``min_pt`` (GeV, corrected) of the candidates whose weight is not 0."""
+    used = np.flatnonzero(candidates.puppiWeight > 0)
+    offsets = np.searchsorted(used, candidates.offsets)
+    inputs = records(offsets, {name: value[used] for name, value in p.items()}, "Momentum4D")
+    sequence = fastjet.ClusterSequence(inputs, fastjet.JetDefinition(fastjet.antikt_algorithm, radius))
+    members = sequence.constituent_index(min_pt=LEAST_RAW * min_pt)
+    jets = counts(members)
+    by_jet = ak.flatten(members, axis=1)
+    jet = np.repeat(np.arange(len(by_jet)), counts(by_jet))
+    event = np.repeat(np.arange(len(jets)), jets)
+    candidate = used[np.asarray(ak.flatten(by_jet, axis=1)) + offsets[event[jet]]]
+    summed = [np.bincount(jet, weights=p[name][candidate], minlength=len(event)) for name in ("px", "py", "pz", "E")]
+    found = Clusters(offsets_of(jets), *summed, jet, candidate)
+    return ordered(found, np.flatnonzero(found.pt * correction(found.pt, found.eta) > min_pt))
+
+
+LEAST_RAW = 0.6  # no correction is larger than 1/0.6
+
+
+def ordered(found: Clusters, keep: np.ndarray) -> Clusters:
+    """The jets at the positions ``keep`` (ascending), each event's by falling corrected pt."""
+    offsets = np.searchsorted(keep, found.offsets)
+    order = keep[descending(offsets, (found.pt * correction(found.pt, found.eta))[keep])]
+    place = np.full(len(found.px), -1)
+    place[order] = np.arange(len(order))
+    jet = place[found.jet]
+    pairs = np.flatnonzero(jet >= 0)
+    pairs = pairs[np.argsort(jet[pairs], kind="stable")]
+    p = (found.px[order], found.py[order], found.pz[order], found.e[order])
+    return Clusters(offsets, *p, jet[pairs], found.candidate[pairs])
+
+
+def correction(pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
+    """Factor from the uncorrected pt to a mean response of 1."""
+    table, at = np.asarray(RESPONSE), np.log(np.asarray(RESPONSE_PT))
+    place = np.clip(np.interp(np.log(np.maximum(pt, 1e-3)), at, np.arange(len(at))), 0, len(at) - 1 - 1e-9)
+    low = place.astype(np.int64)
+    side = np.searchsorted(np.asarray(RESPONSE_EDGES), np.abs(eta))
+    return 1 / (table[side, low] * (1 - (place - low)) + table[side, low + 1] * (place - low))
+
+
+def kinematics(found: Clusters, area: float) -> dict[str, np.ndarray]:
+    """Corrected momentum, the factor back, and the area: that of an isolated anti-kt jet, pi R^2 (JHEP 04 (2008) 063)."""
+    factor = correction(found.pt, found.eta)
+    return {
+        "pt": found.pt * factor, "eta": found.eta, "phi": found.phi, "mass": found.mass * factor,
+        "rawFactor": 1 - 1 / factor, "area": np.full(len(factor), area),
+    }  # fmt: skip
+
+
+def composition(found: Clusters, candidates: Candidates) -> dict[str, np.ndarray]:
+    """Energy fractions (of the uncorrected energy) and multiplicities by kind of candidate."""
+    size = len(found.px)
+    pdg = np.abs(candidates.pdgId[found.candidate])
+    energy = candidates.pt * np.cosh(candidates.eta) * candidates.puppiWeight
+    part = energy[found.candidate] / np.maximum(found.e, 1e-9)[found.jet]
+    out = {}
+    for name, kind in _KINDS.items():
+        of_kind = pdg == kind
+        out[name] = np.bincount(found.jet[of_kind], weights=part[of_kind], minlength=size)
+    charged = candidates.charge[found.candidate] != 0
+    number = np.bincount(found.jet, minlength=size)
+    out["nConstituents"] = number.clip(max=255)
+    out["chMultiplicity"] = np.bincount(found.jet[charged], minlength=size).clip(max=255)
+    out["neMultiplicity"] = (number - np.bincount(found.jet[charged], minlength=size)).clip(max=255)
+    return out
+
+
+def identification(columns: dict[str, np.ndarray]) -> np.ndarray:
+    """The jet id bits, tight (2) and tight with lepton veto (4), by CMS's criteria for PUPPI jets of Run 3.
+
+    They are those of the NanoAOD documentation, in |eta| up to 2.6, 2.7, 3 and 5.
+    """
+    eta = np.abs(columns["eta"])
+    charged, neutral = columns["chMultiplicity"], columns["neMultiplicity"]
+    central = (charged > 0) & (columns["chHEF"] > 0.01) & (columns["nConstituents"] > 1)
+    common = (columns["neHEF"] < 0.99) & (columns["neEmEF"] < 0.9)
+    forward = (columns["neEmEF"] + columns["hfEmEF"] < 0.4) & (neutral >= 2)
+    tight = np.select([eta <= 2.6, eta <= 2.7, eta <= 3.0], [central & common, common, columns["neHEF"] < 0.99], forward)
+    veto = tight & (columns["muEF"] < 0.8) & (columns["chEmEF"] < 0.8)
+    return 2 * tight + 4 * (tight & np.where(eta <= 2.7, veto, True))
+
+
+@_jit
+def match(
+    offsets: np.ndarray, eta: np.ndarray, phi: np.ndarray, to_offsets: np.ndarray, to_eta: np.ndarray, to_phi: np.ndarray,
+    cone: float,
+) -> np.ndarray:  # fmt: skip
+    """For each jet, in order, the nearest unused one of the other list within the cone: position in its event or -1."""
+    found = np.full(len(eta), -1, np.int64)
+    for i in range(len(offsets) - 1):
+        used = np.zeros(to_offsets[i + 1] - to_offsets[i], np.bool_)
+        for a in range(offsets[i], offsets[i + 1]):
+            best = cone**2
+            for b in range(len(used)):
+                d2 = delta_r2(eta[a], phi[a], to_eta[to_offsets[i] + b], to_phi[to_offsets[i] + b])
+                if not used[b] and d2 < best:
+                    best, found[a] = d2, b
+            if found[a] >= 0:
+                used[found[a]] = True
+    return found
+
+
+def truth(found: Clusters, gen_jets, cone: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+    """Index of the matched generated jet (-1 for none) in the event, and its hadron and parton flavour."""
+    to = offsets_of(counts(gen_jets))
+    eta, phi = flat(gen_jets, "eta").astype(np.float64), flat(gen_jets, "phi").astype(np.float64)
+    index = match(found.offsets, found.eta, found.phi, to, eta, phi, cone)
+    matched = index >= 0
+    place = (index + to[found.event])[matched]
+    hadron, parton = np.zeros(len(index), np.uint8), np.zeros(len(index), np.int16)
+    hadron[matched] = flat(gen_jets, "hadronFlavour")[place]
+    parton[matched] = flat(gen_jets, "partonFlavour")[place]
+    return index, hadron, parton
+
+
+def jet_of_candidates(found: Clusters, candidates: int) -> np.ndarray:
+    """For each candidate the number of its jet in the event, -1 for none."""
+    out = np.full(candidates, -1, np.int64)
+    out[found.candidate] = (found.jet - found.offsets[found.event[found.jet]]) if len(found.jet) else -1
+    return out
+
+
+def first_two(offsets: np.ndarray, jet_index: np.ndarray, event: np.ndarray, size: int) -> tuple[np.ndarray, ...]:
+    """The first two objects in each jet (index in the event, -1 for none) and their number.
+
+    ``jet_index`` is each object's jet in its event; ``event`` its event; ``offsets`` are the jets', ``size`` of them.
+    """
+    inside = np.flatnonzero(jet_index >= 0)
+    jet = jet_index[inside] + offsets[event[inside]]
+    local = inside - np.searchsorted(event, event[inside])
+    order = np.argsort(jet, kind="stable")
+    jet, local = jet[order], local[order]
+    number = np.bincount(jet, minlength=size)
+    begin = offsets_of(number)[:-1]
+    picked = []
+    for k in (0, 1):
+        index = np.full(size, -1, np.int64)
+        has = number > k
+        index[has] = local[begin[has] + k]
+        picked.append(index)
+    return picked[0], picked[1], number
+
+
+def density(candidates: Candidates, spacing: float = 0.55, reach: float = 5.0) -> np.ndarray:
+    """The median pt per area on a grid, (n,): FastJet's GridMedianBackgroundEstimator with CMS's 0.55 to |y| = 5."""
+    n = len(candidates.offsets) - 1
+    rows, columns = round(2 * reach / spacing), round(2 * np.pi / spacing)
+    row = ((candidates.eta + reach) / (2 * reach) * rows).astype(np.int64).clip(0, rows - 1)
+    column = ((candidates.phi + np.pi) / (2 * np.pi) * columns).astype(np.int64).clip(0, columns - 1)
+    cell = (candidates.event * rows + row) * columns + column
+    grid = sum_by(cell, candidates.pt, n * rows * columns).reshape(n, -1)
+    return np.median(grid, axis=1) / (2 * reach / rows * 2 * np.pi / columns)

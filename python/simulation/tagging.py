@@ -1,0 +1,125 @@
+"""Flavour of jets: a likelihood of impact parameters, secondary vertices and soft leptons.
+
+The scores follow CMS's names and ranges, not its networks: each is the posterior probability of a multinomial logistic
+regression (a likelihood ratio that is log-linear in the features), with the background's logit stretched so that the three
+working points of CMS's DeepJet and ParticleNet select about the same light jets as there. The weights are made from top pair
+events of this simulation by test/bench/simulation_calibration.py. What the features are like: CMS, JINST 13 (2018) P05011.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+from .detector import Candidates
+from .flat import delta_r2
+from .jets import Clusters
+from .secondary import Secondary, significance
+
+_jit = numba.njit(cache=True, nogil=True)
+
+MIN_TRACK_PT = 0.8  # GeV
+LEADING = 4  # the most significant tracks
+MAX_SIGNIFICANCE = 50.0
+SV_CONE = 0.4
+TRACK_CUT = 3.0  # significance of a track that counts as displaced
+
+
+@dataclass(frozen=True)
+class JetInputs:
+    """What the tagger sees of each jet.
+
+    ``signed`` (jets, 4): significances of the tracks' impact parameters, the largest first, signed by the side of the jet's
+    axis, -1 where there is no track; ``displaced`` number of tracks above 3; ``vertices`` number of secondary vertices and
+    ``mass``, ``length`` (significance), ``tracks``, ``share`` (pt over the jet's) of the one that flew most significantly, 0
+    without; ``lepton`` momentum of the hardest lepton over the jet's; ``first`` and ``second`` vertex, index in the event.
+    """
+
+    signed: np.ndarray
+    displaced: np.ndarray
+    vertices: np.ndarray
+    mass: np.ndarray
+    length: np.ndarray
+    tracks: np.ndarray
+    share: np.ndarray
+    lepton: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+
+
+@_jit
+def _leading(jet: np.ndarray, value: np.ndarray, jets: int, places: int) -> np.ndarray:
+    """The largest values of each jet in falling order, (jets, places), -1 beyond them."""
+    out = np.full((jets, places), -1.0)
+    for i in range(len(jet)):
+        row, v = out[jet[i]], value[i]
+        for k in range(places):
+            if v > row[k]:
+                row[k], v = v, row[k]
+    return out
+
+
+@_jit
+def _vertices(
+    offsets: np.ndarray, eta: np.ndarray, phi: np.ndarray, to: np.ndarray, sv_eta: np.ndarray, sv_phi: np.ndarray,
+    length: np.ndarray, cone: float,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The number of vertices in each jet, and the two that flew most significantly (index in the event, -1 for none)."""
+    number, best = np.zeros(len(eta), np.int64), np.full((len(eta), 2), -1, np.int64)
+    for i in range(len(offsets) - 1):
+        for a in range(offsets[i], offsets[i + 1]):
+            for b in range(to[i], to[i + 1]):
+                if delta_r2(eta[a], phi[a], sv_eta[b], sv_phi[b]) > cone**2:
+                    continue
+                number[a] += 1
+                if best[a, 0] < 0 or length[b] > length[to[i] + best[a, 0]]:
+                    best[a, 1], best[a, 0] = best[a, 0], b - to[i]
+                elif best[a, 1] < 0 or length[b] > length[to[i] + best[a, 1]]:
+                    best[a, 1] = b - to[i]
+    return number, best
+
+
+def inputs(found: Clusters, candidates: Candidates, secondary: Secondary) -> JetInputs:
+    """Gather the tagger's inputs for jets."""
+    size = len(found.px)
+    eta, phi, pt = found.eta, found.phi, found.pt
+    use = (candidates.charge[found.candidate] != 0) & (candidates.pt[found.candidate] > MIN_TRACK_PT)
+    jet, at = found.jet[use], found.candidate[use]
+    side = np.sign(candidates.dxy[at] * np.sin(phi[jet] - candidates.phi[at]))
+    signed = np.minimum(significance(candidates)[at], MAX_SIGNIFICANCE) * side
+    sv = secondary.columns
+    number, best = _vertices(
+        found.offsets, eta, phi, secondary.offsets, sv["eta"], sv["phi"], sv["dlenSig"], SV_CONE
+    )  # fmt: skip
+    has, place = best[:, 0] >= 0, best[:, 0] + secondary.offsets[found.event]
+    leading = {name: np.zeros(size) for name in ("mass", "dlenSig", "ntracks", "pt")}
+    for name, column in leading.items():
+        column[has] = sv[name][place[has]]
+    pdg = np.abs(candidates.pdgId[found.candidate])
+    lepton = (pdg == 11) | (pdg == 13)
+    hardest = _leading(found.jet[lepton], candidates.pt[found.candidate[lepton]], size, 1)[:, 0]
+    return JetInputs(
+        signed=np.maximum(_leading(jet, signed, size, LEADING), -1.0),
+        displaced=np.bincount(jet[signed > TRACK_CUT], minlength=size),
+        vertices=number, mass=leading["mass"], length=leading["dlenSig"], tracks=leading["ntracks"],
+        share=leading["pt"] / np.maximum(pt, 1e-9), lepton=np.maximum(hardest, 0) / np.maximum(pt, 1e-9),
+        first=best[:, 0], second=best[:, 1],
+    )  # fmt: skip
+
+
+def features(jets: JetInputs, pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
+    """The regression's features, (jets, F): logarithms of significances, counts, vertex properties, products of them."""
+    signed = np.log1p(np.maximum(jets.signed + 1, 0))
+    has = (jets.vertices > 0).astype(np.float64)
+    length = np.log1p(jets.length)
+    charm = has * (np.minimum(jets.mass, 6.0) - 1.0)
+    log_pt = np.log(np.maximum(pt, 1.0) / 50.0)
+    columns = [
+        *signed.T, *(signed**2).T, np.sqrt(jets.displaced), jets.displaced / 5.0, has, np.minimum(jets.vertices, 3) / 3.0,
+        charm, charm**2, length, length**2, np.minimum(jets.tracks, 8.0), np.minimum(jets.share, 1.5),
+        np.minimum(jets.share, 1.5) * charm, length * charm, np.minimum(jets.lepton, 1.0), np.sqrt(np.minimum(jets.lepton, 1)),
+        log_pt, log_pt**2, log_pt * signed[:, 2], log_pt * has, np.abs(eta), eta**2 * signed[:, 2],
+    ]  # fmt: skip
+    return np.stack(columns, axis=1)

@@ -1,0 +1,418 @@
+"""Skim NanoAOD: chosen events and branches of every sample, in files that are NanoAOD again.
+
+The trees ``Runs`` and ``LuminosityBlocks`` go along whole, so that a skim is normalised as what it was made from. Other
+trees and objects beside them (a ``TObjString``, ``MetaData``) are left behind.
+
+Whole inputs are assigned to outputs, in order, by their size on disk; one output is one job, on a process or on a Dask
+cluster. coffea's ``Runner`` does not serve here: it deals out ranges of entries and sums up what comes back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from ..config.schema import Analysis
+from ..console import say, show_accounting
+from ..errors import DataError, FileError, UserError
+from ..events.branches import KeepList, layout, values
+from ..events.columns import Branch, Chunk, Column, collection_name, offsets_of
+from ..events.files import output_names, sample_files, size_of
+from ..events.frame import Schema
+from ..events.readers import EventFile, open_events
+from ..events.selection import Selection
+from ..events.writer import NanoFile, TreeWriter
+from ..parallel import Report, run_jobs, run_on_dask
+from ..provenance import Accounting, FileRecord, Ledger, Lost, Manifest, fingerprint, staged_output
+from ..provenance.manifest import input_record, refuse_copies, write_atomically
+from ..provenance.output import up_to_date
+
+STAGE = "skim"
+CARRIED = ("Runs", "LuminosityBlocks")
+
+_RECORDS = ".records"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One output to write, from whole inputs of one sample."""
+
+    analysis: Analysis
+    sample: str
+    paths: tuple[str, ...]
+    output: Path
+    record: Path
+    skip_bad_files: bool
+
+
+@dataclass
+class Record:
+    """What became of a job.
+
+    Attributes
+    ----------
+    key
+        What the output was made from, but for the inputs.
+    sources
+        The inputs, lost ones included.
+    accounting
+        Of all inputs.
+    entries
+        Events of the output; None where there is none, since all inputs are lost.
+    unwritable
+        Branches that no TTree of uproot can hold, by name, with their type.
+    idle
+        Lines of the keep list that fit no branch.
+    """
+
+    key: str
+    sources: list[FileRecord] = field(default_factory=list)
+    accounting: Accounting = field(default_factory=Accounting)
+    entries: int | None = None
+    unwritable: dict[str, str] = field(default_factory=dict)
+    idle: list[str] = field(default_factory=list)
+
+    def write(self, path: Path) -> None:
+        """Write the record as JSON, atomically."""
+        write_atomically(path, json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        """Read what :meth:`write` wrote."""
+        content = json.loads(path.read_text())
+        content["sources"] = [FileRecord(**source) for source in content["sources"]]
+        content["accounting"] = Accounting.from_dict(content["accounting"])
+        return cls(**content)
+
+
+def skim(
+    analysis: Analysis,
+    output: Path,
+    jobs: int = 1,
+    skip_bad_files: bool = False,
+    force: bool = False,
+    scheduler: str | None = None,
+) -> Manifest:
+    """Skim the samples of an analysis.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    output
+        Gets ``<sample>/<input>.root``, or ``<sample>/part-0000.root`` and so on where inputs are merged. An interrupted
+        skim goes on where it was.
+    jobs, skip_bad_files, force
+        As for the conversion.
+    scheduler
+        Address of a Dask scheduler, whose workers do the work instead of ``jobs`` processes.
+
+    Returns
+    -------
+    Manifest
+        Of the finished skim.
+    """
+    key = analysis.skim_part()
+    files = {name: sample_files(analysis, name) for name in analysis.samples}
+    previous = up_to_date(output, STAGE, key, [path for paths in files.values() for path in paths])
+    if previous is not None and (skip_bad_files or not previous.lost_files):
+        say(f"{output} is up to date")
+        return previous
+    with staged_output(output, key, force) as work:
+        (work / _RECORDS).mkdir(exist_ok=True)
+        plan = _plan(analysis, files, work, skip_bad_files)
+        if scheduler is None:
+            records = run_jobs(skim_files, plan, jobs, "skimming files")
+        else:
+            records = run_on_dask(skim_files, plan, scheduler, "skimming files")
+        _check(plan, records)
+        written = {job.output: record.entries for job, record in zip(plan, records) if record.entries is not None}
+        _clean(work, written)
+        accounting = Accounting.total(r.accounting for r in records)
+        manifest = Manifest(
+            STAGE, analysis.model_dump(mode="json"), [s for r in records for s in r.sources], accounting
+        )
+        manifest.details = {"key": fingerprint(key), "not_written": _tell(analysis, records)}
+        manifest.write(work, {str(path.relative_to(work)): entries for path, entries in written.items()})
+    show_accounting(f"skim: {output}", accounting)
+    return manifest
+
+
+def _plan(analysis: Analysis, files: Mapping[str, Sequence[str]], work: Path, skip_bad_files: bool) -> list[Job]:
+    plan = []
+    for sample, paths in files.items():
+        groups = _groups(paths, analysis.skim.target_bytes)
+        if analysis.skim.target_bytes is None:
+            names = output_names(paths, ".root")
+        else:
+            names = [f"part-{i:04d}.root" for i in range(len(groups))]
+        for i, (group, name) in enumerate(zip(groups, names)):
+            record = work / _RECORDS / f"{sample}-{i:05d}.json"
+            plan.append(Job(analysis, sample, group, work / sample / name, record, skip_bad_files))
+    return plan
+
+
+def _groups(paths: Sequence[str], target: float | None) -> list[tuple[str, ...]]:
+    """Put neighbours together until the next one would exceed the target, in bytes of the inputs."""
+    groups: list[list[str]] = []
+    filled = 0.0
+    for path in paths:
+        size = size_of(path) if target is not None else 0
+        if target is None or not groups or filled + size > target:
+            groups.append([])
+            filled = 0
+        groups[-1].append(path)
+        filled += size
+    return [tuple(group) for group in groups]
+
+
+def _check(plan: Sequence[Job], records: Sequence[Record]) -> None:
+    refuse_copies(source for record in records for source in record.sources)
+    for sample in dict.fromkeys(job.sample for job in plan):
+        own = [r for job, r in zip(plan, records) if job.sample == sample]
+        if all(r.entries is None for r in own):
+            lost = own[0].accounting.lost[0]
+            raise DataError(f"samples.{sample}: none of its files can be used: {lost.file}: {lost.reason}")
+
+
+def _clean(work: Path, written: Mapping[Path, int]) -> None:
+    """Remove the records, and outputs of an interrupted run that had other inputs."""
+    shutil.rmtree(work / _RECORDS)
+    for path in work.rglob("*.root"):
+        if path not in written:
+            path.unlink()
+
+
+def _tell(analysis: Analysis, records: Sequence[Record]) -> dict[str, str]:
+    """Name the branches that could not be written, and lines of the keep list that never did anything."""
+    unwritable = {name: kind for record in records for name, kind in record.unwritable.items()}
+    if unwritable:
+        shown = ", ".join(f"{name} ({kind})" for name, kind in unwritable.items())
+        say(f"warning: not written, since only numbers and lists of them can be: {shown}")
+    for rule in analysis.skim.keep:
+        if all(rule in record.idle for record in records if record.entries is not None):
+            say(f"note: skim.keep: {rule!r} fits no branch")
+    return unwritable
+
+
+# -- one output -------------------------------------------------------------------------------------------------------
+
+
+def skim_files(job: Job, report: Report) -> Record:
+    """Write one output, unless it is there already.
+
+    A file that turns out to be bad in the middle is left out altogether: the output is begun again without it.
+    """
+    key = fingerprint([job.analysis.skim_part(), job.sample, job.paths])
+    if job.record.exists() and job.output.exists():
+        known = Record.read(job.record)
+        if known.key == key and all(source.unchanged() for source in known.sources):
+            report(1)
+            return known
+    lost: dict[str, Lost] = {}
+    sources: dict[str, FileRecord] = {}
+    while True:
+        record = Record(key, idle=list(job.analysis.skim.keep))
+        try:
+            _write(job, [path for path in job.paths if path not in lost], sources, record, report)
+            break
+        except FileError as error:
+            if not job.skip_bad_files or error.path not in job.paths:
+                raise
+            source = sources.setdefault(error.path, input_record(error.path, sample=job.sample))
+            lost[error.path] = Lost(error.path, error.reason, source.entries)
+    for loss in lost.values():
+        record.accounting.lose(loss)
+    record.sources = [sources[path] for path in job.paths]
+    if not lost:
+        record.write(job.record)
+    return record
+
+
+def _write(job: Job, paths: Sequence[str], sources: dict[str, FileRecord], record: Record, report: Report) -> None:
+    """Write the output of the given inputs, if there are any; it appears when it is complete."""
+    if not paths:
+        return
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = job.record.with_name(f"{job.record.stem}-{uuid4().hex}.root")
+    try:
+        with NanoFile(temporary, job.analysis.skim.compression) as out:
+            trees = _Trees(out)
+            for path in paths:
+                with open_events(path, job.analysis.tree) as file:
+                    sources[path] = input_record(path, file.entries, file.uuid, job.sample)
+                    _copy(job, file, trees, record, report)
+        temporary.replace(job.output)
+    finally:
+        temporary.unlink(missing_ok=True)
+    record.entries = record.accounting.events.used
+
+
+def _copy(job: Job, file: EventFile, trees: _Trees, record: Record, report: Report) -> None:
+    """Copy the chosen events of one input, and the trees beside them."""
+    skimmer = Skimmer(job.analysis, job.sample, file)
+    record.unwritable |= skimmer.unwritable
+    record.idle = [rule for rule in record.idle if rule in skimmer.idle]
+    events = trees.get(file.path, job.analysis.tree, skimmer.branches)
+    for size, read, columns in skimmer.chunks(record.accounting.events):
+        events.append(size, columns)
+        report(read / file.entries / len(job.paths) if file.entries else 0)
+    if not file.entries:
+        report(1 / len(job.paths))
+    for name in CARRIED:
+        tree = file.sibling(name)
+        branches, unwritable = layout(tree, lambda branch: True) if tree else ([], {})
+        record.unwritable |= {f"{name}.{branch}": kind for branch, kind in unwritable.items()}
+        if tree is None or not branches:
+            trees.compare(file.path, name, ())
+            continue
+        rows = trees.get(file.path, name, branches)
+        for chunk in tree.chunks(values(branches)):
+            rows.append(chunk.size, chunk.columns)
+
+
+class _Trees:
+    """The trees of an output; all inputs must have the same branches in them."""
+
+    def __init__(self, out: NanoFile) -> None:
+        self._out = out
+        self._first: dict[str, tuple[str, dict[str, tuple]]] = {}
+        self._writers: dict[str, TreeWriter] = {}
+
+    def get(self, path: str, name: str, branches: Sequence[Branch]) -> TreeWriter:
+        """Return the writer of a tree."""
+        self.compare(path, name, branches)
+        if name not in self._writers:
+            self._writers[name] = self._out.tree(name, branches)
+        return self._writers[name]
+
+    def compare(self, path: str, name: str, branches: Sequence[Branch]) -> None:
+        """Raise a :class:`FileError` unless the first input has the same branches; no branches mean no tree."""
+        shape = {b.name: (b.dtype, b.jagged, b.counter if b.jagged else None) for b in branches}
+        first, expected = self._first.setdefault(name, (path, shape))
+        odd = [branch for branch in {**shape, **expected} if shape.get(branch) != expected.get(branch)]
+        if odd:
+            raise FileError(
+                path,
+                f"cannot be merged with {first}: {len(odd)} branch(es) of {name} differ, e.g. {odd[0]}; drop them "
+                "(skim.keep), or give every input its own output (no skim.target_size)",
+                mistake=True,
+            )
+
+
+# -- one input --------------------------------------------------------------------------------------------------------
+
+
+class Skimmer:
+    """Chooses events and branches of one input.
+
+    As in the conversion, everything that can be wrong with the expressions is found before the first event is read.
+
+    Parameters
+    ----------
+    analysis, sample
+        The analysis and the name of the sample.
+    file
+        The opened input.
+
+    Attributes
+    ----------
+    branches
+        The branches of the output.
+    unwritable, idle
+        See :class:`Record`.
+    """
+
+    def __init__(self, analysis: Analysis, sample: str, file: EventFile) -> None:
+        block = analysis.samples[sample]
+        self._file = file
+        self._selection = Selection(analysis, block, file, {**analysis.cuts(STAGE), **block.select})
+        needed = self._selection.columns()
+        self._needed = [name for name in file.branches if name in needed]
+        self._schema = Schema(file.path, file.branches, self._needed)
+        kept = KeepList(analysis.skim.keep)
+        self.idle = kept.idle(self._selection.known)
+        defined = self._try_out()
+        own, self.unwritable = layout(file, lambda name: name not in defined and kept(name))
+        self._copied = values(own)
+        self._defined = {name: branch for name, branch in defined.items() if kept(name)}
+        self.branches = [*own, *(self._counted(branch, own) for branch in self._defined.values())]
+        if not self.branches:
+            raise UserError("skim.keep: no branch is left")
+
+    def _try_out(self) -> dict[str, Branch]:
+        """Run once on made-up events; return the description of the defined columns."""
+        frame = self._selection.frame(self._schema, self._schema.probe())
+        _, row_cuts = self._selection.events(frame, Ledger("events"))
+        if row_cuts:
+            raise UserError(
+                f"select.{next(iter(row_cuts))}: gives one value per {self._selection.row}, but a skim chooses events: "
+                "give it cuts of its own, select_for: {skim: {...}}"
+            )
+        hollow = self._selection.frame(self._schema, self._schema.empty(1))
+        defined = {}
+        for name, expression in self._selection.defines.items():
+            column = frame.columns[name]
+            dtype = _storable(column.content.dtype, hollow.columns[name].content.dtype)
+            owner = self._schema.owner[name]
+            defined[name] = Branch(name, dtype, column.offsets is not None, f"n{owner}", expression.text)
+        return defined
+
+    def _counted(self, branch: Branch, own: Sequence[Branch]) -> Branch:
+        """Give a defined list the counter of its collection."""
+        members = (b for b in own if b.jagged and f"n{collection_name(b, self._file.branches)}" == branch.counter)
+        counter = next((b.counter for b in members), branch.counter)
+        return replace(branch, counter=counter if branch.jagged else None)
+
+    def chunks(self, ledger: Ledger) -> Iterator[tuple[int, int, dict[str, Column]]]:
+        """Read the input once.
+
+        Yields
+        ------
+        tuple
+            How many events are kept, how many were read, and the columns of those that are kept.
+        """
+        wanted = {*self._needed, *self._copied}
+        for chunk in self._file.chunks([name for name in self._file.branches if name in wanted]):
+            part = Chunk(chunk.start, chunk.size, {name: chunk.columns[name] for name in self._needed})
+            frame = self._selection.frame(self._schema, part)
+            events, _ = self._selection.events(frame, ledger)
+            columns = {name: chunk.columns[name] for name in self._copied}
+            for name, branch in self._defined.items():
+                values = frame.columns[name].content.astype(branch.dtype)
+                columns[name] = Column([values], frame.columns[name].offsets)
+            yield len(events), chunk.size, _take(columns, events, chunk.size)
+
+
+def _storable(dtype: np.dtype, hollow: np.dtype) -> np.dtype:
+    """Return the type that a defined column is stored in.
+
+    ``hollow`` is its type in events without objects: a float where an integer is missing there, since it becomes NaN.
+    """
+    common = dtype if dtype.kind in ("f", hollow.kind) else np.result_type(dtype, hollow)
+    return np.result_type(common, np.float32) if common == np.float16 else common
+
+
+def _take(columns: Mapping[str, Column], events: np.ndarray, size: int) -> dict[str, Column]:
+    """Return the columns of chosen events out of ``size``; lists with common offsets still have them in common."""
+    if len(events) == size:
+        return dict(columns)
+    mask = np.zeros(size, dtype=bool)
+    mask[events] = True
+    chosen: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    taken = {}
+    for name, column in columns.items():
+        if column.offsets is None:
+            taken[name] = column.where(mask)
+            continue
+        if id(column.offsets) not in chosen:
+            counts = np.diff(column.offsets)
+            chosen[id(column.offsets)] = np.repeat(mask, counts), offsets_of(counts[mask])
+        taken[name] = column.where(*chosen[id(column.offsets)])
+    return taken
