@@ -288,7 +288,7 @@ class Skim(Strict):
     """
 
     keep: list[Annotated[str, Field(pattern=r"^(keep|drop)(match)? +[^ ]+$")]] = []
-    target_size: Optional[Annotated[str, Field(pattern=r"^[0-9.]*[1-9][0-9.]* ?(kB|MB|GB)$")]] = None
+    target_size: Optional[Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?(kB|MB|GB)$")]] = None
     compression: Annotated[str, Field(pattern=r"^((zstd|zlib|lz4|lzma) [1-9]|none)$")] = "zstd 5"
 
     @field_validator("keep")
@@ -401,12 +401,14 @@ class Analysis(Strict):
 
     def _check_names(self) -> None:
         """Refuse columns that would take the place of the dataset's own where a layout has but one level of names."""
+        identity = {"run", "luminosityBlock", "event"}
+        for name in identity & set(self.define):
+            raise ValueError(f"define.{name}: {name} identifies the event: give the new column another name")
         for name in {"entry", "object"} & set(self.keep):
             raise ValueError(f"keep.{name}: predictions have a column of this name: define another name for it")
         if self.dataset.format == "hdf5" and self.dataset.layout == "tensors":
             return
         own = {"label", "weight", "fold", "entry", "sample", "file"}
-        identity = {"run", "luminosityBlock", "event"}
         rows = [n for i in self.inputs.values() if i.collection is None for n in i.feature_names]
         features = rows if self.dataset.layout == "salt" else []
         for key, names, refused in (
@@ -435,12 +437,13 @@ class Analysis(Strict):
         return dict(self.select_for.get(stage, self.select))  # type: ignore[call-overload]
 
     def dataset_part(self) -> dict[str, Any]:
-        """Return, as plain JSON types, all that a dataset depends on: everything but name, skim, model and training.
+        """Return, as plain JSON types, all that a dataset depends on: everything but name, generators, skim, model and training.
 
         Of the files that the analysis names beside the samples, the lumi mask and the user's functions, the content
         counts too.
         """
-        content = self.model_dump(mode="json", exclude={"name", "skim", "model", "training", "select_for"})
+        others = dict.fromkeys(("name", "skim", "model", "training", "select_for"), True)
+        content = self.model_dump(mode="json", exclude={**others, "samples": {"__all__": {"generator"}}})
         return content | {"select": self.cuts("convert"), "sha256": self.digests()}
 
     def skim_part(self) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from ..config.schema import Split
 from ..events.columns import IDENTITY
 from .info import SPLITS
 
+STORED = {"run": "u4", "luminosityBlock": "u4", "event": "u8"}
+"""Types of the identity in a dataset, as NanoAOD has them, whatever the input files use."""
 _SPLIT, _FOLD = 0x5350_4C49, 0x464F_4C44
 
 

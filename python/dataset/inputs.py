@@ -13,6 +13,7 @@ from ..errors import FileError, UserError, nearest
 from ..events.columns import collection_name
 from ..events.expressions import Expression
 from ..events.frame import PAIR_VARIABLES, Frame, Level, resolver
+from ..events.operations import delta_phi, delta_r
 from ..events.readers import EventFile
 from ..events.selection import condition
 from . import kernels
@@ -158,7 +159,7 @@ class InputBuilder:
         values = frame.columns[name].content
         branch = frame.schema.branches.get(name)
         kind = (values.dtype if branch is None or branch.dtype is None else branch.dtype).kind
-        if frame.schema.owner[name] != collection or kind not in "iu":
+        if frame.owner[name] != collection or kind not in "iu":
             raise UserError(
                 f"inputs.{self.name}.index: {name} has to hold, for every {collection}, the position of its {row}: "
                 f"an integer column of {collection}"
@@ -196,10 +197,13 @@ def split_input(values: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _separation(frame: Frame, level: Level, row: str, collection: str) -> dict[str, np.ndarray]:
-    """Compute the distance of row and constituent in every pair."""
+    """Compute the distance of row and constituent in every pair, as the functions of expressions do."""
     value = {
         (c, v): frame.columns[f"{c}_{v}"].content[level.objects[c]] for c in (row, collection) for v in ("eta", "phi")
     }
-    delta_eta = value[collection, "eta"] - value[row, "eta"]
-    delta_phi = (value[collection, "phi"] - value[row, "phi"] + np.pi) % (2 * np.pi) - np.pi
-    return {"delta_r": np.hypot(delta_eta, delta_phi), "delta_eta": delta_eta, "delta_phi": delta_phi}
+    eta, phi = ((value[collection, v], value[row, v]) for v in ("eta", "phi"))
+    return {
+        "delta_r": delta_r(eta[0], phi[0], eta[1], phi[1]),
+        "delta_eta": eta[0] - eta[1],
+        "delta_phi": delta_phi(*phi),
+    }

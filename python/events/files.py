@@ -26,7 +26,12 @@ def sample_files(analysis: Analysis, name: str) -> list[str]:
     sample = analysis.samples[name]
     if sample.dataset is not None:
         return das_files(sample.dataset)
-    return expand(sample.files or [], f"samples.{name}.files")
+    if sample.files is None:
+        raise UserError(
+            f"samples.{name}: has a 'generator' but no 'files': run 'nanoforge generate' and add what it made, "
+            f"files: generated/{name}.root"
+        )
+    return expand(sample.files, f"samples.{name}.files")
 
 
 def expand(patterns: Iterable[str], where: str) -> list[str]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileError, UserError, nearest
-from .columns import Branch, Chunk, Column, collection_name, column_of_awkward
-from .expressions import UNTRACED, Expression, without_missing
+from .columns import Branch, Chunk, Column, collection_name, column_of_awkward, offsets_of
+from .expressions import UNTRACED, Expression
+from .operations import without_missing
 
 LABEL = "label"
 PAIR_VARIABLES = ("delta_r", "delta_eta", "delta_phi")
@@ -49,13 +50,15 @@ class Schema:
     """Which columns there are, and to which collection a column of lists belongs.
 
     Lists that happen to be equally long are never taken for one another: expressions are traced, and what only a look
-    at lengths can tell is decided by a probe, made-up events in which every collection has a length of its own.
+    at lengths can tell is decided by a probe, made-up events in which every collection has a length of its own. It
+    describes the file and is shared by all chunks; what is defined on top is known to each :class:`Frame`.
     """
 
     def __init__(self, path: str, branches: Mapping[str, Branch], names: Iterable[str]) -> None:
         self.path = path
         self.branches = branches
         self.owner: dict[str, str | None] = {}
+        self.collections = {collection_name(b, branches) for b in branches.values() if b.jagged}
         self._result_owner: dict[tuple[str, str], str] = {}
         for name in names:
             branch = branches[name]
@@ -66,17 +69,27 @@ class Schema:
             self.owner[name] = collection_name(branch, branches) if branch.jagged else None
 
     def probe(self) -> Chunk:
-        """Make events in which every collection has its own length; values vary, so that masks remove some."""
+        """Make events in which every collection has its own length; values vary, so that masks remove some.
+
+        At the end come an event without any objects and one that lacks only those of one collection, for each.
+        """
         collections = list(dict.fromkeys(o for o in self.owner.values() if o))
         if len(collections) > len(_PRIMES):
             raise UserError(f"expressions use {len(collections)} collections, at most {len(_PRIMES)} are possible")
-        events = len(_PROBE_VALUES)
-        offsets = {c: n * np.arange(events + 1) for c, n in zip(collections, _PRIMES)}
+        full_events = len(_PROBE_VALUES)
+        events = full_events + 1 + len(collections)
+        offsets = {}
+        for i, (collection, length) in enumerate(zip(collections, _PRIMES)):
+            counts = np.full(events, length)
+            counts[[full_events, full_events + 1 + i]] = 0
+            offsets[collection] = offsets_of(counts)
         columns = {}
         for name, owner in self.owner.items():
             lists = offsets[owner] if owner else None
             values = np.resize(_PROBE_VALUES, events if lists is None else lists[-1])
-            columns[name] = Column([values.astype(np.int64).astype(self.branches[name].dtype)], lists)
+            dtype = np.dtype(self.branches[name].dtype)
+            values = np.abs(values) if dtype.kind == "u" else values  # -1 would be 2**64 - 1
+            columns[name] = Column([values.astype(np.int64).astype(dtype)], lists)
         return Chunk(0, events, columns)
 
     def empty(self, events: int = 0) -> Chunk:
@@ -85,7 +98,6 @@ class Schema:
         nothing = {
             n: Column([np.zeros(0 if owner else events, self.branches[n].dtype)], lists if owner else None)
             for n, owner in self.owner.items()
-            if n in self.branches
         }
         return Chunk(0, events, nothing)
 
@@ -136,6 +148,12 @@ class Frame:
         The values.
     label
         The sample's label, known to expressions as ``label``.
+
+    Attributes
+    ----------
+    owner
+        The collection that each column's lists belong to, those of defined columns included; None for one value per
+        event.
     """
 
     def __init__(self, schema: Schema, chunk: Chunk, label: str | None) -> None:
@@ -143,10 +161,11 @@ class Frame:
         self.size = chunk.size
         self.start = chunk.start
         self.columns = dict(chunk.columns)
+        self.owner = dict(schema.owner)
         self._label = label
         self._offsets: dict[str, np.ndarray] = {}
         for name, column in self.columns.items():
-            owner = schema.owner[name]
+            owner = self.owner[name]
             if owner and column.offsets is not None:
                 known = self._offsets.setdefault(owner, column.offsets)
                 self._share(name, column, known)
@@ -163,7 +182,7 @@ class Frame:
         """Return the (n + 1,) offsets of a collection's lists."""
         if collection not in self._offsets:
             name = next(n for n in self.columns if n.startswith(f"{collection}_"))
-            owner = self.schema.owner[name]
+            owner = self.owner[name]
             remedy = f"use {owner} in its place, or choose some by a mask, {owner}_x[...]" if owner else "it is no list"
             raise UserError(
                 f"define.{name}: has one value per {owner or 'event'}, so {collection} is no collection: {remedy}"
@@ -171,10 +190,13 @@ class Frame:
         return self._offsets[collection]
 
     def define(self, name: str, expression: Expression, resolve: Resolver) -> None:
-        """Add a column; lists that fit no collection make a new one, named by the first word of the column."""
+        """Add a column; lists of their own make a new collection, or join one that was made so.
+
+        Its name is the longest beginning of the column's name that is a collection already, or else the first word.
+        """
         column, owner = self.evaluate(expression, resolve)
         if owner == "" and column.offsets is not None:
-            owner = name.rsplit("_", 1)[0]
+            owner = self._collection(name)
             known = self._offsets.setdefault(owner, column.offsets)
             if not np.array_equal(column.offsets, known):
                 raise UserError(
@@ -182,8 +204,13 @@ class Frame:
                     f"whose name it begins with: call it something else, or select all columns of {owner} alike"
                 )
             column.offsets = known
-        self.schema.owner[name] = owner
+        self.owner[name] = owner
         self.columns[name] = column
+
+    def _collection(self, name: str) -> str:
+        words = name.split("_")
+        beginnings = ["_".join(words[:i]) for i in range(len(words) - 1, 0, -1)]
+        return next((b for b in beginnings if b in self._offsets or b in self.schema.collections), words[0])
 
     def evaluate(self, expression: Expression, resolve: Resolver) -> tuple[Column, str | None]:
         """Evaluate an expression for whole events.
@@ -198,17 +225,17 @@ class Frame:
         if late is not None:
             raise UserError(f"{expression.where}: {late!r} is not defined yet: 'define' goes from top to bottom")
         columns = {n: self.columns[c] for n, c in names.items()}
-        owners = {self.schema.owner[c] for c in names.values()} - {None}
+        owners = {self.owner[c] for c in names.values()} - {None}
         if expression.elementwise and len(owners) <= 1 and (not owners or not _has_flat(columns.values())):
             offsets = next((c.offsets for c in columns.values()), None)
             size = self.size if offsets is None else int(offsets[-1])
             result = expression.evaluate({n: c.content for n, c in columns.items()} | self._label_column())
             return Column([full(result, size, expression)], offsets), next(iter(owners), None)
         arrays = {n: c.array for n, c in columns.items()} | self._label_column()
-        result, owner = expression.trace(arrays, {n: self.schema.owner[c] for n, c in names.items()})
+        result, owner = expression.trace(arrays, {n: self.owner[c] for n, c in names.items()})
         column = self._as_column(result, expression)
         owner = self.schema.settle(expression, owner, column.offsets, self._offsets)
-        self._check_offsets(column, owner)
+        self._check_offsets(column, owner, expression)
         return column, owner
 
     def _as_column(self, result: Any, expression: Expression) -> Column:
@@ -243,16 +270,16 @@ class Frame:
                 found[name] = level.extra[name]
             elif not self._is_label(name):
                 source = resolve(name)
-                found[name] = self._gather(self.columns[source], self.schema.owner[source], level, expression)
+                found[name] = self._gather(self.columns[source], self.owner[source], level, expression)
         return full(expression.evaluate(found), level.size, expression)
 
     def copy(self, expression: Expression, resolve: Resolver, level: Level, out: np.ndarray) -> None:
         """Write the values of an expression at a level into ``out``; plain columns go there without a detour."""
         if len(expression.names) == 1 and expression.text in expression.names and expression.text not in level.extra:
             name = resolve(expression.text)
-            owner = self.schema.owner[name]
+            owner = self.owner[name]
             if (owner is None and level.events is None) or (owner in level.objects and level.objects[owner] is None):
-                self._check_offsets(self.columns[name], owner)
+                self._check_offsets(self.columns[name], owner, expression)
                 self.columns[name].copy_to(out)
                 return
         out[:] = self.values(expression, resolve, level)
@@ -262,16 +289,19 @@ class Frame:
             return column.content if level.events is None else column.content[level.events]
         if owner is None or owner not in level.objects:
             raise UserError(_wrong_depth(expression, owner, level))
-        self._check_offsets(column, owner)
+        self._check_offsets(column, owner, expression)
         index = level.objects[owner]
         return column.content if index is None else column.content[index]
 
-    def _check_offsets(self, column: Column, owner: str | None) -> None:
+    def _check_offsets(self, column: Column, owner: str | None, expression: Expression) -> None:
         known = self._offsets[owner] if owner else None
         if known is None or column.offsets is None or column.offsets is known:
             return
         if not np.array_equal(column.offsets, known):
-            raise FileError(self.schema.path, f"the lists of an expression on {owner} changed their lengths")
+            raise UserError(
+                f"{expression.where}: {expression.text!r} gives lists of other lengths than {owner} has in some "
+                f"events of {self.schema.path}: let its function keep all objects, and write a mask out, {owner}_x[...]"
+            )
 
     def event_level(self) -> Level:
         """Return the level of one value per event."""

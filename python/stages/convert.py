@@ -12,7 +12,7 @@ from ..config.schema import Analysis
 from ..console import say, show_accounting
 from ..dataset import kernels
 from ..dataset.assemble import SHARDS, Part, assemble
-from ..dataset.identity import assign, event_hash
+from ..dataset.identity import STORED, assign, event_hash
 from ..dataset.info import SPLITS, DatasetInfo
 from ..dataset.inputs import Rows, split_input
 from ..dataset.layouts import Block
@@ -188,6 +188,7 @@ def _block(
 ) -> Block:
     rows = len(weight)
     sample = list(job.analysis.samples).index(job.sample)
+    identity = {name: values.astype(STORED[name]) for name, values in identity.items()}
     origin = {"entry": entry, "sample": np.full(rows, sample, "u2"), "file": np.full(rows, job.number, "u4")}
     return Block(
         table.inputs, weight.astype(np.float32), fold, table.label, table.targets, {**identity, **origin}, table.keep

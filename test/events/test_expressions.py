@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nanoforge.errors import UserError
-from nanoforge.events.expressions import load_functions, missing_to_false, missing_to_nan, parse, without_missing
+from nanoforge.events.expressions import load_functions, parse
+from nanoforge.events.operations import missing_to_false, missing_to_nan, without_missing
 
 N = None
 
@@ -34,6 +35,7 @@ COLUMNS = {
     "MET_pt": np.array([1, 2, 3], np.float32),
     "ht": ak.Array([100.0, 0.0, 40.0]),
     "event": np.array([2**60 + 1, 2**63 + 1, 2], np.uint64),
+    "run": np.array([2**60 + 1, 5, 2], np.uint64),
     "best": np.array([1, -1, 0], np.int32),
     "trigger": np.array([True, False, True]),
     "fixed": np.ones((3, 2), ">f4"),
@@ -271,6 +273,22 @@ def test_indices_masks_and_gathering(text: str, expected: Any) -> None:
         ("!(Jet_pt[1] > 20)", [False, N, N]),
         ("sqrt(Jet_pt[0] - 4 * Jet_pt[0]) > 0", [False, N, False]),
         ("nJet < 1 | Jet_pt[1] > 20", [True, True, N]),
+        ("where(nJet > 0, Jet_pt[0], -1)", [50, -1, 40]),
+        ("where(nJet > 0, -1, Jet_pt[0])", [-1, N, -1]),
+        ("where(Jet_pt[0] > 45, Jet_pt[1], Jet_pt[0])", [30, N, 40]),
+        ("where(is_missing(Jet_pt[1]), Jet_pt, Jet_pt[1])", [[30, 30, 30], [], [40]]),
+        ("where(Jet_pt > 25, Jet_pt, Jet_pt[1])", [[50, 30, 30], [], [40]]),
+        ("where(Jet_pt > 45, Jet_pt, Jet_pt[1])", [[50, 30, 30], [], [N]]),
+        ("where(Jet_pt[0] > 45, Muon_pt, -1)", [[9, 8], [N], [-1]]),
+        ("where(Jet_good, Muon_pt[Jet_muonIdx1], 0)", [[N, 0, N], [], [6]]),
+        ("isnan(Jet_pt[1])", [False, True, True]),
+        ("is_missing(Jet_pt[1])", [False, True, True]),
+        ("is_missing(log(MET_pt - 2))", [True, False, False]),
+        ("is_missing(Muon_pt[Jet_muonIdx1])", [[True, False, True], [], [False]]),
+        ("is_missing(Jet_pt + Jet_pt[1])", [[False, False, False], [], [True]]),
+        ("is_missing(argmax(Jet_eta))", [False, True, False]),
+        ("isfinite(Jet_pt[0])", [True, False, True]),
+        ("is_missing(1) | isnan(nan)", True),
         ("nJet > 1 & Jet_pt[1] > 20", [True, False, False]),
         ("where(Jet_pt[0] > 45, Jet_pt[0], 0)", [50, N, 0]),
         ("num(Muon_pt[Jet_muonIdx1])", [1, 0, 1]),
@@ -283,6 +301,63 @@ def test_indices_masks_and_gathering(text: str, expected: Any) -> None:
 )
 def test_missing_values_propagate_and_reducers_skip_them(text: str, expected: Any) -> None:
     assert values(text) == expected
+
+
+LACKING = {
+    "Jet_pt": jagged([[50.0, 30], [40], [], []], np.float32),
+    "Jet_eta": jagged([[0.0, 1], [2], [], []], np.float32),
+    "Jet_phi": jagged([[0.0, 3], [2], [], []], np.float32),
+    "Muon_pt": jagged([[10.0], [], [20, 5], []], np.float32),
+    "Muon_eta": jagged([[0.0], [], [1, 2], []], np.float32),
+    "Muon_phi": jagged([[0.0], [], [1, 2], []], np.float32),
+    "nMuon": np.array([1, 0, 2, 0], np.uint32),
+}
+AWAY = "delta_r(Jet_eta, Jet_phi, Muon_eta[0], Muon_phi[0]) > 0.4"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Jet_pt / max(Muon_pt)", [[5, 3], [N], [], []]),
+        ("max(Muon_pt) * Jet_pt", [[500, 300], [N], [], []]),
+        ("max(Jet_pt, Muon_pt[0])", [[50, 30], [N], [], []]),
+        ("-Jet_pt + clip(Jet_pt, 0, Muon_pt[0])", [[-40, -20], [N], [], []]),
+        ("Jet_pt == Muon_pt[0]", [[False, False], [N], [], []]),
+        ("Jet_pt > 35 && Muon_pt[0] > 5", [[True, False], [N], [], []]),
+        ("Jet_pt > 45 && Muon_pt[0] > 5", [[True, False], [False], [], []]),
+        ("Muon_pt[0] > 50 or Jet_pt > 35", [[True, False], [True], [], []]),
+        ("Jet_pt in [40, 50, Muon_pt[0]]", [[True, False], [True], [], []]),
+        ("5 < Jet_pt < Muon_pt[0]", [[False, False], [N], [], []]),
+        ("where(Muon_pt[0] > 5, Jet_pt, 0)", [[50, 30], [N], [], []]),
+        ("where(nMuon > 0, Jet_pt / Muon_pt[0], -1)", [[5, 3], [-1], [], []]),
+        (AWAY, [[False, True], [N], [], []]),
+        (f"nMuon == 0 | {AWAY}", [[False, True], [True], [], []]),
+        (f"Jet_pt[nMuon == 0 | {AWAY}]", [[30], [40], [], []]),
+        (f"Jet_pt[{AWAY}]", [[30], [], [], []]),
+        (f"!any(!({AWAY}))", [False, True, True, True]),
+        (f"all({AWAY})", [False, True, True, True]),
+        (f"num({AWAY})", [1, 0, 0, 0]),
+        ("num(Jet_pt[Jet_pt > mean(Jet_pt)])", [1, 0, 0, 0]),
+        ("num(Jet_pt / Muon_pt[0])", [2, 0, 0, 0]),
+        ("sum(Jet_pt[Jet_pt > 2 * Muon_pt[0]])", [80, 0, 0, 0]),
+        ("max(Jet_pt / Muon_pt[0])", [5, N, N, N]),
+        ("mean(Jet_pt / Muon_pt[0])", [4, N, N, N]),
+        ("Jet_pt[argmax(Muon_pt) + 0 * argmax(Jet_pt)]", [50, N, N, N]),
+    ],
+)
+def test_missing_values_beside_lists_leave_them_their_lengths(text: str, expected: Any) -> None:
+    result = parse(text).evaluate(LACKING)
+    assert result.tolist() == expected
+    for first, last in ((0, 2), (1, 2), (2, 4), (3, 4), (0, 0)):
+        part = parse(text).evaluate({name: column[first:last] for name, column in LACKING.items()})
+        assert part.tolist() == expected[first:last]
+
+
+def test_missing_values_keep_single_precision() -> None:
+    for text in ("Jet_pt / max(Muon_pt)", "where(nMuon > 0, Jet_pt / Muon_pt[0], -1)", AWAY.partition(" >")[0]):
+        filled = missing_to_nan(parse(text).evaluate(LACKING))
+        assert ak.to_numpy(ak.flatten(filled)).dtype == np.float32
+        assert ak.num(filled).tolist() == [2, 1, 0, 0]
 
 
 def test_missing_to_nan_and_to_false() -> None:
@@ -306,7 +381,7 @@ def test_missing_to_nan_and_to_false() -> None:
     [
         ("nJet - 5", [-2, -5, -4]),
         ("-nJet", [-3, 0, -1]),
-        ("nJet - event % 7", [1, -((2**63 + 1 - 2**64) % 7), -1]),
+        ("nJet + run % 7", [3 + (2**60 + 1) % 7, 5, 3]),
         ("Jet_jetId * 200", [[400, 1200, 200], [], [40000]]),
         ("~Jet_jetId", [[-3, -7, -2], [], [-201]]),
         ("Jet_jetId << 4", [[32, 96, 16], [], [3200]]),
@@ -315,8 +390,8 @@ def test_missing_to_nan_and_to_false() -> None:
         ("Jet_jetId > -1", [[True, True, True], [], [True]]),
         ("trigger + trigger", [2, 0, 2]),
         ("nJet ** 2", [9, 0, 1]),
-        ("2 ** nJet", [8, 1, 2]),
-        ("nJet ** -1", [1 / 3, np.inf, 1]),
+        ("2 ** nJet", [8.0, 1.0, 2.0]),
+        ("nJet ** -1", [1 / 3, np.inf, 1.0]),
         ("event == 1152921504606846977", [True, False, False]),
         ("event == 1152921504606846976", [False, False, False]),
         ("event in [9223372036854775809]", [False, True, False]),
@@ -324,11 +399,20 @@ def test_missing_to_nan_and_to_false() -> None:
         ("nJet < event", [True, True, True]),
         ("18446744073709551615 > event", [True, True, True]),
         ("Jet_jetId < 18446744073709551615", [[True, True, True], [], [True]]),
-        ("1 / nJet", [1 / 3, np.inf, 1]),
+        ("1 / nJet", [1 / 3, np.inf, 1.0]),
+        ("7 // nJet", [2.0, np.nan, 7.0]),
+        ("7 % nJet", [1.0, np.nan, 0.0]),
+        ("Jet_jetId // 2", [[1, 3, 0], [], [100]]),
+        ("Jet_jetId % nJet", [[2.0, 0.0, 1.0], [], [0.0]]),
+        ("nJet // 0", [np.nan] * 3),
+        ("nJet % Jet_jetId[1]", [3.0, N, N]),
+        ("run % 1152921504606846976", [1, 5, 2]),
+        ("run % (nJet + 1152921504606846973)", [1.0, 5.0, 2.0]),
+        ("7 % 0", np.nan),
     ],
 )
 def test_integers_never_wrap_and_compare_exactly(text: str, expected: Any) -> None:
-    assert values(text) == expected
+    assert repr(values(text)) == repr(expected)
 
 
 def test_uint64_compares_exactly_inside_lists() -> None:
@@ -390,6 +474,13 @@ def test_delta_r() -> None:
         ("MET_pt & MET_pt", "takes two conditions or two integers"),
         ("~MET_pt", "needs integers, not float"),
         ("1.5 << 2", "needs integers, not float"),
+        ("num(Jet_jetId & 2)", "write num((x & 2) != 0)"),
+        ("num((Jet_jetId | 2)) > 1", "write num((x & 2) != 0)"),
+        ("num(~Jet_jetId)", "write num((x & 2) != 0)"),
+        ("num(Jet_jetId >> 1) + num(1 << Jet_jetId)", "write num((x & 2) != 0)"),
+        ("event + 0", "holds an integer above 9223372036854775807"),
+        ("event % 2 == 0", "such can only be compared"),
+        ("event & 1", "such can only be compared"),
     ],
 )
 def test_mistakes_name_the_remedy(text: str, message: str) -> None:
@@ -455,17 +546,17 @@ def test_user_functions() -> None:
 
 
 def test_load_functions(tmp_path: Any, monkeypatch: Any) -> None:
-    (tmp_path / "own_functions.py").write_text("def double(x): return 2 * x\nfour = 4\ndef sqrt(x): return x\n")
+    (tmp_path / "own_language.py").write_text("def double(x): return 2 * x\nfour = 4\ndef sqrt(x): return x\n")
     (tmp_path / "own_broken.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
-    functions = load_functions(["own_functions:double"], "functions")
+    functions = load_functions(["own_language:double"], "functions")
     assert run("double(nJet)", functions=functions).tolist() == [6, 0, 2]
     refused = {
-        "own_functions:duoble": "did you mean 'double'",
-        "own_functions:four": "not a function",
-        "own_functions:sqrt": "would shadow 'sqrt'",
-        "own_functions": "not of the form module:function",
-        "own_functions:__name__": "not of the form",
+        "own_language:duoble": "did you mean 'double'",
+        "own_language:four": "not a function",
+        "own_language:sqrt": "would shadow 'sqrt'",
+        "own_language": "not of the form module:function",
+        "own_language:__name__": "not of the form",
         "own_absent:f": "cannot import 'own_absent'",
         "own_broken:f": "ZeroDivisionError",
     }
@@ -499,9 +590,9 @@ def test_load_functions(tmp_path: Any, monkeypatch: Any) -> None:
 )
 def test_hostile_texts_are_refused_at_once(text: str) -> None:
     refusal("x")  # warm up
-    start = time.perf_counter()
+    start = time.process_time()
     refusal(text)
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05
 
 
 @pytest.mark.parametrize(
@@ -516,9 +607,9 @@ def test_hostile_texts_are_refused_at_once(text: str) -> None:
     ],
 )
 def test_huge_constants_are_floats_and_quick(text: str, expected: float) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert values(text) == expected
-    assert time.perf_counter() - start < 0.05
+    assert time.process_time() - start < 0.05
 
 
 PIECES = (
@@ -533,12 +624,12 @@ TEXTS = st.one_of(
 @settings(max_examples=600, deadline=None)
 @given(TEXTS)
 def test_any_text_gives_a_value_or_a_user_error(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         run(text)
     except UserError as error:
         assert len(str(error).splitlines()) == 1
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 # --- printed trees ---
@@ -556,7 +647,19 @@ class Tree(NamedTuple):
 
 
 ARITHMETIC = {"+": (6, np.add), "-": (6, np.subtract), "*": (7, np.multiply), "/": (7, np.divide)}
-ARITHMETIC |= {"%": (7, np.remainder), "//": (7, np.floor_divide)}
+
+
+def quotient(function: Callable) -> Callable:
+    """Divide integers as numpy does, but to floats and with NaN where the divisor is 0."""
+
+    def divide(a: Any, b: Any) -> Any:
+        result = function(a, b)
+        return result if np.result_type(result).kind == "f" else np.where(b, result, np.nan)
+
+    return divide
+
+
+ARITHMETIC |= {"%": (7, quotient(np.remainder)), "//": (7, quotient(np.floor_divide))}
 COMPARE = {
     "<": np.less,
     "<=": np.less_equal,
@@ -664,3 +767,22 @@ def test_flat_and_jagged_evaluation_agree(tree: Tree, events: list, integer: Any
         return
     assert ak.num(on_lists).tolist() == counts
     np.testing.assert_array_equal(ak.to_numpy(ak.flatten(on_lists)), on_content, strict=True)
+
+
+@settings(max_examples=250, deadline=None)
+@given(TREES, st.lists(st.tuples(ROWS, st.none() | FLOATS), min_size=1, max_size=4))
+def test_a_missing_value_beside_lists_is_as_one_in_each_element(tree: Tree, events: list) -> None:
+    counts = [len(rows) for rows, _ in events]
+    content = flat([row for rows, _ in events for row in rows], np.float64, np.float64, np.int64)
+    first = ak.Array([None, 0.0, *(value for _, value in events)])[2:]
+    content["y"] = first[np.repeat(np.arange(len(events)), counts)]
+    expression = parse(tree.text)
+    if expression.names <= {"y"}:
+        return
+    inside = {name: ak.unflatten(column, counts) for name, column in content.items()}
+    result = expression.evaluate(inside | {"y": first})
+    assert ak.num(result).tolist() == counts
+    assert repr(result.tolist()) == repr(expression.evaluate(inside).tolist())
+    there = ~ak.to_numpy(ak.is_none(content["y"]))
+    on_content = expression.evaluate({name: ak.to_numpy(ak.drop_none(c[there])) for name, c in content.items()})
+    np.testing.assert_array_equal(ak.to_numpy(ak.drop_none(ak.flatten(result)[there])), on_content)

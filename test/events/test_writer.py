@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
@@ -51,7 +52,7 @@ def write(path: Path, parts: list[dict[str, Column]], sizes: list[int], tree: st
 def content(path: Path, tree: str = "Events") -> dict[str, bytes]:
     with uproot.open(path) as file:
         arrays = {b.name: b.array() for b in file[tree].branches}
-        return {n: np.asarray(a.layout.content if a.ndim > 1 else a.layout).tobytes() for n, a in arrays.items()}
+        return {n: np.asarray(ak.flatten(a) if a.ndim > 1 else a).tobytes() for n, a in arrays.items()}
 
 
 def test_names_types_titles_counters_and_bits_are_those_given(tmp_path: Path) -> None:

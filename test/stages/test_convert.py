@@ -521,3 +521,101 @@ def test_real_rntuple(shared: Any, tmp_path: Path) -> None:
     tree = uproot.open(path)["Events"]
     np.testing.assert_array_equal(found["event/features"][:, 0], tree["MET_pt"].array(library="np"))
     np.testing.assert_array_equal(found["jets/valid"].sum(1), np.minimum(ak.num(tree["Jet_pt"].array()), 6))
+
+
+def test_missing_integers_are_not_stored_as_numbers(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,n\n" + "".join(f"{i}.5,{'' if i == 7 else i}\n" for i in range(50)))
+    changes = {
+        "samples": {"a": {"files": "a.csv"}},
+        "inputs": {"event": {"features": ["x", "n"], "nan": {"fill": -1}}},
+        "target": {"regression": {"y": "x"}},
+    }
+    found = rows(make(tmp_path, keep=["n"], **changes))
+    assert found["event/features"][7, 1] == -1
+    assert np.isnan(found["keep/n"][7]) and found["keep/n"][8] == 8
+    (tmp_path / "b.csv").write_text("x,n\n1.5,3\n")
+    changes["samples"]["b"] = {"files": "b.csv"}
+    with pytest.raises(DataError, match=r"b.csv: keep/n is int64, but float64 in .*a.csv"):
+        make(tmp_path, "both", keep=["n"], **changes, split={"train": 1.0, "val": 0.0, "test": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"keep": ["weight"], "dataset": {"format": "parquet"}}, "keep: 'weight' is a column of the dataset itself"),
+        ({"keep": ["fold"], "dataset": {"layout": "salt"}}, "keep: 'fold' is a column of the dataset itself"),
+        ({"keep": ["entry"]}, "keep.entry: predictions have a column of this name"),
+        (
+            {"inputs": {"event": {"features": [{"label": "MET_pt"}]}}, "dataset": {"layout": "salt"}},
+            "inputs: 'label' is a column of the dataset itself",
+        ),
+        (
+            {
+                "samples": {"tt": {"files": "tt1.root", "label": "s", "select": {"c": "nJet > 2"}}},
+                "select": {"c": "nJet > 1"},
+            },
+            "samples.tt.select.c: a cut of the analysis has this name",
+        ),
+        ({"samples": {"tt": {"files": "tt1.root", "label": "t/tbar"}}}, "samples.tt.label"),
+    ],
+)
+def test_names_that_would_replace_others_are_refused(samples: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make(samples, **changes)
+
+
+def test_labels_must_tell_samples_apart(samples: Path) -> None:
+    both = analysis(samples)["samples"]
+    both["dy"]["label"] = "signal"
+    with pytest.raises(UserError, match="nothing to tell apart"):
+        make(samples, samples=both)
+    del both["dy"]["label"]
+    with pytest.raises(UserError, match="samples.dy: needs a 'label'"):
+        make(samples, samples=both)
+
+
+def test_weights_must_go_with_their_sum(samples: Path) -> None:
+    both = {n: {"files": str(samples / f"{n}*.root"), "label": n, "xsec": 2.0} for n in ("tt", "dy")}
+    with pytest.raises(UserError, match="samples.tt: 'xsec' is divided by the sum of genWeight"):
+        make(samples, samples=both, weight="1")
+    found = rows(make(samples, samples=both, define={"w": "genWeight * 1"}, weight="w"))
+    assert found["weight"][found["id/sample"] == 0].sum() == pytest.approx(2.0, rel=0.1)
+
+
+def test_a_damaged_or_missing_shard_is_made_again(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nanoforge.stages.convert as stage
+
+    def no_end(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "assemble", no_end)
+        with pytest.raises(KeyboardInterrupt):
+            make(samples)
+    shards = samples / ".dataset.unfinished" / "shards"
+    (shards / "tt-00000.json").write_text("{")
+    (shards / "tt-00001.h5").unlink()
+    reference = rows(make(samples, "whole"))
+    for name, values in rows(make(samples)).items():
+        np.testing.assert_array_equal(values, reference[name])
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    peaks = []
+    for count in (30_000, 240_000):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        toys.write(folder / "tt.root", toys.nano_events(count, True), basket=10_000)
+        content = analysis(folder, samples={"tt": {"files": "tt.root"}}, target={"regression": {"m": "MET_pt"}})
+        (folder / "a.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+        code = (
+            "import resource\nfrom nanoforge.config import load\nfrom nanoforge.stages.convert import convert\n"
+            "from pathlib import Path\nconvert(load('a.yaml'), Path('dataset'))\n"
+            "print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True)
+        peaks.append(int(answer.stdout.split()[-1]))
+    assert peaks[1] < 1.15 * peaks[0]

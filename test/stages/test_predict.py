@@ -262,3 +262,34 @@ def test_root_itself_reads_the_friends(what: str, tmp_path: Path, request: pytes
         np.testing.assert_array_equal(found[f"scores.{branch}"], ak.to_numpy(friend))
     else:
         assert [list(v) for v in found[f"scores.{branch}"]] == ak.to_list(friend)
+
+
+def test_inputs_of_one_name_are_not_written_over_one_another(trained: Path, tmp_path: Path) -> None:
+    toys.write(tmp_path / "z.root", toys.nano_events(30, True))
+    ak.to_parquet(ak.zip(toys.plain(toys.nano_events(20, True)), depth_limit=1), tmp_path / "z.parquet")
+    with pytest.raises(UserError, match=r"z.parquet: rename it"):
+        predict(trained / "run", [str(tmp_path / "z.root"), str(tmp_path / "z.parquet")], tmp_path / "friends")
+
+
+def test_changed_functions_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def f(x):\n    return x\n")
+    inputs = {"event": {"features": [{"m": "f(MET_pt)"}]}}
+    run = make_run(tmp_path, functions=["mine:f"], inputs=inputs, model={"type": "mlp", "hidden": [4]})
+    (tmp_path / "mine.py").write_text("def f(x):\n    return -x\n")
+    with pytest.raises(UserError, match=r"mine.py: changed since .*run was trained"):
+        predict(run, [str(tmp_path / "signal.root")], tmp_path / "friends")
+
+
+def test_definitions_that_predictions_do_not_need_are_left_out(tmp_path: Path) -> None:
+    changes = {
+        "define": {"gen": "genWeight * 2", "ht": "sum(Jet_pt)"},
+        "target": {"classes": {"up": "gen > 0", "down": "gen <= 0"}},
+        "inputs": {"event": {"features": ["MET_pt", "ht"]}},
+        "model": {"type": "mlp", "hidden": [4]},
+    }
+    run = make_run(tmp_path, **changes)
+    columns = toys.nano_events(50, True)
+    del columns["genWeight"]
+    toys.write(tmp_path / "data.root", columns)
+    predict(run, [str(tmp_path / "data.root")], tmp_path / "friends")
+    assert "genWeight" not in uproot.open(tmp_path / "friends" / "data.root")["Events"].keys()
