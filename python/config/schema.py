@@ -72,9 +72,9 @@ class GunParticle(Strict):
 
 
 class Flatten(Strict):
-    """Bins of mass and pt in which the accepted events of a gun are flat; ``pilot`` events are tried to find the empty ones.
+    """Bins of mass and pt of a gun's first particle in which the accepted events are flat.
 
-    The first particle of the gun counts.
+    By ``pilot`` events, with a seed of their own, the acceptance of each bin is estimated.
     """
 
     mass: int = Field(default=20, gt=0, le=1000)
@@ -110,8 +110,8 @@ class GenFilter(Strict):
 class Generator(Strict):
     """How a sample is generated with Pythia 8: a preset ``process``, Pythia's own ``settings``, or a particle ``gun``.
 
-    ``settings`` beside the other two come after theirs. ``energy`` is that of the pp collision and ``pthat`` the range of
-    the hard process's transverse momentum, in GeV; ``pileup`` is the mean number of further collisions per event. A
+    ``settings`` beside the other two come after theirs. ``energy`` is that of the pp collision and ``pthat`` the range
+    of the hard process's transverse momentum, in GeV; ``pileup`` is the mean number of further collisions per event. A
     filter that lets none of ``max_trials`` events in a row pass stops the generation.
     """
 
@@ -146,7 +146,7 @@ class Generator(Strict):
 class Sample(Strict):
     """One sample: its files, its label, and how it is normalised.
 
-    A ``generator`` may stand beside ``files``: they are then what ``nanoforge generate`` made and the other stages read.
+    A ``generator`` may stand beside ``files``: these are what ``nanoforge generate`` made and the other stages read.
     ``xsec`` is in pb. ``sumw`` replaces the sum of generator weights that is otherwise taken from the ``Runs`` trees;
     ``sumw: events`` sums the weight over the events read, which is right only for files that nobody skimmed.
     """
@@ -437,10 +437,10 @@ class Analysis(Strict):
         return dict(self.select_for.get(stage, self.select))  # type: ignore[call-overload]
 
     def dataset_part(self) -> dict[str, Any]:
-        """Return, as plain JSON types, all that a dataset depends on: everything but name, generators, skim, model and training.
+        """Return, as plain JSON types, all that a dataset depends on.
 
-        Of the files that the analysis names beside the samples, the lumi mask and the user's functions, the content
-        counts too.
+        That is everything but name, generators, skim, model and training. Of the files that the analysis names beside
+        the samples, the lumi mask and the user's functions, the content counts too.
         """
         others = dict.fromkeys(("name", "skim", "model", "training", "select_for"), True)
         content = self.model_dump(mode="json", exclude={**others, "samples": {"__all__": {"generator"}}})

@@ -212,6 +212,7 @@ WRONG_VALUES = [
     ({"inputs": None}, "inputs: input should be a valid dictionary"),
     ({"split": {"train": 0.5}}, "split: train + val + test is 0.8, not 1"),
     ({"split": {"train": 0.8, "val": 0.1, "test": 0.1, "folds": 5}}, "split: with folds every event is tested"),
+    ({"define": {"event": "run"}}, "define.event: event identifies the event: give the new column another name"),
     ({"golden_json": "cert.json"}, "'golden_json' masks data only, and no sample says 'data: true'"),
     (
         {"samples": {"a": {"files": "a", "xsec": 1}, "b": {"files": "b"}}},

@@ -568,6 +568,12 @@ def test_load_functions(tmp_path: Any, monkeypatch: Any) -> None:
 # --- hostile texts ---
 
 
+def seconds(work: Callable[[], Any]) -> float:
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -589,10 +595,7 @@ def test_load_functions(tmp_path: Any, monkeypatch: Any) -> None:
     ],
 )
 def test_hostile_texts_are_refused_at_once(text: str) -> None:
-    refusal("x")  # warm up
-    start = time.process_time()
-    refusal(text)
-    assert time.process_time() - start < 0.05
+    assert min(seconds(lambda: refusal(text)) for _ in range(3)) < 0.05
 
 
 @pytest.mark.parametrize(
@@ -607,9 +610,8 @@ def test_hostile_texts_are_refused_at_once(text: str) -> None:
     ],
 )
 def test_huge_constants_are_floats_and_quick(text: str, expected: float) -> None:
-    start = time.process_time()
     assert values(text) == expected
-    assert time.process_time() - start < 0.05
+    assert min(seconds(lambda: values(text)) for _ in range(3)) < 0.05
 
 
 PIECES = (
