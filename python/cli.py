@@ -80,6 +80,26 @@ def inspect(
 
 
 @app.command()
+def generate(
+    config: Config,
+    overrides: Overrides = None,
+    sample: Annotated[Optional[str], typer.Option("--sample", help="Only this sample.")] = None,
+    events: Annotated[Optional[int], typer.Option("--events", min=1, help="So many events of each sample.")] = None,
+    output: Output = Path("generated"),
+    jobs: Jobs = 1,
+    force: Force = False,
+) -> None:
+    """Generate the samples that have a 'generator' with Pythia 8 and a fast detector, as NanoAOD-like files.
+
+    Example: nanoforge generate analysis.yaml -o generated -j 4 samples.ttbar.generator.events=10000
+    """
+    from .config import load
+    from .stages.generate import generate
+
+    generate(load(config, overrides or ()), output, sample, events, jobs, force)
+
+
+@app.command()
 def skim(
     config: Config,
     overrides: Overrides = None,

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 from .console import progress
 from .errors import DataError, UserError
 
 _PATIENCE = "10s"
+_AHEAD = 2
+_DIED = "a worker process died (killed, or out of memory): use fewer -j; the same command goes on where it was"
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -44,16 +49,50 @@ def run_jobs(
     with progress(description, len(plan)) as bar:
         if processes == 1 or len(plan) <= 1:
             return [function(job, bar.advance) for job in plan]
-        context = multiprocessing.get_context("spawn")
-        shares = context.SimpleQueue()
-        listener = threading.Thread(target=_listen, args=(shares, bar.advance), daemon=True)
-        listener.start()
-        try:
-            with ProcessPoolExecutor(min(processes, len(plan)), context, _start_worker, (shares,)) as pool:
-                return _collect(pool, function, plan)
-        finally:
-            shares.put(None)
-            listener.join()
+        with _workers(min(processes, len(plan)), bar.advance) as pool:
+            return _collect(pool, function, plan)
+
+
+def stream_jobs(
+    function: Callable[[Job, Report], Result], plan: Sequence[Job], processes: int, description: str
+) -> Iterator[Result]:
+    """Do what :func:`run_jobs` does, but yield the results in the order of the plan while the work goes on.
+
+    Only a few jobs more than there are processes are under way or wait to be taken: the memory does not grow with the
+    plan.
+    """
+    with progress(description, len(plan)) as bar:
+        if processes == 1 or len(plan) <= 1:
+            for job in plan:
+                yield function(job, bar.advance)
+            return
+        with _workers(min(processes, len(plan)), bar.advance) as pool:
+            waiting = iter(plan)
+            futures = deque(pool.submit(_work, function, job) for job in islice(waiting, processes + _AHEAD))
+            try:
+                while futures:
+                    result = futures.popleft().result()
+                    futures.extend(pool.submit(_work, function, job) for job in islice(waiting, 1))
+                    yield result
+            except BrokenProcessPool:
+                raise DataError(_DIED) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _workers(processes: int, advance: Report) -> Iterator[ProcessPoolExecutor]:
+    """Give a pool of processes whose reports move the progress bar."""
+    context = multiprocessing.get_context("spawn")
+    shares = context.SimpleQueue()
+    listener = threading.Thread(target=_listen, args=(shares, advance), daemon=True)
+    listener.start()
+    try:
+        with ProcessPoolExecutor(processes, context, _start_worker, (shares,)) as pool:
+            yield pool
+    finally:
+        shares.put(None)
+        listener.join()
 
 
 def _collect(pool: ProcessPoolExecutor, function: Callable[[Job, Report], Result], plan: Sequence[Job]) -> list[Result]:
@@ -63,9 +102,7 @@ def _collect(pool: ProcessPoolExecutor, function: Callable[[Job, Report], Result
         for future in as_completed(futures):
             results[futures[future]] = future.result()
     except BrokenProcessPool:
-        raise DataError(
-            "a worker process died (killed, or out of memory): use fewer -j; the same command goes on where it was"
-        ) from None
+        raise DataError(_DIED) from None
     finally:
         pool.shutdown(cancel_futures=True)
     return [results[i] for i in range(len(plan))]

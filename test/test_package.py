@@ -85,7 +85,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     assert answer.stdout.splitlines()[-1] == "loaded []", answer.stdout + answer.stderr
 
 
-COMMANDS = ["init", "inspect", "convert", "train", "evaluate", "predict", "run"]
+COMMANDS = ["init", "inspect", "skim", "convert", "train", "evaluate", "predict", "run"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

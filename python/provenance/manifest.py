@@ -21,7 +21,7 @@ from ..errors import DataError, UserError
 from .accounting import Accounting
 
 NAME = "manifest.json"
-_PACKAGES = ("uproot", "awkward", "numpy", "h5py", "pyarrow", "torch", "lightning", "onnx")
+_PACKAGES = ("uproot", "awkward", "numpy", "h5py", "pyarrow", "torch", "lightning", "onnx", "pythia8mc", "fastjet")
 
 
 def fingerprint(content: Any) -> str:

@@ -125,7 +125,6 @@ def skim(
         say(f"{output} is up to date")
         return previous
     with staged_output(output, key, force) as work:
-        (work / _RECORDS).mkdir(exist_ok=True)
         plan = _plan(analysis, files, work, skip_bad_files)
         if scheduler is None:
             records = run_jobs(skim_files, plan, jobs, "skimming files")
@@ -152,8 +151,8 @@ def _plan(analysis: Analysis, files: Mapping[str, Sequence[str]], work: Path, sk
             names = output_names(paths, ".root")
         else:
             names = [f"part-{i:04d}.root" for i in range(len(groups))]
-        for i, (group, name) in enumerate(zip(groups, names)):
-            record = work / _RECORDS / f"{sample}-{i:05d}.json"
+        for group, name in zip(groups, names):
+            record = work / _RECORDS / sample / f"{name}.json"
             plan.append(Job(analysis, sample, group, work / sample / name, record, skip_bad_files))
     return plan
 
@@ -183,7 +182,7 @@ def _check(plan: Sequence[Job], records: Sequence[Record]) -> None:
 
 def _clean(work: Path, written: Mapping[Path, int]) -> None:
     """Remove the records, and outputs of an interrupted run that had other inputs."""
-    shutil.rmtree(work / _RECORDS)
+    shutil.rmtree(work / _RECORDS, ignore_errors=True)
     for path in work.rglob("*.root"):
         if path not in written:
             path.unlink()
@@ -215,6 +214,7 @@ def skim_files(job: Job, report: Report) -> Record:
         if known.key == key and all(source.unchanged() for source in known.sources):
             report(1)
             return known
+    job.record.unlink(missing_ok=True)
     lost: dict[str, Lost] = {}
     sources: dict[str, FileRecord] = {}
     while True:
@@ -239,8 +239,9 @@ def _write(job: Job, paths: Sequence[str], sources: dict[str, FileRecord], recor
     """Write the output of the given inputs, if there are any; it appears when it is complete."""
     if not paths:
         return
-    job.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = job.record.with_name(f"{job.record.stem}-{uuid4().hex}.root")
+    for place in (job.output, job.record):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    temporary = job.record.with_name(f"{uuid4().hex}.root")
     try:
         with NanoFile(temporary, job.analysis.skim.compression) as out:
             trees = _Trees(out)
@@ -333,16 +334,19 @@ class Skimmer:
         block = analysis.samples[sample]
         self._file = file
         self._selection = Selection(analysis, block, file, {**analysis.cuts(STAGE), **block.select})
+        kept = KeepList(analysis.skim.keep)
+        self.idle = kept.idle(self._selection.known)
+        self._selection.restrict({name for name in analysis.define if kept(name)})
         needed = self._selection.columns()
         self._needed = [name for name in file.branches if name in needed]
         self._schema = Schema(file.path, file.branches, self._needed)
-        kept = KeepList(analysis.skim.keep)
-        self.idle = kept.idle(self._selection.known)
         defined = self._try_out()
         own, self.unwritable = layout(file, lambda name: name not in defined and kept(name))
         self._copied = values(own)
         self._defined = {name: branch for name, branch in defined.items() if kept(name)}
-        self.branches = [*own, *(self._counted(branch, own) for branch in self._defined.values())]
+        appended = [self._counted(branch, own) for branch in self._defined.values()]
+        counters = {b.counter for b in appended if b.jagged}
+        self.branches = [*own, *(b for b in appended if b.name not in counters)]
         if not self.branches:
             raise UserError("skim.keep: no branch is left")
 
@@ -360,7 +364,7 @@ class Skimmer:
         for name, expression in self._selection.defines.items():
             column = frame.columns[name]
             dtype = _storable(column.content.dtype, hollow.columns[name].content.dtype)
-            owner = self._schema.owner[name]
+            owner = frame.owner[name]
             defined[name] = Branch(name, dtype, column.offsets is not None, f"n{owner}", expression.text)
         return defined
 
@@ -385,8 +389,8 @@ class Skimmer:
             events, _ = self._selection.events(frame, ledger)
             columns = {name: chunk.columns[name] for name in self._copied}
             for name, branch in self._defined.items():
-                values = frame.columns[name].content.astype(branch.dtype)
-                columns[name] = Column([values], frame.columns[name].offsets)
+                column = frame.columns[name]
+                columns[name] = Column([column.content.astype(branch.dtype)], column.offsets)
             yield len(events), chunk.size, _take(columns, events, chunk.size)
 
 
