@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any, Callable
 
-import pytest
 import toys
 import uproot
 import yaml
@@ -37,7 +36,7 @@ def auc(nanoforge: Any, folder: Path, **content: Any) -> float:
 
 def test_ttbar_against_drell_yan_with_all_features(shared: Find, nanoforge: Any, tmp_path: Path) -> None:
     files = {label: shared(name) for label, name in HTT12.items()}
-    features = [n for n in uproot.open(files["signal"])["Events"].keys() if n not in NO_FEATURES]
+    features = [n for n in list(uproot.open(files["signal"])["Events"].keys()) if n not in NO_FEATURES]
     assert len(features) == 34
     found = auc(
         nanoforge,

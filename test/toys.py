@@ -89,7 +89,7 @@ def flat_events(count: int, signal: bool, seed: int = 1) -> Columns:
 
 
 def write(path: Path, columns: Columns, tree: str = "Events", sumw: float | None = None, basket: int = 1000) -> Path:
-    """Write a TTree as NanoAOD has it, in baskets of ``basket`` events, and ``Runs`` where a sum of weights is given."""
+    """Write a TTree as NanoAOD has it, in baskets of ``basket`` events; ``Runs`` where a sum of weights is given."""
     types = {k: v.type.content if isinstance(v, ak.Array) else v.dtype for k, v in columns.items()}
     size = len(next(iter(columns.values())))
     with uproot.recreate(path) as file:

@@ -73,7 +73,7 @@ class Selection:
         return wanted
 
     def restrict(self, wanted: set[str]) -> None:
-        """Drop the definitions that neither the cuts nor the wanted columns need: a file need not have what is unused."""
+        """Drop the definitions that neither cuts nor wanted columns need: a file need not have what is unused."""
         wanted = wanted | self.columns_of(self._cuts.values())
         kept: dict[str, Expression] = {}
         for name, expression in reversed(self.defines.items()):

@@ -1,7 +1,7 @@
 """Conversion of one file into padded HDF5: NanoForge beside the awkward idiom and the cost of decompression alone.
 
-Run by ``make bench``. All methods read the same file in one run, several times and interleaved; CPU seconds count, since
-they do not depend on what else the machine does.
+Run by ``make bench``. All methods read the same file in one run, several times and interleaved. CPU seconds count: they
+depend less than wall time on what else the machine does.
 """
 
 from __future__ import annotations

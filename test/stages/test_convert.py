@@ -60,7 +60,8 @@ def rows(dataset: Path) -> dict[str, np.ndarray]:
     for index, split in enumerate(("train", "val", "test")):
         with h5py.File(dataset / f"{split}.h5") as file:
             names: list[str] = []
-            file.visititems(lambda n, item: names.append(n) if isinstance(item, h5py.Dataset) else None)
+            file.visit(names.append)
+            names = [n for n in names if isinstance(file[n], h5py.Dataset)]
             for name in names:
                 if not name.startswith("normalisation"):
                     found.setdefault(name, []).append(file[name][:])
@@ -570,13 +571,13 @@ def test_labels_must_tell_samples_apart(samples: Path) -> None:
     with pytest.raises(UserError, match="nothing to tell apart"):
         make(samples, samples=both)
     del both["dy"]["label"]
-    with pytest.raises(UserError, match="samples.dy: needs a 'label'"):
+    with pytest.raises(UserError, match=r"samples.dy: needs a 'label'"):
         make(samples, samples=both)
 
 
 def test_weights_must_go_with_their_sum(samples: Path) -> None:
     both = {n: {"files": str(samples / f"{n}*.root"), "label": n, "xsec": 2.0} for n in ("tt", "dy")}
-    with pytest.raises(UserError, match="samples.tt: 'xsec' is divided by the sum of genWeight"):
+    with pytest.raises(UserError, match=r"samples.tt: 'xsec' is divided by the sum of genWeight"):
         make(samples, samples=both, weight="1")
     found = rows(make(samples, samples=both, define={"w": "genWeight * 1"}, weight="w"))
     assert found["weight"][found["id/sample"] == 0].sum() == pytest.approx(2.0, rel=0.1)
