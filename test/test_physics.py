@@ -15,7 +15,7 @@ Find = Callable[[str], Path]
 HTT12 = {"signal": "HTT12_TTbarSkim.root", "background": "HTT12_DYJetsToLLSkim.root"}
 NO_FEATURES = ("run", "weight", "gen_match")
 FOLDS = {"train": 0.85, "val": 0.15, "test": 0, "folds": 5}
-TRAINING = {"epochs": 40, "batch_size": 256, "patience": 8}
+TRAINING = {"epochs": 25, "batch_size": 256, "patience": 6}
 
 
 def auc(nanoforge: Any, folder: Path, **content: Any) -> float:

@@ -17,8 +17,9 @@ _jit = numba.njit(cache=True, nogil=True)
 class Towers:
     """Measured towers, flat and in the order of the events.
 
-    ``group`` is the tower of each deposit; ``event`` i8, ``energy`` and ``sigma`` GeV, ``eta`` and ``phi`` (of the deposits'
-    centre, seen from the detector's) and ``leading`` (position of the largest deposit) are those of each tower.
+    ``group`` is the tower of each deposit; ``event`` i8, ``energy`` and ``sigma`` GeV, ``eta`` and ``phi`` (of the
+    deposits' centre, seen from the detector's) and ``leading`` (position of the largest deposit) are those of each
+    tower.
     """
 
     group: np.ndarray
@@ -32,7 +33,7 @@ class Towers:
 
 @_jit
 def _merge(event: np.ndarray, cell: np.ndarray, energy: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """Number the towers in the order in which they are first hit; also the position of each one's largest deposit."""
+    """Give the towers numbers by their first hit; return them and the position of each one's largest deposit."""
     latest = np.full(cells, -1, np.int64)
     group = np.empty(len(cell), np.int64)
     leading = np.empty(len(cell), np.int64)
@@ -50,12 +51,17 @@ def _merge(event: np.ndarray, cell: np.ndarray, energy: np.ndarray, cells: int) 
 
 
 def measure(
-    calorimeter: Calorimeter, event: np.ndarray, eta: np.ndarray, phi: np.ndarray, energy: np.ndarray, rng: np.random.Generator
+    calorimeter: Calorimeter,
+    event: np.ndarray,
+    eta: np.ndarray,
+    phi: np.ndarray,
+    energy: np.ndarray,
+    rng: np.random.Generator,
 ) -> Towers:
     """Merge deposits (``event`` ascending, position on the face, GeV) into towers and smear their energies.
 
-    The smearing is log-normal with the mean and the width of the stated resolution, as in Delphes (JHEP 02 (2014) 057), so
-    that no energy is negative where the resolution is poor.
+    The smearing is log-normal with the mean and the width of the stated resolution, as in Delphes (JHEP 02 (2014) 057),
+    so that no energy is negative where the resolution is poor.
     """
     group, leading = _merge(event, calorimeter.cell(eta, phi), energy, calorimeter.cells)
     size = len(leading)
@@ -71,5 +77,5 @@ def measure(
 
 
 def sum_in(towers: Towers, values: np.ndarray) -> np.ndarray:
-    """The sum of a value of the deposits in each tower."""
+    """Return the sum of a value of the deposits in each tower."""
     return np.bincount(towers.group, weights=values, minlength=len(towers.event))

@@ -11,9 +11,9 @@ import numpy as np
 class Particles:
     """Final particles of all events, flat and in the order of the events.
 
-    ``event`` i8; ``pdg`` i4; ``px py pz e m`` GeV and ``x y z`` mm (production vertex), f8; ``charge`` f8; ``index`` i8 in
-    the event's generator list (of the ancestor for a product of ``decay``; -1 for pileup); ``vertex`` i4: 0 for the hard
-    collision, above for pileup.
+    ``event`` i8; ``pdg`` i4; ``px py pz e m`` GeV and ``x y z`` mm (production vertex), f8; ``charge`` f8; ``index`` i8
+    in the event's generator list (of the ancestor for a product of ``decay``; -1 for pileup); ``vertex`` i4: 0 for the
+    hard collision, above for pileup.
     """
 
     event: np.ndarray
@@ -65,7 +65,11 @@ _LAST = max(MODES)
 def _lookup() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Row of each |pdgId|, decay lengths, cumulative branching fractions (k, 3), daughters (k, 3, 2)."""
     row = np.full(_LAST + 2, -1, np.int64)
-    length, cumulative, daughters = np.zeros(len(MODES)), np.ones((len(MODES), 3)), np.zeros((len(MODES), 3, 2), np.int32)
+    length, cumulative, daughters = (
+        np.zeros(len(MODES)),
+        np.ones((len(MODES), 3)),
+        np.zeros((len(MODES), 3, 2), np.int32),
+    )
     for k, (pdg, (ctau, modes)) in enumerate(MODES.items()):
         row[pdg], length[k] = k, ctau
         for j in range(3):
@@ -115,13 +119,13 @@ def _two_body(parent: Particles, row: np.ndarray, at: tuple[np.ndarray, ...], rn
     cosine, phi = rng.uniform(-1, 1, n), rng.uniform(-np.pi, np.pi, n)
     sine = np.sqrt(1 - cosine**2)
     direction = np.stack([sine * np.cos(phi), sine * np.sin(phi), cosine])
-    made = [
-        _boosted(parent, sign * momentum * direction, mass[k], pdg[k], at) for k, sign in enumerate((1.0, -1.0))
-    ]
+    made = [_boosted(parent, sign * momentum * direction, mass[k], pdg[k], at) for k, sign in enumerate((1.0, -1.0))]
     return together(made)
 
 
-def _boosted(parent: Particles, p: np.ndarray, mass: np.ndarray, pdg: np.ndarray, at: tuple[np.ndarray, ...]) -> Particles:
+def _boosted(
+    parent: Particles, p: np.ndarray, mass: np.ndarray, pdg: np.ndarray, at: tuple[np.ndarray, ...]
+) -> Particles:
     """Products with momentum ``p`` (3, n) in the parents' rest frames, in the laboratory."""
     flight = np.stack([parent.px, parent.py, parent.pz])
     along, e = (p * flight).sum(axis=0), np.sqrt((p**2).sum(axis=0) + mass**2)
@@ -131,4 +135,5 @@ def _boosted(parent: Particles, p: np.ndarray, mass: np.ndarray, pdg: np.ndarray
     energy = (parent.e * e + along) / parent.m
     signed = (sign * size).astype(np.int32)
     charge = sign * _CHARGE[size]
-    return Particles(parent.event, signed, px, py, pz, energy, mass, *at, charge, parent.index, parent.vertex)
+    x, y, z = at
+    return Particles(parent.event, signed, px, py, pz, energy, mass, x, y, z, charge, parent.index, parent.vertex)

@@ -1,9 +1,9 @@
 """A parametrised CMS detector: final particles in, particle-flow candidates out.
 
-Particles follow the 3.8 T field to the calorimeters; charged ones become tracks by the tracker's efficiency and resolution;
-what is left in the calorimeters beyond the tracks becomes photons and neutral hadrons, as in particle flow (CMS, JINST 12
-(2017) P10003) and Delphes (JHEP 02 (2014) 057). The numbers and their sources are in ``response``. Everything works on the
-flat content of all events at once.
+Particles follow the 3.8 T field to the calorimeters; charged ones become tracks by the tracker's efficiency and
+resolution; what is left in the calorimeters beyond the tracks becomes photons and neutral hadrons, as in particle flow
+(CMS, JINST 12 (2017) P10003) and Delphes (JHEP 02 (2014) 057). The numbers and their sources are in ``response``.
+Everything works on the flat content of all events at once.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ FIT_SIGNIFICANCE = 3.0
 class Candidates:
     """Particle-flow candidates, flat; each event's by falling pt.
 
-    ``offsets`` (n + 1,) bound the events. ``pt mass`` GeV, ``eta phi`` at the primary vertex, ``charge`` and ``pdgId`` (211,
-    11, 13 with sign; 130, 22; 1 and 2 for hadronic and electromagnetic energy in the forward calorimeter) i4; ``dxy dz
-    dxyErr dzErr`` cm to the primary vertex (0 for neutral ones); ``etaCalo phiCalo`` on the calorimeters' face;
-    ``pvAssocQuality`` i4; ``puppiWeight``; ``genIdx`` i8 in the generator's list, -1 for pileup; ``vx vy vz`` mm, true
-    production vertex; ``ptErr`` GeV. ``primary`` is the primary vertex.
+    ``offsets`` (n + 1,) bound the events. ``pt mass`` GeV, ``eta phi`` at the primary vertex, ``charge`` and ``pdgId``
+    (211, 11, 13 with sign; 130, 22; 1 and 2 for hadronic and electromagnetic energy in the forward calorimeter) i4;
+    ``dxy dz dxyErr dzErr`` cm to the primary vertex (0 for neutral ones); ``etaCalo phiCalo`` on the calorimeters'
+    face; ``pvAssocQuality`` i4; ``puppiWeight``; ``genIdx`` i8 in the generator's list, -1 for pileup; ``vx vy vz`` mm,
+    true production vertex; ``ptErr`` GeV. ``primary`` is the primary vertex.
     """
 
     offsets: np.ndarray
@@ -101,7 +101,7 @@ def simulate(block: GenBlock, rng: np.random.Generator) -> Candidates:
 
 
 def final_particles(block: GenBlock) -> Particles:
-    """The visible final particles of a block, with pileup, that are not too soft or forward to be seen."""
+    """Return the visible final particles of a block, with pileup, that are not too soft or forward to be seen."""
     hard = _particles(block.particles, pileup=False)
     if block.pileup is None:
         return hard
@@ -130,7 +130,7 @@ def _particles(array: ak.Array, *, pileup: bool) -> Particles:
     event = np.searchsorted(offsets, final, side="right") - 1
     e, m, x, y, z, charge = (flat(array, name)[final] for name in ("e", "m", "vx", "vy", "vz", "charge"))
     index = np.full(len(final), -1) if pileup else final - offsets[event]
-    vertex = 1 + flat(array, "vertex")[final] if pileup else np.zeros(len(final), np.int32)
+    vertex = flat(array, "vertex")[final] if pileup else np.zeros(len(final), np.int32)
     return Particles(event, pdg, px, py, pz, e, np.maximum(m, 0), x, y, z, charge, index, vertex.astype(np.int32))
 
 
@@ -169,7 +169,11 @@ def _deposits(
 
 
 def _ecal(
-    particles: Particles, found: Tracks, face: tuple[np.ndarray, np.ndarray], reached: np.ndarray, rng: np.random.Generator
+    particles: Particles,
+    found: Tracks,
+    face: tuple[np.ndarray, np.ndarray],
+    reached: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[Towers, np.ndarray, np.ndarray]:
     """Electromagnetic towers above threshold: photons, electrons without a track, part of the neutral hadrons."""
     pdg = np.abs(particles.pdg)
@@ -184,7 +188,11 @@ def _ecal(
 
 
 def _hcal(
-    particles: Particles, found: Tracks, face: tuple[np.ndarray, np.ndarray], reached: np.ndarray, rng: np.random.Generator
+    particles: Particles,
+    found: Tracks,
+    face: tuple[np.ndarray, np.ndarray],
+    reached: np.ndarray,
+    rng: np.random.Generator,
 ) -> tuple[Towers, np.ndarray, np.ndarray]:
     """Hadronic towers and what they hold beyond the energy of the tracks that end there, if that is significant."""
     pdg = np.abs(particles.pdg)

@@ -17,12 +17,12 @@ def offsets_of(counts: np.ndarray) -> np.ndarray:
 
 
 def count(event: np.ndarray, size: int) -> np.ndarray:
-    """The number of entries of each of ``size`` events, from the entries' event numbers."""
+    """Return the number of entries of each of ``size`` events, from the entries' event numbers."""
     return np.bincount(event, minlength=size).astype(np.int64)
 
 
 def sum_by(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    """The sum of ``values`` in each of ``size`` groups, (size,) f8; entries of a negative group count nowhere."""
+    """Return the sum of ``values`` in each of ``size`` groups, (size,) f8; negative groups count nowhere."""
     if len(group) and group.min() < 0:
         keep = group >= 0
         group, values = group[keep], values[keep]
@@ -30,7 +30,7 @@ def sum_by(group: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
 
 
 def jagged(offsets: np.ndarray, content: np.ndarray) -> ak.Array:
-    """The flat ``content`` as one list per event."""
+    """Return the flat ``content`` as one list per event."""
     return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), ak.contents.NumpyArray(content)))
 
 
@@ -48,18 +48,18 @@ def flat(array: ak.Array, field: str) -> np.ndarray:
 
 
 def counts(array: ak.Array) -> np.ndarray:
-    """The number of entries of each event, (n,) i8."""
+    """Return the number of entries of each event, (n,) i8."""
     return np.asarray(ak.num(array, axis=1)).astype(np.int64)
 
 
 def wrap(phi: np.ndarray) -> np.ndarray:
-    """An angle in [-pi, pi)."""
+    """Return an angle in [-pi, pi)."""
     return (phi + np.pi) % (2 * np.pi) - np.pi
 
 
 @_jit
 def delta_r2(eta1: float, phi1: float, eta2: float, phi2: float) -> float:
-    """The squared distance of two directions in eta and phi; both angles in [-pi, pi)."""
+    """Return the squared distance of two directions in eta and phi; both angles in [-pi, pi)."""
     dphi = abs(phi1 - phi2)
     if dphi > np.pi:
         dphi = 2 * np.pi - dphi
@@ -68,7 +68,7 @@ def delta_r2(eta1: float, phi1: float, eta2: float, phi2: float) -> float:
 
 @_jit
 def descending(offsets: np.ndarray, key: np.ndarray) -> np.ndarray:
-    """The order that sorts every event's entries by falling ``key``; ties keep their order."""
+    """Return the order that sorts every event's entries by falling ``key``; ties keep their order."""
     order = np.empty(len(key), np.int64)
     for i in range(len(offsets) - 1):
         first, last = offsets[i], offsets[i + 1]
@@ -78,7 +78,12 @@ def descending(offsets: np.ndarray, key: np.ndarray) -> np.ndarray:
 
 @_jit
 def nearest(
-    offsets: np.ndarray, eta: np.ndarray, phi: np.ndarray, to_offsets: np.ndarray, to_eta: np.ndarray, to_phi: np.ndarray
+    offsets: np.ndarray,
+    eta: np.ndarray,
+    phi: np.ndarray,
+    to_offsets: np.ndarray,
+    to_eta: np.ndarray,
+    to_phi: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each object the flat position of the nearest of the other kind in its event, -1 for none, and the Delta R."""
     found = np.full(len(eta), -1, np.int64)

@@ -28,9 +28,9 @@ def propagate(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Follow particles to the cylinder (exact circle, no energy loss).
 
-    Momenta in GeV, positions in mm. Returns x, y, z (mm) where they end and whether they reach the cylinder within half a
-    turn; a looper ends after half a turn, where it is about farthest from the beam. A particle that starts outside of the
-    cylinder stays where it is.
+    Momenta in GeV, positions in mm. Returns x, y, z (mm) where they end and whether they reach the cylinder within half
+    a turn; a looper ends after half a turn, where it is about farthest from the beam. A particle that starts outside of
+    the cylinder stays where it is.
     """
     n = len(px)
     end = np.empty((3, n))
@@ -56,7 +56,9 @@ def propagate(
             s = np.inf
             if d + r >= radius and abs(d - r) <= radius:
                 middle, half = np.arctan2(cy, cx), np.arccos((radius**2 - d * d - r * r) / (2 * d * r))
-                s = r * min((turn * (middle + half - start)) % (2 * np.pi), (turn * (middle - half - start)) % (2 * np.pi))
+                s = r * min(
+                    (turn * (middle + half - start)) % (2 * np.pi), (turn * (middle - half - start)) % (2 * np.pi)
+                )
             s = min(s, to_end)
             reached[i] = s <= np.pi * r
             s = min(s, np.pi * r)

@@ -17,7 +17,7 @@ CHARGED, NEUTRAL, PHOTON, PILEUP = range(4)
 
 @dataclass(frozen=True)
 class Sums:
-    """pt (GeV) of the candidates around each object: (objects, 4) of charged hadrons, neutral ones, photons, pileup tracks."""
+    """pt (GeV) around each object: (objects, 4) of charged hadrons, neutral hadrons, photons, pileup tracks."""
 
     values: np.ndarray
 
@@ -53,20 +53,36 @@ def _sum(
     return out
 
 
-def around(
-    candidates: Candidates, event: np.ndarray, eta: np.ndarray, phi: np.ndarray, own: np.ndarray, cone: np.ndarray | float,
-    veto: float = 0.01,
-) -> Sums:  # fmt: skip
-    """Sum the candidates within ``cone`` of objects; their ``own`` candidate (-1 for none) is left out.
+@dataclass(frozen=True)
+class Surroundings:
+    """The candidates that count, by kind (-1 for those that do not)."""
 
-    Neutral candidates nearer than ``veto`` do not count: they come from the object itself.
-    """
-    pdg = np.abs(candidates.pdgId)
-    hard = candidates.pvAssocQuality > OTHER_VERTEX
-    kind = np.select(
-        [pdg == 211, (pdg == 130) | (pdg == 1), (pdg == 22) | (pdg == 2)], [np.where(hard, CHARGED, PILEUP), NEUTRAL, PHOTON], -1
-    )
-    cones = np.broadcast_to(np.asarray(cone, np.float64), eta.shape)
-    return Sums(
-        _sum(event, eta, phi, cones, veto, own, candidates.offsets, kind, candidates.pt, candidates.eta, candidates.phi)
-    )
+    candidates: Candidates
+    kind: np.ndarray
+
+    @classmethod
+    def of(cls, candidates: Candidates) -> Surroundings:
+        """Those of all events."""
+        kind = _KIND[np.minimum(np.abs(candidates.pdgId), len(_KIND) - 1)]
+        kind[(kind == CHARGED) & (candidates.pvAssocQuality == OTHER_VERTEX)] = PILEUP
+        return cls(candidates, kind)
+
+    def sum(
+        self,
+        event: np.ndarray,
+        eta: np.ndarray,
+        phi: np.ndarray,
+        own: np.ndarray,
+        cone: np.ndarray | float,
+        veto: float = 0.01,
+    ) -> Sums:
+        """Sum the candidates within ``cone`` of objects; their ``own`` candidate (-1 for none) is left out.
+
+        Neutral candidates nearer than ``veto`` do not count: they come from the object itself.
+        """
+        cones, c = np.broadcast_to(np.asarray(cone, np.float64), eta.shape), self.candidates
+        return Sums(_sum(event, eta, phi, cones, veto, own, c.offsets, self.kind, c.pt, c.eta, c.phi))
+
+
+_KIND = np.full(213, -1, np.int8)
+_KIND[[211, 130, 1, 22, 2]] = CHARGED, NEUTRAL, NEUTRAL, PHOTON, PHOTON

@@ -9,19 +9,18 @@ import fastjet
 import numba
 import numpy as np
 
+from .calibration import RESPONSE
 from .detector import Candidates
 from .flat import counts, delta_r2, descending, flat, offsets_of, records, sum_by
 
 _jit = numba.njit(cache=True, nogil=True)
 
-# Mean response of uncorrected jets, in bins of |eta| (rows) at these uncorrected pt (GeV): the mean of reconstructed over
-# generated pt of multijet events against the mean uncorrected pt, which is then interpolated in log(pt) and divided out, as
-# the simulated truth correction of CMS, JINST 12 (2017) P02014, section 4. Made by test/bench/simulation_calibration.py.
+# The energy correction: the mean of reconstructed over generated pt of multijet events, in bins of |eta| at these
+# uncorrected pt (GeV), is interpolated in log(pt) and divided out, as the simulated truth correction of CMS, JINST 12
+# (2017) P02014, section 4.
 RESPONSE_PT = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0)
 RESPONSE_EDGES = (1.3, 2.5, 3.0)
-RESPONSE = ((1.0,) * 8,) * 4
 
-GEN_CONE = 0.4  # Delta R between a jet and its generated jet: half the AK8 radius, the AK4 radius
 _KINDS = {"chHEF": 211, "neHEF": 130, "chEmEF": 11, "neEmEF": 22, "muEF": 13, "hfHEF": 1, "hfEmEF": 2}
 
 
@@ -67,36 +66,59 @@ class Clusters:
 
 
 def momenta(candidates: Candidates) -> dict[str, np.ndarray]:
-    """Momenta of the candidates times their weights, as fastjet names them."""
-    pt = candidates.pt * candidates.puppiWeight
-    mass = candidates.mass * candidates.puppiWeight
-    pz = pt * np.sinh(candidates.eta)
-    return {"px": pt * np.cos(candidates.phi), "py": pt * np.sin(candidates.phi), "pz": pz,
-            "E": np.sqrt(pt**2 + pz**2 + mass**2)}  # fmt: skip
+    """Momenta of the candidates, as fastjet names them."""
+    pt, pz = candidates.pt, candidates.pt * np.sinh(candidates.eta)
+    px, py = pt * np.cos(candidates.phi), pt * np.sin(candidates.phi)
+    return {"px": px, "py": py, "pz": pz, "E": np.sqrt(pt**2 + pz**2 + candidates.mass**2)}
 
 
 def cluster(candidates: Candidates, p: dict[str, np.ndarray], radius: float, min_pt: float) -> Clusters:
-    """Anti-kt jets with at least ``min_pt`` (GeV, corrected) of the candidates whose weight is not 0."""
-    used = np.flatnonzero(candidates.puppiWeight > 0)
+    """Anti-kt jets with at least ``min_pt`` (GeV, corrected) of the candidates times their weights."""
+    least = min_pt * LEAST_RESPONSE
+    weight = candidates.puppiWeight * _may_hold(candidates, radius, least)[candidates.event]
+    used = np.flatnonzero(weight > 0)
     offsets = np.searchsorted(used, candidates.offsets)
-    inputs = records(offsets, {name: value[used] for name, value in p.items()}, "Momentum4D")
+    inputs = records(offsets, {name: value[used] * weight[used] for name, value in p.items()}, "Momentum4D")
     sequence = fastjet.ClusterSequence(inputs, fastjet.JetDefinition(fastjet.antikt_algorithm, radius))
-    members = sequence.constituent_index(min_pt=LEAST_RAW * min_pt)
-    jets = counts(members)
-    by_jet = ak.flatten(members, axis=1)
+    members = sequence.constituent_index(min_pt=least)
+    jets, by_jet = counts(members), ak.flatten(members, axis=1)
     jet = np.repeat(np.arange(len(by_jet)), counts(by_jet))
     event = np.repeat(np.arange(len(jets)), jets)
     candidate = used[np.asarray(ak.flatten(by_jet, axis=1)) + offsets[event[jet]]]
-    summed = [np.bincount(jet, weights=p[name][candidate], minlength=len(event)) for name in ("px", "py", "pz", "E")]
-    found = Clusters(offsets_of(jets), *summed, jet, candidate)
+    px, py, pz, e = (
+        np.bincount(jet, weights=(value * candidates.puppiWeight)[candidate], minlength=len(event))
+        for value in p.values()
+    )
+    found = Clusters(offsets_of(jets), px, py, pz, e, jet, candidate)
     return ordered(found, np.flatnonzero(found.pt * correction(found.pt, found.eta) > min_pt))
 
 
-LEAST_RAW = 0.6  # no correction is larger than 1/0.6
+LEAST_RESPONSE = min(min(row) for row in RESPONSE)
+_END = 5.0  # |eta| where grids end
+
+
+def _grid(candidates: Candidates, rows: int, columns: int) -> np.ndarray:
+    """Return the pt in each cell of a grid in eta and phi, (n, rows, columns)."""
+    n = len(candidates.offsets) - 1
+    row = ((candidates.eta + _END) * (rows / 2 / _END)).astype(np.int64).clip(0, rows - 1)
+    column = ((candidates.phi + np.pi) * (columns / 2 / np.pi)).astype(np.int64).clip(0, columns - 1)
+    cell = (candidates.event * rows + row) * columns + column
+    return sum_by(cell, candidates.pt, n * rows * columns).reshape(n, rows, columns)
+
+
+def _may_hold(candidates: Candidates, radius: float, pt: float) -> np.ndarray:
+    """Whether an event has that pt (GeV) in any window that may hold a jet; spares many events the large radius."""
+    rows, columns = 50, 32  # cells of 0.2
+    size = int(np.ceil(2 * radius * columns / (2 * np.pi))) + 1
+    grid = _grid(candidates, rows, columns)
+    around = np.cumsum(np.concatenate([np.zeros((len(grid), rows, 1)), grid, grid[:, :, : size - 1]], axis=2), axis=2)
+    wide = around[:, :, size:] - around[:, :, :-size]
+    along = np.cumsum(np.pad(wide, ((0, 0), (size, size - 1), (0, 0))), axis=1)
+    return (along[:, size:] - along[:, :-size]).max(axis=(1, 2)) > pt
 
 
 def ordered(found: Clusters, keep: np.ndarray) -> Clusters:
-    """The jets at the positions ``keep`` (ascending), each event's by falling corrected pt."""
+    """Return the jets at the positions ``keep`` (ascending), each event's by falling corrected pt."""
     offsets = np.searchsorted(keep, found.offsets)
     order = keep[descending(offsets, (found.pt * correction(found.pt, found.eta))[keep])]
     place = np.full(len(found.px), -1)
@@ -118,7 +140,7 @@ def correction(pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
 
 
 def kinematics(found: Clusters, area: float) -> dict[str, np.ndarray]:
-    """Corrected momentum, the factor back, and the area: that of an isolated anti-kt jet, pi R^2 (JHEP 04 (2008) 063)."""
+    """Corrected momentum, the factor back, and the area (pi R^2: JHEP 04 (2008) 063)."""
     factor = correction(found.pt, found.eta)
     return {
         "pt": found.pt * factor, "eta": found.eta, "phi": found.phi, "mass": found.mass * factor,
@@ -145,7 +167,7 @@ def composition(found: Clusters, candidates: Candidates) -> dict[str, np.ndarray
 
 
 def identification(columns: dict[str, np.ndarray]) -> np.ndarray:
-    """The jet id bits, tight (2) and tight with lepton veto (4), by CMS's criteria for PUPPI jets of Run 3.
+    """Return the jet id bits, tight (2) and tight with lepton veto (4), by CMS's criteria for PUPPI jets of Run 3.
 
     They are those of the NanoAOD documentation, in |eta| up to 2.6, 2.7, 3 and 5.
     """
@@ -154,15 +176,17 @@ def identification(columns: dict[str, np.ndarray]) -> np.ndarray:
     central = (charged > 0) & (columns["chHEF"] > 0.01) & (columns["nConstituents"] > 1)
     common = (columns["neHEF"] < 0.99) & (columns["neEmEF"] < 0.9)
     forward = (columns["neEmEF"] + columns["hfEmEF"] < 0.4) & (neutral >= 2)
-    tight = np.select([eta <= 2.6, eta <= 2.7, eta <= 3.0], [central & common, common, columns["neHEF"] < 0.99], forward)
+    tight = np.select(
+        [eta <= 2.6, eta <= 2.7, eta <= 3.0], [central & common, common, columns["neHEF"] < 0.99], forward
+    )
     veto = tight & (columns["muEF"] < 0.8) & (columns["chEmEF"] < 0.8)
     return 2 * tight + 4 * (tight & np.where(eta <= 2.7, veto, True))
 
 
 @_jit
 def match(
-    offsets: np.ndarray, eta: np.ndarray, phi: np.ndarray, to_offsets: np.ndarray, to_eta: np.ndarray, to_phi: np.ndarray,
-    cone: float,
+    offsets: np.ndarray, eta: np.ndarray, phi: np.ndarray, to_offsets: np.ndarray, to_eta: np.ndarray,
+    to_phi: np.ndarray, cone: float,
 ) -> np.ndarray:  # fmt: skip
     """For each jet, in order, the nearest unused one of the other list within the cone: position in its event or -1."""
     found = np.full(len(eta), -1, np.int64)
@@ -200,7 +224,7 @@ def jet_of_candidates(found: Clusters, candidates: int) -> np.ndarray:
 
 
 def first_two(offsets: np.ndarray, jet_index: np.ndarray, event: np.ndarray, size: int) -> tuple[np.ndarray, ...]:
-    """The first two objects in each jet (index in the event, -1 for none) and their number.
+    """Return the first two objects in each jet (index in the event, -1 for none) and their number.
 
     ``jet_index`` is each object's jet in its event; ``event`` its event; ``offsets`` are the jets', ``size`` of them.
     """
@@ -220,12 +244,7 @@ def first_two(offsets: np.ndarray, jet_index: np.ndarray, event: np.ndarray, siz
     return picked[0], picked[1], number
 
 
-def density(candidates: Candidates, spacing: float = 0.55, reach: float = 5.0) -> np.ndarray:
-    """The median pt per area on a grid, (n,): FastJet's GridMedianBackgroundEstimator with CMS's 0.55 to |y| = 5."""
-    n = len(candidates.offsets) - 1
-    rows, columns = round(2 * reach / spacing), round(2 * np.pi / spacing)
-    row = ((candidates.eta + reach) / (2 * reach) * rows).astype(np.int64).clip(0, rows - 1)
-    column = ((candidates.phi + np.pi) / (2 * np.pi) * columns).astype(np.int64).clip(0, columns - 1)
-    cell = (candidates.event * rows + row) * columns + column
-    grid = sum_by(cell, candidates.pt, n * rows * columns).reshape(n, -1)
-    return np.median(grid, axis=1) / (2 * reach / rows * 2 * np.pi / columns)
+def density(candidates: Candidates) -> np.ndarray:
+    """Return the median pt per area on a grid, (n,): FastJet's GridMedianBackgroundEstimator, CMS's cells."""
+    grid = _grid(candidates, 18, 11)
+    return np.median(grid.reshape(len(grid), -1), axis=1) / (2 * _END / 18 * 2 * np.pi / 11)

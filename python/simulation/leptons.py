@@ -8,7 +8,7 @@ import numpy as np
 
 from .detector import Candidates
 from .flat import count, offsets_of
-from .isolation import Sums, around
+from .isolation import Sums, Surroundings
 from .matching import Truth
 from .secondary import significance
 
@@ -18,9 +18,9 @@ class Selection:
     """What becomes an object, as NanoAOD keeps it, and how its identification works.
 
     The efficiencies of the working points are for real leptons and for hadrons taken for one: muons from CMS, JINST 13
-    (2018) P06015, section 5 (medium 99 %, tight 96 to 98 %), electrons and photons from JINST 16 (2021) P05014, sections 6
-    and 7 (cut-based veto, loose, medium, tight 95, 90, 80, 70 %; 90 and 80 % for the two MVA points). Effective areas are
-    the typical ones of those papers; rho is what pileup and the underlying event add in a cone.
+    (2018) P06015, section 5 (medium 99 %, tight 96 to 98 %), electrons and photons from JINST 16 (2021) P05014,
+    sections 6 and 7 (cut-based veto, loose, medium, tight 95, 90, 80, 70 %; 90 and 80 % for the two MVA points).
+    Effective areas are the typical ones of those papers; rho is what pileup and the underlying event add in a cone.
     """
 
     muon_pt: float = 3.0
@@ -76,14 +76,14 @@ def _track(candidates: Candidates, at: np.ndarray) -> dict[str, np.ndarray]:
         "pt": candidates.pt[at], "eta": candidates.eta[at], "phi": candidates.phi[at], "charge": candidates.charge[at],
         "pdgId": candidates.pdgId[at], "dxy": candidates.dxy[at], "dz": candidates.dz[at],
         "dxyErr": candidates.dxyErr[at], "dzErr": candidates.dzErr[at],
-        "ip3d": np.hypot(candidates.dxy[at], candidates.dz[at]), "sip3d": significance(candidates)[at],
+        "ip3d": np.hypot(candidates.dxy[at], candidates.dz[at]), "sip3d": significance(candidates, at),
     }  # fmt: skip
 
 
 def _gen(
     truth: Truth, candidates: Candidates, at: np.ndarray, event: np.ndarray, pdg: tuple[int, ...]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """genPartIdx and genPartFlav of charged leptons, and whether each is one in truth."""
+    """Return genPartIdx and genPartFlav of charged leptons, and whether each is one in truth."""
     place = truth.find(event, candidates.genIdx[at])
     real = np.isin(np.abs(truth.pdg[place]), pdg) & (place >= 0) if len(truth.pdg) else np.zeros(len(at), np.bool_)
     place = np.where(real, place, -1)
@@ -99,16 +99,17 @@ def _with_area(sums: Sums, pt: np.ndarray, rho: np.ndarray) -> np.ndarray:
 
 
 def mini_cone(pt: np.ndarray) -> np.ndarray:
-    """The cone of the mini isolation, 10 GeV / pt within [0.05, 0.2] (JHEP 03 (2011) 059)."""
+    """Return the cone of the mini isolation, 10 GeV / pt within [0.05, 0.2] (JHEP 03 (2011) 059)."""
     return np.clip(10 / pt, 0.05, 0.2)
 
 
-def muons(candidates: Candidates, truth: Truth, rho: np.ndarray, rng: np.random.Generator) -> Objects:
+def muons(nearby: Surroundings, truth: Truth, rho: np.ndarray, rng: np.random.Generator) -> Objects:
     """Muons above 3 GeV."""
+    candidates = nearby.candidates
     at, event, offsets = _select(candidates, (np.abs(candidates.pdgId) == 13) & (candidates.pt > SELECTION.muon_pt))
     columns = _track(candidates, at)
     pt, eta, phi = columns["pt"], columns["eta"], columns["phi"]
-    narrow, wide, mini = (around(candidates, event, eta, phi, at, cone) for cone in (0.3, 0.4, mini_cone(pt)))
+    narrow, wide, mini = (nearby.sum(event, eta, phi, at, cone) for cone in (0.3, 0.4, mini_cone(pt)))
     columns |= {
         "ptErr": candidates.ptErr[at], "mass": np.full(len(at), MASSES["Muon"]),
         "pfRelIso03_chg": narrow.charged / pt, "pfRelIso03_all": _delta_beta(narrow, pt),
@@ -131,15 +132,14 @@ def muons(candidates: Candidates, truth: Truth, rho: np.ndarray, rng: np.random.
     return Objects(offsets, at, columns)
 
 
-def electrons(candidates: Candidates, truth: Truth, rho: np.ndarray, rng: np.random.Generator) -> Objects:
+def electrons(nearby: Surroundings, truth: Truth, rho: np.ndarray, rng: np.random.Generator) -> Objects:
     """Electrons above 5 GeV."""
-    at, event, offsets = _select(
-        candidates, (np.abs(candidates.pdgId) == 11) & (candidates.pt > SELECTION.electron_pt)
-    )
+    candidates = nearby.candidates
+    at, event, offsets = _select(candidates, (np.abs(candidates.pdgId) == 11) & (candidates.pt > SELECTION.electron_pt))
     columns = _track(candidates, at)
     pt, eta, phi = columns["pt"], columns["eta"], columns["phi"]
     veto = 0.08  # photons of bremsstrahlung
-    narrow, wide, mini = (around(candidates, event, eta, phi, at, cone, veto) for cone in (0.3, 0.4, mini_cone(pt)))
+    narrow, wide, mini = (nearby.sum(event, eta, phi, at, cone, veto) for cone in (0.3, 0.4, mini_cone(pt)))
     columns |= {
         "energyErr": candidates.ptErr[at] * np.cosh(eta), "mass": np.full(len(at), MASSES["Electron"]),
         "pfRelIso03_chg": narrow.charged / pt, "pfRelIso03_all": _with_area(narrow, pt, rho[event]),
@@ -163,7 +163,7 @@ def _electron_id(columns: dict[str, np.ndarray], real: np.ndarray, rng: np.rando
         "mvaNoIso_WP90": mva > 1, "mvaNoIso_WP80": mva > 2, "mvaIso_WP90": (mva > 1) & isolated,
         "mvaIso_WP80": (mva > 2) & isolated, "mvaNoIso": np.where(real, 1, -1) * (1 - 2 * chance[1] ** 2),
         "mvaIso": np.where(real & isolated, 1, -1) * (1 - 2 * chance[1] ** 2),
-        "convVeto": chance[0] < np.where(real, 0.98, 0.8), "lostHits": (chance[1] > np.where(real, 0.95, 0.8)).astype(np.uint8),
+        "convVeto": chance[0] < np.where(real, 0.98, 0.8), "lostHits": chance[1] > np.where(real, 0.95, 0.8),
         **_shapes(real, barrel, noise), "isPFcand": np.ones(len(real), np.bool_), "tightCharge": 2 * (chance[0] < 0.98),
     }  # fmt: skip
 
@@ -179,15 +179,16 @@ def _shapes(real: np.ndarray, barrel: np.ndarray, noise: np.ndarray) -> dict[str
 
 
 def photons(
-    candidates: Candidates, truth: Truth, rho: np.ndarray, electron: Objects, rng: np.random.Generator
+    nearby: Surroundings, truth: Truth, rho: np.ndarray, electron: Objects, rng: np.random.Generator
 ) -> Objects:
     """Photons above 10 GeV, and the showers of electrons, which fail the electron veto."""
+    candidates = nearby.candidates
     kind = np.abs(candidates.pdgId)
     shower = np.zeros(len(kind), np.bool_)
     shower[electron.candidate] = True
     at, event, offsets = _select(candidates, ((kind == 22) | shower) & (candidates.pt > SELECTION.photon_pt))
     pt, eta, phi = candidates.pt[at], candidates.eta[at], candidates.phi[at]
-    sums = around(candidates, event, eta, phi, at, 0.3, veto=0.03)
+    sums = nearby.sum(event, eta, phi, at, 0.3, veto=0.03)
     columns = {
         "pt": pt, "eta": eta, "phi": phi, "energyErr": candidates.ptErr[at] * np.cosh(eta),
         "pfRelIso03_chg": sums.charged / pt, "pfRelIso03_all": _with_area(sums, pt, rho[event]),
@@ -215,7 +216,7 @@ PROMPT_OR_TAU = (1 << 0) | (1 << 3)  # isPrompt or isPromptTauDecayProduct
 
 
 def _same(at: np.ndarray, other: Objects) -> np.ndarray:
-    """The index in its event of the other object from the same candidate, -1 for none."""
+    """Return the index in its event of the other object from the same candidate, -1 for none."""
     if len(other.candidate) == 0:
         return np.full(len(at), -1)
     local = np.arange(len(other.candidate)) - other.offsets[other.event]

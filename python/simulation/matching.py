@@ -16,9 +16,11 @@ FLAVOUR_PROMPT, FLAVOUR_TAU, FLAVOUR_B, FLAVOUR_C, FLAVOUR_LIGHT, UNMATCHED = 1,
 
 @dataclass(frozen=True)
 class Truth:
-    """The generator's table, flat: ``offsets`` (n + 1,); ``position`` of each entry in the full list of its event;
-    ``mother`` flat position or -1; pdgId, statusFlags, pt, eta, phi.
-    """  # noqa: D205
+    """The generator's table, flat.
+
+    ``offsets`` (n + 1,); ``position`` of each entry in the full list of its event; ``mother`` flat position or -1;
+    pdgId, statusFlags, pt, eta, phi.
+    """
 
     offsets: np.ndarray
     position: np.ndarray
@@ -60,11 +62,11 @@ class Truth:
         return np.where((position >= 0) & (keys[place] == wanted), place, -1)
 
     def index(self, place: np.ndarray) -> np.ndarray:
-        """The index in its event of a flat place, -1 for -1."""
+        """Return the index in its event of a flat place, -1 for -1."""
         return np.where(place >= 0, place - self.offsets[self.event[place]] if len(self.pdg) else 0, -1)
 
     def flavour(self, place: np.ndarray) -> np.ndarray:
-        """genPartFlav of leptons: 1 prompt, 15 from a prompt tau, 5 from b, 4 from c, 3 from others, 0 unmatched."""
+        """Return genPartFlav of leptons: 1 prompt, 15 from a tau, 5 from b, 4 from c, 3 from others, 0 unmatched."""
         if len(self.pdg) == 0:
             return np.zeros(len(place), np.uint8)
         flags = np.where(place >= 0, self.flags[place], 0)

@@ -59,8 +59,8 @@ PRESETS: dict[str, Preset] = {
     "vbf_bb": Preset("vector boson fusion, H -> bb", (*_VECTOR_BOSON_FUSION, *_pair(25, 5))),
     "zh_bb": Preset("ZH with Z -> ll, H -> bb", ("HiggsSM:ffbar2HZ = on", *_only(23, 11, 13, 15), *_pair(25, 5))),
     "tth_bb": Preset("ttH with H -> bb", (*_TTH, *_pair(25, 5))),
-    "hh_4b": Preset("X(500) -> HH -> 4b: Pythia has no gg -> HH, so a narrow CP-even scalar (its H2, id 35) is the source",
-                    (*_HEAVY_HIGGS, *_pair(25, 5))),
+    "hh_4b": Preset("X(500) -> HH -> 4b by a narrow CP-even scalar (Pythia's H2, id 35): it has no gg -> HH", (
+        *_HEAVY_HIGGS, *_pair(25, 5))),
     "zprime_tt": Preset("Z'(1000) -> t tbar", (
         "NewGaugeBoson:ffbar2gmZZprime = on", "Zprime:gmZmode = 3", "32:m0 = 1000", "PhaseSpace:mHatMin = 500",
         *_only(32, 6))),

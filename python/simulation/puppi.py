@@ -18,8 +18,9 @@ def neutral_weights(
 ) -> None:
     """Set the weight of every neutral candidate to the share of pt that comes from the primary vertex around it.
 
-    That share is taken from the charged candidates within ``CONE``, whose ``weight`` is 1 or 0 already; with none of them
-    around, the candidate counts as pileup. Much simpler than PUPPI (JHEP 10 (2014) 059), whose weights it stands for.
+    That share is taken from the charged candidates within ``CONE``, whose ``weight`` is 1 or 0 already; with none of
+    them around, the candidate counts as pileup. Much simpler than PUPPI (JHEP 10 (2014) 059), whose weights it stands
+    for.
     """
     for i in range(len(offsets) - 1):
         for a in range(offsets[i], offsets[i + 1]):

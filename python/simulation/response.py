@@ -15,7 +15,7 @@ UM = 1e-3  # mm
 
 
 def binned(edges: tuple[float, ...], table: tuple[float, ...], eta: np.ndarray) -> np.ndarray:
-    """The entry of the table for each |eta|; ``edges`` are the upper ones of all bins but the last."""
+    """Return the entry of the table for each |eta|; ``edges`` are the upper ones of all bins but the last."""
     return np.asarray(table)[np.searchsorted(np.asarray(edges), np.abs(eta))]
 
 
@@ -23,12 +23,12 @@ def binned(edges: tuple[float, ...], table: tuple[float, ...], eta: np.ndarray) 
 class Tracker:
     """Tracks of charged particles.
 
-    Efficiency of hadrons above 0.9 GeV: 94 % for |eta| < 0.9, 85 % beyond, of muons nearly 1 ([T], abstract), of electrons
-    after loss by bremsstrahlung 0.95 and 0.87 ([D]); it rises from 0.1 GeV, where the innermost stations are just reached
-    (turn-on as in [T], figure 12), and falls to nothing for particles made at 60 cm ([T], figure 13).
-    Resolution of pt: constant (+) linear term for hadrons and for muons ([D], from [T], figure 16).
-    Resolution of dxy and dz: constant (+) multiple scattering ([T], abstract and figures 14 and 15: 10 and 30 um at 100 GeV,
-    90 and 150 um near 1 GeV). A share of the tracks is measured worse, the tail outside of the core in those figures.
+    Efficiency of hadrons above 0.9 GeV: 94 % for |eta| < 0.9, 85 % beyond, of muons nearly 1 ([T], abstract), of
+    electrons after loss by bremsstrahlung 0.95 and 0.87 ([D]); it rises from 0.1 GeV, where the innermost stations are
+    just reached (turn-on as in [T], figure 12), and falls to nothing for particles made at 60 cm ([T], figure 13).
+    Resolution of pt: constant (+) linear term for hadrons and for muons ([D], from [T], figure 16). Resolution of dxy
+    and dz: constant (+) multiple scattering ([T], abstract and figures 14 and 15: 10 and 30 um at 100 GeV, 90 and 150
+    um near 1 GeV). A share of the tracks is measured worse, the tail outside of the core in those figures.
     """
 
     max_eta: float = 2.5
@@ -110,11 +110,11 @@ class Calorimeter:
 
     @staticmethod
     def _material(eta: np.ndarray, region: np.ndarray) -> np.ndarray:
-        """The growth by the tracker's material, CMS, JINST 8 (2013) P09009 as parametrised in [D]."""
+        """Return the growth by the tracker's material, CMS, JINST 8 (2013) P09009 as parametrised in [D]."""
         return np.choose(region, [1 + 0.64 * eta**2, 2.16 + 5.6 * (np.minimum(eta, 2.5) - 2) ** 2, np.ones_like(eta)])
 
     def cell(self, eta: np.ndarray, phi: np.ndarray) -> np.ndarray:
-        """A number below ``cells`` for each position; the parts have cells of different size."""
+        """Return A number below ``cells`` for each position; the parts have cells of different size."""
         region = self.region(eta)
         columns = np.asarray(self.cells_phi)[region]
         row = np.floor(eta / np.asarray(self.cell_eta)[region]).astype(np.int64) + self._rows()
@@ -132,17 +132,18 @@ class Calorimeter:
 
 FORWARD_END = 5.0  # |eta| where the forward calorimeter ends
 
-# Stochastic, noise and constant term: test beam of the barrel ([C]: 2.8 %, 0.12 GeV, 0.3 %), constant 0.8 % in the running
-# detector ([D], [E]); forward [D]. Cells: two crystals, since clusters need a local maximum each ([PF], 3.2); thresholds of
-# clusters in the endcap by their higher noise ([PF], table 1).
+# Stochastic, noise and constant term: test beam of the barrel ([C]: 2.8 %, 0.12 GeV, 0.3 %), constant 0.8 % in the
+# running detector ([D], [E]); forward [D]. Cells: two crystals, since clusters need a local maximum each ([PF], 3.2);
+# thresholds of clusters in the endcap by their higher noise ([PF], table 1).
 ECAL = Calorimeter(
     edges=(1.479, 3.0), cell_eta=(0.0348, 0.0348, 0.175), cells_phi=(180, 180, 36), stochastic=(0.028, 0.028, 2.08),
-    noise=(0.12, 0.12, 0.0), constant=(0.008, 0.008, 0.107), min_energy=(0.3, 0.6, 3.0), significance=2.0, material=True,
+    noise=(0.12, 0.12, 0.0), constant=(0.008, 0.008, 0.107), min_energy=(0.3, 0.6, 5.0), significance=2.0,
+    material=True,
 )  # fmt: skip
 # 110 %/sqrt(E) (+) 9 % of single hadrons in both calorimeters together ([C], [PF] 3.3); forward [D]; thresholds [D].
 HCAL = Calorimeter(
     edges=(1.653, 3.0), cell_eta=(0.087, 0.175, 0.175), cells_phi=(72, 36, 36), stochastic=(1.50, 1.50, 2.70),
-    noise=(0.0, 0.0, 0.0), constant=(0.05, 0.05, 0.13), min_energy=(1.0, 1.5, 3.0), significance=1.0,
+    noise=(0.0, 0.0, 0.0), constant=(0.05, 0.05, 0.13), min_energy=(1.0, 1.5, 5.0), significance=1.0,
 )  # fmt: skip
 ECAL_SHARE = 0.3  # of a neutral hadron's energy ([PF] 4; [D])
 
@@ -151,8 +152,8 @@ ECAL_SHARE = 0.3  # of a neutral hadron's energy ([PF] 4; [D])
 class Identification:
     """Electrons and muons among the tracks, and hadrons taken for them.
 
-    Electrons: 95 % from 10 GeV on in the barrel, 90 % in the endcaps, the seeding falls off below 5 GeV; 0.2 % of the charged
-    hadrons above 2 GeV pass the loosest identification ([E], figures 10 and 13); wrong charge [E], section 5.
+    Electrons: 95 % from 10 GeV on in the barrel, 90 % in the endcaps, the seeding falls off below 5 GeV; 0.2 % of the
+    charged hadrons above 2 GeV pass the loosest identification ([E], figures 10 and 13); wrong charge [E], section 5.
     Muons: 99 % where they reach the stations, 0.1 % of pions and 0.3 % of kaons are taken for one ([M], section 5).
     """
 

@@ -18,9 +18,10 @@ class Finder:
     """Cuts of the inclusive vertex finder (CMS, JINST 13 (2018) P05011, section 4.2), lengths in mm, momenta in GeV.
 
     Tracks above ``min_pt`` that miss the primary vertex by ``min_ip`` and ``min_significance`` are clustered where they
-    really start: they share a vertex if their true starts are nearer than ``resolution`` and ``merge`` of the flight length,
-    which also joins most charm decays to their b hadron's. A track fits with the probability ``efficiency``. The vertex is
-    measured across its flight with the tracks' errors and along it worse by the mean angle between tracks and flight.
+    really start: they share a vertex if their true starts are nearer than ``resolution`` and ``merge`` of the flight
+    length, which also joins most charm decays to their b hadron's. A track fits with the probability ``efficiency``.
+    The vertex is measured across its flight with the tracks' errors and along it worse by the mean angle between tracks
+    and flight.
     """
 
     min_pt: float = 0.8
@@ -45,7 +46,7 @@ PION = 0.13957  # GeV
 
 @dataclass(frozen=True)
 class Secondary:
-    """Vertices, flat, each event's by falling pt; names and units (cm) are NanoAOD's ``SV``. ``offsets`` bound the events."""
+    """Vertices, flat, each event's by falling pt; names and units (cm) as NanoAOD's ``SV``."""
 
     offsets: np.ndarray
     columns: dict[str, np.ndarray]
@@ -58,7 +59,7 @@ class Secondary:
 
 @_jit
 def _cluster(event: np.ndarray, start: np.ndarray, flight: np.ndarray, resolution: float, merge: float) -> np.ndarray:
-    """Number the common starts of tracks (by event): each track joins the first one near enough, or opens its own."""
+    """Give common starts of tracks a number: each track joins the first one near enough in its event, or opens one."""
     group = np.empty(len(event), np.int64)
     opened = np.empty(len(event), np.int64)
     groups, first = 0, 0
@@ -81,7 +82,7 @@ def _cluster(event: np.ndarray, start: np.ndarray, flight: np.ndarray, resolutio
 def find(candidates: Candidates, rng: np.random.Generator) -> Secondary:
     """Find the secondary vertices of all events."""
     size = len(candidates.offsets) - 1
-    tracks = np.flatnonzero(_displaced(candidates))
+    tracks = _displaced(candidates)
     tracks = tracks[rng.random(len(tracks)) < FINDER.efficiency]
     event = candidates.event[tracks]
     start = np.stack([candidates.vx[tracks], candidates.vy[tracks], candidates.vz[tracks]])
@@ -101,28 +102,33 @@ def find(candidates: Candidates, rng: np.random.Generator) -> Secondary:
 
 
 def _displaced(candidates: Candidates) -> np.ndarray:
-    """Which candidates are displaced tracks that may make a vertex."""
-    dxy, dz = 10 * np.abs(candidates.dxy), 10 * np.abs(candidates.dz)
-    primary = candidates.primary.true[:, candidates.event]
-    radius = np.hypot(candidates.vx - primary[0], candidates.vy - primary[1])
-    away = np.sqrt(radius**2 + (candidates.vz - primary[2]) ** 2)
-    return (
-        (candidates.charge != 0) & (candidates.pt > FINDER.min_pt) & (dxy < FINDER.max_dxy) & (dz < FINDER.max_dz)
-        & (np.hypot(dxy, dz) > FINDER.min_ip) & (significance(candidates) > FINDER.min_significance)
-        & (away > FINDER.start) & (radius < FINDER.max_radius) & (candidates.genIdx >= 0)
-    )  # fmt: skip
+    """Return the positions of the displaced tracks that may make a vertex."""
+    at = np.flatnonzero((candidates.charge != 0) & (candidates.pt > FINDER.min_pt) & (candidates.genIdx >= 0))
+    dxy, dz = 10 * np.abs(candidates.dxy[at]), 10 * np.abs(candidates.dz[at])
+    primary = candidates.primary.true[:, candidates.event[at]]
+    radius = np.hypot(candidates.vx[at] - primary[0], candidates.vy[at] - primary[1])
+    away = np.hypot(radius, candidates.vz[at] - primary[2])
+    return at[
+        (dxy < FINDER.max_dxy) & (dz < FINDER.max_dz) & (np.hypot(dxy, dz) > FINDER.min_ip)
+        & (significance(candidates, at) > FINDER.min_significance)
+        & (away > FINDER.start) & (radius < FINDER.max_radius)
+    ]  # fmt: skip
 
 
-def significance(candidates: Candidates) -> np.ndarray:
-    """The impact parameter in space over its error, of every candidate; 0 for neutral ones."""
-    errors = np.maximum(candidates.dxyErr, 1e-9), np.maximum(candidates.dzErr, 1e-9)
-    return np.hypot(candidates.dxy / errors[0], candidates.dz / errors[1])
+def significance(candidates: Candidates, at: np.ndarray) -> np.ndarray:
+    """Return the impact parameter in space over its error, of the charged candidates at these positions."""
+    return np.hypot(candidates.dxy[at] / candidates.dxyErr[at], candidates.dz[at] / candidates.dzErr[at])
 
 
 def _measure(
-    candidates: Candidates, tracks: np.ndarray, event: np.ndarray, start: np.ndarray, group: np.ndarray, rng: np.random.Generator
+    candidates: Candidates,
+    tracks: np.ndarray,
+    event: np.ndarray,
+    start: np.ndarray,
+    group: np.ndarray,
+    rng: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """The vertices of grouped tracks: NanoAOD's columns and ``event``."""
+    """Return the vertices of grouped tracks: NanoAOD's columns and ``event``."""
     size = int(group.max()) + 1 if len(group) else 0
 
     def total(values: np.ndarray) -> np.ndarray:
@@ -157,7 +163,12 @@ def _measure(
 
 
 def _flight(
-    candidates: Candidates, event: np.ndarray, place: np.ndarray, direction: np.ndarray, along: np.ndarray, across: np.ndarray
+    candidates: Candidates,
+    event: np.ndarray,
+    place: np.ndarray,
+    direction: np.ndarray,
+    along: np.ndarray,
+    across: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Position and flight from the primary vertex, in cm."""
     path = place - candidates.primary.measured[:, event]

@@ -72,7 +72,7 @@ def _cambridge_aachen(p: np.ndarray, n: int) -> np.ndarray:
 
 @_jit
 def _soft_drop(p: np.ndarray, bounds: np.ndarray, z_cut: float) -> np.ndarray:
-    """The two subjets of each jet that soft drop leaves, (jets, 2, 4), the harder first; 0 where there are none."""
+    """Return what soft drop leaves of each jet, (jets, 2, 4): two subjets, the harder first; 0 for none."""
     out = np.zeros((len(bounds) - 1, 2, 4))
     for jet in range(len(bounds) - 1):
         n = bounds[jet + 1] - bounds[jet]

@@ -16,10 +16,11 @@ PROMPT_RADIUS = 0.01  # mm: a track that starts nearer to its collision counts f
 
 @dataclass(frozen=True)
 class Tracks:
-    """Tracks, flat: ``particle`` is the position among the particles, ``pdg`` what particle flow calls it (11, 13, 211).
+    """Tracks, flat.
 
-    ``pt`` GeV, ``eta`` and ``phi`` at the closest approach to the primary vertex; ``dxy``, ``dz`` and their errors mm;
-    ``sigma`` relative resolution of the momentum, ``energy`` GeV.
+    ``particle`` is the position among the particles, ``pdg`` what particle flow calls it (11, 13, 211); ``pt`` GeV,
+    ``eta`` and ``phi`` at the closest approach to the primary vertex; ``dxy``, ``dz`` and their errors mm;
+    ``sigma`` relative resolution of the momentum.
     """
 
     particle: np.ndarray
@@ -46,8 +47,9 @@ def reconstruct(
     found = np.flatnonzero((particles.charge != 0) & (rng.random(len(pt)) < efficiency))
     seen, pt, eta, pdg = particles.pick(found), pt[found], eta[found], pdg[found]
     primary = find_primary(collision, *_from_collisions(seen, pt, collision), rng)
+    to = primary.measured[:, seen.event]
     dxy, dz, phi = perigee(
-        seen.px, seen.py, seen.pz, seen.charge, seen.x, seen.y, seen.z, *primary.measured[:, seen.event], solenoid.field
+        seen.px, seen.py, seen.pz, seen.charge, seen.x, seen.y, seen.z, to[0], to[1], to[2], solenoid.field
     )
     sigma = TRACKER.pt_resolution(pdg, pt, eta)
     tail = np.where(rng.random(len(pt)) < TRACKER.tail_share, TRACKER.tail_factor, 1.0)
@@ -64,7 +66,8 @@ def reconstruct(
         dxy=dxy + dxy_core * tail * noise[3],
         dz=dz + dz_core * tail * noise[4],
         dxy_error=np.hypot(dxy_core, primary.error[seen.event]),
-        dz_error=np.hypot(dz_core, primary.error[seen.event]),
+        # a vertex that is off along the track's transverse direction moves dz by sinh(eta) times that
+        dz_error=np.hypot(dz_core, primary.error[seen.event] * np.cosh(eta)),
         sigma=sigma,
     )
     return tracks, primary
@@ -80,7 +83,7 @@ def _from_collisions(
 
 
 def _identify(pdg: np.ndarray, pt: np.ndarray, eta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What particle flow calls each track: 11, 13 or 211."""
+    """Return what particle flow calls each track: 11, 13 or 211."""
     chance = rng.random(len(pdg))
     ident = IDENTIFICATION
     muon = np.where(pdg == 13, ident.muon_efficiency(pt, eta), 0)

@@ -11,10 +11,11 @@ from .flat import count, sum_by
 
 @dataclass(frozen=True)
 class Vertexing:
-    """Resolution of a vertex: 10 to 12 um with the many tracks of a hard collision, about 30 um with 5; CMS, JINST 9 (2014)
-    P10009, abstract and figure 21. Two collisions within ``merged`` are one vertex (section 6 there), and a good vertex has
-    more than 4 degrees of freedom (NanoAOD's selection).
-    """  # noqa: D205
+    """Resolution of a vertex: 10 to 12 um with the many tracks of a hard collision, about 30 um with 5.
+
+    CMS, JINST 9 (2014) P10009, abstract and figure 21. Two collisions within ``merged`` are one vertex (section 6), and a
+    good vertex has more than 4 degrees of freedom (NanoAOD's selection).
+    """
 
     constant: float = 8e-3  # mm
     per_track: float = 60e-3  # mm; divided by the root of the number of tracks
@@ -56,8 +57,8 @@ def find_primary(
     true
         Position of the hard collision, (3, n) in mm.
     event, vertex, z, pt
-        Of each track that comes from a collision itself: event number, 0 for the hard collision or the number of the pileup
-        collision, position (mm), transverse momentum (GeV).
+        Of each track that comes from a collision itself: event number, 0 for the hard collision or the number of the
+        pileup collision, position (mm), transverse momentum (GeV).
     rng
         Source of the random numbers.
 

@@ -1,0 +1,257 @@
+"""Blocks of accepted events: filters, flattening, beam spot and pileup around :class:`pythia.Engine`."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from collections.abc import Iterable
+
+import awkward as ak
+import numpy as np
+
+from ..config.schema import Generator
+from ..errors import DataError
+from . import presets
+from .filters import Filters
+from .flat import counts, flat, offsets_of, records
+from .gun import Occupancy, shoot
+from .pythia import Batch, Engine, GenBlock, Trials
+
+BLOCK = 250
+"""Events of a block: one luminosity block, one seed."""
+BEAM_SPOT = (0.010, 0.010, 35.0)
+"""Spread of the collisions in x, y, z (mm), as at the LHC in Runs 2 and 3: CMSSW's ``VtxSmearedParameters_cfi``, the
+``Realistic25ns`` sets, have a sigma of z of 3.3 to 3.8 cm; CMS, JINST 9 (2014) P10009, section 7 for the width."""
+PILEUP_POOL = 1000
+"""At most so many different minimum-bias collisions for a block; one that is used again is turned by another angle."""
+PILEUP_PROCESS = "minbias"
+_MOST = 2000  # events tried at once: bounds the memory
+_LEAST = 50
+
+
+def sizes(events: int) -> list[int]:
+    """Return the sizes of the blocks that make so many events."""
+    return [min(BLOCK, events - start) for start in range(0, events, BLOCK)]
+
+
+def generate_block(
+    generator: Generator, sample: str, block: int, size: int, occupancy: Occupancy | None = None
+) -> tuple[GenBlock, np.random.Generator]:
+    """Generate one block of events.
+
+    Parameters
+    ----------
+    generator, sample
+        The sample and its ``generator`` block.
+    block
+        Number of the block, from 0: with the sample's name and the seed it determines the events.
+    size
+        Events to be accepted.
+    occupancy
+        The acceptance of a gun, where its spectrum is to be flat (see :func:`survey`).
+
+    Returns
+    -------
+    tuple[GenBlock, numpy.random.Generator]
+        The block, and the random numbers for its detector.
+
+    Raises
+    ------
+    DataError
+        When the filters accept nothing.
+    """
+    for_pythia, for_numpy, for_pileup, for_detector = _seeds(generator, sample, block, 4)
+    rng = np.random.default_rng(for_numpy)
+    source = Source(generator, sample, for_pythia, rng)
+    batch, trials = source.accepted(size) if occupancy is None else source.flattened(size, occupancy)
+    at = rng.normal(size=(size, 3)) * BEAM_SPOT
+    pileup, number = None, np.zeros(size, np.int32)
+    if generator.pileup > 0:
+        pileup, number = _pileup(generator, source.where, size, for_pileup)
+    made = GenBlock(_moved(batch.particles, at), batch.weight, batch.info, trials, pileup, number)
+    return made, np.random.default_rng(for_detector)
+
+
+def check(generator: Generator, sample: str) -> None:
+    """Raise a :class:`UserError` where the preset is unknown or Pythia refuses a setting."""
+    where = f"samples.{sample}.generator"
+    _engine(tuple(presets.settings(generator, where)), where, generator.gun is not None)
+
+
+def survey(generator: Generator, sample: str) -> Occupancy:
+    """Estimate the acceptance of a gun in bins of mass and pt, from pilot events with a seed of their own.
+
+    Raises
+    ------
+    DataError
+        When the filters accept no pilot event.
+    """
+    assert generator.gun is not None and generator.flatten is not None  # noqa: S101 - the schema sees to it
+    for_pythia, for_numpy = _seeds(generator, sample, -1, 2)
+    source = Source(generator, sample, for_pythia, np.random.default_rng(for_numpy))
+    occupancy = Occupancy.empty(generator.gun, generator.flatten)
+    for start in range(0, generator.flatten.pilot, _MOST):
+        bins = np.arange(start, min(start + _MOST, generator.flatten.pilot)) % len(occupancy.tried)
+        _, verdict = source.tried(len(bins), occupancy, bins)
+        occupancy.add(bins, bins[verdict < 0])
+    if not len(occupancy.filled):
+        raise DataError(source.impossible(generator.flatten.pilot))
+    return occupancy
+
+
+def _seeds(generator: Generator, sample: str, block: int, number: int) -> list[np.random.SeedSequence]:
+    """Return independent seeds for the parts of a block; they depend on neither the process nor the order."""
+    return np.random.SeedSequence([generator.seed, zlib.crc32(sample.encode()), block + 1]).spawn(number)
+
+
+@functools.lru_cache(maxsize=4)
+def _engine(settings: tuple[str, ...], where: str, gun: bool = False) -> Engine:
+    """Return an initialised Pythia; each process makes it once."""
+    return Engine(settings, where, gun)
+
+
+class Source:
+    """Tries events of a sample and lets its filters choose."""
+
+    def __init__(
+        self, generator: Generator, sample: str, seed: np.random.SeedSequence, rng: np.random.Generator
+    ) -> None:
+        self.where = f"samples.{sample}.generator"
+        self._generator = generator
+        self._engine = _engine(tuple(presets.settings(generator, self.where)), self.where, generator.gun is not None)
+        self._engine.seed(_number(seed))
+        self._filters = Filters(generator.filters)
+        self._rng = rng
+
+    def tried(
+        self, size: int, occupancy: Occupancy | None = None, bins: np.ndarray | None = None
+    ) -> tuple[Batch, np.ndarray]:
+        """Try events; returns those that passed, and for all tried ones which filter rejects them (-1: none does)."""
+        rows = None
+        if self._generator.gun is not None:
+            first = None if occupancy is None or bins is None else occupancy.inside(bins, self._rng)
+            rows = shoot(self._generator.gun, size, self._rng, self._engine.mass, first)
+        batch, done = self._engine.events(size, rows)
+        verdict = np.full(size, len(self._filters.names) - 1)  # the last "filter" is Pythia itself
+        verdict[done] = self._filters.verdict(batch.particles)
+        passing = verdict[done] < 0
+        return (batch if passing.all() else batch.take(np.flatnonzero(passing))), verdict
+
+    def accepted(self, size: int) -> tuple[Batch, Trials]:
+        """Return so many events that pass, and the books of all that were tried up to the last of them."""
+        books, parts, fruitless = Trials(), [], 0
+        while books.passed < size:
+            missing = size - books.passed
+            batch, verdict = self.tried(_batch_size(missing, books))
+            passed = np.flatnonzero(verdict < 0)[:missing]
+            used = verdict[: passed[-1] + 1] if len(passed) == missing else verdict
+            self._book(books, used)
+            parts += [batch.take(np.arange(len(passed)))] if len(passed) else []
+            fruitless = 0 if len(passed) else fruitless + len(verdict)
+            if fruitless >= self._generator.max_trials:
+                raise DataError(self.impossible(fruitless))
+        return Batch.join(parts), books
+
+    def flattened(self, size: int, occupancy: Occupancy) -> tuple[Batch, Trials]:
+        """Return events that pass, each of a bin that was drawn for it beforehand: flat, however they are accepted."""
+        target = self._rng.choice(occupancy.filled, size)
+        books = Trials()
+        parts: list[Batch] = []
+        places: list[np.ndarray] = []
+        open_slots, rounds = np.arange(size), np.zeros(size, np.int64)
+        while len(open_slots):
+            tries = occupancy.tries(target[open_slots])
+            slot = np.repeat(open_slots, tries)[:_MOST]
+            batch, verdict = self.tried(len(slot), occupancy, target[slot])
+            passed = np.flatnonzero(verdict < 0)
+            filled, first = np.unique(slot[passed], return_index=True)
+            last = np.full(size, len(slot))
+            last[filled] = passed[first]
+            self._book(books, verdict[np.arange(len(slot)) <= last[slot]])
+            parts, places = [*parts, batch.take(first)], [*places, filled]
+            np.add.at(rounds, slot, 1)
+            open_slots = np.setdiff1d(open_slots, filled)
+            if len(open_slots) and rounds[open_slots].max() >= self._generator.max_trials:
+                raise DataError(self.impossible(int(rounds[open_slots].max())))
+        return Batch.join([p for p in parts if len(p.weight)]).take(np.argsort(np.concatenate(places))), books
+
+    def _book(self, books: Trials, verdict: np.ndarray) -> None:
+        rejected = np.bincount(verdict[verdict >= 0], minlength=len(self._filters.names))
+        counted = {n: int(k) for n, k in zip(self._filters.names, rejected) if k or n in self._generator.filters}
+        books.add(Trials(len(verdict), int((verdict < 0).sum()), counted))
+
+    def impossible(self, trials: int) -> str:
+        """Say that nothing passes, with the limit on the efficiency: 1 - 0.05^(1/n), Clopper and Pearson's."""
+        limit = 1 - 0.05 ** (1 / trials)
+        return (
+            f"{self.where}.filters: none of {trials:,} events in a row passed, so the efficiency is below {limit:.2g} "
+            f"(95 % confidence): correct the filters, or raise max_trials"
+        )
+
+
+def _batch_size(missing: int, books: Trials) -> int:
+    """Return how many events to try next: about what is missing, by the efficiency so far."""
+    efficiency = (books.passed + 1) / (books.tried + 1)
+    return int(np.clip(np.ceil(1.1 * missing / efficiency), min(missing, _MOST), _MOST)) if books.tried else missing
+
+
+def _number(seed: np.random.SeedSequence) -> int:
+    return int(seed.generate_state(1, np.uint64)[0])
+
+
+def _moved(particles: ak.Array, at: np.ndarray) -> ak.Array:
+    """Return the particles with every event's collision moved to a place, (n, 3) in mm."""
+    number = counts(particles)
+    columns = {name: flat(particles, name) for name in particles.fields}
+    for k, name in enumerate(("vx", "vy", "vz")):
+        columns[name] = columns[name] + np.repeat(at[:, k], number)
+    return records(offsets_of(number), columns)
+
+
+# -- pileup -----------------------------------------------------------------------------------------------------------
+
+
+def _pileup(generator: Generator, where: str, size: int, seed: np.random.SeedSequence) -> tuple[ak.Array, np.ndarray]:
+    """Return the final particles of the other collisions of each event, and the number of these collisions."""
+    for_pythia, for_numpy = seed.spawn(2)
+    rng = np.random.default_rng(for_numpy)
+    number = rng.poisson(generator.pileup, size)
+    soft = Generator(process=PILEUP_PROCESS, tune=generator.tune, energy=generator.energy, mpi=generator.mpi)
+    engine = _engine(tuple(presets.settings(soft, where)), where)
+    engine.seed(_number(for_pythia))
+    total = int(number.sum())
+    pool = engine.events(min(max(total, 1), PILEUP_POOL))[0].particles
+    pool = ak.to_packed(pool[pool.status > 0])
+    drawn = np.arange(total) % len(pool)
+    vertex = np.arange(total) - np.repeat(np.cumsum(number) - number, number) + 1
+    return _overlay(pool, drawn, vertex, number, rng), number.astype(np.int32)
+
+
+def _overlay(
+    pool: ak.Array, drawn: np.ndarray, vertex: np.ndarray, number: np.ndarray, rng: np.random.Generator
+) -> ak.Array:
+    """Put collisions of the pool into events, each turned around the beam and at its own place in the beam spot."""
+    begin, length = offsets_of(counts(pool))[:-1][drawn], counts(pool)[drawn]
+    of_particle = np.repeat(np.arange(len(drawn)), length)
+    position = np.arange(len(of_particle)) - np.repeat(offsets_of(length)[:-1], length) + begin[of_particle]
+    columns = {name: flat(pool, name)[position] for name in pool.fields}
+    angle = rng.uniform(0, 2 * np.pi, len(drawn))[of_particle]
+    for x, y in (("px", "py"), ("vx", "vy")):
+        columns |= {x: np.cos(angle) * columns[x] - np.sin(angle) * columns[y],
+                    y: np.sin(angle) * columns[x] + np.cos(angle) * columns[y]}  # fmt: skip
+    for k, (name, spread) in enumerate(zip(("vx", "vy", "vz"), rng.normal(size=(3, len(drawn))))):
+        columns[name] = columns[name] + (BEAM_SPOT[k] * spread)[of_particle]
+    for name in ("mother1", "mother2", "daughter1", "daughter2"):
+        columns[name] = np.full(len(of_particle), -1, np.int32)
+    columns["vertex"] = vertex[of_particle].astype(np.int32)
+    event = np.repeat(np.arange(len(number)), number)
+    particles = np.bincount(event, weights=length, minlength=len(number)).astype(np.int64)
+    return records(offsets_of(particles), columns)
+
+
+def join_trials(parts: Iterable[Trials]) -> Trials:
+    """Sum the books of blocks."""
+    total = Trials()
+    for part in parts:
+        total.add(part)
+    return total
