@@ -80,7 +80,11 @@ def jets(**changes: Any) -> dict[str, Any]:
         (jets(collection="Jets"), MISTAKE, ["no collection 'Jets'", "'Jet'"]),
         ({"tree": "Event"}, MISTAKE, ["tt1.root", "no tree 'Event'", "it has Events, Runs"]),
         ({"samples": {"tt": {"files": "none*.root"}}}, MISTAKE, ["samples.tt.files", "no file matches"]),
-        ({"samples": {"tt": {"files": "list.txt"}}, "target": {"regression": {"m": "MET_pt"}}}, MISTAKE, ["missing.root"]),
+        (
+            {"samples": {"tt": {"files": "list.txt"}}, "target": {"regression": {"m": "MET_pt"}}},
+            MISTAKE,
+            ["missing.root"],
+        ),
         ({"samples": {"tt": {"files": ["tt1.root", "./tt1.root"]}}}, MISTAKE, ["tt1.root", "listed twice"]),
         ({"inputs": {"e": {"features": [{"x": "log(MET_pt - 1e9)"}]}}}, FAILURE, ["inputs.e", "'x' is NaN", "fill"]),
         (
