@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -55,7 +55,7 @@ def run_jobs(
 
 def stream_jobs(
     function: Callable[[Job, Report], Result], plan: Sequence[Job], processes: int, description: str
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Do what :func:`run_jobs` does, but yield the results in the order of the plan while the work goes on.
 
     Only a few jobs more than there are processes are under way or wait to be taken: the memory does not grow with the

@@ -57,8 +57,8 @@ def test_sources_are_python_3_9(path: Path) -> None:
 
 
 def test_rooms_import_one_way() -> None:
-    """cli -> pipeline -> stages -> {evaluation, models, dataset, events} -> provenance -> config -> errors."""
-    order = ["cli", "pipeline", "stages", "evaluation", "models", "dataset", "events"]
+    """cli -> pipeline -> stages -> {evaluation, models, dataset, simulation, events} -> provenance -> config."""
+    order = ["cli", "pipeline", "stages", "evaluation", "models", "dataset", "simulation", "events"]
     order += ["parallel", "console", "provenance", "config", "errors"]
     for path in SOURCES:
         parts = path.relative_to(ROOT / "python").with_suffix("").parts

@@ -22,6 +22,23 @@ class Solenoid:
 
 
 @_jit
+def _line(x: float, y: float, ux: float, uy: float, radius: float) -> float:
+    """The way (mm) from a point inside of the circle to it, along a unit vector."""
+    along = x * ux + y * uy
+    return np.sqrt(along * along + radius**2 - x * x - y * y) - along
+
+
+@_jit
+def _arc(cx: float, cy: float, r: float, start: float, turn: float, radius: float) -> float:
+    """The way (mm) on a circle about (cx, cy), from the angle ``start`` on, to the circle about the beam; inf if none."""
+    d = np.hypot(cx, cy)
+    if d + r < radius or abs(d - r) > radius:
+        return np.inf
+    middle, half = np.arctan2(cy, cx), np.arccos((radius**2 - d * d - r * r) / (2 * d * r))
+    return r * min((turn * (middle + half - start)) % (2 * np.pi), (turn * (middle - half - start)) % (2 * np.pi))
+
+
+@_jit
 def propagate(
     px: np.ndarray, py: np.ndarray, pz: np.ndarray, charge: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray,
     field: float, radius: float, half_length: float,
@@ -33,38 +50,29 @@ def propagate(
     the cylinder stays where it is.
     """
     n = len(px)
-    end = np.empty((3, n))
+    x, y, z = x.copy(), y.copy(), z.copy()
     reached = np.ones(n, np.bool_)
     for i in range(n):
-        pt = np.hypot(px[i], py[i])
-        slope = pz[i] / max(pt, 1e-12)
-        inside = x[i] ** 2 + y[i] ** 2 < radius**2 and abs(z[i]) < half_length
-        to_end = (np.copysign(half_length, slope) - z[i]) / slope if abs(slope) > 1e-9 else np.inf
-        if not inside:
-            end[0, i], end[1, i], end[2, i] = x[i], y[i], z[i]
-        elif charge[i] == 0 or pt == 0:
-            ux, uy = px[i] / max(pt, 1e-12), py[i] / max(pt, 1e-12)
-            b = x[i] * ux + y[i] * uy
-            s = min(np.sqrt(b * b + radius**2 - x[i] ** 2 - y[i] ** 2) - b, to_end)
-            end[0, i], end[1, i], end[2, i] = x[i] + s * ux, y[i] + s * uy, z[i] + s * slope
+        if x[i] ** 2 + y[i] ** 2 >= radius**2 or abs(z[i]) >= half_length:
+            continue
+        pt = max(np.hypot(px[i], py[i]), 1e-12)
+        ux, uy, slope = px[i] / pt, py[i] / pt, pz[i] / pt
+        s = (np.copysign(half_length, slope) - z[i]) / slope if abs(slope) > 1e-9 else np.inf
+        if charge[i] == 0:
+            s = min(s, _line(x[i], y[i], ux, uy, radius))
+            x[i] += s * ux
+            y[i] += s * uy
         else:
             turn = -np.sign(charge[i])  # dphi/ds of a positive charge is negative in a field along +z
             r = pt * MM_PER_GEV / (field * abs(charge[i]))
-            cx, cy = x[i] - turn * r * py[i] / pt, y[i] + turn * r * px[i] / pt
-            d = np.hypot(cx, cy)
+            cx, cy = x[i] - turn * r * uy, y[i] + turn * r * ux
             start = np.arctan2(y[i] - cy, x[i] - cx)
-            s = np.inf
-            if d + r >= radius and abs(d - r) <= radius:
-                middle, half = np.arctan2(cy, cx), np.arccos((radius**2 - d * d - r * r) / (2 * d * r))
-                s = r * min(
-                    (turn * (middle + half - start)) % (2 * np.pi), (turn * (middle - half - start)) % (2 * np.pi)
-                )
-            s = min(s, to_end)
+            s = min(s, _arc(cx, cy, r, start, turn, radius))
             reached[i] = s <= np.pi * r
             s = min(s, np.pi * r)
-            angle = start + turn * s / r
-            end[0, i], end[1, i], end[2, i] = cx + r * np.cos(angle), cy + r * np.sin(angle), z[i] + s * slope
-    return end[0], end[1], end[2], reached
+            x[i], y[i] = cx + r * np.cos(start + turn * s / r), cy + r * np.sin(start + turn * s / r)
+        z[i] += s * slope
+    return x, y, z, reached
 
 
 @_jit

@@ -75,7 +75,9 @@ def momenta(candidates: Candidates) -> dict[str, np.ndarray]:
 def cluster(candidates: Candidates, p: dict[str, np.ndarray], radius: float, min_pt: float) -> Clusters:
     """Anti-kt jets with at least ``min_pt`` (GeV, corrected) of the candidates times their weights."""
     least = min_pt * LEAST_RESPONSE
-    weight = candidates.puppiWeight * _may_hold(candidates, radius, least)[candidates.event]
+    p_t, eta, phi = candidates.pt * candidates.puppiWeight, candidates.eta, candidates.phi
+    hopeful = _may_hold(candidates.offsets, p_t, eta, phi, radius, least) if radius > SPARED_RADIUS else None
+    weight = candidates.puppiWeight if hopeful is None else candidates.puppiWeight * hopeful[candidates.event]
     used = np.flatnonzero(weight > 0)
     offsets = np.searchsorted(used, candidates.offsets)
     inputs = records(offsets, {name: value[used] * weight[used] for name, value in p.items()}, "Momentum4D")
@@ -93,6 +95,7 @@ def cluster(candidates: Candidates, p: dict[str, np.ndarray], radius: float, min
     return ordered(found, np.flatnonzero(found.pt * correction(found.pt, found.eta) > min_pt))
 
 
+SPARED_RADIUS = 0.5  # small jets are in nearly all events
 LEAST_RESPONSE = min(min(row) for row in RESPONSE)
 _END = 5.0  # |eta| where grids end
 
@@ -106,15 +109,28 @@ def _grid(candidates: Candidates, rows: int, columns: int) -> np.ndarray:
     return sum_by(cell, candidates.pt, n * rows * columns).reshape(n, rows, columns)
 
 
-def _may_hold(candidates: Candidates, radius: float, pt: float) -> np.ndarray:
-    """Whether an event has that pt (GeV) in any window that may hold a jet; spares many events the large radius."""
-    rows, columns = 50, 32  # cells of 0.2
-    size = int(np.ceil(2 * radius * columns / (2 * np.pi))) + 1
-    grid = _grid(candidates, rows, columns)
-    around = np.cumsum(np.concatenate([np.zeros((len(grid), rows, 1)), grid, grid[:, :, : size - 1]], axis=2), axis=2)
-    wide = around[:, :, size:] - around[:, :, :-size]
-    along = np.cumsum(np.pad(wide, ((0, 0), (size, size - 1), (0, 0))), axis=1)
-    return (along[:, size:] - along[:, :-size]).max(axis=(1, 2)) > pt
+@_jit
+def _may_hold(
+    offsets: np.ndarray, pt: np.ndarray, eta: np.ndarray, phi: np.ndarray, radius: float, most: float
+) -> np.ndarray:
+    """Whether an event has that pt (GeV) in any circle that may hold a jet; this spares many events the large radius.
+
+    The circles' centres are a grid of 0.2, and they are larger than jets by half a cell's diagonal.
+    """
+    rows, columns, step = 50, 32, 0.2
+    reach, turn = radius + step / np.sqrt(2.0), 2 * np.pi / columns
+    out = np.zeros(len(offsets) - 1, np.bool_)
+    total = np.empty((rows + 1, columns))
+    for i in range(len(out)):
+        total[:] = 0
+        for c in range(offsets[i], offsets[i + 1]):
+            x, y = (eta[c] + rows * step / 2) / step, (phi[c] + np.pi) / turn
+            for row in range(max(int(np.ceil(x - reach / step)), 0), min(int(x + reach / step), rows) + 1):
+                half = np.sqrt(max(reach**2 - ((row - x) * step) ** 2, 0.0)) / turn
+                for column in range(int(np.ceil(y - half)), int(np.floor(y + half)) + 1):
+                    total[row, column % columns] += pt[c]
+        out[i] = total.max() > most
+    return out
 
 
 def ordered(found: Clusters, keep: np.ndarray) -> Clusters:

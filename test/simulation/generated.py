@@ -25,7 +25,7 @@ def generator(name: str, **changes: Any) -> Generator:
     return Generator.model_validate({"mpi": False, **SETTINGS[name], **changes})
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def block(name: str, size: int = 250, number: int = 0) -> GenBlock:
     return generate_block(generator(name), name, number, size)[0]
 

@@ -58,7 +58,7 @@ def block_of(particles: ak.Array) -> Any:
 def gun(
     pdg: int, charge: float, mass: float, pt: Any, eta: Any, phi: Any, at: Any = (0.0, 0.0, 0.0), copies: int = 1
 ) -> Any:
-    """Final particles of one kind: ``copies`` of them in each event, which have pt (GeV), eta, phi and place ``at`` (mm).
+    """Final particles of one kind, ``copies`` in each event, with pt (GeV), eta, phi and place ``at`` (mm).
 
     Before them come two entries that are not final, as from Pythia: the whole event, and one at the collision (0, 0, 0).
     """

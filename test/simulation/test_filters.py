@@ -91,7 +91,7 @@ def test_filters_agree_with_the_slow_reading(name: str) -> None:
     found = passing(particles, History.of(particles), cut)
     expected = [count(event, cut) for event in ak.to_list(particles)]
     assert found.tolist() == expected
-    assert 0 < sum(expected)
+    assert sum(expected) > 0
 
 
 # -- each condition, on decays made by hand ---------------------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_information_of_the_hard_process() -> None:
     [("z", 3000, 23, 91.188, 2.495), ("ttbar", 1000, 24, 80.385, 2.085), ("ttbar", 1000, 6, 173.0, 1.40)],
 )
 def test_resonances(name: str, events: int, pdg_id: int, mass: float, width: float) -> None:
-    """Peak and width: Pythia's masses (PDG values of its particle data), from the median and the share near the peak."""
+    """Peak and width of Pythia's particle data (PDG values), by the median and the share of events near the peak."""
     particles = many(name, events)
     found = flat(particles, (abs(particles.pdgId) == pdg_id) & (particles.status == -22), "m")
     found = found[np.abs(found - mass) < WINDOW * width]
@@ -146,7 +146,7 @@ def test_phi_is_isotropic() -> None:
 
 def test_tau_decays() -> None:
     """The share of hadronic decays (PDG: 64.8 %), and the visible energy of tau -> pi nu: 1/2 + P/6 with P = -0.15."""
-    particles = many("tau", 750)
+    particles = many("tau", 500)
     taus = particles[(abs(particles.pdgId) == 15) & (particles.daughter1 >= 0)]
     first = abs(particles.pdgId[taus.daughter1])
     taus = taus[(first != 15) & (first != 22)]

@@ -18,9 +18,9 @@ from nanoforge.stages.generate import generate
 FAST = {"mpi": False, "settings": ["HadronLevel:Hadronize = off"]}
 SAMPLES: dict[str, Any] = {
     "dy": {
-        "generator": {"process": "dy_ll", "events": 520, "filters": {"muon": {"daughters": [13], "pt": 20}}, **FAST}
+        "generator": {"process": "dy_ll", "events": 510, "filters": {"muon": {"daughters": [13], "pt": 20}}, **FAST}
     },
-    "gun": {"generator": {"gun": {"pdgId": 13, "pt": [5, 50], "antiparticle": True}, "events": 260}},
+    "gun": {"generator": {"gun": {"pdgId": 13, "pt": [5, 50], "antiparticle": True}, "events": 30}},
 }
 
 
@@ -51,9 +51,9 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_files_hold_the_events(result: Path) -> None:
     assert sorted(p.name for p in result.iterdir()) == ["dy.root", "gun.root", "manifest.json"]
     dy = content(result / "dy.root")
-    assert len(dy["Events"]) == 520 and len(dy["LuminosityBlocks"]) == 3
-    assert dy["Events"].event.tolist() == list(range(1, 521))
-    assert dy["Runs"].genEventCount.tolist() == [520]
+    assert len(dy["Events"]) == 510 and len(dy["LuminosityBlocks"]) == 3
+    assert dy["Events"].event.tolist() == list(range(1, 511))
+    assert dy["Runs"].genEventCount.tolist() == [510]
     parts = dy["Events"]
     muons = (abs(parts.GenPart_pdgId) == 13) & (parts.GenPart_status == 1) & (parts.GenPart_pt > 19.9)
     assert ak.all(ak.any(muons, axis=1))
@@ -66,11 +66,11 @@ def test_accounting_and_manifest(result: Path) -> None:
     assert books is not None
     books.check()
     details = manifest.details["samples"]
-    assert books.events.used == 780 and books.events.read == details["dy"]["tried"] + 260
-    assert books.events.rejected == {"dy.muon": details["dy"]["tried"] - 520}
+    assert books.events.used == 540 and books.events.read == details["dy"]["tried"] + 30
+    assert books.events.rejected == {"dy.muon": details["dy"]["tried"] - 510}
     dy = content(result / "dy.root")["LuminosityBlocks"]
     assert ak.sum(dy.GenFilter_numEventsTotal) == details["dy"]["tried"]
-    assert details["dy"]["filter_efficiency"] == pytest.approx(520 / details["dy"]["tried"])
+    assert details["dy"]["filter_efficiency"] == pytest.approx(510 / details["dy"]["tried"])
     assert details["dy"]["filter_efficiency_error"] > 0
     assert manifest.seed == 1 and "pythia8mc" in manifest.versions
 
@@ -130,7 +130,7 @@ def test_an_interrupted_run_leaves_nothing_half_and_goes_on(
 
     def make(generator: Any, sample: str, block: int, *rest: Any) -> nanoaod.Piece:
         made.append((sample, block))
-        if len(made) == 5:
+        if len(made) == 4:
             raise KeyboardInterrupt
         return honest(generator, sample, block, *rest)
 
@@ -168,6 +168,6 @@ def test_later_stages_want_files(nanoforge: Callable, tmp_path: Path, result: Pa
 def test_blocks_are_those_of_the_file(result: Path) -> None:
     block = load(analysis(result.parent)).samples["dy"].generator
     assert block is not None
-    third = generate_block(block, "dy", 2, 20)[0]
+    third = generate_block(block, "dy", 2, 10)[0]
     weights = content(result / "dy.root")["Events"]
     assert third.info["x1"].astype("f4").tolist() == weights.Generator_x1[500:].tolist()
