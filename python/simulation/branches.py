@@ -146,7 +146,7 @@ _JET = _KINEMATICS | {
     "hadronFlavour": (U1, "flavour from hadron ghost clustering"),
 }
 _TAGS = {
-    "B": (F, "{} b vs. the others (b with an equivalent of DeepJet's and ParticleNet's working points)"),
+    "B": (F, "{} b vs. udscg discriminator"),
     "CvB": (F, "{} c vs b+bb discriminator"),
     "CvL": (F, "{} c vs uds+g discriminator"),
 }

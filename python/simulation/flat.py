@@ -74,24 +74,3 @@ def descending(offsets: np.ndarray, key: np.ndarray) -> np.ndarray:
         first, last = offsets[i], offsets[i + 1]
         order[first:last] = first + np.argsort(-key[first:last], kind="mergesort")
     return order
-
-
-@_jit
-def nearest(
-    offsets: np.ndarray,
-    eta: np.ndarray,
-    phi: np.ndarray,
-    to_offsets: np.ndarray,
-    to_eta: np.ndarray,
-    to_phi: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each object the flat position of the nearest of the other kind in its event, -1 for none, and the Delta R."""
-    found = np.full(len(eta), -1, np.int64)
-    distance = np.full(len(eta), np.inf)
-    for i in range(len(offsets) - 1):
-        for a in range(offsets[i], offsets[i + 1]):
-            for b in range(to_offsets[i], to_offsets[i + 1]):
-                d2 = delta_r2(eta[a], phi[a], to_eta[b], to_phi[b])
-                if d2 < distance[a]:
-                    found[a], distance[a] = b, d2
-    return found, np.sqrt(distance)

@@ -23,14 +23,14 @@ class Solenoid:
 
 @_jit
 def _line(x: float, y: float, ux: float, uy: float, radius: float) -> float:
-    """The way (mm) from a point inside of the circle to it, along a unit vector."""
+    """Return the way (mm) from a point inside of the circle to it, along a unit vector."""
     along = x * ux + y * uy
     return np.sqrt(along * along + radius**2 - x * x - y * y) - along
 
 
 @_jit
 def _arc(cx: float, cy: float, r: float, start: float, turn: float, radius: float) -> float:
-    """The way (mm) on a circle about (cx, cy), from the angle ``start`` on, to the circle about the beam; inf if none."""
+    """Return the way (mm) on a circle about (cx, cy), from the angle ``start`` on, to that about the beam."""
     d = np.hypot(cx, cy)
     if d + r < radius or abs(d - r) > radius:
         return np.inf

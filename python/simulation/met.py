@@ -13,7 +13,7 @@ TYPE_ONE_PT = (
 )
 # Resolution of each component, sigma^2 = constant^2 + stochastic^2 sumEt (GeV, sqrt(GeV)); same paper, section 5, with
 # the numbers of this simulation
-CONSTANT, STOCHASTIC = 2.0, 0.65
+CONSTANT, STOCHASTIC = 2.0, 0.60
 
 
 def missing(

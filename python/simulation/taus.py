@@ -61,8 +61,8 @@ def _window(prongs: int, strips: int, mass: float, pt: float) -> bool:
 def _strips(
     members: np.ndarray, p: np.ndarray, eta: np.ndarray, phi: np.ndarray, soft: np.ndarray, half_eta: float,
     half_phi: float, least: float,
-) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
-    """Make the strips of a jet's soft candidates: momenta (3, 4), the strip of each member or -1, their number."""
+) -> tuple[np.ndarray, int]:  # fmt: skip
+    """Make the strips of a jet's soft candidates: momenta (3, 4), and their number."""
     out = np.zeros((_STRIPS, 4))
     owner = np.full(len(members), -1, np.int64)
     number = 0
@@ -89,7 +89,7 @@ def _strips(
             for k in range(len(members)):
                 if owner[k] == number:
                     owner[k] = -2
-    return out, owner, number
+    return out, number
 
 
 @_jit
@@ -165,7 +165,7 @@ def _build(
         prongs = own[hard[own]][:_CHARGED]
         if len(prongs) == 0:
             continue
-        strips, _, number = _strips(own, p, eta, phi, soft, shape[1], shape[2], shape[3])
+        strips, number = _strips(own, p, eta, phi, soft, shape[1], shape[2], shape[3])
         momentum[jet], mode[jet], tracks[jet] = _best(p, prongs, strips, number, shape[0], charge)
         for s in range(mode[jet] % 10 if mode[jet] >= 0 else 0):
             neutral[jet] += np.hypot(strips[s, 0], strips[s, 1])

@@ -84,14 +84,10 @@ def generate(
         check(generator, name)
     with staged_output(output, key, force) as work:
         books = _write(plan, work, jobs)
-        accounting = _accounting(books)
-        manifest = Manifest(STAGE, {"samples": key}, [], accounting, seed=min(g.seed for g in plan.values()))
-        manifest.details = {"key": fingerprint(key), "samples": {n: _details(plan[n], b) for n, b in books.items()}}
+        manifest = _manifest(plan, books, key)
         shutil.rmtree(work / _RECORDS)
         manifest.write(work, {f"{name}.root": generator.events for name, generator in plan.items()})
-    show_accounting(f"generate: {output}", accounting)
-    for name, trials in books.items():
-        _tell(output / f"{name}.root", plan[name], trials)
+    _tell(output, plan, books, manifest)
     return manifest
 
 
@@ -153,13 +149,15 @@ def _survey(name: str, generator: Generator) -> Occupancy | None:
     return occupancy
 
 
-def _accounting(books: dict[str, Trials]) -> Accounting:
+def _manifest(plan: Mapping[str, Generator], books: Mapping[str, Trials], key: dict[str, Any]) -> Manifest:
     """Book all events that were tried: passed, or rejected by a filter."""
     accounting = Accounting()
     for name, trials in books.items():
         rejected = {f"{name}.{cut}": count for cut, count in trials.rejected.items()}
         accounting.events.add(Ledger("events", trials.tried, trials.passed, rejected))
-    return accounting
+    manifest = Manifest(STAGE, {"samples": key}, [], accounting, seed=min(g.seed for g in plan.values()))
+    manifest.details = {"key": fingerprint(key), "samples": {n: _details(plan[n], b) for n, b in books.items()}}
+    return manifest
 
 
 def _details(generator: Generator, trials: Trials) -> dict[str, Any]:
@@ -170,7 +168,10 @@ def _details(generator: Generator, trials: Trials) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _tell(path: Path, generator: Generator, trials: Trials) -> None:
-    efficiency, uncertainty = trials.efficiency
-    passed = f", filter efficiency {efficiency:.4g} +- {uncertainty:.2g}" if generator.filters else ""
-    say(f"{path}: {generator.events:,} events{passed}")
+def _tell(output: Path, plan: Mapping[str, Generator], books: Mapping[str, Trials], manifest: Manifest) -> None:
+    if manifest.accounting is not None:
+        show_accounting(f"generate: {output}", manifest.accounting)
+    for name, trials in books.items():
+        efficiency, uncertainty = trials.efficiency
+        passed = f", filter efficiency {efficiency:.4g} +- {uncertainty:.2g}" if plan[name].filters else ""
+        say(f"{output / name}.root: {plan[name].events:,} events{passed}")

@@ -24,6 +24,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "pileup": {"process": "dy_ll", "pileup": 20.0},
 }
 
+TTBAR, QCD, TAUS = ("ttbar", 1000), ("qcd", 2000), ("tau", 500)  # samples that several tests share
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -60,7 +62,7 @@ def gun(
 ) -> Any:
     """Final particles of one kind, ``copies`` in each event, with pt (GeV), eta, phi and place ``at`` (mm).
 
-    Before them come two entries that are not final, as from Pythia: the whole event, and one at the collision (0, 0, 0).
+    Before them come two entries that are not final, as from Pythia: the whole event, and one at the collision, 0.
     """
     pt, eta, phi = (np.asarray(v, np.float64) for v in np.broadcast_arrays(pt, eta, phi))
     n = len(pt) // copies
@@ -75,3 +77,23 @@ def gun(
         kind = np.int32 if name in ("pdgId", "status", *links) else np.float64
         columns[name] = np.concatenate([before, value], axis=1).ravel().astype(kind)
     return block_of(ak.unflatten(ak.zip(columns), np.full(n, 2 + copies)))
+
+
+def local(values: ak.Array) -> np.ndarray:
+    return np.asarray(ak.flatten(values, axis=None))
+
+
+def matched_jets(s: Sample) -> dict[str, np.ndarray]:
+    """Jets with a generated jet: their columns, and ``gen`` its pt."""
+    jet = s.objects["Jet"]
+    jet = (
+        ak.with_field(jet, s.gen["GenJet"].pt[ak.where(jet.genJetIdx >= 0, jet.genJetIdx, 0)], "gen") if False else jet
+    )
+    has = jet.genJetIdx >= 0
+    gen = s.gen["GenJet"][jet.genJetIdx[has]]
+    chosen = jet[has]
+    columns = {name: local(chosen[name]) for name in ("pt", "eta", "phi", "hadronFlavour")}
+    d_phi = (local(chosen.phi) - local(gen.phi) + np.pi) % (2 * np.pi) - np.pi
+    columns["distance"] = np.hypot(local(chosen.eta) - local(gen.eta), d_phi)
+    columns |= {name: local(chosen[name]) for name in chosen.fields if name.startswith("btag")}
+    return columns | {"gen": local(gen.pt)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from nanoforge.simulation.decays import MODES, Particles, decay
-from nanoforge.simulation.flat import delta_r2, descending, nearest, offsets_of, sum_by, wrap
+from nanoforge.simulation.flat import delta_r2, descending, offsets_of, sum_by, wrap
 from nanoforge.simulation.helix import MM_PER_GEV, Solenoid, perigee, propagate
 
 SOLENOID = Solenoid()
@@ -161,8 +161,3 @@ def test_flat_helpers() -> None:
     assert descending(offsets, key).tolist() == [1, 2, 0, 4, 3]
     assert offsets_of(np.array([3, 0, 2])).tolist() == offsets.tolist()
     assert sum_by(np.array([0, -1, 2, 2]), np.array([1.0, 2.0, 3.0, 4.0]), 4).tolist() == [1, 0, 7, 0]
-    found, distance = nearest(
-        np.array([0, 1, 2]), np.zeros(2), np.array([3.1, 0.0]), np.array([0, 2, 2]), np.zeros(2), np.array([0.0, -3.1])
-    )
-    assert found.tolist() == [1, -1]
-    assert distance[0] == pytest.approx(2 * np.pi - 6.2)
