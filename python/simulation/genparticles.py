@@ -200,8 +200,8 @@ def gen_jets(
 ) -> ak.Array:  # fmt: skip
     """Cluster visible particles into anti-kt jets (JHEP 04 (2008) 063), with flavours by ghosts (JHEP 04 (2008) 005).
 
-    ``visible``, ``partons`` and ``hadrons`` are masks of what is clustered and what only tells the flavour; the least pt
-    is in GeV. Returns n * var * record, by falling pt.
+    ``visible``, ``partons`` and ``hadrons`` are masks of what is clustered and what only tells the flavour; the least
+    pt is in GeV. Returns n * var * record, by falling pt.
     """
     import fastjet
 

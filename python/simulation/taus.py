@@ -182,7 +182,8 @@ def build(
     near = candidates.pvAssocQuality > OTHER_VERTEX
     hard = (candidates.charge != 0) & (candidates.pt > BUILDER.charged_pt) & near
     soft = (np.abs(candidates.pdgId) == 22) & (candidates.pt > BUILDER.charged_pt)
-    members = found.candidate[np.lexsort([-candidates.pt[found.candidate], found.jet])]
+    # an event's candidates are in the order of pt, so that their positions sort a jet's
+    members = found.candidate[np.argsort(found.jet * len(candidates.pt) + found.candidate)]
     bounds = np.searchsorted(found.jet, np.arange(len(found.px) + 1))
     shape = (BUILDER.cone, BUILDER.strip_eta, BUILDER.strip_phi, BUILDER.strip_pt)
     momentum, mode, tracks, neutral = _build(

@@ -2,7 +2,7 @@
 
 Run it after any change of the detector's response: ``PYTHONPATH=<...>:test/simulation python
 test/bench/simulation_calibration.py``. It takes about ten minutes. Jet energy: multijets, flat in pt-hat. Flavour: top
-pairs. Taus: Z' -> tau tau and multijets.
+pairs. Taus: Z' -> tau tau and multijets. Format the result with ruff.
 """
 
 from __future__ import annotations
