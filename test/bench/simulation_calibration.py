@@ -1,8 +1,8 @@
 """Derive the calibrations of the embedded detector from its own events: writes ``python/simulation/calibration.py``.
 
-Run it after any change of the detector's response: ``PYTHONPATH=<...>:test/simulation python
-test/bench/simulation_calibration.py``. It takes about ten minutes. Jet energy: multijets, flat in pt-hat. Flavour: top
-pairs. Taus: Z' -> tau tau and multijets. Format the result with ruff.
+Run it after any change of the detector's response: ``python test/bench/simulation_calibration.py``, then format the
+result with ruff. It takes about ten minutes. Jet energy: multijets, flat in pt-hat. Flavour: top pairs. Taus:
+Z' -> tau tau and multijets.
 """
 
 from __future__ import annotations
