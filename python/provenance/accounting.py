@@ -57,6 +57,13 @@ class Accounting:
         self.lost.append(loss)
         self.events.read += loss.entries or 0
 
+    @classmethod
+    def of_lost(cls, file: str, reason: str, entries: int | None) -> Accounting:
+        """Return the books of one file that could not be used."""
+        books = cls()
+        books.lose(Lost(file, reason, entries))
+        return books
+
     def add(self, other: Accounting) -> None:
         """Add the books of another part of the same stage."""
         self.events.add(other.events)

@@ -25,7 +25,7 @@ from ..events.expressions import parse
 from ..events.files import sample_files
 from ..events.readers import EventFile, broken_file, open_events
 from ..parallel import Report, run_jobs
-from ..provenance import Accounting, Lost, Manifest, fingerprint, staged_output
+from ..provenance import Accounting, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record, refuse_copies
 from ..provenance.output import up_to_date
 
@@ -132,8 +132,7 @@ def convert_file(job: Job, report: Report) -> ShardRecord:
         if not job.skip_bad_files:
             raise
         report(1)
-        lost = Accounting()
-        lost.lose(Lost(job.path, error.reason, entries))
+        lost = Accounting.of_lost(job.path, error.reason, entries)
         return ShardRecord("", input_record(job.path, entries, sample=job.sample), accounting=lost)
     record.size = shard_size(job.stem)
     record.write(sidecar)

@@ -18,12 +18,11 @@ import yaml
 
 from ..console import out, progress
 from ..errors import UserError
-from ..events.columns import Branch, Column, collections
+from ..events.columns import IDENTITY, Branch, Column, collections
 from ..events.expressions import parse
 from ..events.files import expand, is_remote
 from ..events.readers import EventFile, open_events
 
-IDENTITY = ("run", "luminosityBlock", "event")
 MISSING = -999
 """The value by which skims of CMS data mark "not there"."""
 

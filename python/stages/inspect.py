@@ -6,7 +6,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ..console import out, progress
-from ..errors import FileError, NanoForgeError, UserError, nearest
+from ..errors import FileError, UserError, nearest
 from ..events.columns import Branch, Collection, Column, collections
 from ..events.files import expand, is_remote, require
-from ..events.readers import EventFile, is_arrow, open_events, reason
+from ..events.readers import EventFile, broken_file, is_arrow, open_events
 from ..events.root import RNTupleFile, TTreeFile, open_file, open_root, trees
 
 _COMPACT = 20
@@ -165,11 +164,11 @@ def summarise(path: str, tree: str | None = None, filter: str | None = None, ran
     """Describe one file; the parameters are those of :func:`inspect`."""
     found = []
     uuid = ""
-    with _opening(path):
+    with broken_file(path, "cannot be opened"):
         opened = list(_open_tables(path, tree))
     for name, kind, file in opened:
         uuid = file.uuid
-        with _opening(path):
+        with broken_file(path, "cannot be opened"):
             branches = _branches(file)
         summary = TreeSummary(name, kind, file.entries, branches, _groups(branches, filter))
         if ranges:
@@ -180,16 +179,6 @@ def summarise(path: str, tree: str | None = None, filter: str | None = None, ran
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _opening(path: str) -> Iterator[None]:
-    try:
-        yield
-    except NanoForgeError:
-        raise
-    except Exception as error:  # a broken file can raise anything in a reader
-        raise FileError(path, f"cannot be opened: {reason(error)}") from error
 
 
 def _open_tables(path: str, tree: str | None) -> Iterator[tuple[str | None, str, EventFile]]:

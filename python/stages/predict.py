@@ -21,7 +21,7 @@ from ..events.frame import Frame
 from ..events.readers import EventFile, open_events
 from ..models.model import Model, score
 from ..parallel import Report, run_jobs
-from ..provenance import Accounting, FileRecord, Lost, Manifest, fingerprint, staged_output
+from ..provenance import Accounting, FileRecord, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record, write_atomically
 from ..provenance.output import up_to_date
 
@@ -132,8 +132,7 @@ def predict_file(job: Job, report: Report) -> tuple[FileRecord, Accounting]:
     except FileError as error:
         if not job.skip_bad_files:
             raise
-        lost = Accounting()
-        lost.lose(Lost(job.path, error.reason, entries))
+        lost = Accounting.of_lost(job.path, error.reason, entries)
         report(1)
         return input_record(job.path, entries), lost
     source = input_record(job.path, books.events.read, source.uuid)
