@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from .console import progress
 from .errors import DataError, UserError
 
+_INTERRUPTED = 130
 _PATIENCE = "10s"
 _AHEAD = 2
 _DIED = "a worker process died (killed, or out of memory): use fewer -j; the same command goes on where it was"
@@ -68,11 +71,11 @@ def stream_jobs(
             return
         with _workers(min(processes, len(plan)), bar.advance) as pool:
             waiting = iter(plan)
-            futures = deque(pool.submit(_work, function, job) for job in islice(waiting, processes + _AHEAD))
+            futures = deque(_submit(pool, function, job) for job in islice(waiting, processes + _AHEAD))
             try:
                 while futures:
                     result = futures.popleft().result()
-                    futures.extend(pool.submit(_work, function, job) for job in islice(waiting, 1))
+                    futures.extend(_submit(pool, function, job) for job in islice(waiting, 1))
                     yield result
             except BrokenProcessPool:
                 raise DataError(_DIED) from None
@@ -96,7 +99,7 @@ def _workers(processes: int, advance: Report) -> Iterator[ProcessPoolExecutor]:
 
 
 def _collect(pool: ProcessPoolExecutor, function: Callable[[Job, Report], Result], plan: Sequence[Job]) -> list[Result]:
-    futures = {pool.submit(_work, function, job): i for i, job in enumerate(plan)}
+    futures = {_submit(pool, function, job): i for i, job in enumerate(plan)}
     results: dict[int, Result] = {}
     try:
         for future in as_completed(futures):
@@ -108,16 +111,38 @@ def _collect(pool: ProcessPoolExecutor, function: Callable[[Job, Report], Result
     return [results[i] for i in range(len(plan))]
 
 
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Job, Report], Result], job: Job) -> Future[Result]:
+    """Hand a job to the pool; the worker that this may start inherits a blocked Ctrl-C until it can answer one."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return pool.submit(_work, function, job)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
 _shares: Any = None
 
 
 def _start_worker(shares: Any) -> None:
     global _shares
     _shares = shares
+    signal.signal(signal.SIGINT, _leave)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _work(function: Callable[[Job, Report], Result], job: Job) -> Result:
-    return function(job, _shares.put)
+    """Do a job in a worker; on Ctrl-C the job cleans up, and the worker leaves without a traceback of its own."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return function(job, _shares.put)
+    except KeyboardInterrupt:
+        _leave()
+    finally:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(*_: object) -> NoReturn:
+    os._exit(_INTERRUPTED)
 
 
 def _listen(shares: Any, advance: Report) -> None:
