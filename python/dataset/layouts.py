@@ -15,11 +15,15 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass
 class Block:
-    """Finished rows: inputs as in :class:`.table.Table`, the rest (N,) arrays. ``weight`` is not yet normalised."""
+    """Finished rows, sorted by split: split i has rows ``bounds[i]`` to ``bounds[i + 1]``.
+
+    Inputs are as in :class:`.table.Table`, the rest are (N,) arrays; ``weight`` is not yet normalised.
+    """
 
     inputs: dict[str, Any]
     weight: np.ndarray
     fold: np.ndarray
+    bounds: np.ndarray
     label: np.ndarray | None = None
     targets: Arrays = field(default_factory=dict)
     identity: Arrays = field(default_factory=dict)

@@ -13,10 +13,12 @@ import numpy as np
 from ..config.schema import Analysis
 from ..provenance import Accounting, FileRecord
 from ..provenance.manifest import write_atomically
-from . import layouts
+from . import kernels, layouts
 from .hdf5 import GrowingFile
 from .info import SPLITS, DatasetInfo
+from .inputs import split_input
 from .layouts import Block
+from .statistics import merge
 
 
 @dataclass
@@ -55,6 +57,20 @@ class ShardRecord:
     moments: dict[str, np.ndarray] = field(default_factory=dict)
     size: int = 0
 
+    def book(self, block: Block, folds: int) -> None:
+        """Count the rows and classes of a block, and the moments of its training rows, which are the first ones."""
+        for split, start, stop in zip(SPLITS, block.bounds[:-1], block.bounds[1:]):
+            self.rows[split] += int(stop - start)
+        training = slice(0, int(block.bounds[1]))
+        if block.label is not None:
+            counts = np.bincount(block.label[training], minlength=len(self.class_rows))
+            self.class_rows = [int(a + b) for a, b in zip(self.class_rows, counts)]
+        for name, values in block.inputs.items():
+            features, valid = split_input(values)
+            moments = kernels.moments(features[training], valid[training], block.fold[training], folds)
+            known = self.moments.get(name)
+            self.moments[name] = moments if known is None else merge([known, moments])
+
     def write(self, path: Path) -> None:
         """Write the record as JSON, atomically."""
         content = asdict(self) | {"moments": {n: m.tolist() for n, m in self.moments.items()}}
@@ -82,10 +98,10 @@ class Hdf5Shard:
         self._file = GrowingFile(self._temporary)
         self._lay_out = lay_out
 
-    def append(self, block: Block, bounds: np.ndarray) -> None:
-        """Append rows that are sorted by split; split i has rows ``bounds[i]`` to ``bounds[i + 1]``."""
+    def append(self, block: Block) -> None:
+        """Append the rows of a block."""
         arrays = self._lay_out(block)
-        spans = list(zip(SPLITS, bounds[:-1], bounds[1:]))
+        spans = list(zip(SPLITS, block.bounds[:-1], block.bounds[1:]))
         self._file.append({f"{s}/{n}": values[start:stop] for s, start, stop in spans for n, values in arrays.items()})
 
     def close(self, complete: bool) -> None:
@@ -105,12 +121,12 @@ class ParquetShard:
         self._lay_out = lay_out
         self._writers: dict[str, Any] = {}
 
-    def append(self, block: Block, bounds: np.ndarray) -> None:
-        """Append rows that are sorted by split; split i has rows ``bounds[i]`` to ``bounds[i + 1]``."""
+    def append(self, block: Block) -> None:
+        """Append the rows of a block."""
         import pyarrow.parquet as pq
 
         table = self._lay_out(block)
-        for split, start, stop in zip(SPLITS, bounds[:-1], bounds[1:]):
+        for split, start, stop in zip(SPLITS, block.bounds[:-1], block.bounds[1:]):
             if split not in self._writers:
                 self._writers[split] = pq.ParquetWriter(self._path(split), table.schema, compression="zstd")
             self._writers[split].write_table(table.slice(start, stop - start))

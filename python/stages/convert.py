@@ -10,20 +10,15 @@ import numpy as np
 
 from ..config.schema import Analysis
 from ..console import say, show_accounting
-from ..dataset import kernels
 from ..dataset.assemble import SHARDS, Part, assemble
-from ..dataset.identity import STORED, assign, event_hash
+from ..dataset.blocks import FileRows
 from ..dataset.info import SPLITS, DatasetInfo
-from ..dataset.inputs import Rows, split_input
-from ..dataset.layouts import Block
-from ..dataset.shards import Hdf5Shard, ParquetShard, ShardRecord, open_shard, shard_size
-from ..dataset.statistics import merge
-from ..dataset.table import Table, TableBuilder, dataset_info
+from ..dataset.shards import ShardRecord, open_shard, shard_size
+from ..dataset.table import dataset_info
 from ..errors import DataError, FileError, UserError
-from ..events.columns import Chunk
 from ..events.expressions import parse
 from ..events.files import sample_files
-from ..events.readers import EventFile, broken_file, open_events
+from ..events.readers import EventFile, open_events
 from ..parallel import Report, run_jobs
 from ..provenance import Accounting, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record, refuse_copies
@@ -125,9 +120,9 @@ def convert_file(job: Job, report: Report) -> ShardRecord:
             if known is not None and known.key == key and known.size == shard_size(job.stem):
                 report(1)
                 return known
-            builder = TableBuilder(job.analysis, job.analysis.samples[job.sample], file, STAGE)
+            rows = FileRows(job.analysis, job.sample, job.number, file)
             record = ShardRecord(key, source)
-            _fill(job, file, builder, record, report)
+            _write(job, file, rows, record, report)
     except FileError as error:
         if not job.skip_bad_files:
             raise
@@ -139,74 +134,21 @@ def convert_file(job: Job, report: Report) -> ShardRecord:
     return record
 
 
-def _fill(job: Job, file: EventFile, builder: TableBuilder, record: ShardRecord, report: Report) -> None:
+def _write(job: Job, file: EventFile, rows: FileRows, record: ShardRecord, report: Report) -> None:
     """Write the shard of a file; a shard that fails in the middle is removed."""
-    with broken_file(job.path, "the Runs tree cannot be read"):
-        record.gen_sum_of_weights = file.gen_sum_of_weights()
-    record.rows = dict.fromkeys(SPLITS, 0)
-    record.class_rows = [0] * len(job.analysis.classes)
     shard = open_shard(job.stem, job.analysis, dataset_info(job.analysis))
-    complete = False
+    complete, seen = False, 0
     try:
-        if not file.entries:
-            _append(job, file, builder, record, shard, builder.empty_chunk())
-        for chunk in file.chunks(builder.columns):
-            _append(job, file, builder, record, shard, chunk)
-            report(chunk.size / file.entries if file.entries else 0)
+        for block in rows.blocks(record):
+            shard.append(block)
+            read = record.accounting.events.read
+            report((read - seen) / file.entries if file.entries else 0)
+            seen = read
         complete = True
     finally:
         shard.close(complete)
     if not file.entries:
         report(1)
-
-
-def _append(
-    job: Job, file: EventFile, builder: TableBuilder, record: ShardRecord, shard: Hdf5Shard | ParquetShard, chunk: Chunk
-) -> None:
-    frame = builder.frame(chunk)
-    weights = builder.weights(frame)
-    record.sum_of_weights += float(weights.sum())
-    rows = builder.select(frame, record.accounting)
-    entries = chunk.start + rows.events
-    identity = {n: v[rows.events] for n, v in builder.identity(frame).items()}
-    hashes = event_hash(identity, file.uuid, entries, job.analysis.split.seed)
-    split, fold = assign(hashes, job.analysis.split)
-    order = np.argsort(split, kind="stable")
-    bounds = np.searchsorted(split[order], np.arange(len(SPLITS) + 1))
-    rows = Rows(rows.positions[order], rows.events[order])
-    table = builder.table(frame, rows)
-    identity = {n: v[order] for n, v in identity.items()}
-    block = _block(job, table, weights[rows.events], fold[order], identity, entries[order])
-    _count(record, block, bounds, job.analysis.split.folds)
-    builder.mend(frame, rows, table)
-    shard.append(block, bounds)
-
-
-def _block(
-    job: Job, table: Table, weight: np.ndarray, fold: np.ndarray, identity: dict[str, np.ndarray], entry: np.ndarray
-) -> Block:
-    rows = len(weight)
-    sample = list(job.analysis.samples).index(job.sample)
-    identity = {name: values.astype(STORED[name]) for name, values in identity.items()}
-    origin = {"entry": entry, "sample": np.full(rows, sample, "u2"), "file": np.full(rows, job.number, "u4")}
-    return Block(
-        table.inputs, weight.astype(np.float32), fold, table.label, table.targets, {**identity, **origin}, table.keep
-    )
-
-
-def _count(record: ShardRecord, block: Block, bounds: np.ndarray, folds: int) -> None:
-    """Book rows, classes and the moments of the training rows, which are the first ones."""
-    for split, start, stop in zip(SPLITS, bounds[:-1], bounds[1:]):
-        record.rows[split] += int(stop - start)
-    training = slice(0, int(bounds[1]))
-    if block.label is not None:
-        counts = np.bincount(block.label[training], minlength=len(record.class_rows))
-        record.class_rows = [int(a + b) for a, b in zip(record.class_rows, counts)]
-    for name, values in block.inputs.items():
-        features, valid = split_input(values)
-        moments = kernels.moments(features[training], valid[training], block.fold[training], folds)
-        known = record.moments.get(name)
-        record.moments[name] = moments if known is None else merge([known, moments])
 
 
 # -- all files --------------------------------------------------------------------------------------------------------

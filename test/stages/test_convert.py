@@ -429,7 +429,7 @@ def test_unfinished_work_is_taken_up_where_it_was(samples: Path, monkeypatch: py
         done.append(job.path)
         real(job, *arguments)
 
-    monkeypatch.setattr(stage, "_fill", fails_at_the_last)
+    monkeypatch.setattr(stage, "_write", fails_at_the_last)
     with pytest.raises(KeyboardInterrupt):
         make(samples)
     assert len(done) == 2 and not (samples / "dataset").exists()
@@ -438,7 +438,7 @@ def test_unfinished_work_is_taken_up_where_it_was(samples: Path, monkeypatch: py
         done.append(job.path)
         real(job, *arguments)
 
-    monkeypatch.setattr(stage, "_fill", counts)
+    monkeypatch.setattr(stage, "_write", counts)
     make(samples)
     assert [Path(p).name for p in done] == ["tt1.root", "tt2.root", "dy.root"]
     reference = rows(make(samples, "whole"))

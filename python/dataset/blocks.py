@@ -1,0 +1,80 @@
+"""From the events of one input file to finished rows, block by block: to be written to disk, or trained on at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..config.schema import Analysis
+from ..events.columns import Chunk
+from ..events.readers import EventFile, broken_file
+from .identity import STORED, assign, event_hash
+from .info import SPLITS
+from .inputs import Rows
+from .layouts import Block
+from .shards import ShardRecord
+from .table import TableBuilder
+
+
+class FileRows:
+    """The rows of one input file.
+
+    Whatever is wrong with the expressions is found when this is made, before the first event is read.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    sample
+        The sample the file belongs to.
+    number
+        Its place among all input files.
+    file
+        The opened file.
+    """
+
+    def __init__(self, analysis: Analysis, sample: str, number: int, file: EventFile) -> None:
+        self._analysis = analysis
+        self._file = file
+        self._builder = TableBuilder(analysis, analysis.samples[sample], file, "convert")
+        self._origin = {"sample": list(analysis.samples).index(sample), "file": number}
+
+    def blocks(self, record: ShardRecord) -> Iterator[Block]:
+        """Make the rows of all chunks of the file, and book them.
+
+        Blocks are sorted by split. Their inputs live in buffers that the next block overwrites. A file without events
+        gives one empty block, which still has all columns.
+        """
+        with broken_file(self._file.path, "the Runs tree cannot be read"):
+            record.gen_sum_of_weights = self._file.gen_sum_of_weights()
+        record.rows = dict.fromkeys(SPLITS, 0)
+        record.class_rows = [0] * len(self._analysis.classes)
+        if not self._file.entries:
+            yield self._block(self._builder.empty_chunk(), record)
+        for chunk in self._file.chunks(self._builder.columns):
+            yield self._block(chunk, record)
+
+    def _block(self, chunk: Chunk, record: ShardRecord) -> Block:
+        builder, split = self._builder, self._analysis.split
+        frame = builder.frame(chunk)
+        weights = builder.weights(frame)
+        record.sum_of_weights += float(weights.sum())
+        rows = builder.select(frame, record.accounting)
+        entries = chunk.start + rows.events
+        identity = {n: v[rows.events] for n, v in builder.identity(frame).items()}
+        side, fold = assign(event_hash(identity, self._file.uuid, entries, split.seed), split)
+        order = np.argsort(side, kind="stable")
+        rows = Rows(rows.positions[order], rows.events[order])
+        table = builder.table(frame, rows)
+        stored = {n: v[order].astype(STORED[n]) for n, v in identity.items()}
+        stored["entry"] = entries[order]
+        stored["sample"] = np.full(len(order), self._origin["sample"], "u2")
+        stored["file"] = np.full(len(order), self._origin["file"], "u4")
+        block = Block(
+            table.inputs, weights[rows.events].astype(np.float32), fold[order],
+            np.searchsorted(side[order], np.arange(len(SPLITS) + 1)), table.label, table.targets, stored, table.keep,
+        )  # fmt: skip
+        record.book(block, split.folds)
+        builder.mend(frame, rows, table)
+        return block
