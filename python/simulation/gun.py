@@ -16,6 +16,7 @@ Row = tuple[Any, ...]
 _COLOURS = {"quark": ((101, 0), (0, 101)), "gluon": ((101, 102), (102, 101)), "none": ((0, 0), (0, 0))}
 _SELF_CONJUGATE = (21, 22, 23, 25, 35, 36, 111, 113, 221, 223, 331, 333, 443, 553)
 _UNPOLARISED = 9.0
+_MASS, _PT = 10, 13  # places in a row
 
 
 @functools.lru_cache(maxsize=1)
@@ -125,30 +126,51 @@ def _rows(
     return [(pdg_id, 1, 0, 0, *colour, *row) for row in values]
 
 
+def spectrum(rows: Sequence[Sequence[Row]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return mass and pt (GeV) of the first particle of each event, (n,) each."""
+    return np.array([event[0][_MASS] for event in rows]), np.array([event[0][_PT] for event in rows])
+
+
 @dataclass
 class Occupancy:
-    """The map of a gun's acceptance in bins of (mass, pt) of its first particle, by which accepted events become flat.
+    """Counts of a gun's events in bins of (mass, pt) of its first particle.
 
-    ``mass`` and ``pt`` are the edges of the bins (GeV), ``tried`` and ``passed`` (mass bins * pt bins,) the counts of
-    the pilot events; bin ``i`` is number ``i // pt bins`` in mass.
+    Of pilot events they are the acceptance by which accepted events become flat; of a sample they are its spectra.
+    ``mass`` and ``pt`` are the edges of the bins (GeV; one bin where the range is a point), ``tried`` and ``passed``
+    (mass bins * pt bins,) the counts; bin ``i`` is number ``i // pt bins`` in mass. ``aimed`` says which bins are meant
+    to be filled.
     """
 
     mass: np.ndarray
     pt: np.ndarray
     tried: np.ndarray
     passed: np.ndarray
+    aimed: np.ndarray
 
     @classmethod
     def empty(cls, gun: Sequence[GunParticle], bins: Flatten) -> Occupancy:
         """Return a map without any event."""
-        mass = np.linspace(*(gun[0].mass or (0.0, 0.0)), bins.mass + 1)
-        pt = np.linspace(*gun[0].pt, bins.pt + 1)
-        return cls(mass, pt, np.zeros(bins.mass * bins.pt, np.int64), np.zeros(bins.mass * bins.pt, np.int64))
+        mass, pt = _edges(gun[0].mass or (0.0, 0.0), bins.mass), _edges(gun[0].pt, bins.pt)
+        size = (len(mass) - 1) * (len(pt) - 1)
+        return cls(mass, pt, np.zeros(size, np.int64), np.zeros(size, np.int64), np.ones(size, np.bool_))
 
     def add(self, tried: np.ndarray, passed: np.ndarray) -> None:
         """Count events by their bins."""
         self.tried += np.bincount(tried, minlength=len(self.tried))
         self.passed += np.bincount(passed, minlength=len(self.passed))
+
+    def join(self, other: Occupancy) -> None:
+        """Add the counts of a map with the same bins."""
+        self.tried += other.tried
+        self.passed += other.passed
+
+    def bins(self, mass: np.ndarray, pt: np.ndarray) -> np.ndarray:
+        """Return the bins in which masses and pts (GeV) are."""
+        place = [
+            np.searchsorted(edges, values, side="right").clip(1, len(edges) - 1) - 1
+            for edges, values in ((self.mass, mass), (self.pt, pt))
+        ]
+        return place[0] * (len(self.pt) - 1) + place[1]
 
     @property
     def filled(self) -> np.ndarray:
@@ -165,3 +187,7 @@ class Occupancy:
         u, v = rng.random((2, len(bins)))
         low, high = self.mass[row], self.mass[row + 1]
         return low + u * (high - low), self.pt[column] + v * (self.pt[column + 1] - self.pt[column])
+
+
+def _edges(interval: tuple[float, float], bins: int) -> np.ndarray:
+    return np.linspace(*interval, (bins if interval[1] > interval[0] else 1) + 1)

@@ -421,7 +421,7 @@ def test_select_for_a_stage_replaces_the_cuts(samples: Path) -> None:
 def test_unfinished_work_is_taken_up_where_it_was(samples: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nanoforge.stages.convert as stage
 
-    real, done = stage._fill, []
+    real, done = stage._write, []
 
     def fails_at_the_last(job: Any, *arguments: Any) -> None:
         if job.sample == "dy":
