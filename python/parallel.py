@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
@@ -18,12 +18,14 @@ from .console import progress
 from .errors import DataError, UserError
 
 _INTERRUPTED = 130
+_END = object()
 _PATIENCE = "10s"
 _AHEAD = 2
 _DIED = "a worker process died (killed, or out of memory): use fewer -j; the same command goes on where it was"
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+Item = TypeVar("Item")
 Report = Callable[[float], None]
 """Called by a job with the share of it that was done since the last call."""
 
@@ -81,6 +83,18 @@ def stream_jobs(
                 raise DataError(_DIED) from None
             finally:
                 pool.shutdown(cancel_futures=True)
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """Yield what an iterator gives, while a thread already asks it for the next one.
+
+    It pays where both sides release the interpreter's lock, as decompression and compiled loops do.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, items, _END)
+        while (item := following.result()) is not _END:
+            following = thread.submit(next, items, _END)
+            yield item  # type: ignore[misc]
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 from ..config.schema import Analysis
 from ..events.columns import Chunk
 from ..events.readers import EventFile, broken_file
+from ..parallel import ahead
 from .identity import STORED, assign, event_hash
 from .info import SPLITS
 from .inputs import Rows
@@ -40,8 +41,8 @@ class FileRows:
         self._builder = TableBuilder(analysis, analysis.samples[sample], file, "convert")
         self._origin = {"sample": list(analysis.samples).index(sample), "file": number}
 
-    def blocks(self, record: ShardRecord) -> Iterator[Block]:
-        """Make the rows of all chunks of the file, and book them.
+    def blocks(self, record: ShardRecord, within: tuple[int, int] | None = None) -> Iterator[Block]:
+        """Make the rows of all chunks of the file, or of the entries ``within`` (start, stop), and book them.
 
         Blocks are sorted by split. Their inputs live in buffers that the next block overwrites. A file without events
         gives one empty block, which still has all columns.
@@ -52,7 +53,7 @@ class FileRows:
         record.class_rows = [0] * len(self._analysis.classes)
         if not self._file.entries:
             yield self._block(self._builder.empty_chunk(), record)
-        for chunk in self._file.chunks(self._builder.columns):
+        for chunk in ahead(self._file.chunks(self._builder.columns, within=within)):
             yield self._block(chunk, record)
 
     def _block(self, chunk: Chunk, record: ShardRecord) -> Block:

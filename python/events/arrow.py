@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import awkward as ak
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.fs
@@ -55,23 +56,28 @@ class ArrowFile(EventFile):
         """Description of every column."""
         return {name: branch for name, (_, branch) in self._paths.items()}
 
-    def _chunks(self, names: Sequence[str], step: int) -> Iterator[Chunk]:
+    def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
         paths = {name: self._paths[name][0] for name in names}
-        start = 0
-        for batch in self._batches(sorted({p[0] for p in paths.values()}), step):
-            for low in range(0, len(batch), step):
-                table = ak.from_arrow(batch.slice(low, step))
-                yield awkward_chunk(start, {name: table[path] for name, path in paths.items()}, len(table))
-                start += len(table)
+        for first, batch in self._batches(sorted({p[0] for p in paths.values()}), step, start):
+            last = min(stop, first + len(batch))
+            for low in range(max(first, start), last, step):
+                table = ak.from_arrow(batch.slice(low - first, min(step, last - low)))
+                yield awkward_chunk(low, {name: table[path] for name, path in paths.items()}, len(table))
 
-    def _batches(self, fields: Sequence[str], step: int) -> Iterator[Any]:
-        if self._parquet is not None:
-            for batch in self._parquet.iter_batches(batch_size=step, columns=list(fields), use_threads=False):
-                yield pa.Table.from_batches([batch])
+    def _batches(self, fields: Sequence[str], step: int, start: int) -> Iterator[tuple[int, Any]]:
+        """Read batches with the number of their first row; of a Parquet file none that end before ``start``."""
+        if self._parquet is None:
+            with pa.input_stream(self.path, compression="detect") as stream:
+                batches = (pa.Table.from_batches([batch]).select(fields) for batch in self._text_reader(stream))
+                yield from _numbered(0, batches)
             return
-        with pa.input_stream(self.path, compression="detect") as stream:
-            for batch in self._text_reader(stream):
-                yield pa.Table.from_batches([batch]).select(fields)
+        groups = range(self._parquet.num_row_groups)
+        stops = np.cumsum([self._parquet.metadata.row_group(i).num_rows for i in groups])
+        wanted = [i for i in groups if stops[i] > start]
+        if wanted:
+            read = self._parquet.iter_batches(step, wanted, list(fields), use_threads=False)
+            first = int(stops[wanted[0] - 1]) if wanted[0] else 0
+            yield from _numbered(first, (pa.Table.from_batches([batch]) for batch in read))
 
     def _text_schema(self) -> pa.Schema:
         with pa.input_stream(self.path, compression="detect") as stream:
@@ -81,3 +87,10 @@ class ArrowFile(EventFile):
         if self.path.removesuffix(".gz").endswith(".csv"):
             return pa.csv.open_csv(stream, read_options=pa.csv.ReadOptions(block_size=_BLOCK, use_threads=False))
         return pa.json.open_json(stream, read_options=pa.json.ReadOptions(block_size=_BLOCK, use_threads=False))
+
+
+def _numbered(first: int, tables: Iterator[Any]) -> Iterator[tuple[int, Any]]:
+    """Pair tables with the numbers of their first rows."""
+    for table in tables:
+        yield first, table
+        first += len(table)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,16 +40,26 @@ class EventFile(ABC):
     uuid: str
     branches: Mapping[str, Branch]
 
-    def chunks(self, names: Sequence[str], step: int = STEP) -> Iterator[Chunk]:
+    def chunks(self, names: Sequence[str], step: int = STEP, within: tuple[int, int] | None = None) -> Iterator[Chunk]:
         """Read columns chunk by chunk, each part of the file once.
+
+        Parameters
+        ----------
+        names
+            Columns.
+        step
+            Number of entries to aim at in a chunk.
+        within
+            First entry and the one after the last; by default the whole file.
 
         Raises
         ------
         FileError
             As soon as something cannot be read; never does a file end early in silence.
         """
-        read = 0
-        chunks = self._chunks(names, step)
+        start, stop = within or (0, self.entries)
+        read = start
+        chunks = self._chunks(names, step, start, sys.maxsize if stop is None else stop)
         while True:
             with broken_file(self.path, f"cannot be read after entry {read}"):
                 chunk = next(chunks, None)
@@ -56,12 +67,15 @@ class EventFile(ABC):
                 break
             read += chunk.size
             yield chunk
-        if self.entries is not None and read != self.entries:
+        if stop is not None and read != stop:
             raise FileError(self.path, f"ends after {read} of {self.entries} entries")
 
     @abstractmethod
-    def _chunks(self, names: Sequence[str], step: int) -> Iterator[Chunk]:
-        """Read columns chunk by chunk; any exception means that the file is broken."""
+    def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
+        """Read columns of entries ``start`` to ``stop`` chunk by chunk; any exception means that the file is broken.
+
+        A file whose number of entries is not known is read to its end, wherever ``stop`` is.
+        """
 
     def gen_sum_of_weights(self) -> float | None:
         """Return the sum of generator weights before any skim, from NanoAOD's ``Runs`` tree, where there is one."""

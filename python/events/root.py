@@ -13,6 +13,7 @@ import numpy as np
 import uproot
 
 from ..errors import FileError, nearest
+from .baskets import Basket, read_basket
 from .columns import Branch, Chunk, Column, columns_of_form
 from .files import is_remote
 from .readers import EventFile, awkward_chunk, broken_file
@@ -126,25 +127,21 @@ class TTreeFile(_RootFile):
         """Description of every branch that has no sub-branches."""
         return _LazyBranches(self.path, self._leaves, _describe_branch)
 
-    def _chunks(self, names: Sequence[str], step: int) -> Iterator[Chunk]:
-        if not self.entries:
-            return
+    def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
         leaves = {name: self._leaves[name] for name in names}
         local = not is_remote(self.path)
         plain = {n: b for n, b in leaves.items() if local and _is_plain(b)}
         other = {n: b for n, b in leaves.items() if n not in plain}
-        baskets = {n: _Baskets(b) for n, b in plain.items()}
-        counters = {b.count_branch.name: _Baskets(b.count_branch) for b in plain.values() if b.count_branch is not None}
-        for start, stop in _aligned_steps(list(leaves.values()), self.entries, step):
-            chunk = Chunk(start, stop - start, {})
-            offsets = {name: _offsets(counter, start, stop) for name, counter in counters.items()}
-            for name, reader in baskets.items():
-                own = offsets[reader.counter] if reader.counter else None
-                chunk.columns[name] = Column(reader.pieces(start, stop, own), own)
-            if other:
-                arrays = {n: b.array(entry_start=start, entry_stop=stop) for n, b in other.items()}
-                chunk.columns.update(awkward_chunk(start, arrays, chunk.size).columns)
-            yield chunk
+        counting = {b.count_branch.name: b.count_branch for b in plain.values() if b.count_branch is not None}
+        with Path(self.path if local else os.devnull).open("rb") as source:
+            baskets = {n: _Baskets(b, source.fileno()) for n, b in plain.items()}
+            counters = {n: _Baskets(b, source.fileno()) for n, b in counting.items()}
+            for first, last in _aligned_steps(list(leaves.values()), start, stop, step):
+                columns = _plain_columns(baskets, counters, first, last)
+                if other:
+                    arrays = {n: b.array(entry_start=first, entry_stop=last) for n, b in other.items()}
+                    columns |= awkward_chunk(first, arrays, last - first).columns
+                yield Chunk(first, last - first, columns)
 
 
 class RNTupleFile(_RootFile):
@@ -195,14 +192,14 @@ class RNTupleFile(_RootFile):
                     size["codec"] = _codec(pages.compression_settings)
         return sizes
 
-    def _chunks(self, names: Sequence[str], step: int) -> Iterator[Chunk]:
+    def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
         paths = {name: self._paths[name][0] for name in names}
         fields = sorted({path[0] for path in paths.values()})
-        for start in range(0, self.entries or 0, step):
-            stop = min(start + step, self.entries or 0)
-            table = self._tree.arrays(filter_name=fields, entry_start=start, entry_stop=stop)
+        for first in range(start, stop, step):
+            last = min(first + step, stop)
+            table = self._tree.arrays(filter_name=fields, entry_start=first, entry_stop=last)
             arrays = {name: table[path] for name, path in paths.items()}
-            yield awkward_chunk(start, arrays, stop - start)
+            yield awkward_chunk(first, arrays, last - first)
 
 
 def _reader(path: str, file: Any, tree: Any) -> EventFile:
@@ -212,8 +209,9 @@ def _reader(path: str, file: Any, tree: Any) -> EventFile:
 class _Baskets:
     """Basket-wise access to one branch; the last basket is kept, so that each is decompressed once."""
 
-    def __init__(self, branch: Any) -> None:
+    def __init__(self, branch: Any, descriptor: int) -> None:
         self._branch = branch
+        self._descriptor = descriptor
         self._edges = np.asarray(branch.entry_offsets, dtype=np.int64)
         self._dtype = _stored_dtype(branch)
         self._last: tuple[int, Any] = (-1, None)
@@ -232,31 +230,39 @@ class _Baskets:
 
     def _view(self, index: int, first: int, last: int, start: int, offsets: np.ndarray | None) -> np.ndarray:
         basket = self._basket(index)
-        edge, end = int(self._edges[index]), int(self._edges[index + 1])
-        values = basket.data[: len(basket.data) // self._dtype.itemsize * self._dtype.itemsize].view(self._dtype)
+        edge, end, item = int(self._edges[index]), int(self._edges[index + 1]), self._dtype.itemsize
+        values = basket.data[: len(basket.data) // item * item].view(self._dtype)
         if offsets is None:
             low, high, expected = first - edge, last - edge, last - first
         else:
             expected = int(offsets[last - start] - offsets[first - start])
-            low, high = self._bounds(basket, first - edge, last - edge, expected)
+            if basket.starts is None:  # ROOT can leave them out (kGenerateOffsetMap): then only the counter knows
+                low = self._count(edge, first)
+                high = low + expected
+            else:
+                low, high = (i // item for i in basket.bounds(first - edge, last - edge))
         if high - low != expected or high > len(values) or (last == end and high != len(values)):
             raise ValueError(f"basket {index} of {self._branch.name} contradicts the number of its values")
         return values[low:high]
 
-    def _bounds(self, basket: Any, first: int, last: int, expected: int) -> tuple[int, int]:
-        """Return where the objects of a basket's entries ``first`` to ``last`` lie among all of its objects."""
-        if basket.byte_offsets is None:  # ROOT can leave them out (kGenerateOffsetMap): then only the counter knows
-            edge = int(self._edges[basket.basket_num])
-            counts = self._branch.count_branch.array(entry_start=edge, entry_stop=edge + first, library="np")
-            low = int(counts.sum(dtype=np.int64))
-            return low, low + expected
-        low, high = (int(basket.byte_offsets[i] - basket.byte_offsets[0]) for i in (first, last))
-        return low // self._dtype.itemsize, high // self._dtype.itemsize
+    def _count(self, start: int, stop: int) -> int:
+        counts = self._branch.count_branch.array(entry_start=start, entry_stop=stop, library="np")
+        return int(counts.sum(dtype=np.int64))
 
-    def _basket(self, index: int) -> Any:
+    def _basket(self, index: int) -> Basket:
         if self._last[0] != index:
-            self._last = (index, self._branch.basket(index))
-        return self._last[1]
+            self._last = (index, read_basket(self._descriptor, self._branch, index))
+        basket: Basket = self._last[1]
+        return basket
+
+
+def _plain_columns(
+    baskets: Mapping[str, _Baskets], counters: Mapping[str, _Baskets], start: int, stop: int
+) -> dict[str, Column]:
+    """Read entries ``start`` to ``stop``; branches with one counter share their offsets."""
+    offsets = {name: _offsets(counter, start, stop) for name, counter in counters.items()}
+    own = {name: offsets[reader.counter] if reader.counter else None for name, reader in baskets.items()}
+    return {name: Column(reader.pieces(start, stop, own[name]), own[name]) for name, reader in baskets.items()}
 
 
 def _offsets(counter: _Baskets, start: int, stop: int) -> np.ndarray:
@@ -265,16 +271,15 @@ def _offsets(counter: _Baskets, start: int, stop: int) -> np.ndarray:
     return offsets
 
 
-def _aligned_steps(branches: Sequence[Any], entries: int, step: int) -> Iterator[tuple[int, int]]:
+def _aligned_steps(branches: Sequence[Any], start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
     """Cut at entries where all branches start a basket, if there is such a place within half a step of the aim."""
-    common = set.intersection(*(set(b.entry_offsets) for b in branches)) if branches else {entries}
-    edges = np.array(sorted(common))
-    start = 0
-    while start < entries:
+    common = set.intersection(*(set(b.entry_offsets) for b in branches)) if branches else set()
+    edges = np.array(sorted(e for e in {*common, stop} if e <= stop))
+    while start < stop:
         near = edges[(edges > start) & (edges <= start + step * 3 // 2)]
-        stop = int(near[np.argmin(np.abs(near - start - step))]) if len(near) else min(start + step, entries)
-        yield start, stop
-        start = stop
+        cut = int(near[np.argmin(np.abs(near - start - step))]) if len(near) else min(start + step, stop)
+        yield start, cut
+        start = cut
 
 
 def _columns_of_field(field: Any) -> Iterable[tuple[str, tuple[str, ...], np.dtype | None, bool]]:

@@ -143,7 +143,7 @@ def test_moments(seed: int, rows: int, length: int, features: int, folds: int, o
     values = (offset + rng.normal(size=(rows, length, features))).astype("f4")
     values[:1] += np.float32(first)
     values[rng.random(values.shape) < 0.1] = rng.choice([np.nan, np.inf, -np.inf])
-    valid = rng.random((rows, length)) < 0.7
+    valid = np.arange(length) < rng.integers(0, length + 1, (rows, 1))
     fold = rng.integers(0, folds, rows).astype("u1")
     found = kernels.moments(values, valid, fold, folds)
     assert found.shape == (folds, 3, features) and found.dtype == np.float64

@@ -243,6 +243,34 @@ def test_the_sum_of_generator_weights(tmp_path: Path) -> None:
         assert (a.gen_sum_of_weights(), b.gen_sum_of_weights()) == (12.5, None)
 
 
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Make files of 300 events whose x is the entry, in baskets, clusters or row groups of 70."""
+    folder, x = tmp_path_factory.mktemp("numbered"), np.arange(300, dtype="i4")
+    paths = {kind: folder / f"{kind}.root" for kind in ("ttree", "rntuple")}
+    for kind, path in paths.items():
+        with uproot.recreate(path) as file:
+            tree = (file.mktree if kind == "ttree" else file.mkrntuple)("Events", {"x": np.dtype("i4")})
+            for first in range(0, 300, 70):
+                tree.extend({"x": x[first : first + 70]})
+    (folder / "a.csv").write_text("\n".join(["x", *map(str, x)]))
+    pq.write_table(pa.table({"x": x}), folder / "a.parquet", row_group_size=70)
+    return paths | {"csv": folder / "a.csv", "parquet": folder / "a.parquet"}
+
+
+@pytest.mark.parametrize("kind", ["ttree", "rntuple", "parquet", "csv"])
+@settings(max_examples=15, deadline=None)
+@given(bounds=st.lists(st.integers(0, 300), min_size=2, max_size=2).map(sorted), step=st.integers(1, 200))
+def test_a_part_of_a_file(numbered: dict[str, Path], kind: str, bounds: list[int], step: int) -> None:
+    start, stop = bounds
+    entries: list[int] = []
+    with open_events(str(numbered[kind]), "Events") as file:
+        for chunk in file.chunks(["x"], step, (start, stop)):
+            assert chunk.start == chunk.columns["x"].content[0] and chunk.size <= max(1, step * 3 // 2)
+            entries += chunk.columns["x"].content.tolist()
+    assert entries == list(range(start, stop))
+
+
 # --- RNTuples ---
 
 
