@@ -9,7 +9,6 @@ import numpy as np
 from ..config.schema import Analysis
 from ..events.columns import Chunk
 from ..events.readers import EventFile, broken_file
-from ..parallel import ahead
 from .identity import STORED, assign, event_hash
 from .info import SPLITS
 from .inputs import Rows
@@ -53,7 +52,7 @@ class FileRows:
         record.class_rows = [0] * len(self._analysis.classes)
         if not self._file.entries:
             yield self._block(self._builder.empty_chunk(), record)
-        for chunk in ahead(self._file.chunks(self._builder.columns, within=within)):
+        for chunk in self._file.chunks(self._builder.columns, within=within):
             yield self._block(chunk, record)
 
     def _block(self, chunk: Chunk, record: ShardRecord) -> Block:

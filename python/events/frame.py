@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,6 @@ class Schema:
         self.path = path
         self.branches = branches
         self.owner: dict[str, str | None] = {}
-        self.collections = {collection_name(b, branches) for b in branches.values() if b.jagged}
         self._result_owner: dict[tuple[str, str], str] = {}
         for name in names:
             branch = branches[name]
@@ -67,6 +67,11 @@ class Schema:
                     f"{name}: columns of type {branch.type_name} are not read; only numbers and lists of them"
                 )
             self.owner[name] = collection_name(branch, branches) if branch.jagged else None
+
+    @cached_property
+    def collections(self) -> set[str]:
+        """Names of the file's collections; to know them, all its branches have to be described."""
+        return {collection_name(b, self.branches) for b in self.branches.values() if b.jagged}
 
     def probe(self) -> Chunk:
         """Make events in which every collection has its own length; values vary, so that masks remove some.

@@ -132,7 +132,7 @@ class TTreeFile(_RootFile):
         local = not is_remote(self.path)
         plain = {n: b for n, b in leaves.items() if local and _is_plain(b)}
         other = {n: b for n, b in leaves.items() if n not in plain}
-        counting = {b.count_branch.name: b.count_branch for b in plain.values() if b.count_branch is not None}
+        counting = {c.name: c for c in map(_counter, plain.values()) if c is not None}
         with Path(self.path if local else os.devnull).open("rb") as source:
             baskets = {n: _Baskets(b, source.fileno()) for n, b in plain.items()}
             counters = {n: _Baskets(b, source.fileno()) for n, b in counting.items()}
@@ -215,7 +215,8 @@ class _Baskets:
         self._edges = np.asarray(branch.entry_offsets, dtype=np.int64)
         self._dtype = _stored_dtype(branch)
         self._last: tuple[int, Any] = (-1, None)
-        self.counter = branch.count_branch.name if branch.count_branch is not None else None
+        self._count_branch = _counter(branch)
+        self.counter = self._count_branch.name if self._count_branch is not None else None
 
     def pieces(self, start: int, stop: int, offsets: np.ndarray | None) -> list[np.ndarray]:
         """Return views of the stored values of entries ``start`` to ``stop``; offsets are relative to ``start``."""
@@ -246,7 +247,7 @@ class _Baskets:
         return values[low:high]
 
     def _count(self, start: int, stop: int) -> int:
-        counts = self._branch.count_branch.array(entry_start=start, entry_stop=stop, library="np")
+        counts = self._count_branch.array(entry_start=start, entry_stop=stop, library="np")
         return int(counts.sum(dtype=np.int64))
 
     def _basket(self, index: int) -> Basket:
@@ -311,11 +312,17 @@ def _stored_dtype(branch: Any) -> np.dtype:
     return np.dtype(getattr(interpretation, "content", interpretation).from_dtype)
 
 
+def _counter(branch: Any) -> Any | None:
+    """Return the branch that counts the elements of another one; uproot's own property takes 0.1 ms."""
+    leaf = branch.count_leaf
+    return leaf.parent if leaf is not None and isinstance(leaf.parent, uproot.TBranch) else None
+
+
 def _is_plain(branch: Any) -> bool:
     """Whether the bytes of the baskets are the values: numbers, or C arrays of numbers with a counter branch."""
     what = branch.interpretation
     if isinstance(what, uproot.AsJagged):
-        return branch.count_branch is not None and what.header_bytes == 0 and _is_number(what.content)
+        return _counter(branch) is not None and what.header_bytes == 0 and _is_number(what.content)
     return _is_number(what)
 
 
@@ -327,6 +334,7 @@ def _describe_branch(name: str, branch: Any) -> Branch:
     what = branch.interpretation
     jagged = isinstance(what, uproot.AsJagged)
     content = what.content if jagged else what
+    counter = _counter(branch)
     dtype = None
     if isinstance(content, uproot.AsDtype) and content.from_dtype.names is None:
         jagged = jagged or content.from_dtype.shape != ()
@@ -337,7 +345,7 @@ def _describe_branch(name: str, branch: Any) -> Branch:
         name,
         dtype,
         jagged,
-        branch.count_branch.name if branch.count_branch is not None else None,
+        counter.name if counter is not None else None,
         branch.title,
         branch.typename,
         int(branch.compressed_bytes),
