@@ -52,7 +52,8 @@ class GunParticle(Strict):
     """A particle that is shot into every event, flat in the given ranges (GeV, radian).
 
     Without ``mass`` it has Pythia's mass. ``antiparticle`` adds its antiparticle (for a gluon another one) with
-    opposite momentum; a quark or a gluon needs it, since colour does not leave alone.
+    opposite momentum; a quark or a gluon needs it, since colour does not leave alone. Such a pair radiates as the
+    products of a resonance at rest do.
     """
 
     pdgId: Annotated[int, Field(ge=-(10**9), le=10**9)]  # noqa: N815 - NanoAOD's name
@@ -263,16 +264,20 @@ class Split(Strict):
         return self
 
 
+Compression = Literal["none", "lz4", "zstd"]
+
+
 class DatasetOptions(Strict):
-    """How the training data lie on disk."""
+    """How the training data lie on disk. ``compression`` is for HDF5; readers then have to import hdf5plugin."""
 
     format: Literal["hdf5", "parquet"] = "hdf5"
     layout: Literal["tensors", "salt"] = "tensors"
+    compression: Compression = "none"
 
     @model_validator(mode="after")
     def _layout(self) -> DatasetOptions:
-        if self.format == "parquet" and self.layout == "salt":
-            raise ValueError("layout 'salt' is an HDF5 layout: set format to hdf5")
+        if self.format == "parquet" and (self.layout == "salt" or self.compression != "none"):
+            raise ValueError("'layout: salt' and 'compression' are for HDF5: set format to hdf5")
         return self
 
 
@@ -335,7 +340,10 @@ Model = Annotated[Union[MLPModel, DeepSetsModel], Field(discriminator="type")]
 
 
 class Training(Strict):
-    """How the model is fitted."""
+    """How the model is fitted.
+
+    ``workers`` is the number of threads that read rows ahead; by default as many as there are cores, at most 4.
+    """
 
     epochs: int = Field(default=20, gt=0)
     batch_size: int = Field(default=1024, gt=0)
@@ -346,6 +354,7 @@ class Training(Strict):
     seed: int = Field(default=1, ge=0, lt=2**32)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     in_memory: Literal["auto", "always", "never"] = "auto"
+    workers: Optional[int] = Field(default=None, ge=1, le=64)
 
 
 class Analysis(Strict):

@@ -6,10 +6,12 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
+from ..config.schema import Compression
 from ..errors import DataError
 
 _CHUNK_BYTES = 1 << 18
@@ -21,7 +23,14 @@ class GrowingFile:
 
     Before anything large is written, the file system is asked for its free space. When HDF5 itself finds the disk full
     it can neither write nor close the file, and may bring down the process. Rows go to the disk at once, past HDF5's
-    cache of chunks, which would only delay them and their errors.
+    cache of chunks, which would only delay them and their errors; compressed ones have to wait until a chunk is full.
+
+    Parameters
+    ----------
+    path
+        The file.
+    compression
+        "none"; or "lz4" or "zstd", by Blosc with shuffled bytes, for which readers have to import hdf5plugin.
 
     Attributes
     ----------
@@ -29,9 +38,10 @@ class GrowingFile:
         The open file, for attributes and small datasets; call :meth:`reserve` before writing large ones.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, compression: Compression = "none") -> None:
         self._folder = path.parent
-        self.file = h5py.File(path, "w", libver="latest", rdcc_nbytes=0)
+        self._filter = _filter(compression)
+        self.file = h5py.File(path, "w", libver="latest", rdcc_nbytes=4 * _CHUNK_BYTES if self._filter else 0)
         self._datasets: dict[str, h5py.Dataset] = {}
         self._empty: dict[str, np.ndarray] = {}
 
@@ -80,7 +90,9 @@ class GrowingFile:
         shape = values.shape[1:]
         row_bytes = max(1, values.dtype.itemsize * int(np.prod(shape)))
         rows = max(16, min(_CHUNK_BYTES // row_bytes, len(values)))
-        return self.file.create_dataset(name, (0, *shape), values.dtype, maxshape=(None, *shape), chunks=(rows, *shape))
+        return self.file.create_dataset(
+            name, (0, *shape), values.dtype, maxshape=(None, *shape), chunks=(rows, *shape), **self._filter
+        )
 
     def close(self) -> None:
         """Close the file; raises an OSError when what was written does not reach the disk."""
@@ -92,3 +104,12 @@ class GrowingFile:
             self.file.close()
         except RuntimeError as error:  # what h5py makes of HDF5's failure to write
             raise OSError(errno.EIO, str(error)) from error
+
+
+def _filter(compression: Compression) -> Mapping[str, Any]:
+    """Return what h5py takes to compress the chunks of a dataset."""
+    if compression == "none":
+        return {}
+    import hdf5plugin
+
+    return hdf5plugin.Blosc(cname=compression, clevel=1, shuffle=hdf5plugin.Blosc.SHUFFLE)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config.schema import Analysis
+from ..config.schema import Analysis, Compression
 from ..provenance import Accounting, FileRecord
 from ..provenance.manifest import write_atomically
 from . import kernels, layouts
@@ -92,10 +92,10 @@ class ShardRecord:
 class Hdf5Shard:
     """Writes rows to ``<stem>.h5``, one group per split, growing dataset by dataset."""
 
-    def __init__(self, stem: Path, lay_out: Callable[[Block], layouts.Arrays]) -> None:
+    def __init__(self, stem: Path, lay_out: Callable[[Block], layouts.Arrays], compression: Compression) -> None:
         self.path = stem.with_suffix(".h5")
         self._temporary = stem.with_suffix(".part")
-        self._file = GrowingFile(self._temporary)
+        self._file = GrowingFile(self._temporary, compression)
         self._lay_out = lay_out
 
     def append(self, block: Block) -> None:
@@ -158,7 +158,8 @@ def open_shard(stem: Path, analysis: Analysis, info: DatasetInfo) -> Hdf5Shard |
     """Start the shard of one input file in the format and layout of the analysis."""
     if analysis.dataset.format == "parquet":
         return ParquetShard(stem, layouts.parquet(info))
-    return Hdf5Shard(stem, layouts.tensors if analysis.dataset.layout == "tensors" else layouts.salt(info))
+    lay_out = layouts.tensors if analysis.dataset.layout == "tensors" else layouts.salt(info)
+    return Hdf5Shard(stem, lay_out, analysis.dataset.compression)
 
 
 def shard_size(stem: Path) -> int:

@@ -233,7 +233,7 @@ WRONG_VALUES = [
     ({"select_for": {"train": {}}}, "select_for.train: input should be '"),
     ({"training": {"epoch": 1}}, "training.epoch: unknown key; did you mean 'epochs'?"),
     ({"functions": ["module.name"]}, "functions.0: string should match pattern"),
-    ({"dataset": {"format": "parquet", "layout": "salt"}}, "dataset: layout 'salt' is an HDF5 layout"),
+    ({"dataset": {"format": "parquet", "layout": "salt"}}, "dataset: 'layout: salt' and 'compression' are for HDF5"),
     ({"lumi": 0}, "lumi: input should be greater than 0 (given: 0)"),
     ({"name": "${nothing}"}, "name: Interpolation key 'nothing' not found"),
     ({"name": "${name}"}, "name: Recursive interpolation detected"),

@@ -271,6 +271,26 @@ def test_all_jets_of_an_event_are_on_one_side(samples: Path) -> None:
         assert len(set(zip(key, values))) == len(set(key))
 
 
+@pytest.mark.parametrize("layout", ["tensors", "salt"])
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+def test_compressed_datasets_hold_the_same(samples: Path, codec: str, layout: str) -> None:
+    import hdf5plugin  # noqa: F401 - registers the filters
+
+    def content(dataset: Path) -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        with h5py.File(dataset / "train.h5") as file:
+            file.visititems(
+                lambda name, d: found.update({name: d[...].tobytes()} if isinstance(d, h5py.Dataset) else {})
+            )
+        return found
+
+    plain = make(samples, "plain", dataset={"layout": layout})
+    compressed = make(samples, "compressed", dataset={"layout": layout, "compression": codec})
+    assert content(plain) == content(compressed)
+    sizes = [sum(p.stat().st_size for p in (d / "shards").glob("*.h5")) for d in (plain, compressed)]
+    assert sizes[1] < 0.8 * sizes[0]
+
+
 def test_salt_layout_has_the_fields_that_salt_reads(samples: Path) -> None:
     dataset = make(samples, dataset={"layout": "salt"})
     tensors = make(samples, "tensors")
