@@ -191,6 +191,10 @@ def column_of_awkward(array: Any) -> Column:
     """
     import awkward as ak
 
+    layout = array.layout
+    if isinstance(layout, ak.contents.ListOffsetArray) and layout.content.is_numpy and layout.purelist_depth == 2:
+        offsets = np.asarray(layout.offsets.data, dtype=np.int64)
+        return Column([np.asarray(layout.content.data)[offsets[0] : offsets[-1]]], offsets - offsets[0])
     if array.ndim == 1:
         return Column([_numbers(array)])
     counts = ak.to_numpy(ak.fill_none(ak.num(array), 0))
