@@ -32,12 +32,10 @@ class Basket(NamedTuple):
     data: np.ndarray
     starts: np.ndarray | None
 
-    def bounds(self, first: int, last: int) -> tuple[int, int]:
-        """Return the bytes of the values of entries ``first`` to ``last`` of a basket that knows its starts."""
+    def position(self, entry: int) -> int:
+        """Return the byte at which the values of an entry begin, or end where it is the number of entries."""
         assert self.starts is not None  # noqa: S101 - asked before
-        origin = int(self.starts[0])
-        stop = len(self.data) if last == len(self.starts) else int(self.starts[last]) - origin
-        return int(self.starts[first]) - origin, stop
+        return len(self.data) if entry == len(self.starts) else int(self.starts[entry]) - int(self.starts[0])
 
 
 def read_basket(descriptor: int, branch: Any, index: int) -> Basket:

@@ -241,7 +241,7 @@ class _Baskets:
                 low = self._count(edge, first)
                 high = low + expected
             else:
-                low, high = (i // item for i in basket.bounds(first - edge, last - edge))
+                low, high = (basket.position(entry - edge) // item for entry in (first, last))
         if high - low != expected or high > len(values) or (last == end and high != len(values)):
             raise ValueError(f"basket {index} of {self._branch.name} contradicts the number of its values")
         return values[low:high]
