@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 import toys
 import uproot
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nanoforge.errors import FileError
 from nanoforge.events import arrow
@@ -99,6 +99,7 @@ def bits(rng: np.random.Generator, dtype: str, size: int) -> np.ndarray:
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # uproot writes signalling NaN
 @settings(max_examples=40, deadline=None)
+@example(seed=0, sizes=[1, 0, 1], longest=0, codec="lz4", step=2, own=["?"])
 @given(
     seed=st.integers(0, 2**32),
     sizes=st.lists(st.integers(0, 60), min_size=1, max_size=6),
