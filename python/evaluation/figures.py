@@ -27,7 +27,7 @@ from .importance import Importance
 from .metrics import Array
 from .summary import Comparisons, Scored, Summary, TargetBins, signals
 
-_SIX = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd")
+SIX_COLOURS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd")
 _TEN = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
@@ -40,7 +40,7 @@ _MOST_WRITTEN = 12  # classes whose confusion matrix still has room for numbers
 Draw = TypeVar("Draw", bound=Callable[..., Figure])
 
 
-def _cms(draw: Draw) -> Draw:
+def cms_style(draw: Draw) -> Draw:
     """Draw a figure with the CMS style, and only it; the label comes last, when the axes have their final size."""
 
     @wraps(draw)
@@ -63,7 +63,7 @@ def save(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-@_cms
+@cms_style
 def roc(test: Scored, classes: Sequence[str], summary: Summary) -> Figure:
     """Draw background against signal efficiency, one curve for each signal class, with its AUC."""
     figure, axes = _canvas("Signal efficiency", "Background efficiency")
@@ -75,7 +75,7 @@ def roc(test: Scored, classes: Sequence[str], summary: Summary) -> Figure:
     return figure
 
 
-@_cms
+@cms_style
 def roc_log(test: Scored, classes: Sequence[str], summary: Summary) -> Figure:
     """Draw the ROC curves with a logarithmic background efficiency, down to ten effective background events."""
     figure, axes = _canvas("Signal efficiency", "Background efficiency")
@@ -95,7 +95,7 @@ def roc_log(test: Scored, classes: Sequence[str], summary: Summary) -> Figure:
     return figure
 
 
-@_cms
+@cms_style
 def precision_recall(test: Scored, classes: Sequence[str], summary: Summary) -> Figure:
     """Draw purity against signal efficiency, with the average precision and the purity of no selection (dotted)."""
     figure, axes = _canvas("Signal efficiency (recall)", "Purity (precision)")
@@ -112,7 +112,7 @@ def precision_recall(test: Scored, classes: Sequence[str], summary: Summary) -> 
     return figure
 
 
-@_cms
+@cms_style
 def confusion(matrix: Array, classes: Sequence[str], axis: int) -> Figure:
     """Draw a confusion matrix of sums of weights, normalised by truth (``axis`` 1) or by prediction (``axis`` 0)."""
     figure, axes = _canvas("Predicted class", "True class")
@@ -133,7 +133,7 @@ def confusion(matrix: Array, classes: Sequence[str], axis: int) -> Figure:
     return figure
 
 
-@_cms
+@cms_style
 def scores(train: Scored, test: Scored, classes: Sequence[str], score: str, tests: Comparisons) -> Figure:
     """Draw the density of one score for each true class: filled for training rows, points for test rows."""
     figure, axes = _canvas(f"Score of {_text(score)}", "Probability density")
@@ -160,7 +160,7 @@ def scores(train: Scored, test: Scored, classes: Sequence[str], score: str, test
     return figure
 
 
-@_cms
+@cms_style
 def calibration(test: Scored, classes: Sequence[str], summary: Summary) -> Figure:
     """Draw how often a class is true where its score is p, with the expected calibration error."""
     figure, axes = _canvas("Mean score in the bin", "Observed fraction of the class")
@@ -175,7 +175,7 @@ def calibration(test: Scored, classes: Sequence[str], summary: Summary) -> Figur
     return figure
 
 
-@_cms
+@cms_style
 def loss(histories: Sequence[Mapping[str, Array]]) -> Figure:
     """Draw the loss of each fold by epoch: training dashed, validation solid, its minimum marked.
 
@@ -203,12 +203,12 @@ def loss(histories: Sequence[Mapping[str, Array]]) -> Figure:
     return figure
 
 
-@_cms
+@cms_style
 def importance(found: Importance, metric: str) -> Figure:
     """Draw the mean decrease of a metric for the most important features, with the spread of the permutations."""
     order = np.argsort(found.mean)[-_MOST_FEATURES:]
     figure, axes = _canvas(f"Decrease of {metric}", "", height=max(4.0, 1.8 + 0.45 * len(order)))
-    axes.barh(range(len(order)), found.mean[order], color=_SIX[0], height=0.7)
+    axes.barh(range(len(order)), found.mean[order], color=SIX_COLOURS[0], height=0.7)
     axes.errorbar(
         found.mean[order], range(len(order)), xerr=found.spread[order], fmt="none", color="black", linewidth=2
     )
@@ -219,7 +219,7 @@ def importance(found: Importance, metric: str) -> Figure:
     return figure
 
 
-@_cms
+@cms_style
 def residuals(true: Array, predicted: Array, weight: Array, target: str, summary: Summary) -> Figure:
     """Draw the distribution of prediction - truth over four widths either side, with bias, resolution and RMS."""
     name = _text(target)
@@ -229,10 +229,10 @@ def residuals(true: Array, predicted: Array, weight: Array, target: str, summary
     centre = float(np.nan_to_num(metrics.quantile(predicted - true, weight, np.array([0.5]))[0]))
     edges = np.linspace(centre - reach, centre + reach, 51)
     density, error = _density(predicted - true, weight, edges)
-    axes.stairs(density, edges, fill=True, color=_SIX[0], alpha=0.3)
-    axes.stairs(density, edges, color=_SIX[0], linewidth=2)
+    axes.stairs(density, edges, fill=True, color=SIX_COLOURS[0], alpha=0.3)
+    axes.stairs(density, edges, color=SIX_COLOURS[0], linewidth=2)
     shown = error > 0
-    axes.errorbar(((edges[1:] + edges[:-1]) / 2)[shown], density[shown], error[shown], fmt="none", color=_SIX[0])
+    axes.errorbar(((edges[1:] + edges[:-1]) / 2)[shown], density[shown], error[shown], fmt="none", color=SIX_COLOURS[0])
     lines = [f"{word} = {summary[f'{key}.{target}']}" for key, word in _RESIDUAL_WORDS.items()]
     axes.text(0.05, 0.95, "\n".join(lines), transform=axes.transAxes, va="top", fontsize="small", linespacing=1.4)
     axes.axvline(0, color="0.4", linestyle=":", linewidth=2, ymax=0.74)
@@ -244,7 +244,7 @@ def residuals(true: Array, predicted: Array, weight: Array, target: str, summary
 _RESIDUAL_WORDS = {"bias": "Bias", "resolution": "Resolution (68%)", "rms": "RMS", "r2": "R$^2$"}
 
 
-@_cms
+@cms_style
 def true_predicted(true: Array, predicted: Array, weight: Array, target: str) -> Figure:
     """Draw the rows in the plane of true and predicted value, central 99 % of both, with the line of equality."""
     name = _text(target)
@@ -263,14 +263,14 @@ def true_predicted(true: Array, predicted: Array, weight: Array, target: str) ->
     return figure
 
 
-@_cms
+@cms_style
 def target_bins(bins: TargetBins, target: str) -> Figure:
     """Draw resolution (upper panel) and bias (lower panel) in bins of the true value."""
     name = _text(target)
-    figure = _figure(10)
+    figure = new_figure(10)
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"hspace": 0.08, "height_ratios": [3, 2]})
     reach = np.abs(np.stack([bins.edges[:-1], bins.edges[1:]]) - bins.centre)
-    for axes, estimates, colour in ((upper, bins.resolution, _SIX[0]), (lower, bins.bias, _SIX[2])):
+    for axes, estimates, colour in ((upper, bins.resolution, SIX_COLOURS[0]), (lower, bins.bias, SIX_COLOURS[2])):
         values, errors = np.array(estimates).T
         axes.errorbar(bins.centre, values, errors, reach, fmt="o", color=colour, markersize=8, linewidth=2)
     top = np.nanmax([e.value + np.nan_to_num(e.error) for e in bins.resolution], initial=0.0)
@@ -285,14 +285,15 @@ def target_bins(bins: TargetBins, target: str) -> Figure:
     return figure
 
 
-def _figure(height: float) -> Figure:
+def new_figure(height: float) -> Figure:
+    """Open a figure of width 10 and the given height (inches), which no window shows."""
     figure = Figure(figsize=(10, height))
     FigureCanvasAgg(figure)
     return figure
 
 
 def _canvas(x: str, y: str, height: float = 10) -> tuple[Figure, Axes]:
-    figure = _figure(height)
+    figure = new_figure(height)
     axes = figure.add_subplot()
     axes.set(xlabel=x, ylabel=y)
     return figure, axes
@@ -305,7 +306,7 @@ def _whole_ticks(axes: Axes) -> None:
 
 
 def _colours(number: int) -> list[str]:
-    palette = _SIX if number <= len(_SIX) else _TEN
+    palette = SIX_COLOURS if number <= len(SIX_COLOURS) else _TEN
     return [palette[k % len(palette)] for k in range(number)]
 
 

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Iterable
+from dataclasses import dataclass
 
 import awkward as ak
 import numpy as np
 
-from ..config.schema import Generator
+from ..config.schema import Flatten, Generator
 from ..errors import DataError
 from . import presets
+from .books import CrossSection, Trials
 from .filters import Filters
 from .flat import counts, flat, offsets_of, records
-from .gun import Occupancy, shoot
-from .pythia import Batch, Engine, GenBlock, Trials
+from .gun import Occupancy, shoot, spectrum
+from .pythia import Batch, Engine, GenBlock
 
 BLOCK = 250
 """Events of a block: one luminosity block, one seed."""
 BEAM_SPOT = (0.010, 0.010, 35.0)
 """Spread of the collisions in x, y, z (mm), as at the LHC in Runs 2 and 3: CMSSW's ``VtxSmearedParameters_cfi``, the
-``Realistic25ns`` sets, have a sigma of z of 3.3 to 3.8 cm; CMS, JINST 9 (2014) P10009, section 7 for the width."""
+``Realistic25ns`` sets, have a sigma of z of 3.3 to 3.8 cm."""
 PILEUP_POOL = 1000
 """At most so many different minimum-bias collisions for a block; one that is used again is turned by another angle."""
 PILEUP_PROCESS = "minbias"
@@ -64,6 +65,7 @@ def generate_block(
     rng = np.random.default_rng(for_numpy)
     source = Source(generator, sample, for_pythia, rng)
     batch, trials = source.accepted(size) if occupancy is None else source.flattened(size, occupancy)
+    trials.cross_section = source.cross_section()
     at = rng.normal(size=(size, 3)) * BEAM_SPOT
     pileup, number = None, np.zeros(size, np.int32)
     if generator.pileup > 0:
@@ -92,7 +94,7 @@ def survey(generator: Generator, sample: str) -> Occupancy:
     occupancy = Occupancy.empty(generator.gun, generator.flatten)
     for start in range(0, generator.flatten.pilot, _MOST):
         bins = np.arange(start, min(start + _MOST, generator.flatten.pilot)) % len(occupancy.tried)
-        _, verdict = source.tried(len(bins), occupancy, bins)
+        verdict = source.tried(len(bins), occupancy, bins).verdict
         occupancy.add(bins, bins[verdict < 0])
     if not len(occupancy.filled):
         raise DataError(source.impossible(generator.flatten.pilot))
@@ -110,6 +112,21 @@ def _engine(settings: tuple[str, ...], where: str, gun: bool = False) -> Engine:
     return Engine(settings, where, gun)
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """Events that were tried.
+
+    ``passed`` are those that all filters let pass. Of each tried one: ``verdict``, the number of the filter that
+    rejects it (-1: none does); ``weight``, 0 where Pythia did not complete it; ``spectrum``, mass and pt of a gun's
+    particle.
+    """
+
+    passed: Batch
+    verdict: np.ndarray
+    weight: np.ndarray
+    spectrum: tuple[np.ndarray, np.ndarray] | None
+
+
 class Source:
     """Tries events of a sample and lets its filters choose."""
 
@@ -123,10 +140,12 @@ class Source:
         self._filters = Filters(generator.filters)
         self._rng = rng
 
-    def tried(
-        self, size: int, occupancy: Occupancy | None = None, bins: np.ndarray | None = None
-    ) -> tuple[Batch, np.ndarray]:
-        """Try events; returns those that passed, and for all tried ones which filter rejects them (-1: none does)."""
+    def cross_section(self) -> CrossSection | None:
+        """Return Pythia's cross section, by all events that were tried."""
+        return self._engine.cross_section()
+
+    def tried(self, size: int, occupancy: Occupancy | None = None, bins: np.ndarray | None = None) -> Attempt:
+        """Try events; with ``bins`` the gun's first particle is drawn within these bins of the occupancy."""
         rows = None
         if self._generator.gun is not None:
             first = None if occupancy is None or bins is None else occupancy.inside(bins, self._rng)
@@ -134,20 +153,23 @@ class Source:
         batch, done = self._engine.events(size, rows)
         verdict = np.full(size, len(self._filters.names) - 1)  # the last "filter" is Pythia itself
         verdict[done] = self._filters.verdict(batch.particles)
+        weight = np.zeros(size)
+        weight[done] = batch.weight
         passing = verdict[done] < 0
-        return (batch if passing.all() else batch.take(np.flatnonzero(passing))), verdict
+        passed = batch if passing.all() else batch.take(np.flatnonzero(passing))
+        return Attempt(passed, verdict, weight, None if rows is None else spectrum(rows))
 
     def accepted(self, size: int) -> tuple[Batch, Trials]:
         """Return so many events that pass, and the books of all that were tried up to the last of them."""
-        books, parts, fruitless = Trials(), [], 0
+        books, parts, fruitless = self._empty(), [], 0
         while books.passed < size:
             missing = size - books.passed
-            batch, verdict = self.tried(_batch_size(missing, books))
-            passed = np.flatnonzero(verdict < 0)[:missing]
-            used = verdict[: passed[-1] + 1] if len(passed) == missing else verdict
-            self._book(books, used)
-            parts += [batch.take(np.arange(len(passed)))] if len(passed) else []
-            fruitless = 0 if len(passed) else fruitless + len(verdict)
+            attempt = self.tried(_batch_size(missing, books))
+            passed = np.flatnonzero(attempt.verdict < 0)[:missing]
+            used = np.arange(len(attempt.verdict)) <= (passed[-1] if len(passed) == missing else len(attempt.verdict))
+            self._book(books, attempt, used)
+            parts += [attempt.passed.take(np.arange(len(passed)))] if len(passed) else []
+            fruitless = 0 if len(passed) else fruitless + len(used)
             if fruitless >= self._generator.max_trials:
                 raise DataError(self.impossible(fruitless))
         return Batch.join(parts), books
@@ -155,30 +177,47 @@ class Source:
     def flattened(self, size: int, occupancy: Occupancy) -> tuple[Batch, Trials]:
         """Return events that pass, each of a bin that was drawn for it beforehand: flat, however they are accepted."""
         target = self._rng.choice(occupancy.filled, size)
-        books = Trials()
+        books = self._empty(occupancy)
         parts: list[Batch] = []
         places: list[np.ndarray] = []
         open_slots, rounds = np.arange(size), np.zeros(size, np.int64)
         while len(open_slots):
             tries = occupancy.tries(target[open_slots])
             slot = np.repeat(open_slots, tries)[:_MOST]
-            batch, verdict = self.tried(len(slot), occupancy, target[slot])
-            passed = np.flatnonzero(verdict < 0)
+            attempt = self.tried(len(slot), occupancy, target[slot])
+            passed = np.flatnonzero(attempt.verdict < 0)
             filled, first = np.unique(slot[passed], return_index=True)
             last = np.full(size, len(slot))
             last[filled] = passed[first]
-            self._book(books, verdict[np.arange(len(slot)) <= last[slot]])
-            parts, places = [*parts, batch.take(first)], [*places, filled]
+            self._book(books, attempt, np.arange(len(slot)) <= last[slot])
+            parts, places = [*parts, attempt.passed.take(first)], [*places, filled]
             np.add.at(rounds, slot, 1)
             open_slots = np.setdiff1d(open_slots, filled)
             if len(open_slots) and rounds[open_slots].max() >= self._generator.max_trials:
                 raise DataError(self.impossible(int(rounds[open_slots].max())))
         return Batch.join([p for p in parts if len(p.weight)]).take(np.argsort(np.concatenate(places))), books
 
-    def _book(self, books: Trials, verdict: np.ndarray) -> None:
-        rejected = np.bincount(verdict[verdict >= 0], minlength=len(self._filters.names))
+    def _empty(self, occupancy: Occupancy | None = None) -> Trials:
+        """Return new books; a gun's have spectra, in the bins in which it is flattened or in the default ones."""
+        if self._generator.gun is None:
+            return Trials()
+        spectra = Occupancy.empty(self._generator.gun, self._generator.flatten or Flatten())
+        if occupancy is not None:
+            spectra.aimed = occupancy.passed > 0
+        return Trials(spectra=spectra)
+
+    def _book(self, books: Trials, attempt: Attempt, used: np.ndarray) -> None:
+        verdict, weight = attempt.verdict[used], attempt.weight[used]
+        kept = verdict < 0
+        rejected = np.bincount(verdict[~kept], minlength=len(self._filters.names))
         counted = {n: int(k) for n, k in zip(self._filters.names, rejected) if k or n in self._generator.filters}
-        books.add(Trials(len(verdict), int((verdict < 0).sum()), counted))
+        sumw, sumw2, passed_sumw, passed_sumw2 = (
+            float(w.sum()) for w in (weight, weight**2, weight[kept], weight[kept] ** 2)
+        )
+        books.add(Trials(len(verdict), int(kept.sum()), counted, sumw, sumw2, passed_sumw, passed_sumw2))
+        if books.spectra is not None and attempt.spectrum is not None:
+            bins = books.spectra.bins(*attempt.spectrum)[used]
+            books.spectra.add(bins, bins[kept])
 
     def impossible(self, trials: int) -> str:
         """Say that nothing passes, with the limit on the efficiency: 1 - 0.05^(1/n), Clopper and Pearson's."""
@@ -247,11 +286,3 @@ def _overlay(
     event = np.repeat(np.arange(len(number)), number)
     particles = np.bincount(event, weights=length, minlength=len(number)).astype(np.int64)
     return records(offsets_of(particles), columns)
-
-
-def join_trials(parts: Iterable[Trials]) -> Trials:
-    """Sum the books of blocks."""
-    total = Trials()
-    for part in parts:
-        total.add(part)
-    return total

@@ -60,7 +60,7 @@ def measure(
 ) -> Towers:
     """Merge deposits (``event`` ascending, position on the face, GeV) into towers and smear their energies.
 
-    The smearing is log-normal with the mean and the width of the stated resolution, as in Delphes (JHEP 02 (2014) 057),
+    The smearing is log-normal with the mean and the width of the stated resolution, as in Delphes (arXiv:1307.6346),
     so that no energy is negative where the resolution is poor.
     """
     group, leading = _merge(event, calorimeter.cell(eta, phi), energy, calorimeter.cells)

@@ -2,7 +2,7 @@
 
 Particles follow the 3.8 T field to the calorimeters; charged ones become tracks by the tracker's efficiency and
 resolution; what is left in the calorimeters beyond the tracks becomes photons and neutral hadrons, as in particle flow
-(CMS, JINST 12 (2017) P10003) and Delphes (JHEP 02 (2014) 057). The numbers and their sources are in ``response``.
+(CMS, arXiv:1706.04965) and Delphes (arXiv:1307.6346). The numbers and their sources are in ``response``.
 Everything works on the flat content of all events at once.
 """
 

@@ -44,7 +44,8 @@ def records(offsets: np.ndarray, columns: Mapping[str, np.ndarray], name: str | 
 
 def flat(array: ak.Array, field: str) -> np.ndarray:
     """One field of a jagged array of records, all events after one another."""
-    return np.asarray(ak.flatten(array[field], axis=1))
+    layout = array.layout.to_ListOffsetArray64(start_at_zero=True)
+    return ak.to_numpy(layout.content[field])[: layout.offsets[-1]]
 
 
 def counts(array: ak.Array) -> np.ndarray:

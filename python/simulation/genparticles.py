@@ -39,7 +39,8 @@ _TITLES: dict[str, tuple[str, dict[str, str]]] = {
         "mass": "Mass stored for all particles with the exception of quarks (except top), leptons/neutrinos, "
                 "photons with mass < 1 GeV, gluons, pi0(111), pi+(211), D0(421), and D+(411). For these, "
                 "look it up by the PDG id",
-        "genPartIdxMother": "index of the mother particle", "pdgId": "PDG id",
+        "genPartIdxMother": "index of the mother particle (the first one, or its nearest ancestor in this list)",
+        "pdgId": "PDG id",
         "status": "Particle status. 1=stable",
         "statusFlags": "gen status flags stored bitwise, bits are: "
                        + ", ".join(f"{k} : {name}" for k, name in enumerate(FLAGS))}),
@@ -183,9 +184,17 @@ def ghosts(history: History, columns: dict[str, np.ndarray]) -> tuple[np.ndarray
     """
     kind = history.kind
     parton = (kind <= 5) | (kind == 21)
-    last = parton & ~_above(history, parton) & np.isin(history.status, OUTGOING)
-    last &= (np.hypot(columns["px"], columns["py"]) > 5) | (kind == 4) | (kind == 5)
-    return last, history.decayed & np.isin(heaviest(kind), (4, 5)) & (kind > 100)
+    last = np.flatnonzero(parton & ~_above(history, parton))
+    last = last[np.isin(history.status[last], OUTGOING)]
+    last = last[(np.hypot(columns["px"][last], columns["py"][last]) > 5) | np.isin(kind[last], (4, 5))]
+    decayed = np.flatnonzero(history.decayed & (kind > 100))
+    return _mask(last, len(kind)), _mask(decayed[np.isin(heaviest(kind[decayed]), (4, 5))], len(kind))
+
+
+def _mask(index: np.ndarray, size: int) -> np.ndarray:
+    out = np.zeros(size, bool)
+    out[index] = True
+    return out
 
 
 def heaviest(kind: np.ndarray) -> np.ndarray:

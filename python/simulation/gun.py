@@ -16,7 +16,9 @@ Row = tuple[Any, ...]
 _COLOURS = {"quark": ((101, 0), (0, 101)), "gluon": ((101, 102), (102, 101)), "none": ((0, 0), (0, 0))}
 _SELF_CONJUGATE = (21, 22, 23, 25, 35, 36, 111, 113, 221, 223, 331, 333, 443, 553)
 _UNPOLARISED = 9.0
-_MASS, _PT = 10, 13  # places in a row
+_SYSTEM = 90  # Pythia's id of several particles together
+_OUTGOING, _DECAYED = 1, 2
+_STATUS, _MASS, _PT = 1, 10, 13  # places in a row
 
 
 @functools.lru_cache(maxsize=1)
@@ -80,10 +82,10 @@ def shoot(
     list
         For each event its particles.
     """
-    columns = []
+    columns: list[list[Row]] = []
     for k, particle in enumerate(particles):
         fixed = first if k == 0 else None
-        columns += _draw(particle, size, rng, nominal_mass, fixed)
+        columns += _draw(particle, size, rng, nominal_mass, fixed, len(columns))
     return list(zip(*columns))
 
 
@@ -93,8 +95,13 @@ def _draw(
     rng: np.random.Generator,
     nominal_mass: Callable[[int], float],
     fixed: tuple[np.ndarray, np.ndarray] | None,
+    place: int,
 ) -> list[list[Row]]:
-    """Draw one particle of every event, and its antiparticle behind it."""
+    """Draw one particle of every event, and its antiparticle behind it; ``place`` is how many entries come before.
+
+    A quark or gluon and its antiparticle come from a resting colour singlet: Pythia showers what a resonance decays to
+    (from half its mass down, as for Z -> qq), and nothing else without beams.
+    """
     eta, phi = rng.uniform(*particle.eta, size), rng.uniform(*particle.phi, size)
     pt = rng.uniform(*particle.pt, size) if fixed is None else fixed[1]
     if fixed is not None:
@@ -106,10 +113,14 @@ def _draw(
     p = np.stack([pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)])
     energy = np.sqrt((p**2).sum(axis=0) + mass**2)
     colour, anticolour = _colours(particle.pdgId)
-    out = [_rows(particle.pdgId, colour, p, energy, mass, pt)]
+    coloured = colour != (0, 0)
+    mother = place + 1 if coloured else 0
+    out = [_rows(particle.pdgId, _OUTGOING, mother, colour, p, energy, mass, pt)]
     if particle.antiparticle:
         other = particle.pdgId if abs(particle.pdgId) in _SELF_CONJUGATE else -particle.pdgId
-        out.append(_rows(other, anticolour, -p, energy, mass, pt))
+        out.append(_rows(other, _OUTGOING, mother, anticolour, -p, energy, mass, pt))
+    if coloured:
+        out.insert(0, _rows(_SYSTEM, _DECAYED, 0, (0, 0), 0 * p, 2 * energy, 2 * energy, pt))
     return out
 
 
@@ -120,15 +131,23 @@ def _colours(pdg_id: int) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def _rows(
-    pdg_id: int, colour: tuple[int, int], p: np.ndarray, e: np.ndarray, m: np.ndarray, scale: np.ndarray
+    pdg_id: int,
+    status: int,
+    mother: int,
+    colour: tuple[int, int],
+    p: np.ndarray,
+    e: np.ndarray,
+    m: np.ndarray,
+    scale: np.ndarray,
 ) -> list[Row]:
     values = np.stack([*p, e, m, np.zeros_like(e), np.full_like(e, _UNPOLARISED), scale], axis=1).tolist()
-    return [(pdg_id, 1, 0, 0, *colour, *row) for row in values]
+    return [(pdg_id, status, mother, mother, *colour, *row) for row in values]
 
 
 def spectrum(rows: Sequence[Sequence[Row]]) -> tuple[np.ndarray, np.ndarray]:
     """Return mass and pt (GeV) of the first particle of each event, (n,) each."""
-    return np.array([event[0][_MASS] for event in rows]), np.array([event[0][_PT] for event in rows])
+    place = next(k for k, row in enumerate(rows[0]) if row[_STATUS] == _OUTGOING)
+    return np.array([event[place][_MASS] for event in rows]), np.array([event[place][_PT] for event in rows])
 
 
 @dataclass

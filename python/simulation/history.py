@@ -104,9 +104,13 @@ class History:
         return out
 
 
+@_jit
 def at(values: np.ndarray, index: np.ndarray, default: float) -> np.ndarray:
     """Return ``values[index]``, and ``default`` where the index is -1."""
-    return np.where(index >= 0, values[index], default)
+    out = np.empty(len(index), values.dtype)
+    for i in range(len(index)):
+        out[i] = values[index[i]] if index[i] >= 0 else default
+    return out
 
 
 @_jit
@@ -115,6 +119,9 @@ def nearest(parent: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     unknown = -2
     found = np.full(len(parent), unknown, np.int64)
     for i in range(len(parent)):
+        if not chosen[i] and 0 <= parent[i] < i:  # nearly all: a mother comes first
+            found[i] = found[parent[i]]
+            continue
         j = i
         while j >= 0 and found[j] == unknown and not chosen[j]:
             found[j] = -1  # what comes back to here goes around in a circle

@@ -16,8 +16,8 @@ from .flat import counts, delta_r2, descending, flat, offsets_of, records, sum_b
 _jit = numba.njit(cache=True, nogil=True)
 
 # The energy correction: the mean of reconstructed over generated pt of multijet events, in bins of |eta| at these
-# uncorrected pt (GeV), is interpolated in log(pt) and divided out, as the simulated truth correction of CMS, JINST 12
-# (2017) P02014, section 4.
+# uncorrected pt (GeV), is interpolated in log(pt) and divided out, as CMS's correction by the simulated truth is,
+# arXiv:1607.03663.
 RESPONSE_PT = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 1280.0)
 RESPONSE_EDGES = (1.3, 2.5, 3.0)
 

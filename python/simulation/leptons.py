@@ -17,10 +17,10 @@ from .secondary import significance
 class Selection:
     """What becomes an object, as NanoAOD keeps it, and how its identification works.
 
-    The efficiencies of the working points are for real leptons and for hadrons taken for one: muons from CMS, JINST 13
-    (2018) P06015, section 5 (medium 99 %, tight 96 to 98 %), electrons and photons from JINST 16 (2021) P05014,
-    sections 6 and 7 (cut-based veto, loose, medium, tight 95, 90, 80, 70 %; 90 and 80 % for the two MVA points).
-    Effective areas are the typical ones of those papers; rho is what pileup and the underlying event add in a cone.
+    The efficiencies of the working points are for real leptons and for hadrons taken for one: muons as in CMS,
+    arXiv:1804.04528 (medium 99 %, tight 96 to 98 %), electrons and photons as in arXiv:2012.06888 (cut-based veto,
+    loose, medium, tight 95, 90, 80, 70 %; 90 and 80 % for the two MVA points); those for hadrons and the effective area
+    are chosen. rho is what pileup and the underlying event add in a cone.
     """
 
     muon_pt: float = 3.0
@@ -169,7 +169,7 @@ def _electron_id(columns: dict[str, np.ndarray], real: np.ndarray, rng: np.rando
 
 
 def _shapes(real: np.ndarray, barrel: np.ndarray, noise: np.ndarray) -> dict[str, np.ndarray]:
-    """H/E, sigma(i eta, i eta) and R9 (JINST 16 (2021) P05014, figures 6 and 17), narrower for real showers."""
+    """H/E, sigma(i eta, i eta) and R9 (chosen, cf. CMS, arXiv:2012.06888), narrower for real showers."""
     width = np.where(barrel, 0.010, 0.027) * np.where(real, 1.0, 1.15)
     return {
         "hoe": np.abs(noise[0]) * np.where(real, 0.015, 0.10),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import uproot
 from ..config.schema import Generator
 from ..events.columns import Branch, Column
 from ..events.writer import POOL, NanoFile
-from . import detector, genparticles, objects
+from . import detector, genparticles, objects, ttbar
 from .blocks import generate_block
+from .books import Trials
 from .gun import Occupancy
-from .pythia import GenBlock, Trials
+from .pythia import GenBlock
 from .quiet import heard
 
 RUN = 1
@@ -37,12 +38,15 @@ _INFO = {
 DOCS: dict[str, str] = {
     **genparticles.DOCS,
     **objects.DOCS,
+    **ttbar.DOCS,
     **{name: title for name, (_, _, title) in _INFO.items()},
     "run": "run/i", "luminosityBlock": "luminosityBlock/i", "event": "event/l", "genWeight": "generator weight",
     "Generator_weight": "MC generator weight", "Pileup_nPU": "the number of pileup interactions that have been added",
     "Pileup_nTrueInt": "the true mean number of the poisson distribution for this event from which the number of "
                        "interactions has been sampled",
     "genEventCount": "event count", "genEventSumw": "sum of gen weights", "genEventSumw2": "sum of gen (weight^2)",
+    "genXSec": "cross section by Pythia, of leading order, times the filter efficiency (pb; nanoforge)",
+    "genXSecError": "statistical error of genXSec (pb; nanoforge)",
     "GenFilter_numEventsTotal": "generator filter: total number of events",
     "GenFilter_numEventsPassed": "generator filter: passed number of events",
     "GenFilter_filterEfficiency": "generator filter: efficiency",
@@ -81,6 +85,7 @@ def make(
         reconstructed = objects.reconstruct(made, gen, detector.simulate(made, rng), rng)
     content = _event(made, generator, block, first) | reconstructed
     content |= {name: values for name, values in gen.items() if name != "gen_index"}
+    content["genTtbarId"] = ttbar.categories(made.particles, gen["GenJet"])
     sums = float(made.weight.sum()), float((made.weight**2).sum())
     return Piece(block, columns(content), size, made.accepted, *sums)
 
@@ -192,6 +197,7 @@ class SampleFile:
     path: Path
     format: str
     pieces: list[Piece] = field(default_factory=list)
+    books: Trials = field(default_factory=Trials)
 
     def __enter__(self) -> SampleFile:
         self._file = (NanoFile if self.format == "ttree" else NanoTuple)(self.path, COMPRESSION)
@@ -208,7 +214,8 @@ class SampleFile:
         if self._held > MOST_HELD:
             self._events.flush()
             self._held = 0
-        self.pieces.append(Piece(piece.block, {}, piece.size, piece.trials, piece.sumw, piece.sumw2))
+        self.books.add(piece.trials)
+        self.pieces.append(replace(piece, events={}, trials=replace(piece.trials, spectra=None)))
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if error is None:
@@ -238,4 +245,7 @@ class SampleFile:
             "genEventSumw": np.array([sum(p.sumw for p in self.pieces)], "f8"),
             "genEventSumw2": np.array([sum(p.sumw2 for p in self.pieces)], "f8"),
         }
+        section = self.books.passed_cross_section
+        if section is not None:
+            values |= {name: np.array([value], "f8") for name, value in zip(("genXSec", "genXSecError"), section)}
         return {name: Column([value]) for name, value in values.items()}

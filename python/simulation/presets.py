@@ -81,7 +81,7 @@ TUNES: dict[str, tuple[str, ...]] = {
           for what in ("order = 2", "value = 0.118")),
     ),
 }  # fmt: skip
-"""Monash 2013 (arXiv:1404.5630) and CMS's CP5 (arXiv:1903.12179, table 2; the numbers as CMSSW sets them in
+"""Monash 2013 (arXiv:1404.5630) and CMS's CP5 (arXiv:1903.12179; the numbers as CMSSW sets them in
 ``Configuration/Generator/python/MCTunes2017/PythiaCP5Settings_cfi.py``)."""
 
 COMMON = ("ParticleDecays:limitTau0 = on", "ParticleDecays:tau0Max = 10")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,14 @@ import awkward as ak
 import numpy as np
 
 from ..errors import DataError, UserError
+from .books import CrossSection, Trials
 from .flat import counts, records
 from .gun import gun_class
 from .quiet import heard
 
 START_SEED = 1
 LAST_SEED = 900_000_000  # Pythia's
+PB_PER_MB = 1e9
 _BRIEF = (
     *(f"Init:show{what} = off" for what in ("Processes", "MultipartonInteractions", "ChangedSettings")),
     *(f"Init:show{what} = off" for what in ("ChangedParticleData", "ChangedResonanceData")),
@@ -43,28 +45,6 @@ def load() -> Any:
     finally:
         os.chdir(here)
     return pythia8mc
-
-
-@dataclass
-class Trials:
-    """The books of the filters: how many events were tried and passed, and how many each filter rejected."""
-
-    tried: int = 0
-    passed: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-
-    def add(self, other: Trials) -> None:
-        """Add the books of other events."""
-        self.tried += other.tried
-        self.passed += other.passed
-        for name, count in other.rejected.items():
-            self.rejected[name] = self.rejected.get(name, 0) + count
-
-    @property
-    def efficiency(self) -> tuple[float, float]:
-        """The share of events that passed, and its binomial error."""
-        share = self.passed / self.tried if self.tried else 0.0
-        return share, float(np.sqrt(share * (1 - share) / max(self.tried, 1)))
 
 
 @dataclass(frozen=True)
@@ -130,7 +110,7 @@ class Engine:
     """
 
     def __init__(self, settings: Sequence[str], where: str, gun: bool = False) -> None:
-        fixed = [*_BRIEF, "Random:setSeed = on", f"Random:seed = {START_SEED}"]
+        fixed = [*_BRIEF, "Stat:reset = on", "Random:setSeed = on", f"Random:seed = {START_SEED}"]
         with heard() as words:
             self._pythia = load().Pythia("", False)
             for line in [*settings, *fixed, *(["Beams:frameType = 5"] if gun else [])]:
@@ -148,8 +128,17 @@ class Engine:
         return float(self._pythia.particleData.m0(pdg_id))
 
     def seed(self, seed: int) -> None:
-        """Begin a reproducible series of events."""
+        """Begin a reproducible series of events, and its statistics."""
+        with heard():  # Pythia forgets its statistics only by showing them
+            self._pythia.stat()
         self._pythia.rndm.init(1 + seed % LAST_SEED)
+
+    def cross_section(self) -> CrossSection | None:
+        """Return Pythia's cross section by the events since the last seed; None for a gun, which has none."""
+        if self._gun is not None:
+            return None
+        info = self._pythia.infoPython()
+        return CrossSection(info.sigmaGen() * PB_PER_MB, info.sigmaErr() * PB_PER_MB, info.nTried(0))
 
     def events(self, size: int, rows: Sequence[Any] | None = None) -> tuple[Batch, np.ndarray]:
         """Make events.

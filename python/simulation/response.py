@@ -1,8 +1,8 @@
 """The detector's numbers: acceptance, efficiency and resolution as functions of pt (GeV) and pseudorapidity.
 
-[T] CMS tracking, JINST 9 (2014) P10009; [PF] particle flow, JINST 12 (2017) P10003; [E] electrons and photons,
-JINST 16 (2021) P05014; [M] muons, JINST 13 (2018) P06015; [C] the CMS detector, JINST 3 (2008) S08004; [D] Delphes and
-its CMS card, JHEP 02 (2014) 057, where no paper gives numbers.
+[T] CMS tracking, arXiv:1405.6569; [PF] particle flow, arXiv:1706.04965; [E] electrons and photons, arXiv:2012.06888;
+[M] muons, arXiv:1804.04528; [C] the CMS detector, JINST 3 (2008) S08004; [D] Delphes, arXiv:1307.6346, and its card
+``delphes_card_CMS.tcl``, where no paper gives numbers. What has no source is chosen to look like those papers' figures.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ class Tracker:
     """Tracks of charged particles.
 
     Efficiency of hadrons above 0.9 GeV: 94 % for |eta| < 0.9, 85 % beyond, of muons nearly 1 ([T], abstract), of
-    electrons after loss by bremsstrahlung 0.95 and 0.87 ([D]); it rises from 0.1 GeV, where the innermost stations are
-    just reached (turn-on as in [T], figure 12), and falls to nothing for particles made at 60 cm ([T], figure 13).
-    Resolution of pt: constant (+) linear term for hadrons and for muons ([D], from [T], figure 16). Resolution of dxy
-    and dz: constant (+) multiple scattering ([T], abstract and figures 14 and 15: 10 and 30 um at 100 GeV, 90 and 150
-    um near 1 GeV). A share of the tracks is measured worse, the tail outside of the core in those figures.
+    electrons after loss by bremsstrahlung 0.95 and 0.87 (near those of [D]); it rises from 0.1 GeV, where the innermost
+    stations are just reached, and falls to nothing for particles made at 60 cm (chosen, cf. [T]). Resolution of pt:
+    constant (+) linear term, for muons and electrons those of [D], for hadrons with a linear term that gives 2 to 3 %
+    at 100 GeV within |eta| < 1.5 ([T], abstract: 2.8 % for |eta| < 1.4). Resolution of dxy and dz: constant (+)
+    multiple scattering, 10 and 30 um at 100 GeV ([T], abstract), about 0.1 mm near 1 GeV (chosen, cf. [T]). A share of
+    the tracks is measured worse, a tail.
     """
 
     max_eta: float = 2.5
@@ -49,7 +50,7 @@ class Tracker:
     dz: tuple[float, float, float] = (30 * UM, 110 * UM, 1.0)
     tail_share: float = 0.05
     tail_factor: float = 3.0
-    angle: float = 3e-4  # of eta and phi ([T], figure 14), rad
+    angle: float = 3e-4  # of eta and phi, rad; chosen, cf. [T]
 
     def efficiency(self, pdg: np.ndarray, pt: np.ndarray, eta: np.ndarray, radius: np.ndarray) -> np.ndarray:
         """Of particles by |pdgId|, pt (GeV), eta and radius of production (mm)."""
@@ -110,7 +111,7 @@ class Calorimeter:
 
     @staticmethod
     def _material(eta: np.ndarray, region: np.ndarray) -> np.ndarray:
-        """Return the growth by the tracker's material, CMS, JINST 8 (2013) P09009 as parametrised in [D]."""
+        """Return the growth by the tracker's material, CMS, arXiv:1306.2016 as parametrised in [D]."""
         return np.choose(region, [1 + 0.64 * eta**2, 2.16 + 5.6 * (np.minimum(eta, 2.5) - 2) ** 2, np.ones_like(eta)])
 
     def cell(self, eta: np.ndarray, phi: np.ndarray) -> np.ndarray:
@@ -133,19 +134,19 @@ class Calorimeter:
 FORWARD_END = 5.0  # |eta| where the forward calorimeter ends
 
 # Stochastic, noise and constant term: test beam of the barrel ([C]: 2.8 %, 0.12 GeV, 0.3 %), constant 0.8 % in the
-# running detector ([D], [E]); forward [D]. Cells: two crystals, since clusters need a local maximum each ([PF], 3.2);
-# thresholds of clusters in the endcap by their higher noise ([PF], table 1).
+# running detector ([D]); forward [D]. Cells: two crystals, since clusters need a local maximum each ([PF]); thresholds
+# chosen, higher in the endcap as its noise is.
 ECAL = Calorimeter(
     edges=(1.479, 3.0), cell_eta=(0.0348, 0.0348, 0.175), cells_phi=(180, 180, 36), stochastic=(0.028, 0.028, 2.08),
     noise=(0.12, 0.12, 0.0), constant=(0.008, 0.008, 0.107), min_energy=(0.3, 0.6, 5.0), significance=2.0,
     material=True,
 )  # fmt: skip
-# 110 %/sqrt(E) (+) 9 % of single hadrons in both calorimeters together ([C], [PF] 3.3); forward [D]; thresholds [D].
+# Resolution and thresholds of [D], but for the endcap's threshold.
 HCAL = Calorimeter(
     edges=(1.653, 3.0), cell_eta=(0.087, 0.175, 0.175), cells_phi=(72, 36, 36), stochastic=(1.50, 1.50, 2.70),
     noise=(0.0, 0.0, 0.0), constant=(0.05, 0.05, 0.13), min_energy=(1.0, 1.5, 5.0), significance=1.0,
 )  # fmt: skip
-ECAL_SHARE = 0.3  # of a neutral hadron's energy ([PF] 4; [D])
+ECAL_SHARE = 0.3  # of a neutral hadron's energy ([D])
 
 
 @dataclass(frozen=True)
@@ -153,8 +154,8 @@ class Identification:
     """Electrons and muons among the tracks, and hadrons taken for them.
 
     Electrons: 95 % from 10 GeV on in the barrel, 90 % in the endcaps, the seeding falls off below 5 GeV; 0.2 % of the
-    charged hadrons above 2 GeV pass the loosest identification ([E], figures 10 and 13); wrong charge [E], section 5.
-    Muons: 99 % where they reach the stations, 0.1 % of pions and 0.3 % of kaons are taken for one ([M], section 5).
+    charged hadrons above 2 GeV pass the loosest identification; wrong charge 0.3 and 1.5 % (chosen, cf. [E]). Muons:
+    99 % where they reach the stations, 0.1 % of pions and 0.3 % of kaons are taken for one (chosen, cf. [M]).
     """
 
     electron: tuple[float, float] = (0.95, 0.90)

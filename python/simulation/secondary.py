@@ -15,7 +15,7 @@ _jit = numba.njit(cache=True, nogil=True)
 
 @dataclass(frozen=True)
 class Finder:
-    """Cuts of the inclusive vertex finder (CMS, JINST 13 (2018) P05011, section 4.2), lengths in mm, momenta in GeV.
+    """Cuts of the inclusive vertex finder (cf. CMS, arXiv:1712.07158), lengths in mm, momenta in GeV.
 
     Tracks above ``min_pt`` that miss the primary vertex by ``min_ip`` and ``min_significance`` are clustered where they
     really start: they share a vertex if their true starts are nearer than ``resolution`` and ``merge`` of the flight

@@ -3,8 +3,10 @@
 The scores follow CMS's names and ranges, not its networks: each is the posterior probability of a multinomial logistic
 regression (a likelihood ratio that is log-linear in the features), with the background's logit stretched so that the
 three working points of CMS's DeepJet and ParticleNet select about the same light jets as there. The weights are made
-from top pair events of this simulation by test/bench/simulation_calibration.py. What the features are like: CMS, JINST
-13 (2018) P05011.
+from top pair events of this simulation by test/bench/simulation_calibration.py. What the features are like: CMS,
+arXiv:1712.07158. In top pairs, where 1 % of the light jets pass, 66 and 70 % of the b jets pass the two scores and 12
+and 14 % of the c jets; CMS's DeepCSV has 68 % of b (there, abstract), its DeepJet 76 % of b and 11 % of c (a simulated
+sample of NanoAODv5, jets above 20 GeV).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _jit = numba.njit(cache=True, nogil=True)
 
 @dataclass(frozen=True)
 class Builder:
-    """Hadrons plus strips: CMS, JINST 13 (2018) P10005, section 4 (GeV).
+    """Hadrons plus strips: CMS, arXiv:1809.02816 (GeV).
 
     Charged candidates above 0.5, strips of photons and electrons within 0.05 x 0.2 above 2.5; signal cone 3 GeV / pt
     within [0.05, 0.1]; windows of the mass for each decay mode, of which those with one prong grow with the root of pt;
@@ -272,8 +272,8 @@ def _nearest_in(
     return out
 
 
-# Working points against electrons and muons: efficiency of taus, and of leptons (JINST 17 (2022) P07023, table 2 and
-# figures 8 and 9, roughly). Those against jets have 98, 95, 90, 80, 70, 60, 50 and 40 % of the taus, VVVLoose to
+# Working points against electrons and muons: efficiency of taus, of which CMS's are those of arXiv:2201.08458, and of
+# leptons (chosen). Those against jets have 98, 95, 90, 80, 70, 60, 50 and 40 % of the taus, VVVLoose to
 # VVTight.
 LEPTON_POINTS = {
     "e": (

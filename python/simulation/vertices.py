@@ -13,8 +13,8 @@ from .flat import count, sum_by
 class Vertexing:
     """Resolution of a vertex: 10 to 12 um with the many tracks of a hard collision, about 30 um with 5.
 
-    CMS, JINST 9 (2014) P10009, abstract and figure 21. Two collisions within ``merged`` are one vertex (section 6), and
-    a good vertex has more than 4 degrees of freedom (NanoAOD's selection).
+    CMS, arXiv:1405.6569, abstract, for the former; the latter is chosen. Two collisions within ``merged`` are one
+    vertex, and a good vertex has more than 4 degrees of freedom (NanoAOD's selection).
     """
 
     constant: float = 8e-3  # mm

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from ..provenance import Accounting, Ledger, Manifest, fingerprint, staged_outpu
 from ..provenance.manifest import write_atomically
 from ..provenance.output import up_to_date
 from ..simulation import nanoaod
-from ..simulation.blocks import check, join_trials, sizes, survey
+from ..simulation.blocks import check, sizes, survey
+from ..simulation.books import Trials
+from ..simulation.flatness import flatness
 from ..simulation.gun import Occupancy
-from ..simulation.pythia import Trials
 
 STAGE = "generate"
 _RECORDS = ".records"
@@ -54,7 +56,8 @@ def generate(
     analysis
         The analysis file.
     output
-        Gets ``<sample>.root``. Samples that an interrupted run finished are not made again.
+        Gets ``<sample>.root``, and for a gun ``<sample>_spectra.png`` and ``.pdf``. Samples that an interrupted run
+        finished are not made again.
     sample
         Only this one; by default all that have a ``generator``.
     events
@@ -85,8 +88,9 @@ def generate(
     with staged_output(output, key, force) as work:
         books = _write(plan, work, jobs)
         manifest = _manifest(plan, books, key)
+        figures = {path.name: None for path in _draw(books, work)}
         shutil.rmtree(work / _RECORDS)
-        manifest.write(work, {f"{name}.root": generator.events for name, generator in plan.items()})
+        manifest.write(work, figures | {f"{name}.root": generator.events for name, generator in plan.items()})
     _tell(output, plan, books, manifest)
     return manifest
 
@@ -115,8 +119,8 @@ def _write(plan: Mapping[str, Generator], work: Path, jobs: int) -> dict[str, Tr
                 for piece in islice(stream, len(blocks)):
                     file.append(piece)
             (work / f"{name}.root.part").rename(work / f"{name}.root")
-            write_atomically(records[name], json.dumps(asdict(join_trials(p.trials for p in file.pieces))))
-    return {name: Trials(**json.loads(record.read_text())) for name, record in records.items()}
+            write_atomically(records[name], json.dumps(file.books.as_dict()))
+    return {name: Trials.from_dict(json.loads(record.read_text())) for name, record in records.items()}
 
 
 def _jobs(name: str, generator: Generator) -> list[Job]:
@@ -160,12 +164,26 @@ def _manifest(plan: Mapping[str, Generator], books: Mapping[str, Trials], key: d
     return manifest
 
 
+def _draw(books: Mapping[str, Trials], work: Path) -> list[Path]:
+    """Draw the spectra of all guns."""
+    from ..evaluation import spectra
+
+    drawn = [spectra.draw(b.spectra, work / f"{n}_spectra") for n, b in books.items() if b.spectra is not None]
+    return [path for paths in drawn for path in paths]
+
+
 def _details(generator: Generator, trials: Trials) -> dict[str, Any]:
     efficiency, uncertainty = trials.efficiency
-    return {
+    out: dict[str, Any] = {
         "seed": generator.seed, "tried": trials.tried, "passed": trials.passed,
         "filter_efficiency": efficiency, "filter_efficiency_error": uncertainty,
     }  # fmt: skip
+    section = trials.passed_cross_section
+    if section is not None:
+        out |= {"cross_section_pb": section[0], "cross_section_error_pb": section[1]}
+    if trials.spectra is not None:
+        out |= {"chi2_per_ndf_to_flat": flatness(trials.spectra)}
+    return out
 
 
 def _tell(output: Path, plan: Mapping[str, Generator], books: Mapping[str, Trials], manifest: Manifest) -> None:
@@ -173,5 +191,16 @@ def _tell(output: Path, plan: Mapping[str, Generator], books: Mapping[str, Trial
         show_accounting(f"generate: {output}", manifest.accounting)
     for name, trials in books.items():
         efficiency, uncertainty = trials.efficiency
-        passed = f", filter efficiency {efficiency:.4g} +- {uncertainty:.2g}" if plan[name].filters else ""
-        say(f"{output / name}.root: {plan[name].events:,} events{passed}")
+        line = f"{output / name}.root: {plan[name].events:,} events"
+        if plan[name].filters:
+            line += f", filter efficiency {efficiency:.4g} +- {uncertainty:.2g}"
+        if trials.passed_cross_section is not None:
+            line += f", cross section {_measured(*trials.passed_cross_section)} pb (Pythia, leading order"
+            line += ", times the efficiency)" if plan[name].filters else ")"
+        say(line)
+
+
+def _measured(value: float, error: float) -> str:
+    """Write a value as far as its error's second digit says something."""
+    digits = max(1 - math.floor(math.log10(error)), 0) if error > 0 else 0
+    return f"{value:,.{digits}f} +- {error:,.{digits}f}" if digits < 6 else f"{value:.4g} +- {error:.2g}"

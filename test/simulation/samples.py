@@ -22,9 +22,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "settings": ["PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 4.5"],
     },
     "pileup": {"process": "dy_ll", "pileup": 20.0},
+    "z": {"process": "dy_ll", "settings": ["WeakZ0:gmZmode = 2", "23:onMode = off", "23:onIfAny = 11 13"]},
 }
 
-TTBAR, QCD, TAUS = ("ttbar", 1000), ("qcd", 2000), ("tau", 500)  # samples that several tests share
+TTBAR, QCD, TAUS, Z = ("ttbar", 1000), ("qcd", 2000), ("tau", 500), ("z", 1000)  # samples that several tests share
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,6 @@ def local(values: ak.Array) -> np.ndarray:
 def matched_jets(s: Sample) -> dict[str, np.ndarray]:
     """Jets with a generated jet: their columns, and ``gen`` its pt."""
     jet = s.objects["Jet"]
-    jet = (
-        ak.with_field(jet, s.gen["GenJet"].pt[ak.where(jet.genJetIdx >= 0, jet.genJetIdx, 0)], "gen") if False else jet
-    )
     has = jet.genJetIdx >= 0
     gen = s.gen["GenJet"][jet.genJetIdx[has]]
     chosen = jet[has]

@@ -76,7 +76,7 @@ def test_impact_parameters_have_the_stated_errors() -> None:
         TRACKER.dxy_resolution(np.array([100.0]), np.array([0.0]))[0],
         TRACKER.dz_resolution(np.array([100.0]), np.array([0.0]))[0],
     )
-    assert hard == pytest.approx((0.010, 0.030), rel=0.05)  # mm; CMS, JINST 9 (2014) P10009, abstract
+    assert hard == pytest.approx((0.010, 0.030), rel=0.05)  # mm; CMS, arXiv:1405.6569, abstract
 
 
 def test_displaced_tracks_miss_the_vertex_by_the_geometry() -> None:
@@ -229,7 +229,7 @@ def test_the_primary_vertex_is_found_to_some_ten_microns() -> None:
     primary = s.candidates.primary
     pull = (primary.measured - primary.true) / primary.error
     assert pull.std() == pytest.approx(1, abs=4 / np.sqrt(2 * pull.size))
-    assert 0.008 < np.median(primary.error) < 0.015  # mm; CMS, JINST 9 (2014) P10009: 10 to 12 um
+    assert 0.008 < np.median(primary.error) < 0.015  # mm; CMS, arXiv:1405.6569, abstract: 10 to 12 um
     assert resolution(np.array([5])) == pytest.approx(0.028, abs=0.01)
     np.testing.assert_allclose(primary.true[2], np.asarray(s.block.particles.vz[:, 1]))
     assert (primary.vertices == 1).all()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import awkward as ak
@@ -8,7 +10,10 @@ import pytest
 from generated import same
 from nanoforge.config.schema import Generator
 from nanoforge.errors import DataError
+from nanoforge.evaluation.spectra import draw
 from nanoforge.simulation.blocks import generate_block, survey
+from nanoforge.simulation.books import Trials
+from nanoforge.simulation.flatness import flatness
 from nanoforge.simulation.pythia import GenBlock
 from scipy import stats
 
@@ -59,11 +64,16 @@ def test_several_particles_and_antiparticles() -> None:
 
 
 @pytest.mark.parametrize("pdg_id", [5, -2, 21])
-def test_partons_become_hadrons(pdg_id: int) -> None:
+def test_partons_radiate_and_become_hadrons(pdg_id: int) -> None:
     particles = shoot(20, gun={"pdgId": pdg_id, "pt": [40, 60], "antiparticle": True}).particles
+    pair = particles[particles.status == -23]
+    assert ak.to_list(pair.pdgId) == [[pdg_id, pdg_id if pdg_id == 21 else -pdg_id]] * 20
+    assert ak.all(np.hypot(pair.px, pair.py) > 40)
+    assert ak.sum(particles.status == -51) > 20 * 5
     final = particles[particles.status > 0]
-    assert ak.all(ak.num(final) > 4) and not ak.any(abs(final.pdgId) == abs(pdg_id)) if pdg_id != 21 else True
-    assert np.allclose(ak.sum(final.charge, axis=1), 0)
+    assert ak.all(ak.num(final) > 4) and not ak.any((abs(final.pdgId) <= 6) | (final.pdgId == 21))
+    for name in ("px", "py", "pz", "charge"):
+        assert np.allclose(ak.sum(final[name], axis=1), 0, atol=1e-6)
 
 
 def test_taus_decay() -> None:
@@ -101,6 +111,37 @@ def test_accepted_events_become_flat() -> None:
     assert chi2(histogram([shoot(250, i, **only_filtered) for i in range(8)])) > 1.5
     books = flattened[0].accepted
     assert books.passed == 250 and books.tried == 250 + books.rejected["legs"]
+    np.testing.assert_array_equal(books.spectra.passed, histogram(flattened[:1]).ravel())
+
+
+def test_spectra_of_tried_and_kept_are_counted() -> None:
+    books = [shoot(150, i, **{k: v for k, v in FLAT.items() if k != "flatten"}).accepted for i in range(3)]
+    total = Trials()
+    for part in books:
+        total.add(part)
+    spectra = total.spectra
+    assert spectra is not None and len(spectra.tried) == 20 * 16
+    assert (
+        (spectra.tried.sum(), spectra.passed.sum())
+        == (total.tried, total.passed)
+        == (450 + total.rejected["legs"], 450)
+    )
+    assert (spectra.tried >= spectra.passed).all()
+    chi2 = flatness(spectra)
+    for plane, ndf in {"mass": 19, "pt": 15, "map": 319}.items():
+        assert stats.chi2.sf(chi2["tried"][plane] * ndf, ndf) > 1e-4
+    assert Trials.from_dict(json.loads(json.dumps(total.as_dict()))).as_dict() == total.as_dict()
+
+
+def test_spectra_that_are_a_point_are_not_drawn(tmp_path: Path) -> None:
+    fixed = shoot(20, gun={"pdgId": 13, "pt": [5, 5]}).accepted.spectra
+    assert fixed.tried.tolist() == fixed.passed.tolist() == [20]
+    assert flatness(fixed)["tried"] == {"mass": None, "pt": None, "map": None}
+    assert draw(fixed, tmp_path / "fixed") == []
+    only_pt = shoot(20, gun={"pdgId": 13, "pt": [5, 50]}).accepted.spectra
+    assert len(only_pt.tried) == 16 and flatness(only_pt)["tried"]["mass"] is None
+    only_pt.aimed[1:] = False
+    assert [p.name for p in draw(only_pt, tmp_path / "pt")] == ["pt.pdf", "pt.png"]
 
 
 def test_flattening_is_reproducible() -> None:

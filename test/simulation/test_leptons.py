@@ -5,7 +5,7 @@ from __future__ import annotations
 import awkward as ak
 import numpy as np
 import pytest
-from samples import QCD, TAUS, TTBAR, Sample, local, sample
+from samples import QCD, TAUS, TTBAR, Sample, Z, local, sample
 
 
 def found_share(s: Sample, name: str, pdg: int, least: float, points: str | None = None) -> tuple[float, int]:
@@ -58,6 +58,33 @@ def test_muon_and_electron_momenta_are_right() -> None:
         assert (local(table.pdgId) == local(gen.pdgId)).mean() > 0.98
 
 
+@pytest.mark.parametrize(("name", "pdg"), [("Muon", 13), ("Electron", 11)])
+def test_the_z_is_where_it_was_generated(name: str, pdg: int) -> None:
+    """Peak of two reconstructed leptons; its width is Z's and the resolution's that the leptons were smeared with."""
+    s = sample(*Z)
+    table = s.objects[name][(s.objects[name].pt > 15) & (s.objects[name].genPartFlav == 1)]
+    two = ak.num(table) == 2
+    true = invariant_mass(s.gen["GenPart"][two][table.genPartIdx[two]])
+    measured = invariant_mass(table[two])
+    near = np.abs(true - 91.188) < 10
+    assert near.sum() > 150
+    low, high = np.quantile((measured / true)[near], [0.1585, 0.8415])
+    resolution = (high - low) / 2
+    assert np.median((measured / true)[near]) == pytest.approx(
+        1, abs=4 * 1.25 * resolution / np.sqrt(near.sum()) + 0.001
+    )
+    assert 0.008 < resolution < 0.025  # cf. CMS, arXiv:1804.04528 and arXiv:2012.06888
+    spread = [np.diff(np.quantile(m[near], [0.25, 0.75]))[0] / 2 for m in (true, measured)]
+    assert spread[0] == pytest.approx(2.495 / 2, abs=4 * 1.6 * spread[0] / np.sqrt(near.sum()) + 0.1)
+    assert spread[0] < spread[1] < np.hypot(spread[0], 91.2 * resolution) + 0.3
+
+
+def invariant_mass(pair: ak.Array) -> np.ndarray:
+    """Of massless pairs."""
+    a, b = pair[:, 0], pair[:, 1]
+    return np.asarray(np.sqrt(2 * a.pt * b.pt * (np.cosh(a.eta - b.eta) - np.cos(a.phi - b.phi))), np.float64)
+
+
 def test_taus_are_found_in_their_decay_mode_and_jets_fake_few() -> None:
     s = sample(*TAUS)
     visible, tau = s.gen["GenVisTau"], s.objects["Tau"]
@@ -68,7 +95,7 @@ def test_taus_are_found_in_their_decay_mode_and_jets_fake_few() -> None:
     for label, table in (("all", tau[tau.genPartFlav == 5]), ("medium", loose)):
         seen = ak.any(index[:, :, None] == table.genPartIdx[:, None, :], axis=-1)
         efficiency[label] = ak.sum(seen & good) / ak.sum(good)
-    assert 0.6 < efficiency["all"] < 0.95  # CMS, JINST 13 (2018) P10005, section 4: 60 to 80 %
+    assert 0.6 < efficiency["all"] < 0.95  # cf. CMS, arXiv:1809.02816
     assert 0.4 < efficiency["medium"] < 0.8
     matched = tau[tau.genPartFlav == 5]
     true = visible[matched.genPartIdx]

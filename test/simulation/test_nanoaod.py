@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import tracemalloc
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,10 @@ import numpy as np
 import pytest
 import uproot
 from generated import generator
+from nanoforge.config.schema import Generator
 from nanoforge.events.readers import open_events
 from nanoforge.simulation import nanoaod
+from samples import TTBAR, sample
 
 
 @pytest.fixture(scope="module")
@@ -80,19 +84,77 @@ def test_types_titles_counters(pieces: list[nanoaod.Piece], tmp_path: Path) -> N
     assert tree.file.compression.code == 505 or all(b.compression.level == 5 for b in tree.branches)
 
 
-def test_coffea_reads_it_as_nanoaod(pieces: list[nanoaod.Piece], tmp_path: Path) -> None:
-    from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
-
-    path = write(tmp_path / "tree.root", pieces, "ttree")
+def coffea_events(path: Path, schema: str) -> Any:
+    nanoevents = pytest.importorskip("coffea.nanoevents", reason="coffea is not installed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        events = NanoEventsFactory.from_root({str(path): "Events"}, schemaclass=NanoAODSchema, mode="eager").events()
-        muons = events.GenPart[
-            (abs(events.GenPart.pdgId) == 13) & events.GenPart.hasFlags("fromHardProcess", "isLastCopy")
-        ]
-        assert ak.all(ak.flatten(muons.distinctParent.pdgId) == 23)
-        assert ak.all(abs(ak.flatten(events.GenVisTau.parent.pdgId)) == 15)
-        assert ak.any(events.Jet.matched_gen.pt > 0)
+        factory = nanoevents.NanoEventsFactory.from_root(
+            {str(path): "Events"}, schemaclass=getattr(nanoevents, schema), mode="eager"
+        )
+        return factory.events()
+
+
+def distance(one: Any, two: Any) -> np.ndarray:
+    """The distance of two lists of objects, and of their missing ones nothing."""
+    return np.asarray(ak.flatten(ak.drop_none(one.delta_r(two), axis=1)))
+
+
+@pytest.fixture(scope="module")
+def top_pairs(tmp_path_factory: Any) -> Path:
+    """A file of the top pairs that other tests have made as well."""
+    s = sample(*TTBAR)
+    content = nanoaod._event(s.block, Generator(process="ttbar"), 0, 1) | s.objects
+    content |= {name: values for name, values in s.gen.items() if name != "gen_index"}
+    piece = nanoaod.Piece(0, nanoaod.columns(content), TTBAR[1], s.block.accepted, TTBAR[1], TTBAR[1])
+    return write(tmp_path_factory.mktemp("top") / "pairs.root", [piece], "ttree")
+
+
+def test_coffea_resolves_the_cross_references(top_pairs: Path) -> None:
+    events = coffea_events(top_pairs, "NanoAODSchema")
+    parts = events.GenPart
+    bottom = parts[(abs(parts.pdgId) == 5) & parts.hasFlags("isHardProcess", "isFirstCopy") & (parts.status == 23)]
+    assert ak.mean(abs(ak.flatten(bottom.distinctParent.pdgId)) == 6) > 0.95
+    assert ak.all(abs(ak.flatten(events.GenVisTau.parent.pdgId)) == 15)
+    top = parts[(abs(parts.pdgId) == 6) & parts.hasFlags("isLastCopy")]
+    assert ak.all(ak.num(top) == 2)
+    assert ak.all(ak.any(abs(top.children.pdgId) == 24, axis=-1))
+    assert ak.all(top.children.parent.pdgId == top.pdgId)
+    for one, two, most in (
+        (events.Jet, events.Jet.matched_gen, 0.4),
+        (events.Electron, events.Electron.matched_jet, 0.8),
+        (events.Muon, events.Muon.matched_gen, 0.05),
+        (events.Muon, events.Muon.matched_jet, 0.8),
+        (events.Tau, events.Tau.matched_jet, 0.5),
+        (events.Photon, events.Photon.matched_gen, 0.1),
+    ):
+        apart = distance(one, two)
+        assert len(apart) and apart.max() < most
+    inside = events.Jet.matched_electrons
+    assert ak.all(ak.sum(~ak.is_none(inside, axis=2), axis=-1) == np.minimum(events.Jet.nElectrons, 2))
+
+
+def test_coffea_finds_the_constituents_of_jets(top_pairs: Path) -> None:
+    events = coffea_events(top_pairs, "PFNanoAODSchema")
+    members = events.Jet.constituents.pf
+    assert ak.all(ak.num(members, axis=2) == events.Jet.nConstituents)
+    for component in (np.cos, np.sin):
+        whole = events.Jet.pt * (1 - events.Jet.rawFactor) * component(events.Jet.phi)
+        part = ak.sum(members.pt * members.puppiWeight * component(members.phi), axis=-1)
+        np.testing.assert_allclose(ak.flatten(part), ak.flatten(whole), atol=0.05)
+
+
+def test_memory_does_not_grow_with_the_events(
+    pieces: list[nanoaod.Piece], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nanoaod, "MOST_HELD", 2_000_000)
+    size = sum(column.content.nbytes for column in pieces[0].events.values())
+    peaks = []
+    for number in (8, 40):
+        tracemalloc.start()
+        write(tmp_path / f"{number}.root", [replace(pieces[0]) for _ in range(number)], "ttree")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < 0.2 * (40 - 8) * size
 
 
 def test_a_failed_file_is_no_nanoaod(pieces: list[nanoaod.Piece], tmp_path: Path) -> None:

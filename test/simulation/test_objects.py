@@ -50,7 +50,7 @@ def test_missing_momentum_resolution_grows_as_the_root_of_the_sum() -> None:
         widths.append((two - one) / 2), means.append(np.sqrt(total[chosen].mean()))
     slope = np.asarray(widths) / np.asarray(means)
     assert slope.max() / slope.min() < 1.35
-    assert 0.4 < slope.mean() < 1.1  # CMS, JINST 14 (2019) P07004, figure 9: 0.5 to 0.8 sqrt(GeV)
+    assert 0.4 < slope.mean() < 1.1  # sqrt(GeV); cf. CMS, arXiv:1903.06078
     assert np.abs(np.mean(x)) < 4 * x.std() / np.sqrt(len(x))
 
 
@@ -111,6 +111,18 @@ def test_cross_references_agree_with_one_another() -> None:
         fat = s.objects["FatJet"][s.objects["FatJet"][index] >= 0]
         part = subjets[fat[index]]
         assert ak.all(abs(part.eta - fat.eta) < 1.2)
+
+
+@pytest.mark.parametrize("name", ["Jet", "FatJet", "Muon", "Electron", "Photon", "MET", "PuppiMET"])
+def test_nothing_prefers_a_direction(name: str) -> None:
+    """Kuiper's statistic for uniform azimuths; one object an event, since those of one event balance each other."""
+    s = sample(*TTBAR)
+    phi = s.objects[f"{name}_phi"] if name.endswith("MET") else local(ak.drop_none(ak.firsts(s.objects[name].phi)))
+    u = np.sort((np.asarray(phi, np.float64) / (2 * np.pi)) % 1)
+    rank = np.arange(len(u) + 1) / len(u)
+    statistic = (rank[1:] - u).max() + (u - rank[:-1]).max()
+    scaled = statistic * (np.sqrt(len(u)) + 0.155 + 0.24 / np.sqrt(len(u)))
+    assert len(u) > 100 and scaled < 2.3  # a probability of 1e-3: Stephens, JRSS B 32 (1970) 115
 
 
 def test_each_generated_jet_is_matched_once() -> None:

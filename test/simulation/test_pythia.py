@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from generated import block, flat, generator, many, same
 from nanoforge.errors import DataError, UserError
-from nanoforge.simulation import blocks, presets
+from nanoforge.simulation import presets
 from nanoforge.simulation.blocks import BEAM_SPOT, generate_block
+from nanoforge.simulation.books import CrossSection, Trials
 from nanoforge.simulation.pythia import Engine
 from scipy import stats
 
@@ -184,7 +185,9 @@ def test_an_impossible_filter_stops_with_the_limit() -> None:
 def test_efficiency_counts_tries_up_to_the_last_accepted_event() -> None:
     settings = generator("z", filters={"muons": {"mother": 23, "daughters": [13, 13], "pt": 30}})
     books = [generate_block(settings, "a", i, 40)[0].accepted for i in range(5)]
-    total = blocks.join_trials(books)
+    total = Trials()
+    for part in books:
+        total.add(part)
     assert total.passed == 200 and total.tried == 200 + total.rejected["muons"]
     share, error = total.efficiency
     assert error == pytest.approx(np.sqrt(share * (1 - share) / total.tried))
@@ -193,6 +196,29 @@ def test_efficiency_counts_tries_up_to_the_last_accepted_event() -> None:
     hard = ak.sum(np.hypot(muons.px, muons.py) > 30, axis=1) >= 2
     expected = float(ak.mean(hard))
     assert abs(share - expected) < 4 * np.hypot(error, np.sqrt(expected * (1 - expected) / 1000))
+
+
+def test_the_cross_section_is_that_of_the_tried_events() -> None:
+    settings = generator("z", filters={"muons": {"mother": 23, "daughters": [13, 13], "pt": 30}})
+    parts = [generate_block(settings, "a", i, 40)[0].accepted.cross_section for i in range(4)]
+    again = generate_block(settings, "a", 1, 40)[0].accepted.cross_section
+    assert again == parts[1]  # whatever was generated before
+    values, errors = (np.array([getattr(part, name) for part in parts]) for name in ("value", "error"))
+    assert np.abs((values - values.mean()) / errors).max() < 4
+    total = Trials()
+    for part in parts:
+        total.add(Trials(cross_section=part))
+    assert total.cross_section.points == sum(part.points for part in parts)
+    assert total.cross_section.error == pytest.approx(errors.mean() / 2, rel=0.2)
+
+
+def test_efficiency_is_of_weights() -> None:
+    books = Trials(tried=4, passed=2, sumw=4.0, sumw2=6.0, passed_sumw=1.0, passed_sumw2=0.5)
+    books.cross_section = CrossSection(8.0, 0.8, 10)
+    assert books.efficiency == (0.25, pytest.approx(np.sqrt(0.5 * 0.5 + 6.0 / 16) / 4))
+    value, error = books.passed_cross_section
+    assert value == 2.0 and error == pytest.approx(np.hypot(0.2, 8 * books.efficiency[1]))
+    assert Trials().efficiency == (0.0, 0.0) and Trials().passed_cross_section is None
 
 
 def test_importing_pythia_runs_no_file_of_the_working_directory(tmp_path: Path) -> None:

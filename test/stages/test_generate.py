@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Callable
 
@@ -10,6 +11,7 @@ import uproot
 import yaml
 from nanoforge.config import load
 from nanoforge.errors import DataError
+from nanoforge.evaluation import spectra
 from nanoforge.provenance import Manifest
 from nanoforge.simulation import nanoaod
 from nanoforge.simulation.blocks import generate_block
@@ -18,10 +20,20 @@ from nanoforge.stages.generate import generate
 FAST = {"mpi": False, "settings": ["HadronLevel:Hadronize = off"]}
 SAMPLES: dict[str, Any] = {
     "dy": {
-        "generator": {"process": "dy_ll", "events": 510, "filters": {"muon": {"daughters": [13], "pt": 20}}, **FAST}
+        "generator": {"process": "dy_ll", "events": 260, "filters": {"muon": {"daughters": [13], "pt": 20}}, **FAST}
     },
-    "gun": {"generator": {"gun": {"pdgId": 13, "pt": [5, 50], "antiparticle": True}, "events": 30}},
+    "gun": {
+        "generator": {
+            "gun": {"pdgId": 36, "pt": [20, 100], "mass": [0.1, 6]},
+            "settings": ["36:m0 = 3", "36:mMin = 0", "36:oneChannel = 1 1. 103 11 -11"],
+            "filters": {"legs": {"mother": 36, "daughters": [11, 11], "pt": 10, "eta": 2.5}},
+            "flatten": {"mass": 6, "pt": 4, "pilot": 2000},
+            "events": 300,
+        }
+    },
 }
+FIGURES = [f"gun_spectra.{kind}" for kind in ("pdf", "png")]
+EVENTS = sum(sample["generator"]["events"] for sample in SAMPLES.values())
 
 
 def analysis(folder: Path, samples: dict[str, Any] | None = None) -> Path:
@@ -49,11 +61,11 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_files_hold_the_events(result: Path) -> None:
-    assert sorted(p.name for p in result.iterdir()) == ["dy.root", "gun.root", "manifest.json"]
+    assert sorted(p.name for p in result.iterdir()) == ["dy.root", "gun.root", *FIGURES, "manifest.json"]
     dy = content(result / "dy.root")
-    assert len(dy["Events"]) == 510 and len(dy["LuminosityBlocks"]) == 3
-    assert dy["Events"].event.tolist() == list(range(1, 511))
-    assert dy["Runs"].genEventCount.tolist() == [510]
+    assert len(dy["Events"]) == 260 and len(dy["LuminosityBlocks"]) == 2
+    assert dy["Events"].event.tolist() == list(range(1, 261))
+    assert dy["Runs"].genEventCount.tolist() == [260]
     parts = dy["Events"]
     muons = (abs(parts.GenPart_pdgId) == 13) & (parts.GenPart_status == 1) & (parts.GenPart_pt > 19.9)
     assert ak.all(ak.any(muons, axis=1))
@@ -66,21 +78,52 @@ def test_accounting_and_manifest(result: Path) -> None:
     assert books is not None
     books.check()
     details = manifest.details["samples"]
-    assert books.events.used == 540 and books.events.read == details["dy"]["tried"] + 30
-    assert books.events.rejected == {"dy.muon": details["dy"]["tried"] - 510}
+    assert books.events.used == EVENTS
+    assert books.events.read == details["dy"]["tried"] + details["gun"]["tried"]
+    assert books.events.rejected == {
+        "dy.muon": details["dy"]["tried"] - 260,
+        "gun.legs": details["gun"]["tried"] - 300,
+    }
     dy = content(result / "dy.root")["LuminosityBlocks"]
     assert ak.sum(dy.GenFilter_numEventsTotal) == details["dy"]["tried"]
-    assert details["dy"]["filter_efficiency"] == pytest.approx(510 / details["dy"]["tried"])
+    assert details["dy"]["filter_efficiency"] == pytest.approx(260 / details["dy"]["tried"])
     assert details["dy"]["filter_efficiency_error"] > 0
     assert manifest.seed == 1 and "pythia8mc" in manifest.versions
 
 
+def test_the_cross_section_is_recorded(result: Path) -> None:
+    details = Manifest.read(result, "generate").details["samples"]
+    value, error = (details["dy"][f"cross_section_{name}pb"] for name in ("", "error_"))
+    efficiency = details["dy"]["filter_efficiency"]
+    # Z/gamma* -> ll above 50 GeV is about 3 * 1.75 nb at 13.6 TeV in leading order, of which muons pass
+    assert value / efficiency == pytest.approx(5250, rel=0.15)
+    assert 0 < error < 0.1 * value
+    runs = content(result / "dy.root")["Runs"]
+    assert (runs.genXSec[0], runs.genXSecError[0]) == (value, error)
+    assert "genXSec" not in content(result / "gun.root")["Runs"].fields
+    assert "cross_section_pb" not in details["gun"]
+
+
+def test_a_gun_has_a_figure_of_its_spectra(result: Path) -> None:
+    manifest = Manifest.read(result, "generate")
+    assert {o.path for o in manifest.outputs} == {"dy.root", "gun.root", *FIGURES}
+    assert all((result / name).stat().st_size > 5000 for name in FIGURES)
+    chi2 = manifest.details["samples"]["gun"]["chi2_per_ndf_to_flat"]
+    assert set(chi2["passed"]) == {"mass", "pt", "map"}
+    assert chi2["passed"]["map"] < 1.5 < chi2["tried"]["map"]
+
+
 def test_processes_do_not_change_the_events(result: Path, nanoforge: Callable, tmp_path: Path) -> None:
-    answer = nanoforge("generate", analysis(tmp_path), "-o", "out", "-j", 3)
+    answer = nanoforge("generate", analysis(tmp_path), "-o", "out", "-j", 2)
     assert answer.returncode == 0, answer.stderr
     assert "filter efficiency" in answer.stderr and "FastJet" not in answer.stdout
+    assert re.search(r"cross section [\d,]+ \+- \d+ pb \(Pythia, leading order, times the efficiency\)", answer.stderr)
     for name in SAMPLES:
         assert same(result / f"{name}.root", tmp_path / "out" / f"{name}.root")
+    one, two = (Manifest.read(folder, "generate") for folder in (result, tmp_path / "out"))
+    assert one.details == two.details
+    for name in FIGURES:
+        assert (result / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
 def test_the_same_again_is_up_to_date(result: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -122,26 +165,72 @@ def test_bad_input(nanoforge: Callable, tmp_path: Path, change: list[str], messa
     assert not (tmp_path / "out").exists() and answer.stdout == ""
 
 
-def test_an_interrupted_run_leaves_nothing_half_and_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Path
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupted_run_leaves_earlier_results_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: Path, jobs: int
 ) -> None:
-    made: list[tuple[str, int]] = []
-    honest = nanoaod.make
+    written: list[str] = []
+    honest = nanoaod.SampleFile.append
 
-    def make(generator: Any, sample: str, block: int, *rest: Any) -> nanoaod.Piece:
-        made.append((sample, block))
-        if len(made) == 4:
+    def append(self: nanoaod.SampleFile, piece: nanoaod.Piece) -> None:
+        written.append(self.path.name)
+        if len(written) == 4:
             raise KeyboardInterrupt
-        return honest(generator, sample, block, *rest)
+        honest(self, piece)
 
-    monkeypatch.setattr(nanoaod, "make", make)
-    config = load(analysis(tmp_path))
+    monkeypatch.setattr(spectra, "draw", lambda *_: [])  # takes seconds, and another test looks at it
+    config, out = load(analysis(tmp_path)), tmp_path / "out"
+    generate(config, out, sample="gun", events=20)
+    earlier = Manifest.read(out, "generate")
+    monkeypatch.setattr(nanoaod.SampleFile, "append", append)
     with pytest.raises(KeyboardInterrupt):
-        generate(config, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    generate(config, tmp_path / "out")
-    assert [sample for sample, _ in made].count("dy") == 3  # what was finished is kept
-    assert all(same(result / f"{name}.root", tmp_path / "out" / f"{name}.root") for name in SAMPLES)
+        generate(config, out, jobs=jobs, force=True)
+    assert Manifest.read(out, "generate") == earlier
+    earlier.verify(out)
+    generate(config, out, force=True)
+    assert written.count("dy.root.part") == 2  # what was finished is kept
+    assert all(same(result / f"{name}.root", out / f"{name}.root") for name in SAMPLES)
+    assert Manifest.read(out, "generate").details == Manifest.read(result, "generate").details
+
+
+NOT_SIMULATED = {
+    "CorrT1METJet", "GenDressedLepton", "IsoTrack", "LHEPart", "LHEPdfWeight", "LHEReweightingWeight", "LHEScaleWeight",
+    "PSWeight", "SoftActivityJet", "SubGenJetAK8", "TrigObj",
+}  # fmt: skip
+
+
+def test_inspect_shows_the_collections_of_real_nanoaod(result: Path, nanoforge: Callable, shared: Callable) -> None:
+    def collections(path: Path) -> set[str]:
+        answer = nanoforge("inspect", path, "--json")
+        assert answer.returncode == 0, answer.stderr
+        trees = {tree["name"]: tree for tree in json.loads(answer.stdout)[0]["trees"]}
+        return {collection["name"] for collection in trees["Events"]["collections"]}
+
+    made = collections(result / "dy.root")
+    assert made - {"PFCands", "JetPFCands"} == collections(shared("NanoAODv5_sample.root")) - NOT_SIMULATED
+
+
+def test_inspect_shows_the_collections(result: Path, nanoforge: Callable) -> None:
+    answer = nanoforge("inspect", result / "dy.root")
+    assert answer.returncode == 0, answer.stderr
+    for name in ("Electron", "FatJet", "GenJet", "GenPart", "GenVisTau", "Jet", "Muon", "Photon", "SV", "Tau"):
+        assert name in answer.stdout
+
+
+def test_root_reads_it(result: Path) -> None:
+    root = pytest.importorskip("ROOT", reason="ROOT is not installed (pip install root)")
+    events = content(result / "dy.root")["Events"]
+    frame = root.RDataFrame("Events", str(result / "dy.root"))
+    frame = frame.Define("sum_pt", "Sum(Jet_pt)").Define(
+        "same", "nJet == Jet_pt.size() && nJet == Jet_genJetIdx.size()"
+    )
+    assert frame.Count().GetValue() == len(events)
+    assert frame.Sum("sum_pt").GetValue() == pytest.approx(float(ak.sum(events.Jet_pt)), rel=1e-5)
+    assert frame.Min("same").GetValue() == 1
+    file = root.TFile.Open(str(result / "dy.root"))
+    assert file.Get("Events").GetBranch("Jet_pt").GetTitle() == "pt"
+    assert file.Get("Runs").GetEntries() == 1
+    file.Close()
 
 
 def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +257,6 @@ def test_later_stages_want_files(nanoforge: Callable, tmp_path: Path, result: Pa
 def test_blocks_are_those_of_the_file(result: Path) -> None:
     block = load(analysis(result.parent)).samples["dy"].generator
     assert block is not None
-    third = generate_block(block, "dy", 2, 10)[0]
+    second = generate_block(block, "dy", 1, 10)[0]
     weights = content(result / "dy.root")["Events"]
-    assert third.info["x1"].astype("f4").tolist() == weights.Generator_x1[500:].tolist()
+    assert second.info["x1"].astype("f4").tolist() == weights.Generator_x1[250:].tolist()
