@@ -20,7 +20,7 @@ lint: $(READY)
 	@$(BIN)/mypy
 
 bench: $(READY)
-	@$(BIN)/python test/bench/convert.py
+	@$(BIN)/python test/bench
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info

@@ -1,130 +1,151 @@
-"""Conversion of one file into padded HDF5: NanoForge beside the awkward idiom and the cost of decompression alone.
+"""Conversion of ROOT into padded, uncompressed HDF5, beside peers and limits; memory, processes, wide and fine files.
 
-Run by ``make bench``. All methods read the same file in one run, several times and interleaved. CPU seconds count: they
-depend less than wall time on what else the machine does.
+The limit is the time to decompress just the baskets that are needed and to write the bytes of our output.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import resource
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
+from collections.abc import Iterator
 
-import awkward as ak
-import h5py
-import numpy as np
-import uproot
-import yaml
-
-sys.path.insert(0, str(Path(__file__).parent))
 import data
+from measure import LIMIT, OURS, Comparison, Method, Options, Settings, at_least, at_most, compare, measure
 
-BRANCHES = [*data.SCALARS, *(f"{c}_{v}" for c, (_, _, e) in data.COLLECTIONS.items() for v in (*data.KINEMATICS, *e))]
-
-
-def analysis(path: Path) -> dict:
-    inputs = {"event": {"features": [s for s in data.SCALARS if s not in ("run", "luminosityBlock", "event")]}}
-    for name, (_, length, extra) in data.COLLECTIONS.items():
-        inputs[name] = {"collection": name, "length": length, "features": [*data.KINEMATICS, *extra]}
-    return {
-        "name": "bench",
-        "samples": {"all": {"files": str(path)}},
-        "inputs": inputs,
-        "target": {"regression": {"ht": "LHE_HT"}},
-        "split": {"train": 1.0, "val": 0.0, "test": 0.0},
-    }
+NANOFORGE = "NanoForge"
+AWKWARD = "awkward idiom"
+FINE_AWKWARD = "awkward idiom, fine steps"
+LOOP = "per-event loop (MLaaS4HEP)"
+COFFEA = "coffea NanoEvents"
 
 
-def nanoforge(path: Path, folder: Path) -> None:
-    from nanoforge.config import load
-    from nanoforge.stages.convert import convert
-
-    config = folder / "analysis.yaml"
-    config.write_text(yaml.safe_dump(analysis(path)))
-    convert(load(config), folder / "dataset")
-
-
-def awkward(path: Path, folder: Path) -> None:
-    """The idiom of most analyses: read into awkward arrays, pad, fill, write; the same padded output."""
-    tree = uproot.open(path)["Events"]
-    with h5py.File(folder / "out.h5", "w") as file:
-        for start in range(0, tree.num_entries, 100_000):
-            array = tree.arrays(BRANCHES, entry_start=start, entry_stop=start + 100_000)
-            out = {s: ak.to_numpy(array[s]) for s in data.SCALARS}
-            for name, (_, length, extra) in data.COLLECTIONS.items():
-                fields = [*data.KINEMATICS, *extra]
-                padded = [ak.fill_none(ak.pad_none(array[f"{name}_{f}"], length, clip=True), 0) for f in fields]
-                out[name] = np.stack([ak.to_numpy(p).astype("f4") for p in padded], axis=-1)
-                out[f"{name}_valid"] = np.arange(length) < ak.to_numpy(ak.num(array[f"{name}_pt"]))[:, np.newaxis]
-            for key, values in out.items():
-                if key not in file:
-                    shape = values.shape[1:]
-                    file.create_dataset(key, (0, *shape), values.dtype, maxshape=(None, *shape), chunks=(1024, *shape))
-                file[key].resize(len(file[key]) + len(values), axis=0)
-                file[key][-len(values) :] = values
+def run(settings: Settings) -> Iterator[Comparison]:
+    for codec in data.CODECS:
+        yield peers(settings, codec)
+    for codec in ("zstd", "zlib"):
+        yield cuts(settings, codec)
+    yield small_baskets(settings)
+    yield wide_file(settings)
+    yield processes(settings)
+    yield memory(settings)
 
 
-def decompression(path: Path, folder: Path) -> None:
-    """The limit: every basket that is needed is decompressed, nothing else."""
-    tree = uproot.open(path, handler=uproot.source.file.MemmapSource)["Events"]
-    for name in [*BRANCHES, *(f"n{c}" for c in data.COLLECTIONS)]:
-        for i in range(tree[name].num_baskets):
-            tree[name].basket(i)
+def peers(settings: Settings, codec: str) -> Comparison:
+    """All columns without a cut."""
+    methods = _methods(settings, "plain", codec)
+    result = compare(f"convert, 47 columns, 4 collections, {codec}", methods, settings)
+    if codec in ("zstd", "zlib"):
+        result.targets = [
+            at_most(f"{codec}: CPU / limit", result[NANOFORGE].cost / result.limit, 1.2),
+            at_least(f"{codec}: times the awkward idiom", result.times(AWKWARD, NANOFORGE), 4),
+            at_least(f"{codec}: times the per-event loop", result.times(LOOP, NANOFORGE), 40),
+        ]
+    return result
 
 
-METHODS = {"nanoforge convert": nanoforge, "awkward pad_none": awkward, "decompression only": decompression}
+def cuts(settings: Settings, codec: str) -> Comparison:
+    """One event cut, one cut on jets with sorting, two defined columns."""
+    methods = [m for m in _methods(settings, "cuts", codec) if m.name != LOOP]
+    result = compare(f"convert with cuts, sorting and two defines, {codec}", methods, settings)
+    result.targets = [at_most(f"{codec}: CPU / limit", result[NANOFORGE].cost / result.limit, 1.8)]
+    return result
 
 
-def measure(method: str, path: Path) -> dict[str, float]:
-    """Run one method in this process, after a warm-up on a small file that compiles and imports all."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        warm = data.write(path.parent / "warm.root", 2_000, uproot.ZSTD(5))
-        METHODS[method](warm, Path(folder))
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        before, wall = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
-        METHODS[method](path, Path(folder))
-        after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"cpu": cpu, "wall": time.perf_counter() - wall, "peak_mb": after.ru_maxrss / 1024}
+def small_baskets(settings: Settings) -> Comparison:
+    """Baskets of 1,000 entries: the cost of a basket itself."""
+    methods = _methods(settings, "plain", "zstd", basket=1000)
+    chosen = [m for m in methods if m.name in (NANOFORGE, AWKWARD) or m.kind == LIMIT]
+    return compare("convert, baskets of 1,000 entries, zstd", chosen, settings)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=200_000)
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "nanoforge-bench")
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.one:
-        print(json.dumps(measure(options.one[0], Path(options.one[1]))))
-        return
-    options.folder.mkdir(parents=True, exist_ok=True)
-    for codec, compression in (("zstd", uproot.ZSTD(5)), ("zlib", uproot.ZLIB(1))):
-        path = data.write(options.folder / f"{codec}-{options.events}.root", options.events, compression)
-        results: dict[str, list[dict[str, float]]] = {m: [] for m in METHODS}
-        for _ in range(options.repeat):
-            for method in METHODS:
-                command = [sys.executable, __file__, "--one", method, str(path)]
-                answer = subprocess.run(command, capture_output=True, text=True, check=True)
-                results[method].append(json.loads(answer.stdout.splitlines()[-1]))
-        show(codec, options.events, results)
+def wide_file(settings: Settings) -> Comparison:
+    """20 branches of 1,000, and the same 20 alone."""
+    wide, narrow = f"{NANOFORGE}, 20 of 1,000 branches", f"{NANOFORGE}, 20 branches"
+    methods = [
+        _ours(name, settings, "narrow", **_inputs(settings, shape, "zstd"))
+        for name, shape in ((wide, "wide"), (narrow, "narrow"))
+    ]
+    result = compare("convert 20 branches of a wide file", methods, settings)
+    result.targets = [at_most("CPU, 20 of 1,000 / 20 branches", result.times(wide, narrow), 1.3)]
+    return result
 
 
-def show(codec: str, events: int, results: dict[str, list[dict[str, float]]]) -> None:
-    cpu = {m: statistics.median(r["cpu"] for r in rows) for m, rows in results.items()}
-    print(f"\n{codec}, {events:,} events, 47 columns, 4 collections (median of {len(results['awkward pad_none'])})")
-    print(f"{'method':22s} {'events/CPU-s':>14s} {'x awkward':>10s} {'x limit':>8s} {'wall s':>7s} {'peak MB':>8s}")
-    for method, rows in results.items():
-        wall, peak = (statistics.median(r[k] for r in rows) for k in ("wall", "peak_mb"))
-        speedup, limit = cpu["awkward pad_none"] / cpu[method], cpu[method] / cpu["decompression only"]
-        print(f"{method:22s} {events / cpu[method]:14,.0f} {speedup:10.2f} {limit:8.2f} {wall:7.2f} {peak:8.0f}")
+def processes(settings: Settings) -> Comparison:
+    """Four files, one process and two; what it takes to start the two is seen with files that hold next to nothing."""
+    one, two, start = (f"{NANOFORGE}, {text}" for text in ("1 process", "2 processes", "2 processes, small files"))
+    warm = {"sources": _four(settings, settings.few), "jobs": 1}
+    methods = [
+        Method(name, "converters.nanoforge", {"sources": files, "case": "plain", "jobs": jobs}, warm, events, OURS)
+        for name, files, jobs, events in (
+            (one, _four(settings, settings.many // 2), 1, 2 * settings.many),
+            (two, _four(settings, settings.many // 2), 2, 2 * settings.many),
+            (start, _four(settings, settings.few), 2, 4 * settings.few),
+        )
+    ]
+    result = compare("convert 4 files", methods, settings)
+    wall = {row.name: row.wall for row in result.rows}
+    result.targets = [at_least("wall, 1 process / 2 processes", wall[one] / wall[two], 1.8)]
+    ratio = wall[one] / (wall[two] - wall[start])
+    result.conclusions = [f"without the {wall[start]:.1f} s that two workers take to start: {ratio:.2f}"]
+    return result
 
 
-if __name__ == "__main__":
-    main()
+def _four(settings: Settings, events: int) -> list[str]:
+    return [_file(settings, "nano", events, number=i) for i in range(4)]
+
+
+def memory(settings: Settings) -> Comparison:
+    """The peak must not grow with the file."""
+    few, many = settings.events, settings.many
+    methods = [
+        _ours(f"{NANOFORGE}, {n:,} events", settings, "plain", **_inputs(settings, "nano", "zstd", events=n))
+        for n in (few, many)
+    ]
+    result = compare("convert, memory", methods, settings, repeat=1)
+    low, high = (row.peak_mb for row in result.rows)
+    result.targets = [at_most("peak MB", high, 700), at_most(f"peak, {many:,} / {few:,} events", high / low, 1.1)]
+    return result
+
+
+def _methods(settings: Settings, case: str, codec: str, basket: int = data.BASKET) -> list[Method]:
+    """Ours, peers and limits of one file; ours runs once before, to say how much there is to write."""
+    inputs = _inputs(settings, "nano", codec, basket=basket)
+    ours = _ours(NANOFORGE, settings, case, **inputs)
+    size = measure(ours, settings.folder)["value"]["bytes"]
+    common = ({"case": case} | inputs["options"], inputs["warm"], settings.events)
+    loop = min(settings.events, 5 * settings.few)
+    sources = {"sources": inputs["options"]["sources"], "shape": "nano"}
+    return [
+        ours,
+        *(
+            Method(name, "converters.awkward", common[0] | {"step": step}, *common[1:], note=note)
+            for name, step, note in (
+                (AWKWARD, "100 MB", "in steps of 100 MB, the default of uproot.iterate"),
+                (FINE_AWKWARD, data.BASKET, "in steps of one basket, tuned by hand"),
+            )
+        ),
+        Method(COFFEA, "converters.coffea", *common, environment="coffea"),
+        Method(
+            LOOP,
+            "converters.per_event",
+            common[0] | {"events": loop},
+            inputs["warm"] | {"events": settings.few},
+            loop,
+            note="on fewer events; without its first pass over the file for ranges and longest lists, which are given",
+        ),
+        Method("limit: decompression", "converters.decompression", sources, inputs["warm"], settings.events, LIMIT),
+        Method("limit: raw write", "converters.raw_write", {"size": size}, {"size": 1 << 20}, settings.events, LIMIT),
+    ]
+
+
+def _ours(name: str, settings: Settings, case: str, options: Options, warm: Options, events: int) -> Method:
+    return Method(name, "converters.nanoforge", options | {"case": case}, warm, events, OURS)
+
+
+def _inputs(settings: Settings, shape: str, codec: str, basket: int = data.BASKET, events: int = 0) -> dict:
+    """Return a file, and a small one of the same kind for the warm-up."""
+    events = events or settings.events
+    files = [_file(settings, shape, n, codec=codec, basket=basket) for n in (events, settings.few)]
+    return {"options": {"sources": files[:1]}, "warm": {"sources": files[1:]}, "events": events}
+
+
+def _file(settings: Settings, shape: str, events: int, **options: int | str) -> str:
+    return str(data.make(settings.folder, shape, events, **options))
