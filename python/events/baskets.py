@@ -10,6 +10,7 @@ from __future__ import annotations
 import lzma
 import os
 import struct
+import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import cramjam
 import deflate
 import numpy as np
 import xxhash
+import zstandard
 
 _KEY = struct.Struct(">ihiIh")
 """Bytes of the record, version, bytes of the content, date, bytes of the key."""
@@ -38,59 +40,45 @@ class Basket(NamedTuple):
         return len(self.data) if entry == len(self.starts) else int(self.starts[entry]) - int(self.starts[0])
 
 
-def read_basket(descriptor: int, branch: Any, index: int) -> Basket:
-    """Read and decompress one basket of a TBranch.
+def read_basket(descriptor: int, seek: int, size: int) -> Basket | None:
+    """Read and decompress the basket that lies at a place in a file; None where it is of a kind for uproot.
 
     Raises
     ------
     ValueError
         When its parts contradict one another, or a checksum is wrong.
     """
-    seek, size = (branch.member(name) for name in ("fBasketSeek", "fBasketBytes"))
-    if index < len(seek) and seek[index] > 0:
-        record = os.pread(descriptor, int(size[index]), int(seek[index]))
-        found = _parse(memoryview(record))
-        if found is not None:
-            return found
-    basket = branch.basket(index)
-    starts = basket.byte_offsets
-    return Basket(np.asarray(basket.data), None if starts is None else np.asarray(starts[:-1]))
-
-
-def _parse(record: memoryview) -> Basket | None:
-    """Take a basket's record apart; None where it is of a kind for uproot."""
+    record = os.pread(descriptor, size, seek)
     length, _, size, _, key = _KEY.unpack_from(record)
     if length != len(record) or not _KEY.size + _MEMBERS.size <= key <= length:
         raise ValueError(f"a basket of {len(record)} bytes says that it has {length}")
     _, _, _, entries, end, _ = _MEMBERS.unpack_from(record, key - _MEMBERS.size)
-    frames = record[key:]
-    if len(frames) == size:
-        content = np.frombuffer(frames, np.uint8)
-    elif bytes(frames[:2]) in _CODECS:
-        content = _decompress(frames, size)
-    else:
+    if length - key != size and record[key : key + 2] not in _CODECS:
         return None
+    content = np.frombuffer(_content(record, key, size), np.uint8)
     border = end - key
     if border == size:
         return Basket(content, None)
-    starts = content[border:].view(np.uint8)[4:].view(">i4")
+    starts = content[border + 4 :].view(">i4")  # the first number counts the others
     if not 0 <= border < size or len(starts) < entries:
         raise ValueError(f"a basket's values end at {border} of {size} bytes")
     return Basket(content[:border], starts[:entries])
 
 
-def _decompress(frames: memoryview, size: int) -> np.ndarray:
-    parts, position = [], 0
-    while position < len(frames):
-        head = bytes(frames[position : position + _FRAME])
-        stored, whole = (int.from_bytes(head[i : i + 3], "little") for i in (3, 6))
+def _content(record: bytes, key: int, size: int) -> Any:
+    """Return what a basket holds, as a buffer of ``size`` bytes."""
+    if len(record) - key == size:
+        return memoryview(record)[key:]
+    frames, parts, position = memoryview(record), [], key
+    while position < len(record):
         start = position + _FRAME
-        position = start + stored
-        part = np.frombuffer(_CODECS[head[:2]](frames[start:position], whole), np.uint8)
+        stored, whole = (int.from_bytes(frames[i : i + 3], "little") for i in (position + 3, position + 6))
+        part = _CODECS[record[position : position + 2]](frames[start : start + stored], whole)
         if len(part) != whole:
             raise ValueError(f"a basket's frame of {whole} bytes holds {len(part)}")
         parts.append(part)
-    content = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        position = start + stored
+    content = parts[0] if len(parts) == 1 else b"".join(parts)
     if len(content) != size:
         raise ValueError(f"a basket of {size} bytes holds {len(content)}")
     return content
@@ -103,9 +91,18 @@ def _lz4(frame: memoryview, size: int) -> Any:
     return cramjam.lz4.decompress_block(block, output_len=size)
 
 
+def _zstd(frame: memoryview, size: int) -> bytes:
+    decompressor = getattr(_of_thread, "zstd", None)
+    if decompressor is None:  # a new one for every basket costs as much as a small basket itself
+        decompressor = _of_thread.zstd = zstandard.ZstdDecompressor()
+    content: bytes = decompressor.decompress(frame, max_output_size=size)
+    return content
+
+
+_of_thread = threading.local()
 _CODECS: dict[bytes, Callable[[memoryview, int], Any]] = {
     b"ZL": deflate.zlib_decompress,
     b"XZ": lambda frame, size: lzma.decompress(frame),
     b"L4": _lz4,
-    b"ZS": lambda frame, size: cramjam.zstd.decompress(frame, size),
+    b"ZS": _zstd,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -212,36 +213,35 @@ class _Baskets:
     def __init__(self, branch: Any, descriptor: int) -> None:
         self._branch = branch
         self._descriptor = descriptor
-        self._edges = np.asarray(branch.entry_offsets, dtype=np.int64)
+        self._places = list(zip(*(branch.member(name).tolist() for name in ("fBasketSeek", "fBasketBytes"))))
+        self._edges = [int(edge) for edge in branch.entry_offsets]
         self._dtype = _stored_dtype(branch)
-        self._last: tuple[int, Any] = (-1, None)
-        self._count_branch = _counter(branch)
+        self._last: tuple[int, Basket | None] = (-1, None)
+        self._count_branch: Any = _counter(branch)
         self.counter = self._count_branch.name if self._count_branch is not None else None
 
     def pieces(self, start: int, stop: int, offsets: np.ndarray | None) -> list[np.ndarray]:
         """Return views of the stored values of entries ``start`` to ``stop``; offsets are relative to ``start``."""
-        edges = self._edges
         views = []
-        index = int(np.searchsorted(edges, start, side="right")) - 1
-        while index < len(edges) - 1 and edges[index] < stop:
-            first, last = max(start, int(edges[index])), min(stop, int(edges[index + 1]))
-            views.append(self._view(index, first, last, start, offsets))
+        index = bisect.bisect_right(self._edges, start) - 1
+        while index < len(self._edges) - 1 and self._edges[index] < stop:
+            first, last = max(start, self._edges[index]), min(stop, self._edges[index + 1])
+            expected = last - first if offsets is None else int(offsets[last - start] - offsets[first - start])
+            views.append(self._view(index, first, last, expected, offsets is not None))
             index += 1
         return views
 
-    def _view(self, index: int, first: int, last: int, start: int, offsets: np.ndarray | None) -> np.ndarray:
+    def _view(self, index: int, first: int, last: int, expected: int, jagged: bool) -> np.ndarray:
         basket = self._basket(index)
-        edge, end, item = int(self._edges[index]), int(self._edges[index + 1]), self._dtype.itemsize
+        edge, end, item = self._edges[index], self._edges[index + 1], self._dtype.itemsize
         values = basket.data[: len(basket.data) // item * item].view(self._dtype)
-        if offsets is None:
-            low, high, expected = first - edge, last - edge, last - first
+        if not jagged:
+            low, high = first - edge, last - edge
+        elif basket.starts is None:  # ROOT can leave them out (kGenerateOffsetMap): then only the counter knows
+            low = self._count(edge, first)
+            high = low + expected
         else:
-            expected = int(offsets[last - start] - offsets[first - start])
-            if basket.starts is None:  # ROOT can leave them out (kGenerateOffsetMap): then only the counter knows
-                low = self._count(edge, first)
-                high = low + expected
-            else:
-                low, high = (basket.position(entry - edge) // item for entry in (first, last))
+            low, high = basket.position(first - edge) // item, basket.position(last - edge) // item
         if high - low != expected or high > len(values) or (last == end and high != len(values)):
             raise ValueError(f"basket {index} of {self._branch.name} contradicts the number of its values")
         return values[low:high]
@@ -251,9 +251,15 @@ class _Baskets:
         return int(counts.sum(dtype=np.int64))
 
     def _basket(self, index: int) -> Basket:
-        if self._last[0] != index:
-            self._last = (index, read_basket(self._descriptor, self._branch, index))
-        basket: Basket = self._last[1]
+        last, basket = self._last
+        if last != index or basket is None:
+            place = self._places[index] if index < len(self._places) else (0, 0)  # others are embedded in the tree
+            basket = read_basket(self._descriptor, *place) if place[0] else None
+            if basket is None:
+                found = self._branch.basket(index)
+                starts = found.byte_offsets
+                basket = Basket(np.asarray(found.data), None if starts is None else np.asarray(starts[:-1]))
+            self._last = (index, basket)
         return basket
 
 
