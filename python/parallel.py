@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
@@ -18,14 +18,12 @@ from .console import progress
 from .errors import DataError, UserError
 
 _INTERRUPTED = 130
-_END = object()
 _PATIENCE = "10s"
 _AHEAD = 2
 _DIED = "a worker process died (killed, or out of memory): use fewer -j; the same command goes on where it was"
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-Item = TypeVar("Item")
 Report = Callable[[float], None]
 """Called by a job with the share of it that was done since the last call."""
 
@@ -54,7 +52,7 @@ def run_jobs(
     with progress(description, len(plan)) as bar:
         if processes == 1 or len(plan) <= 1:
             return [function(job, bar.advance) for job in plan]
-        with _workers(min(processes, len(plan)), bar.advance) as pool:
+        with _workers(min(processes, len(plan)), function, bar.advance) as pool:
             return _collect(pool, function, plan)
 
 
@@ -71,7 +69,7 @@ def stream_jobs(
             for job in plan:
                 yield function(job, bar.advance)
             return
-        with _workers(min(processes, len(plan)), bar.advance) as pool:
+        with _workers(min(processes, len(plan)), function, bar.advance) as pool:
             waiting = iter(plan)
             futures = deque(_submit(pool, function, job) for job in islice(waiting, processes + _AHEAD))
             try:
@@ -85,22 +83,11 @@ def stream_jobs(
                 pool.shutdown(cancel_futures=True)
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """Yield what an iterator gives, while a thread already asks it for the next one.
-
-    It pays where both sides release the interpreter's lock, as decompression and compiled loops do.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(next, items, _END)
-        while (item := following.result()) is not _END:
-            following = thread.submit(next, items, _END)
-            yield item  # type: ignore[misc]
-
-
 @contextmanager
-def _workers(processes: int, advance: Report) -> Iterator[ProcessPoolExecutor]:
+def _workers(processes: int, function: Callable[..., object], advance: Report) -> Iterator[ProcessPoolExecutor]:
     """Give a pool of processes whose reports move the progress bar."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([f"{__package__}.warm", function.__module__])
     shares = context.SimpleQueue()
     listener = threading.Thread(target=_listen, args=(shares, advance), daemon=True)
     listener.start()
