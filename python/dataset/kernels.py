@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-_jit = numba.njit(cache=True, nogil=True)
+from ..compiled import jit
 
 
-@_jit
+@jit
 def pad(values: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, valid: np.ndarray) -> bool:
     """Copy the first constituents of every row into a padded block; returns whether all of them are finite.
 
@@ -33,7 +32,7 @@ def pad(values: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarr
     return finite
 
 
-@_jit
+@jit
 def pad_picked(values: np.ndarray, picks: np.ndarray, out: np.ndarray, valid: np.ndarray) -> bool:
     """Copy picked constituents, as :func:`pad`; ``picks`` (N, L) i8 holds positions in ``values``, -1 pads."""
     rows, length, features = out.shape
@@ -49,7 +48,7 @@ def pad_picked(values: np.ndarray, picks: np.ndarray, out: np.ndarray, valid: np
     return finite
 
 
-@_jit
+@jit
 def choose(starts: np.ndarray, stops: np.ndarray, keep: np.ndarray, length: int) -> np.ndarray:
     """Pick the first ``length`` constituents of every row that are kept; returns (N, length) i8, -1 beyond them."""
     picks = np.full((len(starts), length), -1, dtype=np.int64)
@@ -64,7 +63,7 @@ def choose(starts: np.ndarray, stops: np.ndarray, keep: np.ndarray, length: int)
     return picks
 
 
-@_jit
+@jit
 def choose_sorted(starts: np.ndarray, stops: np.ndarray, keep: np.ndarray, key: np.ndarray, length: int) -> np.ndarray:
     """Pick the ``length`` kept constituents of every row with the smallest key, in ascending order.
 
@@ -90,7 +89,7 @@ def choose_sorted(starts: np.ndarray, stops: np.ndarray, keep: np.ndarray, key: 
     return picks
 
 
-@_jit
+@jit
 def match_pairs(offsets: np.ndarray, rows: np.ndarray, events: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """List all pairs of a row and a constituent of the same event.
 
@@ -110,7 +109,7 @@ def match_pairs(offsets: np.ndarray, rows: np.ndarray, events: np.ndarray) -> tu
     return pair_offsets, pair_rows, items
 
 
-@_jit
+@jit
 def _attach(row_offsets: np.ndarray, offsets: np.ndarray, index: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Return for every constituent the place of its row among the chosen ones; -1 where it has none."""
     owner = np.full(len(index), -1, dtype=np.int64)
@@ -122,7 +121,7 @@ def _attach(row_offsets: np.ndarray, offsets: np.ndarray, index: np.ndarray, pla
     return owner
 
 
-@_jit
+@jit
 def index_pairs(
     row_offsets: np.ndarray, offsets: np.ndarray, index: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -152,7 +151,7 @@ def index_pairs(
     return pair_offsets, pair_rows, items
 
 
-@_jit
+@jit
 def _sums(
     values: np.ndarray, valid: np.ndarray, fold: np.ndarray, shift: np.ndarray, folds: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +180,7 @@ def _sums(
     return counts, sums.reshape((folds, 2, length, features))
 
 
-@_jit
+@jit
 def _finite_sums(
     values: np.ndarray, valid: np.ndarray, fold: np.ndarray, shift: np.ndarray, folds: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -218,7 +217,7 @@ def moments(values: np.ndarray, valid: np.ndarray, fold: np.ndarray, folds: int)
     return np.stack([count, np.where(count > 0, shift + mean, 0), np.where(count > 0, spread, 0)], axis=1)
 
 
-@_jit
+@jit
 def _entries(values: np.ndarray, valid: np.ndarray, fold: np.ndarray, folds: int) -> np.ndarray:
     """Return the first valid, finite entry of every fold and feature, (folds, F) f8; 0 where there is none."""
     rows, length, features = values.shape
@@ -234,7 +233,7 @@ def _entries(values: np.ndarray, valid: np.ndarray, fold: np.ndarray, folds: int
     return np.where(np.isnan(found), 0.0, found)
 
 
-@_jit
+@jit
 def first_bad(values: np.ndarray) -> tuple[int, int]:
     """Return row and feature of the first entry of (N, L, F) that is NaN or infinite; (-1, -1) when there is none."""
     rows, length, features = values.shape

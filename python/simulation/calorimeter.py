@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from ..compiled import jit
 from .flat import wrap
 from .response import Calorimeter
-
-_jit = numba.njit(cache=True, nogil=True)
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Towers:
     leading: np.ndarray
 
 
-@_jit
+@jit
 def _merge(event: np.ndarray, cell: np.ndarray, energy: np.ndarray, cells: int) -> tuple[np.ndarray, np.ndarray]:
     """Give the towers numbers by their first hit; return them and the position of each one's largest deposit."""
     latest = np.full(cells, -1, np.int64)

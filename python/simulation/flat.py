@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import awkward as ak
-import numba
 import numpy as np
 
-_jit = numba.njit(cache=True, nogil=True)
+from ..compiled import jit
 
 
 def offsets_of(counts: np.ndarray) -> np.ndarray:
@@ -58,7 +57,7 @@ def wrap(phi: np.ndarray) -> np.ndarray:
     return (phi + np.pi) % (2 * np.pi) - np.pi
 
 
-@_jit
+@jit
 def delta_r2(eta1: float, phi1: float, eta2: float, phi2: float) -> float:
     """Return the squared distance of two directions in eta and phi; both angles in [-pi, pi)."""
     dphi = abs(phi1 - phi2)
@@ -67,7 +66,7 @@ def delta_r2(eta1: float, phi1: float, eta2: float, phi2: float) -> float:
     return (eta1 - eta2) ** 2 + dphi * dphi
 
 
-@_jit
+@jit
 def descending(offsets: np.ndarray, key: np.ndarray) -> np.ndarray:
     """Return the order that sorts every event's entries by falling ``key``; ties keep their order."""
     order = np.empty(len(key), np.int64)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
-_jit = numba.njit(cache=True, nogil=True)
+from ..compiled import jit
 
 MM_PER_GEV = 1e3 / 0.299792458  # radius (mm) of a unit charge with 1 GeV of transverse momentum in 1 T
 
@@ -21,14 +20,14 @@ class Solenoid:
     half_length: float = 2900.0
 
 
-@_jit
+@jit
 def _line(x: float, y: float, ux: float, uy: float, radius: float) -> float:
     """Return the way (mm) from a point inside of the circle to it, along a unit vector."""
     along = x * ux + y * uy
     return np.sqrt(along * along + radius**2 - x * x - y * y) - along
 
 
-@_jit
+@jit
 def _arc(cx: float, cy: float, r: float, start: float, turn: float, radius: float) -> float:
     """Return the way (mm) on a circle about (cx, cy), from the angle ``start`` on, to that about the beam."""
     d = np.hypot(cx, cy)
@@ -38,7 +37,7 @@ def _arc(cx: float, cy: float, r: float, start: float, turn: float, radius: floa
     return r * min((turn * (middle + half - start)) % (2 * np.pi), (turn * (middle - half - start)) % (2 * np.pi))
 
 
-@_jit
+@jit
 def propagate(
     px: np.ndarray, py: np.ndarray, pz: np.ndarray, charge: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray,
     field: float, radius: float, half_length: float,
@@ -75,7 +74,7 @@ def propagate(
     return x, y, z, reached
 
 
-@_jit
+@jit
 def perigee(
     px: np.ndarray, py: np.ndarray, pz: np.ndarray, charge: np.ndarray, x: np.ndarray, y: np.ndarray, z: np.ndarray,
     to_x: np.ndarray, to_y: np.ndarray, to_z: np.ndarray, field: float,

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import awkward as ak
-import numba
 import numpy as np
 
+from ..compiled import jit
 from .flat import counts, flat, offsets_of
-
-_jit = numba.njit(cache=True, nogil=True)
 
 FLAGS = (
     "isPrompt", "isDecayedLeptonHadron", "isTauDecayProduct", "isPromptTauDecayProduct", "isDirectTauDecayProduct",
@@ -104,7 +102,7 @@ class History:
         return out
 
 
-@_jit
+@jit
 def at(values: np.ndarray, index: np.ndarray, default: float) -> np.ndarray:
     """Return ``values[index]``, and ``default`` where the index is -1."""
     out = np.empty(len(index), values.dtype)
@@ -113,7 +111,7 @@ def at(values: np.ndarray, index: np.ndarray, default: float) -> np.ndarray:
     return out
 
 
-@_jit
+@jit
 def nearest(parent: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """For each entry the first chosen one on its way along ``parent``, itself included; -1 where there is none."""
     unknown = -2
@@ -136,7 +134,7 @@ def nearest(parent: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return found
 
 
-@_jit
+@jit
 def is_hadron_id(kind: int) -> bool:
     """Whether an absolute PDG id is a hadron's: Pythia's and HepPDT's reading of its digits."""
     if kind == 130 or kind == 310:
@@ -146,7 +144,7 @@ def is_hadron_id(kind: int) -> bool:
     return kind % 10 != 0 and kind // 10 % 10 != 0 and kind // 100 % 10 != 0
 
 
-@_jit
+@jit
 def is_hadron(kind: np.ndarray) -> np.ndarray:
     """Whether absolute PDG ids are hadrons'."""
     out = np.empty(len(kind), np.bool_)
@@ -155,7 +153,7 @@ def is_hadron(kind: np.ndarray) -> np.ndarray:
     return out
 
 
-@_jit
+@jit
 def _hepmc_status(offsets: np.ndarray, pdg_id: np.ndarray, status: np.ndarray, daughter: np.ndarray) -> np.ndarray:
     """Pythia's status as HepMC has it: 1 final, 2 decayed hadron or lepton, 4 beam, else Pythia's without sign."""
     out = np.empty(len(status), np.int32)
@@ -170,7 +168,7 @@ def _hepmc_status(offsets: np.ndarray, pdg_id: np.ndarray, status: np.ndarray, d
     return out
 
 
-@_jit
+@jit
 def _links(
     offsets: np.ndarray, pdg_id: np.ndarray, mother1: np.ndarray, mother2: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -199,7 +197,7 @@ def _links(
     return mother, previous, following, radiates
 
 
-@_jit
+@jit
 def _decayed(kind: np.ndarray, status: np.ndarray, following: np.ndarray) -> np.ndarray:
     out = np.empty(len(kind), np.bool_)
     for i in range(len(kind)):
@@ -208,7 +206,7 @@ def _decayed(kind: np.ndarray, status: np.ndarray, following: np.ndarray) -> np.
     return out
 
 
-@_jit
+@jit
 def _hard(status: np.ndarray, mother: np.ndarray, first_copy: np.ndarray, following: np.ndarray) -> np.ndarray:
     out = np.empty(len(status), np.bool_)
     for i in range(len(status)):

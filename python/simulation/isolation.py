@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from ..compiled import jit
 from .detector import OTHER_VERTEX, Candidates
 from .flat import delta_r2
-
-_jit = numba.njit(cache=True, nogil=True)
 
 CHARGED, NEUTRAL, PHOTON, PILEUP = range(4)
 
@@ -37,7 +35,7 @@ class Sums:
         return self.values[:, PILEUP]
 
 
-@_jit
+@jit
 def _sum(
     event: np.ndarray, eta: np.ndarray, phi: np.ndarray, cone: np.ndarray, veto: float, own: np.ndarray,
     offsets: np.ndarray, kind: np.ndarray, pt: np.ndarray, c_eta: np.ndarray, c_phi: np.ndarray,

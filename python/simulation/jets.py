@@ -6,14 +6,12 @@ from dataclasses import dataclass
 
 import awkward as ak
 import fastjet
-import numba
 import numpy as np
 
+from ..compiled import jit
 from .calibration import RESPONSE
 from .detector import Candidates
 from .flat import counts, delta_r2, descending, flat, offsets_of, records, sum_by
-
-_jit = numba.njit(cache=True, nogil=True)
 
 # The energy correction: the mean of reconstructed over generated pt of multijet events, in bins of |eta| at these
 # uncorrected pt (GeV), is interpolated in log(pt) and divided out, as CMS's correction by the simulated truth is,
@@ -109,7 +107,7 @@ def _grid(candidates: Candidates, rows: int, columns: int) -> np.ndarray:
     return sum_by(cell, candidates.pt, n * rows * columns).reshape(n, rows, columns)
 
 
-@_jit
+@jit
 def _may_hold(
     offsets: np.ndarray, pt: np.ndarray, eta: np.ndarray, phi: np.ndarray, radius: float, most: float
 ) -> np.ndarray:
@@ -199,7 +197,7 @@ def identification(columns: dict[str, np.ndarray]) -> np.ndarray:
     return 2 * tight + 4 * (tight & np.where(eta <= 2.7, veto, True))
 
 
-@_jit
+@jit
 def match(
     offsets: np.ndarray, eta: np.ndarray, phi: np.ndarray, to_offsets: np.ndarray, to_eta: np.ndarray,
     to_phi: np.ndarray, cone: float,

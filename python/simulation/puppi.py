@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from ..compiled import jit
 from .flat import delta_r2
-
-_jit = numba.njit(cache=True, nogil=True)
 
 CONE = 0.4
 
 
-@_jit
+@jit
 def neutral_weights(
     offsets: np.ndarray, pt: np.ndarray, eta: np.ndarray, phi: np.ndarray, charge: np.ndarray, weight: np.ndarray
 ) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from ..compiled import jit
 from .detector import Candidates
 from .flat import offsets_of, wrap
-
-_jit = numba.njit(cache=True, nogil=True)
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Secondary:
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
 
-@_jit
+@jit
 def _cluster(event: np.ndarray, start: np.ndarray, flight: np.ndarray, resolution: float, merge: float) -> np.ndarray:
     """Give common starts of tracks a number: each track joins the first one near enough in its event, or opens one."""
     group = np.empty(len(event), np.int64)

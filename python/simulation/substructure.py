@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import fastjet
-import numba
 import numpy as np
 
+from ..compiled import jit
 from .flat import delta_r2, records
 from .jets import Clusters
-
-_jit = numba.njit(cache=True, nogil=True)
 
 Z_CUT = 0.1  # soft drop with beta = 0, JHEP 05 (2014) 146, as CMS has it
 SUBJETS = (1, 2, 3, 4)
 
 
-@_jit
+@jit
 def _angles(p: np.ndarray, rapidity: np.ndarray, phi: np.ndarray, i: int) -> None:
     px, py, pz, e = p[i]
     m2_t = max(e * e - pz * pz, 1e-24)
@@ -23,7 +21,7 @@ def _angles(p: np.ndarray, rapidity: np.ndarray, phi: np.ndarray, i: int) -> Non
     phi[i] = np.arctan2(py, px)
 
 
-@_jit
+@jit
 def _nearest(i: int, alive: np.ndarray, end: int, rapidity: np.ndarray, phi: np.ndarray) -> tuple[int, float]:
     best, distance = -1, np.inf
     for j in range(end):
@@ -34,7 +32,7 @@ def _nearest(i: int, alive: np.ndarray, end: int, rapidity: np.ndarray, phi: np.
     return best, distance
 
 
-@_jit
+@jit
 def _cambridge_aachen(p: np.ndarray, n: int) -> np.ndarray:
     """Recombine the first ``n`` rows of ``p`` (2n, 4) pairwise, the nearest first; sums go to the rows after them.
 
@@ -70,7 +68,7 @@ def _cambridge_aachen(p: np.ndarray, n: int) -> np.ndarray:
     return parents
 
 
-@_jit
+@jit
 def _soft_drop(p: np.ndarray, bounds: np.ndarray, z_cut: float) -> np.ndarray:
     """Return what soft drop leaves of each jet, (jets, 2, 4): two subjets, the harder first; 0 for none."""
     out = np.zeros((len(bounds) - 1, 2, 4))

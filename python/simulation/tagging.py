@@ -13,16 +13,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from ..compiled import jit
 from .calibration import TAG_CUTS, TAG_WEIGHTS
 from .detector import Candidates
 from .flat import delta_r2
 from .jets import Clusters
 from .secondary import Secondary, significance
-
-_jit = numba.njit(cache=True, nogil=True)
 
 MIN_TRACK_PT = 0.8  # GeV
 LEADING = 4  # the most significant tracks
@@ -54,7 +52,7 @@ class JetInputs:
     second: np.ndarray
 
 
-@_jit
+@jit
 def _leading(jet: np.ndarray, value: np.ndarray, jets: int, places: int) -> np.ndarray:
     """Return the largest values of each jet in falling order, (jets, places), -1 beyond them."""
     out = np.full((jets, places), -1.0)
@@ -66,7 +64,7 @@ def _leading(jet: np.ndarray, value: np.ndarray, jets: int, places: int) -> np.n
     return out
 
 
-@_jit
+@jit
 def _vertices(
     offsets: np.ndarray, eta: np.ndarray, phi: np.ndarray, to: np.ndarray, sv_eta: np.ndarray, sv_phi: np.ndarray,
     length: np.ndarray, cone: float,

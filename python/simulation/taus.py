@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 
+from ..compiled import jit
 from .calibration import TAU_POINTS, TAU_WEIGHTS
 from .detector import OTHER_VERTEX, Candidates
 from .flat import delta_r2, offsets_of
@@ -14,8 +14,6 @@ from .isolation import Surroundings
 from .jets import Clusters
 from .leptons import Objects, points
 from .matching import Truth
-
-_jit = numba.njit(cache=True, nogil=True)
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ _CHARGED, _STRIPS = 5, 3  # leading ones that are combined
 ONE_PRONG, THREE_PRONG = 0, 10  # decay modes; one more for each strip
 
 
-@_jit
+@jit
 def _window(prongs: int, strips: int, mass: float, pt: float) -> bool:
     """Whether the mass is right for the decay mode."""
     growth = np.sqrt(pt / 100.0)
@@ -57,7 +55,7 @@ def _window(prongs: int, strips: int, mass: float, pt: float) -> bool:
     return 0.4 < mass < min(max(1.2 * growth, 1.2), 4.0)
 
 
-@_jit
+@jit
 def _strips(
     members: np.ndarray, p: np.ndarray, eta: np.ndarray, phi: np.ndarray, soft: np.ndarray, half_eta: float,
     half_phi: float, least: float,
@@ -92,7 +90,7 @@ def _strips(
     return out, number
 
 
-@_jit
+@jit
 def _in_cone(total: np.ndarray, part: np.ndarray, cone: float) -> bool:
     pt = np.hypot(total[0], total[1])
     size = min(max(cone / pt, 0.05), 0.1)
@@ -101,7 +99,7 @@ def _in_cone(total: np.ndarray, part: np.ndarray, cone: float) -> bool:
     return delta_r2(eta, phi, np.arcsinh(part[2] / part_pt), np.arctan2(part[1], part[0])) < size**2
 
 
-@_jit
+@jit
 def _try(
     p: np.ndarray, tracks: np.ndarray, strips: np.ndarray, use: int, cone: float, charge: np.ndarray
 ) -> tuple[np.ndarray, bool]:  # fmt: skip
@@ -125,7 +123,7 @@ def _try(
     return total, _window(len(tracks), use, mass, np.hypot(total[0], total[1]))
 
 
-@_jit
+@jit
 def _best(
     p: np.ndarray, hard: np.ndarray, strips: np.ndarray, number: int, cone: float, charge: np.ndarray
 ) -> tuple[np.ndarray, int, np.ndarray]:
@@ -151,7 +149,7 @@ def _best(
     return best, mode, used
 
 
-@_jit
+@jit
 def _build(
     bounds: np.ndarray, members: np.ndarray, p: np.ndarray, eta: np.ndarray, phi: np.ndarray, hard: np.ndarray,
     soft: np.ndarray, charge: np.ndarray, shape: tuple[float, float, float, float],
@@ -256,7 +254,7 @@ def _truth(
     }
 
 
-@_jit
+@jit
 def _nearest_in(
     event: np.ndarray, eta: np.ndarray, phi: np.ndarray, gen: tuple[np.ndarray, np.ndarray, np.ndarray], cone: float
 ) -> np.ndarray:

@@ -7,13 +7,11 @@ radius, where CMSSW clusters it as a ghost, and comes from the nearest quark of 
 from __future__ import annotations
 
 import awkward as ak
-import numba
 import numpy as np
 
+from ..compiled import jit
 from .flat import counts, delta_r2, flat, offsets_of
 from .history import is_hadron_id
-
-_jit = numba.njit(cache=True, nogil=True)
 
 RADIUS = 0.4
 LEAST_PT, MOST_ETA = 20.0, 2.4
@@ -44,7 +42,7 @@ def categories(particles: ak.Array, gen_jets: ak.Array) -> np.ndarray:
     return _categories(offsets_of(counts(particles)), pdg, *links, px, py, pz, offsets_of(counts(gen_jets)), *jets)
 
 
-@_jit
+@jit
 def _flavour(kind: int) -> int:
     """Return the flavour, 4 or 5, of an open charm or bottom hadron; 0 of everything else."""
     if kind < 400 or not is_hadron_id(kind):
@@ -55,12 +53,12 @@ def _flavour(kind: int) -> int:
     return 0 if hidden or heaviest < 4 or heaviest > 5 else heaviest
 
 
-@_jit
+@jit
 def _eta_phi(px: float, py: float, pz: float) -> tuple[float, float]:
     return np.arcsinh(pz / max(np.hypot(px, py), 1e-9)), np.arctan2(py, px)
 
 
-@_jit
+@jit
 def _origin(
     start: int, i: int, flavour: int, pdg: np.ndarray, mother1: np.ndarray, mother2: np.ndarray, px: np.ndarray,
     py: np.ndarray, pz: np.ndarray,
@@ -84,7 +82,7 @@ def _origin(
     return 0
 
 
-@_jit
+@jit
 def _additional(hadrons: np.ndarray, base: int) -> int:
     """Return the code of additional jets by the number of hadrons in each; 0 where there is none."""
     jets = np.sort(hadrons[hadrons > 0])[::-1]
@@ -95,7 +93,7 @@ def _additional(hadrons: np.ndarray, base: int) -> int:
     return base + 3 + (1 if jets[0] > 1 else 0) + (1 if jets[1] > 1 else 0)
 
 
-@_jit
+@jit
 def _code(b: np.ndarray, c: np.ndarray) -> int:
     """Return the category by the hadrons in each jet, (origins, jets)."""
     from_top = b[1] > 0
@@ -108,7 +106,7 @@ def _code(b: np.ndarray, c: np.ndarray) -> int:
     return code + (_additional(extra, 50) if extra.any() else _additional(extra_c, 40))
 
 
-@_jit
+@jit
 def _categories(
     offsets: np.ndarray, pdg: np.ndarray, mother1: np.ndarray, mother2: np.ndarray, px: np.ndarray, py: np.ndarray,
     pz: np.ndarray, to: np.ndarray, jet_pt: np.ndarray, jet_eta: np.ndarray, jet_phi: np.ndarray,
@@ -138,7 +136,7 @@ def _categories(
     return out
 
 
-@_jit
+@jit
 def _jet(eta: float, phi: float, first: int, last: int, jet_eta: np.ndarray, jet_phi: np.ndarray) -> int:
     """Return the nearest jet within the radius, -1 for none."""
     found, nearest = -1, RADIUS**2
