@@ -15,14 +15,15 @@ import yaml
 from .. import __version__
 from ..config.schema import Analysis
 from ..errors import DataError
+from . import statistics
 from .hdf5 import GrowingFile
 from .info import SPLITS, DatasetInfo
 from .layouts import salt_object
 from .shards import ShardRecord, parquet_part
-from .statistics import center_and_scale, leave_one_out, merge
 
 SHARDS = "shards"
 NORMALISATION = "normalisation"
+_GROUP_ROWS = 16_384  # of Parquet, which is read group by group
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def assemble(directory: Path, analysis: Analysis, info: DatasetInfo, parts: Sequ
     dict
         Every file of the dataset, relative to ``directory``, with its number of rows where it is a table.
     """
-    normalisation = _normalisation(info, [p.record for p in parts])
+    normalisation = statistics.normalisation(info.inputs, [p.record.moments for p in parts])
     if analysis.dataset.format == "parquet":
         return _assemble_parquet(directory, parts, normalisation)
     files: dict[str, int | None] = {f"{SHARDS}/{p.stem.name}.h5": sum(p.record.rows.values()) for p in parts}
@@ -59,20 +60,6 @@ def assemble(directory: Path, analysis: Analysis, info: DatasetInfo, parts: Sequ
     if structured:
         files |= _write_salt_dictionaries(directory, info, normalisation, [p.record for p in parts])
     return files
-
-
-def _normalisation(info: DatasetInfo, records: Sequence[ShardRecord]) -> dict[str, dict[str, np.ndarray]]:
-    """Return center and scale (F,) per input, and (K, F) without each fold where there are several."""
-    found = {}
-    for name in info.inputs:
-        folds = merge([r.moments[name] for r in records])
-        center, scale = center_and_scale(merge(list(folds)))
-        found[name] = {"center": center, "scale": scale}
-        if info.folds > 1:
-            without = [center_and_scale(m) for m in leave_one_out(folds)]
-            found[name] |= {"fold_center": np.stack([c for c, _ in without])}
-            found[name] |= {"fold_scale": np.stack([s for _, s in without])}
-    return found
 
 
 def _join(out: GrowingFile, split: str, parts: Sequence[Part], concrete: str) -> None:
@@ -180,7 +167,7 @@ def _assemble_parquet(
             source = pq.ParquetFile(parquet_part(part.stem, split))
             name = f"{split}/{part.stem.name}.parquet"
             with pq.ParquetWriter(directory / name, source.schema_arrow, compression="zstd") as writer:
-                for batch in source.iter_batches():
+                for batch in source.iter_batches(_GROUP_ROWS):
                     table = pa.Table.from_batches([batch])
                     weight = table["weight"].to_numpy() * np.float32(part.scale)
                     column = table.column_names.index("weight")

@@ -1,31 +1,38 @@
-"""Reading a finished dataset (layout ``tensors``) for training: batches by slicing, from memory or streamed from disk.
+"""Rows for training, whatever they come from: an HDF5 or Parquet dataset, or the input files themselves.
 
-A loader of single rows costs more than most networks, so nothing here touches a row by itself: in memory a batch is one
-``index_select`` per column; from disk, sequential slabs in random order are pooled, and a batch is drawn from the pool.
+A loader of single rows costs more than most networks, so nothing here touches a row by itself. Rows come from slabs,
+which are read whole: in memory a batch is one ``index_select`` per column; streamed, threads read the slabs ahead,
+their rows are scattered over a pool, and batches are slices of it. The order is that of :mod:`.order`.
 """
 
 from __future__ import annotations
 
-import operator
-import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError, UserError
-from ..provenance import Manifest
+from ..config.schema import Analysis
+from ..errors import UserError
+from ..provenance import Accounting, FileRecord, Manifest
+from . import order
 from .info import SPLITS, DatasetInfo
+from .resources import ahead, available_memory, cores, release_memory, threaded
+from .statistics import Truth
 
-SLAB_ROWS = 8192
-POOL_SLABS = 4
-OPEN_SLABS = 32
+POOL_ROWS = 32_768
+POOL_BYTES = 1 << 25
+TRIM_BYTES = 1 << 26
+OPEN_FILES = 4
 MEMORY_SHARE = 0.4
+MOST_WORKERS = 4
 
 
 @dataclass(frozen=True)
@@ -62,15 +69,13 @@ class Batch:
         label, targets = (None if t is None else change(t) for t in (self.label, self.targets))
         return Batch(inputs, label, targets, change(self.weight))
 
-    def take(self, start: int, stop: int, order: Tensor | None = None) -> Batch:
-        """Return rows ``start`` to ``stop``, of a permutation of the rows where ``order`` is given."""
-        if order is None:
-            return self.each(lambda t: t[start:stop])
-        return self.each(lambda t: t.index_select(0, order[start:stop]))
+    def take(self, start: int, stop: int) -> Batch:
+        """Return rows ``start`` to ``stop``, without a copy."""
+        return self.each(lambda t: t[start:stop])
 
-    def to(self, device: torch.device) -> Batch:
-        """Move to a device."""
-        return self.each(lambda t: t.to(device))
+    def select(self, rows: Tensor) -> Batch:
+        """Return chosen rows, (n,) i8."""
+        return self.each(lambda t: t.index_select(0, rows))
 
     @staticmethod
     def join(parts: Sequence[Batch]) -> Batch:
@@ -81,13 +86,46 @@ class Batch:
         return parts[0].each(lambda _: next(columns))
 
 
-class TrainingData:
-    """A finished dataset: its shape, normalisation and rows.
+@dataclass(frozen=True, eq=False)
+class Slab:
+    """Rows that are read together.
 
     Attributes
     ----------
-    directory
-        Where it lies.
+    sample
+        Number of their sample.
+    file
+        Number of the file that has to be open to read them.
+    counts
+        Number of rows per split and fold, (3, K).
+    place
+        Where in the file they lie, as its reader wants it: first row and the one after the last, say.
+    """
+
+    sample: int
+    file: int
+    counts: np.ndarray
+    place: Any
+
+
+Read = Callable[[Slab, np.ndarray], Batch]
+"""Reads the rows of a slab of the wanted splits and folds, (3, K) bool, in the order in which they are stored."""
+
+
+class TrainingData(ABC):
+    """Rows to train on: their shape, normalisation, and batches of them.
+
+    Parameters
+    ----------
+    in_memory
+        "always", "never", or "auto": keep a part in memory if it needs less than 40 % of what is available.
+    workers
+        Number of threads that read ahead; None for one per two cores, at most 4. The batches do not depend on it.
+
+    Attributes
+    ----------
+    name
+        What messages call it.
     info
         Its inputs, classes or targets, and folds.
     identity
@@ -96,72 +134,121 @@ class TrainingData:
         Hash of the part of the analysis that it was made with.
     config
         The resolved configuration that it was made with.
+    sources
+        The files that it is read from, for the manifests of later stages.
+    accounting
+        The books of what was read to make it, where that was done for this training and not before.
     """
 
-    def __init__(self, directory: Path, manifest: Manifest, in_memory: str) -> None:
-        self.directory = directory
-        self.info = DatasetInfo.from_dict(manifest.details["dataset"])
-        self.identity = manifest.identity()
-        self.key = manifest.details["key"]
-        self.config = manifest.config
-        self._tables = {split: _Table(directory / f"{split}.h5", self.info) for split in SPLITS}
-        self._empty = self._tables["train"].read(0, 0, None)
-        self._counts: dict[tuple[str, int], int] = {}
-        self._resident: dict[tuple[str, int], Batch] = {}
-        needed = sum(t.rows for t in self._tables.values()) * _row_bytes(self._empty)
-        fits = needed < MEMORY_SHARE * available_memory()
-        self._in_memory = fits if in_memory == "auto" else in_memory == "always"
+    name: str
+    info: DatasetInfo
+    identity: str
+    key: str
+    config: dict[str, Any]
+    sources: list[FileRecord]
+    accounting: Accounting | None = None
+    _most_readers = 64
 
-    @classmethod
-    def open(cls, directory: Path, in_memory: str = "auto") -> TrainingData:
-        """Open a dataset that ``nanoforge convert`` finished, and check its files.
+    def __init__(self, in_memory: str, workers: int | None) -> None:
+        self._in_memory = in_memory
+        self._workers = min(workers or min(max(1, cores() // 2), MOST_WORKERS), self._most_readers)
+        self._available = available_memory()
+        self._resident: dict[tuple[str, int], Batch] = {}
+        self._layout: tuple[list[Slab], np.ndarray] | None = None
+        self._known_truth: Truth | None = None
+
+    @staticmethod
+    def open(
+        source: Path | Analysis, in_memory: str = "auto", workers: int | None = None, skip_bad_files: bool = False
+    ) -> TrainingData:
+        """Open the rows of a dataset, or of the samples of an analysis.
 
         Parameters
         ----------
-        directory
-            The output of ``nanoforge convert``.
-        in_memory
-            "always", "never", or "auto": when it needs less than 40 % of the memory that is available now.
+        source
+            The output of ``nanoforge convert``, or an analysis, whose files are then read directly.
+        in_memory, workers
+            See the class.
+        skip_bad_files
+            Of an analysis: count unusable files as lost, instead of stopping at the first.
 
         Raises
         ------
         UserError
-            When it is unfinished, or laid out for another program.
+            When a dataset is unfinished, or laid out for another program, or an analysis has nothing to teach.
         DataError
             When a file is missing, changed or broken.
         """
-        manifest = Manifest.read(directory, "convert")
-        options = manifest.config["dataset"]
-        for key, needed in (("format", "hdf5"), ("layout", "tensors")):
-            if options[key] != needed:
-                raise UserError(
-                    f"{directory}: dataset.{key} is {options[key]!r}, and training reads {needed!r}: "
-                    f"set dataset.{key} to {needed} and run 'nanoforge convert' again"
-                )
-        manifest.verify(directory)
-        return cls(directory, manifest, in_memory)
+        if isinstance(source, Analysis):
+            from .streaming import StreamedData
 
+            return StreamedData(source, in_memory, workers, skip_bad_files)
+        manifest = Manifest.read(source, "convert")
+        options = manifest.config["dataset"]
+        if options["layout"] != "tensors":
+            raise UserError(
+                f"{source}: dataset.layout is {options['layout']!r}, and training reads 'tensors': "
+                "set dataset.layout to tensors and run 'nanoforge convert' again"
+            )
+        manifest.verify(source)
+        if options["format"] == "parquet":
+            from .jagged import ParquetData
+
+            return ParquetData(source, manifest, in_memory, workers)
+        from .tensors import Hdf5Data
+
+        return Hdf5Data(source, manifest, in_memory, workers)
+
+    def prepare(self, folder: Path) -> list[str]:
+        """Make ready for the methods below.
+
+        Input files are read once, to count their rows and find the normalisation. What this finds is kept in
+        ``folder/data``, and used again where it is there. A finished dataset knows all this.
+
+        Returns
+        -------
+        list of str
+            The files in the folder that keep it.
+
+        Raises
+        ------
+        UserError, DataError
+            As ``nanoforge convert`` would.
+        """
+        del folder
+        return []
+
+    @abstractmethod
     def normalisation(self, fold: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return (center, scale) per input, each (F,) f4, from the rows that model ``fold`` trains on."""
-        table = self._tables["train"]
-        if self.info.folds == 1:
-            names, index = ("center", "scale"), ()
-        else:
-            names, index = ("fold_center", "fold_scale"), (fold,)  # type: ignore[assignment]
-        return {
-            name: (table[f"normalisation/{name}/{names[0]}"][index], table[f"normalisation/{name}/{names[1]}"][index])
-            for name in self.info.inputs
-        }
+
+    @abstractmethod
+    def _slabs(self) -> list[Slab]:
+        """List all slabs, in the order in which rows are counted where nothing is shuffled."""
+
+    @abstractmethod
+    def _truth(self) -> Truth:
+        """Sum up labels, targets and weights of the training rows."""
+
+    @abstractmethod
+    def _reading(self) -> AbstractContextManager[Read]:
+        """Open what a pass needs; the function that this gives is called by several threads."""
 
     def rows(self, part: str, fold: int) -> int:
         """Count the rows of a part ("train", "val" or "test") of model ``fold``."""
-        key = (part, fold)
-        if key not in self._counts:
-            self._counts[key] = sum(slab.count() for slab in self._slabs(part, fold))
-        return self._counts[key]
+        return int(self._counts(part, fold).sum())
 
     def batches(
-        self, part: str, fold: int, batch_size: int, *, shuffle: bool = False, seed: int = 0, epoch: int = 0
+        self,
+        part: str,
+        fold: int,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        epoch: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> Iterator[Batch]:
         """Pass once over a part; only the last batch may be short.
 
@@ -174,26 +261,36 @@ class TrainingData:
         batch_size
             Rows in a batch.
         shuffle
-            Random order, fixed by ``seed`` and ``epoch``; otherwise the order on disk. Streamed, rows mix within
-            pools of 4 randomly chosen slabs of 8,192 rows, and no more than these are in memory.
+            Random order, fixed by ``seed`` and ``epoch``; otherwise the order in which the rows are stored. Streamed,
+            rows mix within pools of 32,768 (fewer where they need more than 32 MB), which draw from all samples in
+            proportion.
         seed, epoch
             What the random order depends on.
+        rank, world
+            Number of this process and of all, of a distributed training: each gets other rows. Shuffled, all get
+            equally many, so that all make equally many steps, and at most ``world - 1`` rows, others in every epoch,
+            are left out; otherwise none is, and the numbers differ by one row at most.
         """
         rng = np.random.default_rng([seed, epoch]) if shuffle else None
-        pools = [self._resident_part(part, fold)] if self._in_memory else self._pools(part, fold, rng)
-        return _slices(pools, batch_size, rng)
+        total = self.rows(part, fold)
+        start, stop = order.share(total, rank, world, even=shuffle)
+        if self._fits(part, fold, world):
+            whole = self._whole(part, fold)
+            rows = None if rng is None else torch.from_numpy(rng.permutation(total)[start:stop])
+            for low in range(start, stop, batch_size):
+                high = min(low + batch_size, stop)
+                yield whole.take(low, high) if rows is None else whole.select(rows[low - start : high - start])
+            return
+        rows_of_pool = min(POOL_ROWS, POOL_BYTES // self._row_bytes())
+        size = batch_size * max(1, rows_of_pool // batch_size)
+        for pool in self._pools(part, fold, (start, stop), size, rng):
+            for low in range(0, len(pool), batch_size):
+                yield pool.take(low, min(low + batch_size, len(pool)))
 
     def arrays(self, part: str, fold: int) -> Batch:
-        """Read a part into memory whole, in the order on disk."""
+        """Read a part into memory whole, in the order in which it is stored."""
         total = self.rows(part, fold)
-        whole = self._empty.each(lambda t: t.new_empty((total, *t.shape[1:])))
-        filled = 0
-        for slab in self._slabs(part, fold):
-            read = slab.read()
-            for target, source in zip(whole.tensors(), read.tensors()):
-                target[filled : filled + len(read)] = source
-            filled += len(read)
-        return whole
+        return next(self._pools(part, fold, (0, total), total, None), self._empty()) if total else self._empty()
 
     def class_totals(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the number of events and the sum of weights per class, each (C,), over the training part.
@@ -203,17 +300,7 @@ class TrainingData:
         DataError
             When a label is not the index of a class.
         """
-        classes = len(self.info.classes)
-        counts, sums = np.zeros(classes, np.int64), np.zeros(classes)
-        for slab in self._slabs("train", fold):
-            label, weight = slab.column("target/label"), slab.column("weight")
-            if len(label) and not 0 <= label.min() <= label.max() < classes:
-                raise DataError(
-                    f"{self.directory}: a label is not one of {classes} classes: run 'nanoforge convert' again"
-                )
-            counts += np.bincount(label, minlength=classes)
-            sums += np.bincount(label, weights=weight, minlength=classes)
-        return counts, sums
+        return self._training().class_totals(fold)
 
     def target_moments(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the regression targets, each (T,), over the training part.
@@ -223,171 +310,113 @@ class TrainingData:
         DataError
             When a target is not finite.
         """
-        moments = [self._moments(name, fold) for name in self.info.regression]
-        return np.array([m for m, _ in moments]), np.array([s for _, s in moments])
+        return self._training().target_moments(fold)
 
-    def _moments(self, target: str, fold: int) -> tuple[float, float]:
-        """Merge mean and variance slab by slab (Chan, Golub, LeVeque 1979), which large means do not spoil."""
-        count, mean, squares = 0, 0.0, 0.0
-        for slab in self._slabs("train", fold):
-            values = slab.column(f"target/{target}").astype(np.float64)
-            if not np.isfinite(values).all():
-                raise DataError(
-                    f"{self.directory}: target {target!r} holds NaN or infinite values: reject such rows with a cut "
-                    "and run 'nanoforge convert' again"
-                )
-            if len(values):
-                total, shift = count + len(values), values.mean() - mean
-                squares += ((values - values.mean()) ** 2).sum() + shift**2 * count * len(values) / total
-                mean += shift * len(values) / total
-                count = total
-        return mean, float(np.sqrt(squares / max(count, 1)))
+    def _training(self) -> Truth:
+        if self._known_truth is None:
+            self._known_truth = self._truth()
+        return self._known_truth
 
-    def _slabs(self, part: str, fold: int) -> list[_Slab]:
-        """List the slabs of a part in the order on disk; see ``dataset.info`` for what a part is with folds."""
-        wanted: tuple[Callable[[Any, int], Any], int] | None = None
-        splits = [part]
-        if self.info.folds > 1:
-            wanted = (operator.eq if part == "test" else operator.ne, fold)
-            splits = ["train", "val"] if part == "test" else [part]
-        return [
-            _Slab(table, start, min(start + SLAB_ROWS, table.rows), wanted)
-            for table in (self._tables[split] for split in splits)
-            for start in range(0, table.rows, SLAB_ROWS)
-        ]
+    def _counts(self, part: str, fold: int) -> np.ndarray:
+        """Count the rows of a part in every slab."""
+        if self._layout is None:
+            slabs = self._slabs()
+            shape = (len(slabs), len(SPLITS), self.info.folds)
+            self._layout = slabs, np.array([slab.counts for slab in slabs], np.int64).reshape(shape)
+        return (self._layout[1] * self._wanted(part, fold)).sum(axis=(1, 2))
 
-    def _pools(self, part: str, fold: int, rng: np.random.Generator | None) -> Iterator[Batch]:
-        slabs = self._slabs(part, fold)
-        order = range(len(slabs)) if rng is None else rng.permutation(len(slabs))
-        for start in range(0, len(slabs), POOL_SLABS):
-            yield Batch.join([slabs[i].read() for i in order[start : start + POOL_SLABS]])
+    def _wanted(self, part: str, fold: int) -> np.ndarray:
+        """Say which splits and folds make a part, (3, K) bool; see ``dataset.info`` for what it is with folds."""
+        wanted = np.zeros((len(SPLITS), self.info.folds), dtype=bool)
+        own = SPLITS.index(part)
+        if self.info.folds == 1:
+            wanted[own] = True
+        elif part == "test":
+            wanted[:own, fold] = True
+        else:
+            wanted[own] = np.arange(self.info.folds) != fold
+        return wanted
 
-    def _resident_part(self, part: str, fold: int) -> Batch:
+    def _pools(
+        self, part: str, fold: int, share: tuple[int, int], size: int, rng: np.random.Generator | None
+    ) -> Iterator[Batch]:
+        """Yield pools of rows: in random order, or as they are stored where there is no random generator."""
+        counts = self._counts(part, fold)
+        slabs = self._layout[0] if self._layout else []
+        streams = [list(range(len(slabs)))]
+        if rng is not None:
+            streams = order.shuffled([s.sample for s in slabs], [s.file for s in slabs], self._open_files(), rng)
+        plan = list(order.pools(streams, counts.tolist(), share, size))
+        needed = dict.fromkeys(piece.slab for pieces in plan for piece in pieces)
+        wanted = self._wanted(part, fold)
+        pools_a_trim = max(1, TRIM_BYTES // (size * self._row_bytes()))
+        with self._reading() as read:
+            found = threaded(lambda slab: read(slabs[slab], wanted), needed, self._workers)
+            with closing(found):
+                reads = zip(needed, found)
+                opened: dict[int, Batch] = {}
+                for number, pieces in enumerate(plan, 1):
+                    if number % pools_a_trim == 0:
+                        release_memory()
+                    missing = {piece.slab for piece in pieces} - opened.keys()
+                    opened.update(islice(reads, len(missing)))
+                    yield self._pool(pieces, opened, rng)
+                    for piece in pieces:
+                        if piece.stop == counts[piece.slab]:
+                            del opened[piece.slab]
+
+    def _pool(self, pieces: list[order.Piece], opened: dict[int, Batch], rng: np.random.Generator | None) -> Batch:
+        """Put pieces of slabs together, scattered at random."""
+        total = sum(piece.stop - piece.start for piece in pieces)
+        pool = self._empty().each(lambda t: t.new_empty((total, *t.shape[1:])))
+        places = torch.from_numpy(np.arange(total) if rng is None else rng.permutation(total))
+        filled = 0
+        for piece in pieces:
+            there = places[filled : filled + piece.stop - piece.start]
+            for target, source in zip(pool.tensors(), opened[piece.slab].take(piece.start, piece.stop).tensors()):
+                target.index_copy_(0, there, source)
+            filled += len(there)
+        return pool
+
+    def _open_files(self) -> int:
+        """Say how many files may stay open while none of their rows is read."""
+        return OPEN_FILES
+
+    def _empty(self) -> Batch:
+        """Return a batch without rows, which tells shapes and types."""
+        inputs: dict[str, Tensor] = {}
+        for name, shape in self.info.inputs.items():
+            sizes = (0, len(shape.features)) if shape.length is None else (0, shape.length, len(shape.features))
+            inputs[name] = torch.empty(sizes)
+            if shape.length is not None:
+                inputs[f"{name}_mask"] = torch.empty(sizes[:2], dtype=torch.bool)
+        label = torch.empty(0, dtype=torch.int64) if self.info.classes else None
+        targets = torch.empty((0, len(self.info.regression))) if self.info.regression else None
+        return Batch(inputs, label, targets, torch.empty(0))
+
+    def _row_bytes(self) -> int:
+        return sum(t.element_size() * int(np.prod(t.shape[1:])) for t in self._empty().tensors())
+
+    def _fits(self, part: str, fold: int, world: int) -> bool:
+        """Whether a part is, or may be, held in memory by every one of ``world`` processes."""
+        if self._in_memory != "auto" or (part, fold) in self._resident:
+            return self._in_memory != "never"
+        kept = sum(len(batch) for key, batch in self._resident.items() if key[1] == fold)
+        needed = (kept + self.rows(part, fold)) * self._row_bytes()
+        return needed * world < MEMORY_SHARE * self._available
+
+    def _whole(self, part: str, fold: int) -> Batch:
         if (part, fold) not in self._resident:
             self._resident = {key: kept for key, kept in self._resident.items() if key[1] == fold}
             self._resident[part, fold] = self.arrays(part, fold)
         return self._resident[part, fold]
 
 
-class _Table:
-    """One HDF5 file of virtual datasets.
-
-    Its datasets stay open, because reopening one reopens its sources; but each source costs a file handle and 0.6 MB
-    for as long, so that after ``OPEN_SLABS`` slabs all are closed.
-    """
-
-    def __init__(self, path: Path, info: DatasetInfo) -> None:
-        self._path = path
-        self._info = info
-        self._open()
-        self.rows = len(self["weight"])
-
-    def _open(self) -> None:
-        try:
-            self._file = h5py.File(self._path, "r")
-        except OSError as error:
-            raise DataError(f"{self._path}: cannot be read ({error}): run 'nanoforge convert' again") from None
-        self._datasets: dict[str, h5py.Dataset] = {}
-        self._touched: set[int] = set()
-
-    def __getitem__(self, name: str) -> h5py.Dataset:
-        if name not in self._datasets:
-            if name not in self._file:
-                raise DataError(f"{self._path}: no dataset {name!r}: run 'nanoforge convert' again")
-            self._datasets[name] = self._file[name]
-        return self._datasets[name]
-
-    def column(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Read rows ``start`` to ``stop`` of one column."""
-        if start not in self._touched and len(self._touched) == OPEN_SLABS:
-            self._file.close()
-            self._open()
-        self._touched.add(start)
-        source = self[name]
-        if start == stop:  # which HDF5 cannot read from a virtual dataset
-            return np.empty((0, *source.shape[1:]), source.dtype)
-        return np.asarray(source[start:stop])
-
-    def read(self, start: int, stop: int, chosen: np.ndarray | None) -> Batch:
-        """Read rows ``start`` to ``stop``, of these the ``chosen`` ones (bool)."""
-
-        def column(name: str) -> Tensor:
-            values = self.column(name, start, stop)
-            return torch.from_numpy(values if chosen is None else values[chosen])
-
-        inputs: dict[str, Tensor] = {}
-        for name, shape in self._info.inputs.items():
-            inputs[name] = column(f"{name}/features")
-            if shape.length is not None:
-                inputs[f"{name}_mask"] = column(f"{name}/valid")
-        label = column("target/label") if self._info.classes else None
-        names = self._info.regression
-        targets = torch.stack([column(f"target/{name}") for name in names], dim=1) if names else None
-        return Batch(inputs, label, targets, column("weight"))
-
-
-@dataclass(frozen=True)
-class _Slab:
-    """Sequential rows of a table; ``wanted`` is a comparison with a fold that they have to pass."""
-
-    table: _Table
-    start: int
-    stop: int
-    wanted: tuple[Callable[[Any, int], Any], int] | None
-
-    def chosen(self) -> np.ndarray | None:
-        """Say which rows are wanted, (n,) bool; None for all."""
-        if self.wanted is None:
-            return None
-        compare, fold = self.wanted
-        return np.asarray(compare(self.table.column("fold", self.start, self.stop), fold))
-
-    def count(self) -> int:
-        """Count the wanted rows."""
-        chosen = self.chosen()
-        return self.stop - self.start if chosen is None else int(chosen.sum())
-
-    def read(self) -> Batch:
-        """Read all columns of the wanted rows."""
-        return self.table.read(self.start, self.stop, self.chosen())
-
-    def column(self, name: str) -> np.ndarray:
-        """Read one column of the wanted rows."""
-        chosen = self.chosen()
-        values = self.table.column(name, self.start, self.stop)
-        return values if chosen is None else values[chosen]
-
-
-def available_memory() -> int:
-    """Return how many bytes a process can still use: what the machine has free, or less where a cgroup limits it."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    memory, group = Path("/proc/meminfo"), Path("/proc/self/cgroup")
-    if memory.is_file():
-        lines = memory.read_text().splitlines()
-        limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
-    if group.is_file():
-        # A batch slot is often a small share of a big machine, and what exceeds it is killed.
-        here = Path("/sys/fs/cgroup", group.read_text().rpartition("::")[2].strip().lstrip("/"))
-        bounds = [folder / "memory.max" for folder in (here, *here.parents)]
-        texts = [bound.read_text().strip() for bound in bounds if bound.is_file()]
-        limits += [int(text) for text in texts if text != "max"]
-    return min(limits)
-
-
-def _row_bytes(empty: Batch) -> int:
-    return sum(t.element_size() * int(np.prod(t.shape[1:])) for t in empty.tensors())
-
-
-def _slices(pools: Iterable[Batch], batch_size: int, rng: np.random.Generator | None) -> Iterator[Batch]:
-    """Cut pools into batches; what is left of one pool joins the next."""
-    rest: Batch | None = None
-    for pool in pools:
-        if rest is not None and len(rest):
-            pool = Batch.join([rest, pool])
-        order = None if rng is None else torch.from_numpy(rng.permutation(len(pool)))
-        whole = len(pool) - len(pool) % batch_size
-        for start in range(0, whole, batch_size):
-            yield pool.take(start, start + batch_size, order)
-        rest = pool.take(whole, len(pool), order)
-    if rest is not None and len(rest):
-        yield rest
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """Move batches to a device; for a GPU a thread pins the next one, and the copy does not hold up the host."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    with closing(ahead(batch.each(Tensor.pin_memory) for batch in batches)) as pinned:
+        for batch in pinned:
+            yield batch.each(lambda t: t.to(device, non_blocking=True))

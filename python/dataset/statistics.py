@@ -1,10 +1,16 @@
-"""Mean and spread of the inputs, from moments that shards accumulate and that merge exactly."""
+"""What is known of all training rows: mean and spread of inputs and targets, rows and weights of the classes.
+
+Moments are (..., 3, F): counts, means, and sums of squared deviations. They accumulate part by part and merge exactly.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+
+from . import kernels
 
 
 def merge(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -35,3 +41,69 @@ def center_and_scale(moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # below the resolution of the stored f4 values a spread is rounding, not information
     scale[scale <= 1e-7 * np.abs(mean)] = 1
     return mean.astype(np.float32), np.where(scale > 0, scale, 1).astype(np.float32)
+
+
+def normalisation(inputs: Iterable[str], parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, dict[str, np.ndarray]]:
+    """Return center and scale (F,) of every input from the moments (K, 3, F) of all parts.
+
+    With K > 1 folds also ``fold_center`` and ``fold_scale``, (K, F), from all rows but those of the fold.
+    """
+    found = {}
+    for name in inputs:
+        folds = merge([part[name] for part in parts])
+        center, scale = center_and_scale(merge(list(folds)))
+        found[name] = {"center": center, "scale": scale}
+        if len(folds) > 1:
+            without = [center_and_scale(m) for m in leave_one_out(folds)]
+            found[name] |= {"fold_center": np.stack([c for c, _ in without])}
+            found[name] |= {"fold_scale": np.stack([s for _, s in without])}
+    return found
+
+
+@dataclass
+class Truth:
+    """What the training rows teach, fold by fold.
+
+    Attributes
+    ----------
+    counts, sums
+        Number of rows and sum of weights per class, (K, C) each.
+    moments
+        Of the T regression targets, (K, 3, T).
+    """
+
+    counts: np.ndarray
+    sums: np.ndarray
+    moments: np.ndarray
+
+    @classmethod
+    def zero(cls, folds: int, classes: int, targets: int) -> Truth:
+        """Begin with no rows."""
+        return cls(np.zeros((folds, classes), np.int64), np.zeros((folds, classes)), np.zeros((folds, 3, targets)))
+
+    def book(self, label: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray, fold: np.ndarray) -> None:
+        """Add rows: labels (N,), or targets (N, T) f4, with weights (N,) and folds (N,) u1."""
+        folds, classes = self.counts.shape
+        if label is not None:
+            place = fold.astype(np.int64) * classes + label
+            size = folds * classes
+            self.counts += np.bincount(place, minlength=size).reshape(folds, classes)
+            self.sums += np.bincount(place, weights=weight, minlength=size).reshape(folds, classes)
+        if targets is not None:
+            valid = np.ones((len(targets), 1), dtype=bool)
+            moments = kernels.moments(np.ascontiguousarray(targets)[:, np.newaxis], valid, fold, folds)
+            self.moments = merge([self.moments, moments])
+
+    def class_totals(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return number of rows and sum of weights per class, each (C,), of the rows that model ``fold`` trains on."""
+        used = self._used(fold)
+        return self.counts[used].sum(axis=0), self.sums[used].sum(axis=0)
+
+    def target_moments(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of the targets, each (T,), over the rows that model ``fold`` trains on."""
+        count, mean, squares = merge(list(self.moments[self._used(fold)]))
+        return mean, np.sqrt(squares / np.maximum(count, 1))
+
+    def _used(self, fold: int) -> np.ndarray:
+        folds = len(self.counts)
+        return np.arange(folds) != fold if folds > 1 else np.array([True])

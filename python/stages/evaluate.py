@@ -7,6 +7,7 @@ rows for the permutation importance. With folds, every row is scored by the mode
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from ..config.schema import Analysis
 from ..console import Bar, out, progress, say, show_accounting
 from ..dataset.info import DatasetInfo
 from ..dataset.loading import Batch, TrainingData
@@ -39,7 +41,9 @@ BATCH_ROWS = 8192
 SEED = 1
 
 
-def evaluate(run: Path, data: Path | None = None, output: Path | None = None, force: bool = False) -> dict[str, Any]:
+def evaluate(
+    run: Path, data: Path | Analysis | None = None, output: Path | None = None, force: bool = False
+) -> dict[str, Any]:
     """Evaluate the models of a run on the test part of a dataset.
 
     Parameters
@@ -47,7 +51,8 @@ def evaluate(run: Path, data: Path | None = None, output: Path | None = None, fo
     run
         Output of ``nanoforge train``.
     data
-        Dataset to evaluate on, with the inputs and classes of the training; by default the one of the training.
+        Dataset, or analysis whose files are read directly, to evaluate on, with the inputs and classes of the training;
+        by default what the run was trained on.
     output
         Where ``metrics.json``, ``report.html`` and ``plots/`` go; by default ``run/evaluation``.
     force
@@ -73,6 +78,9 @@ def evaluate(run: Path, data: Path | None = None, output: Path | None = None, fo
     if up_to_date(output, "evaluate", key) is not None:
         say(f"{output} is up to date")
         return dict(json.loads((output / "metrics.json").read_text()))
+    with tempfile.TemporaryDirectory() as scratch:
+        # what the training found in its files lies in the run
+        dataset.prepare(run if dataset.identity == trained.details["dataset"]["identity"] else Path(scratch))
     _check_rows(dataset)
     with staged_output(output, key, force) as work:
         results = _results(run, dataset, trained.config["training"]["class_balance"], notices)
@@ -82,24 +90,24 @@ def evaluate(run: Path, data: Path | None = None, output: Path | None = None, fo
     return results.content()
 
 
-def _open(run: Path, trained: Manifest, data: Path | None) -> tuple[TrainingData, list[str]]:
+def _open(run: Path, trained: Manifest, data: Path | Analysis | None) -> tuple[TrainingData, list[str]]:
     """Open the dataset, check that it fits the run, and say what a reader of the results must know."""
     recorded = trained.details["dataset"]
-    directory = data or Path(recorded["path"])
-    if not directory.exists():
-        raise UserError(f"{directory}: no such dataset; say with --data where it is")
-    dataset = TrainingData.open(directory, in_memory="never")
+    source = data or (Path(recorded["path"]) if recorded["path"] else Analysis.model_validate(trained.config))
+    if isinstance(source, Path) and not source.exists():
+        raise UserError(f"{source}: no such dataset; say with --data where it is")
+    dataset = TrainingData.open(source, in_memory="never", skip_bad_files=trained.lost_files)
     if dataset.identity == recorded["identity"]:
         return dataset, []
     if data is None:
         raise UserError(
-            f"{directory}: made anew since {run} was trained on it, so its test rows may have been trained on: "
+            f"{dataset.name}: made anew since {run} was trained on it, so its test rows may have been trained on: "
             "run 'nanoforge train' again, or name it with --data to evaluate on it as another dataset"
         )
     info = DatasetInfo.from_dict(recorded["info"])
     for change in changed_keys(info.as_dict(), dataset.info.as_dict()):
-        raise UserError(f"{directory}: does not fit the model of {run}; in the training and here, {change}")
-    notices = [f"This is not the dataset of the training: 'training' below means the train part of {directory}."]
+        raise UserError(f"{dataset.name}: does not fit the model of {run}; in the training and here, {change}")
+    notices = [f"This is not the dataset of the training: 'training' below means the train part of {dataset.name}."]
     if dataset.config["split"] != trained.config["split"]:
         notices.append("Its split differs from that of the training, so its test rows may have been trained on.")
     for notice in notices:
@@ -113,7 +121,7 @@ def _check_rows(dataset: TrainingData) -> None:
         if dataset.rows(part, fold) == 0:
             of_fold = f" of fold {fold}" if info.folds > 1 else ""
             raise UserError(
-                f"{dataset.directory}: the {part} part{of_fold} is empty: set split.{part} above 0 (with folds: fewer "
+                f"{dataset.name}: the {part} part{of_fold} is empty: set split.{part} above 0 (with folds: fewer "
                 "of them), or use more events, then run 'nanoforge convert' and 'nanoforge train' again"
             )
 
@@ -206,7 +214,7 @@ def _pick(batch: Batch, chosen: Array) -> Batch:
 
 
 def _manifest(run: Path, trained: Manifest, dataset: TrainingData, results: Results, key: dict[str, str]) -> Manifest:
-    inputs = [input_record(str(folder.absolute() / NAME)) for folder in (run, dataset.directory)]
+    inputs = [input_record(str(run.absolute() / NAME)), *dataset.sources]
     details = {"key": fingerprint(key), **key}
     return Manifest("evaluate", trained.config, inputs, _books(results), seed=SEED, details=details)
 
@@ -259,7 +267,7 @@ def _facts(results: Results, run: Path, trained: Manifest, dataset: TrainingData
     return {
         "run": str(run.absolute()),
         "trained": trained.created,
-        "dataset": str(dataset.directory.absolute()),
+        "dataset": dataset.name,
         "dataset identity": dataset.identity,
         "configuration SHA-256": trained.config_sha256,
         "training rows scored": f"{scored:,} of {seen:,}, chosen at random (seed {SEED})",

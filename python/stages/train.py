@@ -25,21 +25,23 @@ from lightning.fabric import Fabric, seed_everything
 from torch import Tensor
 
 from ..config.schema import Analysis, Training
-from ..console import Bar, progress, say
+from ..console import Bar, progress, say, show_accounting
 from ..dataset.info import DatasetInfo
-from ..dataset.loading import Batch, TrainingData
+from ..dataset.loading import Batch, TrainingData, on_device
 from ..errors import DataError, UserError
 from ..models.model import Model, ModelSpec, write_tensors
 from ..models.onnx import export_onnx
 from ..models.tasks import class_factors, cross_entropy, mean_squares
 from ..provenance import Manifest, fingerprint, staged_output
-from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
+from ..provenance.manifest import changed_keys, write_atomically
 from ..provenance.output import up_to_date
 
 STAGE = "train"
 
 
-def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> Manifest:
+def train(
+    analysis: Analysis, data: Path | Analysis, output: Path, force: bool = False, skip_bad_files: bool = False
+) -> Manifest:
     """Train the model of an analysis on its dataset, once per fold.
 
     Interrupted, it goes on after the last epoch that was completed when it is run again.
@@ -49,12 +51,14 @@ def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> 
     analysis
         The analysis; its ``model`` and ``training`` may differ from when the dataset was made.
     data
-        The output of ``nanoforge convert``.
+        The output of ``nanoforge convert``, or an analysis, whose files are then read directly.
     output
         The run directory: ``fold<i>/{model.pt,model.onnx,history.csv,checkpoints/}``, ``config.yaml``, ``mlflow.db``,
-        ``manifest.json``.
+        ``manifest.json``; of an analysis also ``data/``, what was found in its files.
     force
         Replace a finished run in ``output``.
+    skip_bad_files
+        Of an analysis: count unusable files as lost, instead of stopping at the first.
 
     Returns
     -------
@@ -68,17 +72,19 @@ def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> 
     DataError
         When the data are broken or the training diverges.
     """
-    dataset = TrainingData.open(data, analysis.training.in_memory)
+    training = analysis.training
+    dataset = TrainingData.open(data, training.in_memory, training.workers, skip_bad_files)
     config = analysis.model_dump(mode="json")
     _check_same_analysis(analysis, dataset)
     key = {"config": config, "dataset": dataset.identity}
     previous = up_to_date(output, STAGE, key)
-    if previous is not None:
+    if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
-    fabric = _fabric(analysis.training.accelerator)
-    source = {"path": str(data.resolve()), "identity": dataset.identity}
+    fabric = _fabric(training.accelerator)
+    source = {"path": None if isinstance(data, Analysis) else str(data.resolve()), "identity": dataset.identity}
     with staged_output(output, key, force) as work:
+        kept = dataset.prepare(work)
         spec = model_spec(analysis, dataset.info)
         folds = [f"fold{i}" for i in range(dataset.info.folds)]
         histories = [_fold(fabric, analysis, dataset, spec, i, work / name) for i, name in enumerate(folds)]
@@ -88,8 +94,9 @@ def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> 
         manifest = Manifest(
             stage=STAGE,
             config=config,
-            inputs=[input_record(str(data / NAME))],
-            seed=analysis.training.seed,
+            inputs=dataset.sources,
+            accounting=dataset.accounting,
+            seed=training.seed,
             details={
                 "key": fingerprint(key),
                 "sha256": analysis.digests(),
@@ -99,7 +106,9 @@ def train(analysis: Analysis, data: Path, output: Path, force: bool = False) -> 
                 "mlflow": _log_to_mlflow(work, output.absolute(), config, histories, files),
             },
         )
-        manifest.write(work, dict.fromkeys(files))
+        manifest.write(work, dict.fromkeys([*files, *kept]))
+    if dataset.accounting is not None:
+        show_accounting(f"train: {output}", dataset.accounting)
     return manifest
 
 
@@ -127,7 +136,7 @@ def _check_same_analysis(analysis: Analysis, dataset: TrainingData) -> None:
         changes = changed_keys(made_with.dataset_part(), analysis.dataset_part())
         difference = next(iter(changes), "a file that 'functions' or 'golden_json' names has changed")
         raise UserError(
-            f"{dataset.directory}: made with another analysis ({shorten(difference, 300)}): run 'nanoforge convert' "
+            f"{dataset.name}: made with another analysis ({shorten(difference, 300)}): run 'nanoforge convert' "
             "again, or train with the analysis file that it was made with"
         )
 
@@ -147,7 +156,7 @@ def _fold(
         say(f"fold {fold}: trained already")
         return _read_history(folder / "history.csv")
     if not dataset.rows("train", fold):
-        raise UserError(f"{dataset.directory}: no rows to train on: relax the cuts (select) or raise split.train")
+        raise UserError(f"{dataset.name}: no rows to train on: relax the cuts (select) or raise split.train")
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     if not dataset.rows("val", fold):
         say(f"fold {fold}: no rows to validate on (split.val), so the last epoch is used")
@@ -218,7 +227,7 @@ class _Fit:
         size = self._training.batch_size
         batches = self._dataset.batches("train", self._fold, size, shuffle=True, seed=self._seed, epoch=epoch)
         total = norm = 0.0
-        for step, batch in enumerate(map(self._to_device, batches), 1):
+        for step, batch in enumerate(on_device(batches, self._fabric.device), 1):
             self._optimizer.zero_grad()
             numerator, denominator = self._loss(batch)
             loss = numerator / denominator
@@ -236,15 +245,13 @@ class _Fit:
         self._network.eval()
         total = norm = 0.0
         with torch.inference_mode():
-            for batch in map(self._to_device, self._dataset.batches("val", self._fold, self._training.batch_size)):
+            batches = self._dataset.batches("val", self._fold, self._training.batch_size)
+            for batch in on_device(batches, self._fabric.device):
                 numerator, denominator = (t.item() for t in self._loss(batch))
                 if not math.isfinite(numerator):
                     raise DataError(f"epoch {epoch}: the validation loss is {numerator}: {self._suspect(batch)}")
                 total, norm = total + numerator, norm + denominator
         return total / norm if self._dataset.rows("val", self._fold) else None
-
-    def _to_device(self, batch: Batch) -> Batch:
-        return batch.to(self._fabric.device)
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         raw = self._network.logits(*(batch.inputs[name] for name in self._model.spec.graph_inputs))

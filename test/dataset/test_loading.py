@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import itertools
+import threading
+import time
 
 import h5py
 import numpy as np
 import pytest
 import torch
+import toys
 from datasets import LENGTH, make_analysis, write_dataset
-from nanoforge.dataset import loading
-from nanoforge.dataset.loading import TrainingData, available_memory
+from nanoforge.config import Analysis
+from nanoforge.dataset import loading, tensors
+from nanoforge.dataset.loading import TrainingData, on_device
 from nanoforge.errors import DataError, UserError
+from nanoforge.stages.convert import convert
 
 
 @pytest.fixture(autouse=True)
 def small_slabs(monkeypatch):
-    monkeypatch.setattr(loading, "SLAB_ROWS", 32)
-    monkeypatch.setattr(loading, "OPEN_SLABS", 4)
+    monkeypatch.setattr(tensors, "SLAB_ROWS", 32)
+    monkeypatch.setattr(loading, "POOL_ROWS", 128)
+    monkeypatch.setattr(tensors, "OPEN_SLABS", 4)
 
 
 @pytest.fixture(scope="module")
@@ -89,12 +95,14 @@ def test_order_follows_from_seed_and_epoch(plain, in_memory):
 
 def test_streaming_reads_no_further_than_its_pool(plain, monkeypatch):
     read = []
-    original = loading._Table.read
-    monkeypatch.setattr(loading._Table, "read", lambda *a: read.append(a[2] - a[1]) or original(*a))
-    pool = 32 * loading.POOL_SLABS
+    original = tensors.Table.read
+    monkeypatch.setattr(tensors.Table, "read", lambda *a: read.append(a[2] - a[1]) or original(*a))
+    pool, slab = 100, 32  # 128 rows hold two batches
+    data = TrainingData.open(plain, "never", workers=1)
     used = 0
-    for batch in TrainingData.open(plain, "never").batches("train", 0, 50, shuffle=True):
-        assert sum(read) - used <= pool + 50
+    for batch in data.batches("train", 0, 50, shuffle=True):
+        # the pool, the slab that the next one begins with, and the one that is read meanwhile
+        assert sum(read) - used <= pool + 2 * slab
         used += len(batch)
     assert sum(read) == 1000
 
@@ -150,11 +158,9 @@ def test_normalisation_is_that_of_the_fold(folded, plain):
     assert center == pytest.approx([499.5, 3], rel=0.1)
 
 
-@pytest.mark.parametrize("options", [{"format": "parquet"}, {"layout": "salt"}])
-def test_other_layouts_are_refused_with_the_remedy(tmp_path, options):
-    directory = write_dataset(tmp_path / "data", make_analysis(dataset=options))
-    (key,) = options
-    with pytest.raises(UserError, match=rf"dataset\.{key}.*run 'nanoforge convert' again"):
+def test_another_layout_is_refused_with_the_remedy(tmp_path):
+    directory = write_dataset(tmp_path / "data", make_analysis(dataset={"layout": "salt"}))
+    with pytest.raises(UserError, match=r"dataset\.layout.*run 'nanoforge convert' again"):
         TrainingData.open(directory)
 
 
@@ -177,5 +183,113 @@ def test_a_label_without_a_class_is_an_error(tmp_path):
         TrainingData.open(directory).class_totals(0)
 
 
-def test_available_memory_is_plausible():
-    assert 1 << 20 < available_memory() < 1 << 50
+@pytest.mark.parametrize("in_memory", ["always", "never"])
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_an_epoch(plain, in_memory, world):
+    """1,000 rows: three processes leave one out, another one in every epoch; when evaluating they leave out none."""
+    data = TrainingData.open(plain, in_memory)
+
+    def parts(**options):
+        return [numbers(data.batches("train", 0, 64, rank=r, world=world, **options)) for r in range(world)]
+
+    left_out = set()
+    for epoch in (1, 2, 3, 4):
+        training = parts(shuffle=True, seed=5, epoch=epoch)
+        assert [len(p) for p in training] == [1000 // world] * world
+        seen = np.concatenate(training)
+        assert len(set(seen)) == len(seen)
+        left_out |= {*range(1000)} - {*seen.astype(int)}
+    assert len(left_out) > 1 if 1000 % world else not left_out
+    assert np.concatenate(parts()).tolist() == list(range(1000))
+
+
+def test_pools_draw_from_all_samples_in_proportion(tmp_path):
+    toys.write(tmp_path / "a.root", toys.nano_events(900, True))
+    toys.write(tmp_path / "b.root", toys.nano_events(300, False))
+    samples = {name: {"files": str(tmp_path / f"{name}.root"), "label": name} for name in "ab"}
+    inputs = {"event": {"features": ["MET_pt", "event"]}}
+    split = {"train": 1, "val": 0, "test": 0}
+    analysis = Analysis.model_validate({"name": "toy", "samples": samples, "inputs": inputs, "split": split})
+    convert(analysis, tmp_path / "data")
+    data = TrainingData.open(tmp_path / "data", "never")
+    for epoch in (1, 2):
+        pools = list(data.batches("train", 0, 128, shuffle=True, epoch=epoch))
+        assert [len(p) for p in pools] == [128] * 9 + [48]
+        assert all(abs(int((p.label == 0).sum()) - 0.75 * len(p)) <= 1 for p in pools)
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+@pytest.mark.parametrize("regression", [False, True])
+def test_parquet_holds_what_hdf5_holds(tmp_path, monkeypatch, folds, regression):
+    toys.write(tmp_path / "a.root", toys.nano_events(400, True), sumw=800)
+    toys.write(tmp_path / "b.root", toys.nano_events(300, False), sumw=600)
+    content = {
+        "name": "toy",
+        "samples": {
+            name: {"files": str(tmp_path / f"{name}.root"), "label": name, "xsec": xsec}
+            for name, xsec in (("a", 3), ("b", 5))
+        },
+        "weight": "genWeight",
+        "inputs": {
+            "event": {"features": ["MET_pt", "event"]},
+            "jets": {"collection": "Jet", "where": "pt > 30", "length": 3, "features": ["pt", "eta"]},
+        },
+        "split": {"train": 0.8, "val": 0.2, "test": 0, "folds": folds},
+    }
+    if regression:
+        content["target"] = {"regression": {"met": "MET_pt", "phi": "MET_phi"}}
+    found = []
+    for format in ("hdf5", "parquet"):
+        analysis = Analysis.model_validate(content | {"dataset": {"format": format}})
+        convert(analysis, tmp_path / format)
+        found.append(TrainingData.open(tmp_path / format, "never", workers=2))
+    hdf5, parquet = found
+    fold = folds - 1
+    for part in ("train", "val", "test"):
+        left, right = hdf5.arrays(part, fold), parquet.arrays(part, fold)
+        assert hdf5.rows(part, fold) == parquet.rows(part, fold) == len(right)
+        assert all(torch.equal(a, b) for a, b in zip(left.tensors(), right.tensors(), strict=True))
+        events = torch.cat(
+            [b.inputs["event"][:, 1] for b in parquet.batches(part, fold, 50, shuffle=True)] or [left.weight]
+        )
+        assert sorted(events.tolist()) == sorted(left.inputs["event"][:, 1].tolist())
+    for name in hdf5.info.inputs:
+        for a, b in zip(hdf5.normalisation(fold)[name], parquet.normalisation(fold)[name]):
+            assert a.tolist() == b.tolist()
+    totals = "target_moments" if regression else "class_totals"
+    for a, b in zip(getattr(hdf5, totals)(fold), getattr(parquet, totals)(fold)):
+        assert a == pytest.approx(b, rel=1e-12)
+
+
+def test_an_error_of_a_reading_thread_reaches_the_caller(plain, monkeypatch):
+    def fail(*_):
+        raise DataError("the disk is gone")
+
+    data = TrainingData.open(plain, "never")
+    monkeypatch.setattr(tensors.Table, "read", fail)
+    with pytest.raises(DataError, match="the disk is gone"):
+        list(data.batches("train", 0, 64, shuffle=True))
+
+
+def test_a_pass_that_is_given_up_leaves_no_thread(plain):
+    before = threading.active_count()
+    batches = TrainingData.open(plain, "never").batches("train", 0, 10, shuffle=True)
+    next(batches)
+    batches.close()
+    assert wait_for(lambda: threading.active_count() == before)
+
+
+def wait_for(condition):
+    return any(condition() or time.sleep(0.05) for _ in range(200))
+
+
+def test_on_a_cpu_batches_go_through_as_they_are(plain):
+    batches = list(TrainingData.open(plain).batches("val", 0, 64))
+    assert all(a is b for a, b in zip(on_device(batches, torch.device("cpu")), batches, strict=True))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_on_a_gpu_batches_arrive_whole(plain):
+    batches = list(TrainingData.open(plain, "never").batches("val", 0, 64))
+    for there, here in zip(on_device(batches, torch.device("cuda")), batches, strict=True):
+        assert all(a.is_cuda and torch.equal(a.cpu(), b) for a, b in zip(there.tensors(), here.tensors(), strict=True))

@@ -8,14 +8,18 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+import toys
 import yaml
 from datasets import make_analysis, write_dataset
 from nanoforge.config import Analysis
+from nanoforge.dataset import streaming
 from nanoforge.dataset.loading import TrainingData
 from nanoforge.errors import DataError, UserError
 from nanoforge.models.model import Model, ModelSpec, score
 from nanoforge.provenance import Manifest
 from nanoforge.stages import train as stage
+from nanoforge.stages.convert import convert
+from nanoforge.stages.evaluate import evaluate
 from nanoforge.stages.train import train
 from sklearn.metrics import roc_auc_score
 
@@ -30,9 +34,10 @@ def make(model=MLP, folds=1, regression=False, **training):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Leave out what takes seconds and is tested elsewhere: the export and MLflow."""
+    """Leave out what takes seconds and is tested elsewhere: the export, MLflow and figures."""
     monkeypatch.setattr(stage, "export_onnx", lambda model, path, metadata: path.write_text("graph"))
     monkeypatch.setattr(stage, "_log_to_mlflow", lambda *_: {})
+    monkeypatch.setattr("nanoforge.evaluation.gallery.plots", lambda *_: [])
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +255,104 @@ def test_a_loss_that_is_not_finite_names_the_input(tmp_path, quick):
 def test_a_diverging_training_blames_the_learning_rate(data, tmp_path, quick):
     with pytest.raises(DataError, match=r"epoch 1.*learning_rate \(1e\+30\)"):
         train(make(learning_rate=1e30), data, tmp_path / "run")
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sources")
+    for name in ("tt", "dy"):
+        toys.write(folder / f"{name}.root", toys.nano_events(1500, name == "tt"), sumw=3000)
+    return folder
+
+
+def streamed(folder, **changes):
+    content = {
+        "name": "toy",
+        "samples": {n: {"files": str(folder / f"{n}.root"), "label": n} for n in ("tt", "dy")},
+        "select": {"jets": "num(Jet_pt > 20) >= 2"},
+        "inputs": {
+            "event": {"features": ["MET_pt", "nJet"]},
+            "jets": {"collection": "Jet", "length": 4, "features": ["pt", "btagDeepFlavB"]},
+        },
+        "model": MLP,
+        "training": {"epochs": 3, "batch_size": 64, "learning_rate": 0.01, "seed": 3, "accelerator": "cpu"},
+    }
+    return Analysis.model_validate(content | changes)
+
+
+def test_the_samples_themselves_are_trained_on_and_evaluated(sources, tmp_path, quick, capsys):
+    analysis = streamed(sources)
+    manifest = train(analysis, analysis, tmp_path / "run")
+    manifest.verify(tmp_path / "run")
+    assert "rejected by jets" in capsys.readouterr().out
+    assert manifest.accounting.events.read == 3000 == sum(r.entries for r in manifest.inputs)
+    assert all(r.uuid and r.sample in ("tt", "dy") for r in manifest.inputs)
+    convert(analysis, tmp_path / "dataset")
+    train(analysis, tmp_path / "dataset", tmp_path / "converted")
+    first, second = (Model.load(tmp_path / run / "fold0" / "model.pt") for run in ("run", "converted"))
+    assert torch.equal(first.get_buffer("jets_center"), second.get_buffer("jets_center"))
+    found, expected = (evaluate(tmp_path / run) for run in ("run", "converted"))
+    assert found["parts"] == expected["parts"]
+    auc = [metrics["test"]["auc.tt"]["value"] for metrics in (found, expected)]
+    assert min(auc) > 0.8 and abs(auc[0] - auc[1]) < 0.05
+
+
+def test_a_training_on_the_samples_goes_on_without_another_survey(sources, tmp_path, quick, monkeypatch):
+    analysis, output = streamed(sources), tmp_path / "run"
+    train(analysis, analysis, tmp_path / "whole")
+    original = stage._Fit._validate
+
+    def interrupt(self, epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        return original(self, epoch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage._Fit, "_validate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(analysis, analysis, output)
+    monkeypatch.setattr(streaming, "_survey", None)
+    train(analysis, analysis, output)
+    assert same(weights(output), weights(tmp_path / "whole"))
+
+
+def test_the_command_streams_its_own_file_with_its_changes(sources, tmp_path, quick, nanoforge):
+    content = streamed(sources).model_dump(mode="json", exclude_defaults=True)
+    for name in ("analysis.yaml", "other.yaml"):
+        (tmp_path / name).write_text(yaml.safe_dump(content))
+        content["weight"] = "genWeight"
+    command = ("train", "analysis.yaml", "inputs.jets.length=3", "training.epochs=1")
+    ended = nanoforge(*command, "--data", "analysis.yaml", "-o", "run")
+    assert (ended.returncode, "train: " in ended.stdout) == (0, True)
+    assert Model.load(tmp_path / "run" / "fold0" / "model.pt").spec.inputs["jets"].length == 3
+    again = nanoforge(*command, "--data", "analysis.yaml", "-o", "run")
+    assert (again.returncode, "up to date" in again.stderr) == (0, True)
+    other = nanoforge(*command, "--data", "other.yaml", "-o", "another")
+    assert other.returncode == 2
+    assert "samples of toy: made with another analysis (weight: 'genWeight' -> '1')" in other.stderr
+    assert nanoforge("evaluate", "run").returncode == 0
+    assert "does not fit the model" in nanoforge("evaluate", "run", "--data", "other.yaml", "-o", "out").stderr
+
+
+def test_bad_files_are_lost_only_when_asked(sources, tmp_path, quick):
+    whole = (sources / "dy.root").read_bytes()
+    for name in ("a", "b"):
+        (tmp_path / f"dy_{name}.root").write_bytes(whole if name == "a" else whole[:-1000])
+    samples = {"tt": {"files": str(sources / "tt.root"), "label": "tt"}}
+    samples["dy"] = {"files": str(tmp_path / "dy_*.root"), "label": "dy"}
+    analysis = streamed(sources, samples=samples)
+    with pytest.raises(DataError, match=r"dy_b\.root: truncated"):
+        train(analysis, analysis, tmp_path / "run")
+    manifest = train(analysis, analysis, tmp_path / "run", skip_bad_files=True)
+    assert [loss.file for loss in manifest.accounting.lost] == [str(tmp_path / "dy_b.root")]
+    assert evaluate(tmp_path / "run")["test"]["auc.tt"]["value"] > 0.8
+
+
+def test_parquet_is_trained_on(sources, tmp_path, quick):
+    analysis = streamed(sources, dataset={"format": "parquet"})
+    convert(analysis, tmp_path / "dataset")
+    train(analysis, tmp_path / "dataset", tmp_path / "run")
+    assert evaluate(tmp_path / "run")["test"]["auc.tt"]["value"] > 0.8
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

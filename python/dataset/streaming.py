@@ -1,0 +1,293 @@
+"""Training on the input files themselves, without a conversion: the rows are made while they are needed.
+
+One pass over the files, the survey, finds what a conversion would record. After it a slab is a range of entries of a
+file, as the reader cut them: any of them can be read at any time, and gives the very rows that a conversion writes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..config.schema import Analysis
+from ..console import progress
+from ..errors import DataError, FileError
+from ..events.files import sample_files
+from ..events.readers import EventFile, open_events
+from ..provenance import Accounting, FileRecord, fingerprint
+from ..provenance.manifest import input_record
+from .blocks import FileRows
+from .info import SPLITS
+from .layouts import Block
+from .loading import OPEN_FILES, Batch, Read, Slab, TrainingData
+from .resources import Handles, threaded
+from .shards import ShardRecord
+from .statistics import Truth, merge, normalisation
+from .table import dataset_info
+from .totals import check, check_weights, scales
+
+FOLDER = "data"
+IDLE_BYTES = 1 << 26
+
+
+@dataclass
+class Survey(ShardRecord):
+    """What the survey finds in one file.
+
+    Attributes
+    ----------
+    slabs
+        Of every slab the first entry, the one after the last, and the number of rows per split and fold, (3, K). A text
+        file has but one, with None for the end: it can only be read from its beginning.
+    truth
+        Fields of the file's :class:`.statistics.Truth`, with weights that are not yet normalised.
+    """
+
+    slabs: list[list[Any]] = field(default_factory=list)
+    truth: dict[str, list[Any]] = field(default_factory=dict)
+
+
+class _Unbooked(ShardRecord):
+    """For rows that were booked by the survey."""
+
+    def book(self, block: Block, folds: int) -> None:
+        """Book nothing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input file to survey; ``number`` is its place among all input files."""
+
+    analysis: Analysis
+    sample: str
+    path: str
+    number: int
+    folder: Path
+    skip_bad_files: bool
+
+    @property
+    def sidecar(self) -> Path:
+        """Where the finding is kept."""
+        return self.folder / f"{self.sample}-{self.number:05d}.json"
+
+
+class StreamedData(TrainingData):
+    """The rows of the samples of an analysis; :meth:`prepare` comes before everything else.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    in_memory, workers
+        See :class:`.loading.TrainingData`.
+    skip_bad_files
+        Count unusable files as lost, instead of stopping at the first.
+    """
+
+    def __init__(self, analysis: Analysis, in_memory: str, workers: int | None, skip_bad_files: bool) -> None:
+        super().__init__(in_memory, workers)
+        self._analysis = analysis
+        self._skip_bad_files = skip_bad_files
+        self.name = f"samples of {analysis.name}"
+        self.info = dataset_info(analysis)
+        check_weights(analysis)
+        self.sources = [
+            input_record(path, sample=name) for name in analysis.samples for path in sample_files(analysis, name)
+        ]
+        part = analysis.dataset_part()
+        self.config = analysis.model_dump(mode="json")
+        self.key = fingerprint(part)
+        self.identity = fingerprint([part, [(s.path, s.size, s.modified) for s in self.sources]])
+        self._records: list[Survey] = []
+        self._scales: list[float] = []
+
+    def prepare(self, folder: Path) -> list[str]:
+        """Survey the files, unless ``folder/data`` holds what an earlier survey found in them."""
+        (folder / FOLDER).mkdir(exist_ok=True)
+        jobs = [
+            Job(self._analysis, str(source.sample), source.path, number, folder / FOLDER, self._skip_bad_files)
+            for number, source in enumerate(self.sources)
+        ]
+        stop = threading.Event()
+        with progress("reading the files once", len(jobs)) as bar:
+
+            def report(share: float) -> None:
+                if stop.is_set():
+                    raise DataError("interrupted")
+                bar.advance(share)
+
+            self._records = list(threaded(lambda job: survey_file(job, report), jobs, self._workers, stop))
+        self.accounting = Accounting.total(r.accounting for r in self._records)
+        check(self._analysis, self.info, self._records, self.accounting)
+        self._scales = scales(self._analysis, self._records)
+        self.sources = [r.source for r in self._records]
+        return [f"{FOLDER}/{job.sidecar.name}" for job in jobs]
+
+    def normalisation(self, fold: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return (center, scale) per input, each (F,) f4, from the rows that model ``fold`` trains on."""
+        found = normalisation(self.info.inputs, [r.moments for r in self._records if r.rows])
+        if self.info.folds == 1:
+            return {name: (values["center"], values["scale"]) for name, values in found.items()}
+        return {name: (values["fold_center"][fold], values["fold_scale"][fold]) for name, values in found.items()}
+
+    def _slabs(self) -> list[Slab]:
+        samples = list(self._analysis.samples)
+        return [
+            Slab(samples.index(str(record.source.sample)), number, np.array(counts), (start, stop))
+            for number, record in enumerate(self._records)
+            for start, stop, counts in record.slabs
+        ]
+
+    def _truth(self) -> Truth:
+        found = Truth.zero(self.info.folds, len(self.info.classes), len(self.info.regression))
+        for record, scale in zip(self._records, self._scales):
+            if record.rows:
+                found.counts += np.array(record.truth["counts"], np.int64)
+                found.sums += scale * np.array(record.truth["sums"])
+                found.moments = merge([found.moments, np.array(record.truth["moments"])])
+        return found
+
+    @contextmanager
+    def _reading(self) -> Iterator[Read]:
+        files: Handles[_Source] = Handles(self._open, _Source.close, self._open_files())
+        keep = self._buffers_are_small()
+
+        def read(slab: Slab, wanted: np.ndarray) -> Batch:
+            source, scale = self.sources[slab.file], np.float32(self._scales[slab.file])
+            with files.use(slab.file) as opened:
+                rows = opened.rows or FileRows(self._analysis, str(source.sample), slab.file, opened.file)
+                within = None if slab.place[1] is None else slab.place
+                blocks = rows.blocks(_Unbooked("", source), within)
+                batch = Batch.join([_batch(block, wanted, scale) for block in blocks])
+                opened.rows = rows if keep else None
+            if len(batch) != (slab.counts * wanted).sum():
+                raise _changed(source)
+            return batch
+
+        try:
+            yield read
+        finally:
+            files.close()
+
+    def _open_files(self) -> int:
+        """Keep at least one file of each sample open."""
+        return max(OPEN_FILES, len(self._analysis.samples))
+
+    def _buffers_are_small(self) -> bool:
+        """Whether all files that stay open may keep their buffers, three times the rows of their biggest slab."""
+        entries = max((stop - start for r in self._records for start, stop, _ in r.slabs if stop), default=0)
+        return 3 * entries * self._row_bytes() * self._open_files() <= IDLE_BYTES
+
+    def _open(self, number: int) -> _Source:
+        source = self.sources[number]
+        if not source.unchanged():
+            raise _changed(source)
+        file = open_events(source.path, self._analysis.tree)
+        if (file.entries, file.uuid) != (source.entries, source.uuid):
+            file.close()
+            raise _changed(source)
+        return _Source(file)
+
+
+@dataclass
+class _Source:
+    """An open file, and its rows where their buffers are kept between slabs."""
+
+    file: EventFile
+    rows: FileRows | None = None
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def survey_file(job: Job, report: Callable[[float], None]) -> Survey:
+    """Count the rows of one file, and sum up what they hold, unless that was done before.
+
+    ``report`` is called with the share of the file that was done since the last call.
+    """
+    key = fingerprint([job.analysis.dataset_part(), job.sample, job.number, job.path])
+    known = _known(job, key)
+    if known is not None:
+        report(1)
+        return known
+    entries = None
+    try:
+        with open_events(job.path, job.analysis.tree) as file:
+            entries = file.entries
+            record = Survey(key, input_record(job.path, entries, file.uuid, job.sample))
+            _survey(job, file, record, report)
+    except FileError as error:
+        if not job.skip_bad_files:
+            raise
+        lost = Accounting.of_lost(job.path, error.reason, entries)
+        record = Survey(key, input_record(job.path, entries, sample=job.sample), accounting=lost)
+    record.write(job.sidecar)
+    return record
+
+
+def _known(job: Job, key: str) -> Survey | None:
+    """Return an earlier finding, if the file is as it was."""
+    known = Survey.read(job.sidecar)
+    if not isinstance(known, Survey) or known.key != key or not known.source.unchanged():
+        return None
+    return known if job.skip_bad_files or not known.accounting.lost else None
+
+
+def _survey(job: Job, file: EventFile, record: Survey, report: Callable[[float], None]) -> None:
+    analysis = job.analysis
+    folds = analysis.split.folds
+    truth = Truth.zero(folds, len(analysis.classes), len(analysis.regression))
+    seen = 0
+    for block in FileRows(analysis, job.sample, job.number, file).blocks(record):
+        read = record.accounting.events.read
+        place = _side(block) * folds + block.fold
+        counts = np.bincount(place, minlength=len(SPLITS) * folds).reshape(len(SPLITS), folds)
+        record.slabs.append([seen, read, counts.tolist()])
+        training = slice(0, int(block.bounds[1]))
+        label = None if block.label is None else block.label[training]
+        targets = _targets(block)
+        truth.book(label, None if targets is None else targets[training], block.weight[training], block.fold[training])
+        report((read - seen) / file.entries if file.entries else 0)
+        seen = read
+    if file.entries is None:
+        record.slabs = [[0, None, np.sum([counts for _, _, counts in record.slabs], axis=0).tolist()]]
+    record.truth = {name: getattr(truth, name).tolist() for name in ("counts", "sums", "moments")}
+
+
+def _batch(block: Block, wanted: np.ndarray, scale: np.float32) -> Batch:
+    """Copy the wanted rows of a block, whose inputs are overwritten by the next; their weights are normalised."""
+    rows = np.flatnonzero(wanted[_side(block), block.fold])
+    inputs: dict[str, torch.Tensor] = {}
+    for name, values in block.inputs.items():
+        features, valid = values if isinstance(values, tuple) else (values, None)
+        inputs[name] = torch.from_numpy(np.take(features, rows, axis=0))
+        if valid is not None:
+            inputs[f"{name}_mask"] = torch.from_numpy(np.take(valid, rows, axis=0))
+    targets = _targets(block)
+    return Batch(
+        inputs,
+        None if block.label is None else torch.from_numpy(block.label[rows]),
+        None if targets is None else torch.from_numpy(targets[rows]),
+        torch.from_numpy(block.weight[rows] * scale),
+    )
+
+
+def _side(block: Block) -> np.ndarray:
+    """Return the split of every row, (N,)."""
+    return np.repeat(np.arange(len(SPLITS)), np.diff(block.bounds))
+
+
+def _targets(block: Block) -> np.ndarray | None:
+    """Return the regression targets, (N, T); None where there are none."""
+    return np.stack(list(block.targets.values()), axis=1) if block.targets else None
+
+
+def _changed(source: FileRecord) -> DataError:
+    return DataError(f"{source.path}: changed since its rows were counted: run the same command again")
