@@ -25,6 +25,7 @@ Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Number of proces
 Force = Annotated[bool, typer.Option("--force", help="Replace a result that was made from something else.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad-files", help="Count unusable files as lost and go on.")]
 Tree = Annotated[str, typer.Option("--tree", help="The TTree or RNTuple; dir/tree works.")]
+_YAML = (".yaml", ".yml")
 _debug = False
 
 
@@ -144,24 +145,33 @@ def convert(
 def train(
     config: Config,
     overrides: Overrides = None,
-    data: Annotated[Path, typer.Option("--data", help="The dataset that convert made.")] = Path("dataset"),
+    data: Annotated[
+        Path, typer.Option("--data", help="What convert made, or the analysis file: then its files are read directly.")
+    ] = Path("dataset"),
     output: Output = Path("run"),
+    skip_bad_files: SkipBad = False,
     force: Force = False,
 ) -> None:
     """Train the model; an interrupted training goes on at its last checkpoint.
+
+    With --data analysis.yaml nothing has to be converted first; changes (key=value) apply to that file as well.
+    On several GPUs: torchrun --nproc-per-node 2 -m nanoforge train ...
 
     Example: nanoforge train analysis.yaml --data dataset -o run training.epochs=50
     """
     from .config import load
     from .stages.train import train
 
-    train(load(config, overrides or ()), data, output, force)
+    source = load(data, overrides or ()) if data.suffix in _YAML else data
+    train(load(config, overrides or ()), source, output, force, skip_bad_files)
 
 
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The run that train made.")],
-    data: Annotated[Optional[Path], typer.Option("--data", help="Another dataset than that of the training.")] = None,
+    data: Annotated[
+        Optional[Path], typer.Option("--data", help="Another dataset, or analysis file, than that of the training.")
+    ] = None,
     output: Annotated[Optional[Path], typer.Option("-o", "--output", help="Default: RUN/evaluation.")] = None,
     force: Force = False,
 ) -> None:
@@ -169,9 +179,10 @@ def evaluate(
 
     Example: nanoforge evaluate run
     """
+    from .config import load
     from .stages.evaluate import evaluate
 
-    evaluate(run, data, output, force)
+    evaluate(run, load(data) if data and data.suffix in _YAML else data, output, force)
 
 
 @app.command()
@@ -194,6 +205,33 @@ def predict(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="The run that train made.")],
+    output: Output = Path("export"),
+    features: Annotated[
+        bool, typer.Option("--features", help="Leave the expressions outside: inputs are features, not columns.")
+    ] = False,
+    fold: Annotated[
+        Optional[str],
+        typer.Option("--fold", help="With folds: average (default), by-event (a further input), or a number."),
+    ] = None,
+    check: Annotated[
+        Optional[list[str]], typer.Option("--check", help="Files to check on; default: one of each sample.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write the model as one ONNX file that takes NanoAOD columns, for CMSSW and (SONIC) Triton.
+
+    It is compared with predict on real events; what cannot be compiled into it is named.
+
+    Example: nanoforge export run -o export --check data/nano.root
+    """
+    from .stages.export import export
+
+    export(run, output, features, fold, check or (), force)
+
+
+@app.command()
 def run(
     config: Config,
     overrides: Overrides = None,
@@ -201,7 +239,9 @@ def run(
     jobs: Jobs = 1,
     skip_bad_files: SkipBad = False,
 ) -> None:
-    """Convert, train, evaluate and predict; what is up to date is not done again.
+    """Generate, skim (as far as the analysis says so), convert, train, evaluate and predict.
+
+    What is up to date is not done again.
 
     Example: nanoforge run analysis.yaml -o results -j 4
     """

@@ -57,9 +57,9 @@ def test_sources_are_python_3_9(path: Path) -> None:
 
 
 def test_rooms_import_one_way() -> None:
-    """cli -> pipeline -> stages -> {evaluation, models, dataset, simulation, events} -> provenance -> config."""
-    order = ["cli", "pipeline", "stages", "evaluation", "models", "dataset", "simulation", "events"]
-    order += ["parallel", "console", "provenance", "config", "errors"]
+    """cli -> pipeline -> stages -> training -> {evaluation, export, models, dataset, events} -> provenance."""
+    order = ["cli", "pipeline", "stages", "training", "evaluation", "export", "models", "dataset", "simulation"]
+    order += ["events", "parallel", "console", "provenance", "config", "errors"]
     for path in SOURCES:
         parts = path.relative_to(ROOT / "python").with_suffix("").parts
         if parts[0] not in order:
@@ -85,7 +85,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     assert answer.stdout.splitlines()[-1] == "loaded []", answer.stdout + answer.stderr
 
 
-COMMANDS = ["init", "inspect", "skim", "convert", "train", "evaluate", "predict", "run"]
+COMMANDS = ["init", "inspect", "skim", "convert", "train", "evaluate", "predict", "export", "run"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

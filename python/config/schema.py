@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional, Union
+from typing import Annotated, Any, ClassVar, Literal, Optional, Union
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
@@ -336,25 +337,332 @@ class DeepSetsModel(Strict):
     dropout: Dropout = 0.0
 
 
-Model = Annotated[Union[MLPModel, DeepSetsModel], Field(discriminator="type")]
+class Kinematics(Strict):
+    """Which features of an input are the momenta of its constituents: GeV, radian, raw.
+
+    By default they are called ``pt``, ``eta``, ``phi`` and ``mass``; where there is no ``mass``, ``energy`` will do.
+    """
+
+    pt: str = "pt"
+    eta: str = "eta"
+    phi: str = "phi"
+    mass: Optional[str] = None
+    energy: Optional[str] = None
+
+    def find(self, name: str, features: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
+        """Return the feature that is each quantity.
+
+        Parameters
+        ----------
+        name
+            The input, for messages.
+        features
+            Its features.
+        wanted
+            Some of "pt", "eta", "phi" and "mass". Where "energy" is there instead of "mass", the result has that.
+
+        Raises
+        ------
+        ValueError
+            When one is not there; the message names the remedy.
+        """
+        found = {quantity: getattr(self, quantity) or quantity for quantity in wanted}
+        if found.get("mass") not in features and self.mass is None and (self.energy or "energy") in features:
+            found = {"energy" if q == "mass" else q: f for q, f in found.items()} | {"energy": self.energy or "energy"}
+        for quantity, feature in found.items():
+            if feature not in features:
+                raise ValueError(
+                    f"inputs.{name}: the model needs {quantity!r} of its constituents and there is no feature "
+                    f"{feature!r}: add it to inputs.{name}.features, e.g. '- {quantity}: <expression>', or say with "
+                    f"model.kinematics.{name}.{quantity} which feature it is"
+                )
+        return found
+
+
+class _MomentumModel(Strict):
+    """A model that needs ``momenta`` of the constituents; ``kinematics`` says of an input which features they are."""
+
+    kinematics: dict[Identifier, Kinematics] = {}
+    momenta: ClassVar[tuple[str, ...]]
+
+    def check(self, inputs: Mapping[str, Input]) -> None:
+        """Raise a ValueError when an input lacks them, or none has constituents."""
+        sets = {name: block.feature_names for name, block in inputs.items() if block.collection is not None}
+        if not sets:
+            raise ValueError("model.type: this model needs an input with a 'collection': add one, or use 'mlp'")
+        for name in self.kinematics:
+            if name not in sets:
+                raise ValueError(f"model.kinematics.{name}: no input with a 'collection' is called so")
+        for name, features in sets.items():
+            self.kinematics.get(name, Kinematics()).find(name, features, self.momenta)
+
+
+class ParticleNetModel(_MomentumModel):
+    """ParticleNet: edge convolutions on a graph of neighbours (Qu, Gouskos, arXiv:1902.08570)."""
+
+    type: Literal["particlenet"]
+    embedding: int = Field(default=32, gt=0)
+    convolutions: Annotated[list[Widths], Field(min_length=1)] = [[64, 64, 64], [128, 128, 128], [256, 256, 256]]
+    neighbours: int = Field(default=16, gt=0)
+    hidden: Widths = [256]
+    dropout: Dropout = 0.1
+    momenta: ClassVar[tuple[str, ...]] = ("eta", "phi")
+
+
+class ParticleTransformerModel(_MomentumModel):
+    """Particle Transformer: attention with a bias from pairs (Qu, Li, Qian, arXiv:2202.03772)."""
+
+    type: Literal["particletransformer"]
+    width: int = Field(default=128, gt=0)
+    heads: int = Field(default=8, gt=0)
+    blocks: int = Field(default=8, gt=0)
+    class_blocks: int = Field(default=2, gt=0)
+    pairs: Widths = [64, 64, 64]
+    dropout: Dropout = 0.1
+    momenta: ClassVar[tuple[str, ...]] = ("pt", "eta", "phi", "mass")
+
+    @model_validator(mode="after")
+    def _heads(self) -> ParticleTransformerModel:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} cannot be divided into {self.heads} heads: choose a multiple")
+        return self
+
+
+class LightGBMModel(Strict):
+    """Gradient-boosted trees (Ke et al., LightGBM, NeurIPS 2017); the names of the options are LightGBM's.
+
+    Constituents are flattened, padding is missing. ``num_iterations`` is the most; the number that is best in the
+    validation part is kept.
+    """
+
+    type: Literal["lightgbm"]
+    num_iterations: int = Field(default=1000, gt=0)
+    learning_rate: Positive = 0.05
+    num_leaves: int = Field(default=31, gt=1)
+    max_depth: int = Field(default=-1, ge=-1)
+    min_data_in_leaf: int = Field(default=20, ge=0)
+    feature_fraction: float = Field(default=1.0, gt=0, le=1)
+    bagging_fraction: float = Field(default=1.0, gt=0, le=1)
+    lambda_l1: float = Field(default=0.0, ge=0)
+    lambda_l2: float = Field(default=0.0, ge=0)
+    early_stopping_round: int = Field(default=50, gt=0)
+
+
+class CustomModel(Strict):
+    """A network of the user's own, written ``type: my_package.my_module:MyNet`` (see ``models.networks``)."""
+
+    type: Literal["custom"]
+    network: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z]\w*$")]
+    options: dict[str, Any] = {}
+
+
+def _own_network(block: Any) -> Any:
+    """Read ``type: module:class`` as what it is short for."""
+    if isinstance(block, dict) and ":" in str(block.get("type")):
+        return {**block, "type": "custom", "network": block["type"]}
+    return block
+
+
+Model = Annotated[
+    Annotated[
+        Union[MLPModel, DeepSetsModel, ParticleNetModel, ParticleTransformerModel, LightGBMModel, CustomModel],
+        Field(discriminator="type"),
+    ],
+    BeforeValidator(_own_network),
+]
+
+
+class _Loss(Strict):
+    """A loss. ``suffixes`` are appended to the name of a class or target for each output, the prediction first."""
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """By default there is the prediction and nothing else."""
+        return ("",)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles that are predicted, in the order of the outputs; by default none."""
+        return ()
+
+
+class CrossEntropyLoss(_Loss):
+    """The cross entropy, with labels smoothed by a share of ``label_smoothing`` (Szegedy et al., arXiv:1512.00567)."""
+
+    type: Literal["cross_entropy"]
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+
+
+class FocalLoss(_Loss):
+    """The focal loss, which cares less for what is easy (Lin et al., arXiv:1708.02002)."""
+
+    type: Literal["focal"]
+    gamma: float = Field(default=2.0, ge=0)
+
+
+class RegressionLoss(_Loss):
+    """A loss of regression targets. ``weights`` are those of the targets among each other, 1 where none is given."""
+
+    weights: dict[Identifier, Positive] = {}
+
+
+class SquaredLoss(RegressionLoss):
+    """The squared error; its least is at the mean."""
+
+    type: Literal["mse"]
+
+
+class AbsoluteLoss(RegressionLoss):
+    """The absolute error; its least is at the median."""
+
+    type: Literal["mae"]
+
+
+class LogCoshLoss(RegressionLoss):
+    """ln cosh of the error: its square where it is small, its absolute value where it is large."""
+
+    type: Literal["log_cosh"]
+
+
+class GaussianLoss(RegressionLoss):
+    """Minus the log likelihood of a Gaussian whose mean and sigma are predicted (Nix, Weigend, ICNN 1994)."""
+
+    type: Literal["gaussian"]
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The mean, and ``<target>_sigma``."""
+        return ("", "_sigma")
+
+
+class QuantileLoss(RegressionLoss):
+    """Quantiles of the target (Koenker, Bassett, Econometrica 46 (1978) 33); the median is the prediction."""
+
+    type: Literal["quantile"]
+    quantiles: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = [0.16, 0.5, 0.84]
+
+    @model_validator(mode="after")
+    def _median(self) -> QuantileLoss:
+        if 0.5 not in self.quantiles:
+            raise ValueError("the quantiles lack 0.5, the median: it is what is predicted, the others say how well")
+        if sorted(set(self.quantiles)) != self.quantiles:
+            raise ValueError("write each quantile once, in ascending order")
+        return self
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles, the median first."""
+        return (0.5, *(q for q in self.quantiles if q != 0.5))
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The median, and the others as ``<target>_q16``, or ``<target>_q2p5`` for 0.025."""
+        return ("", *(f"_q{100 * level:.6g}".replace(".", "p") for level in self.levels[1:]))
+
+
+def _by_type(block: Any) -> Any:
+    """Accept ``loss: focal`` for ``loss: {type: focal}``, and the like."""
+    return {"type": block} if isinstance(block, str) else block
+
+
+Loss = Annotated[
+    Annotated[
+        Union[CrossEntropyLoss, FocalLoss, SquaredLoss, AbsoluteLoss, LogCoshLoss, GaussianLoss, QuantileLoss],
+        Field(discriminator="type"),
+    ],
+    BeforeValidator(_by_type),
+]
+
+
+class _Schedule(Strict):
+    """How the learning rate changes. It rises for a share ``warmup`` of all steps (Goyal et al., arXiv:1706.02677)."""
+
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+
+
+class ConstantSchedule(_Schedule):
+    """The same learning rate throughout."""
+
+    type: Literal["constant"]
+
+
+class CosineSchedule(_Schedule):
+    """Down along a cosine (Loshchilov, Hutter, arXiv:1608.03983) to a share ``final`` of the learning rate."""
+
+    type: Literal["cosine"]
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    final: float = Field(default=0.0, ge=0, le=1)
+
+
+class OneCycleSchedule(_Schedule):
+    """Up from a share ``start`` of the learning rate and down to ``final`` (Smith, Topin, arXiv:1708.07120)."""
+
+    type: Literal["one_cycle"]
+    warmup: float = Field(default=0.3, ge=0, lt=1)
+    start: float = Field(default=0.04, ge=0, le=1)
+    final: float = Field(default=4e-6, ge=0, le=1)
+
+
+class PlateauSchedule(_Schedule):
+    """Times ``factor`` whenever the validation loss has not improved for more than ``patience`` epochs."""
+
+    type: Literal["plateau"]
+    factor: float = Field(default=0.3, gt=0, lt=1)
+    patience: int = Field(default=2, ge=0)
+
+
+Schedule = Annotated[
+    Annotated[Union[ConstantSchedule, CosineSchedule, OneCycleSchedule, PlateauSchedule], Field(discriminator="type")],
+    BeforeValidator(_by_type),
+]
+
+
+def _regular_expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r}: not a regular expression: {error}") from None
+    return pattern
+
+
+class Init(Strict):
+    """Begin with the weights of another ``run``, as far as name and shape agree, and do not train some of them.
+
+    A parameter whose whole name a regular expression of ``freeze`` matches stays as it is.
+    """
+
+    run: str
+    freeze: Annotated[list[Annotated[str, AfterValidator(_regular_expression)]], BeforeValidator(_one_as_list)] = []
 
 
 class Training(Strict):
     """How the model is fitted.
 
-    ``workers`` is the number of threads that read rows ahead; by default as many as there are cores, at most 4.
+    ``learning_rate: auto`` looks for a good one first; ``schedule`` says how it changes. ``batch_size`` is that of each
+    process; every batch is worked through in ``accumulation`` parts, which needs less memory and gives the same step.
+    ``gradient_clip`` is the largest norm of the gradient. ``precision`` below fp32 is mixed precision.
+    ``workers`` is the number of threads that read rows ahead; by default one per two cores, at most 4.
+    ``loss`` is the cross entropy of classes, or the squared error of a regression, unless it says otherwise.
     """
 
     epochs: int = Field(default=20, gt=0)
     batch_size: int = Field(default=1024, gt=0)
-    learning_rate: float = Field(default=1e-3, gt=0)
+    accumulation: int = Field(default=1, gt=0)
+    learning_rate: Union[Literal["auto"], Positive] = 1e-3
+    schedule: Schedule = ConstantSchedule(type="constant")
+    optimizer: Literal["adamw", "radam", "sgd"] = "adamw"
     weight_decay: float = Field(default=1e-2, ge=0)
+    gradient_clip: Optional[Positive] = None
     patience: int = Field(default=5, gt=0)
     class_balance: Literal["none", "counts", "weights"] = "weights"
     seed: int = Field(default=1, ge=0, lt=2**32)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    compile: bool = False
     in_memory: Literal["auto", "always", "never"] = "auto"
     workers: Optional[int] = Field(default=None, ge=1, le=64)
+    loss: Optional[Loss] = None
+    init: Optional[Init] = None
 
 
 class Analysis(Strict):
@@ -402,6 +710,9 @@ class Analysis(Strict):
         if without and len(without) < len(simulated):
             raise ValueError(f"samples.{without[0]}: has no 'xsec' while others have: their weights would not compare")
         self._check_names()
+        self._check_loss()
+        if isinstance(self.model, _MomentumModel):
+            self.model.check(self.inputs)
         if self.row == "event":
             for name, block in self.inputs.items():
                 if block.index or block.match:
@@ -428,6 +739,29 @@ class Analysis(Strict):
             for name in refused & set(names):
                 raise ValueError(f"{key}: {name!r} is a column of the dataset itself: give yours another name")
 
+    def _check_loss(self) -> None:
+        """Refuse a loss of another task, and names that two outputs would share."""
+        loss, targets = self.training.loss, self.regression
+        if loss is None:
+            return
+        if isinstance(loss, RegressionLoss) != bool(targets):
+            known = "mse, mae, log_cosh, gaussian or quantile" if targets else "cross_entropy or focal"
+            task = "a regression" if targets else "a classification"
+            raise ValueError(f"training.loss: {loss.type!r} does not fit {task}: use {known}")
+        unknown = (FocalLoss, LogCoshLoss, GaussianLoss)
+        smoothed = isinstance(loss, CrossEntropyLoss) and loss.label_smoothing > 0
+        if isinstance(self.model, LightGBMModel) and (isinstance(loss, unknown) or smoothed):
+            what = "label smoothing" if smoothed else repr(loss.type)
+            raise ValueError(f"training.loss: lightgbm has no {what}: use mse, mae, quantile or cross_entropy")
+        if isinstance(loss, RegressionLoss):
+            for name in loss.weights:
+                if name not in targets:
+                    raise ValueError(f"training.loss.weights.{name}: no such target; known: {', '.join(targets)}")
+            outputs = [target + suffix for target in targets for suffix in loss.suffixes]
+            twice = next((name for name in outputs if outputs.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"training.loss: two outputs would be called {twice!r}: rename a target")
+
     @property
     def classes(self) -> dict[str, str]:
         """Class names and conditions; without a ``target``, one class per sample label. Empty for a regression."""
@@ -453,17 +787,22 @@ class Analysis(Strict):
         """
         others = dict.fromkeys(("name", "skim", "model", "training", "select_for"), True)
         content = self.model_dump(mode="json", exclude={**others, "samples": {"__all__": {"generator"}}})
-        return content | {"select": self.cuts("convert"), "sha256": self.digests()}
+        return content | {"select": self.cuts("convert"), "sha256": self._digests_of_columns()}
 
     def skim_part(self) -> dict[str, Any]:
         """Return all that a skim depends on, in the same way."""
         keys = {"tree", "functions", "define", "golden_json", "row", "skim"}
         samples = {"__all__": {"files", "dataset", "label", "select", "data"}}
         content = self.model_dump(mode="json", include={**dict.fromkeys(keys, True), "samples": samples})
-        return content | {"select": self.cuts("skim"), "sha256": self.digests()}
+        return content | {"select": self.cuts("skim"), "sha256": self._digests_of_columns()}
 
     def digests(self) -> dict[str, str | None]:
-        """Return the SHA-256 of the files of the user's functions and of the lumi mask, by name."""
+        """Return the SHA-256 of the files of the user's functions, lumi mask and network, by name."""
+        own = [self.model.network.rpartition(":")[0]] if isinstance(self.model, CustomModel) else []
+        return self._digests_of_columns() | {name: _sha256(name) for name in own}
+
+    def _digests_of_columns(self) -> dict[str, str | None]:
+        """Return those that a dataset depends on."""
         others = [f.partition(":")[0] for f in self.functions] + ([self.golden_json] if self.golden_json else [])
         return {name: _sha256(name) for name in others}
 

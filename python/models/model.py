@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +18,10 @@ from torch import Tensor, nn
 from ..dataset.info import InputInfo
 from ..errors import DataError
 from .networks import build
+from .tasks import make_objective, parse_loss
+
+if TYPE_CHECKING:
+    from .trees import TreeModel
 
 
 @dataclass(frozen=True)
@@ -26,18 +32,38 @@ class ModelSpec:
     ----------
     inputs
         The inputs and their features, in order.
-    outputs
-        Names of the C classes or regression targets.
+    targets
+        Names of the classes or regression targets.
     task
         "classification" or "regression".
     network
         The ``model`` block of the analysis file.
+    loss
+        Its ``training.loss``; None for the usual one of the task.
     """
 
     inputs: dict[str, InputInfo]
-    outputs: tuple[str, ...]
+    targets: tuple[str, ...]
     task: str
     network: dict[str, Any]
+    loss: dict[str, Any] | None = None
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the C scores: the classes, or for each target its outputs, the prediction first."""
+        suffixes = parse_loss(self.task, self.loss).suffixes
+        return tuple(target + suffix for target in self.targets for suffix in suffixes)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles that are predicted of each target, in the order of the outputs; empty for other losses."""
+        levels: tuple[float, ...] = parse_loss(self.task, self.loss).levels
+        return levels
+
+    @property
+    def predictions(self) -> list[int]:
+        """Where among the scores the prediction of each class or target is."""
+        return [self.outputs.index(target) for target in self.targets]
 
     @property
     def graph_inputs(self) -> tuple[str, ...]:
@@ -49,7 +75,7 @@ class ModelSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        content = asdict(self) | {"outputs": list(self.outputs)}
+        content = asdict(self) | {"targets": list(self.targets)}
         for info in content["inputs"].values():
             info["features"] = list(info["features"])
         return content
@@ -58,7 +84,7 @@ class ModelSpec:
     def from_dict(cls, content: Mapping[str, Any]) -> ModelSpec:
         """Rebuild what :meth:`as_dict` wrote."""
         inputs = {k: InputInfo(tuple(v["features"]), v["length"]) for k, v in content["inputs"].items()}
-        return cls(inputs, tuple(content["outputs"]), content["task"], dict(content["network"]))
+        return cls(inputs, tuple(content["targets"]), content["task"], dict(content["network"]), content["loss"])
 
 
 class Model(nn.Module):
@@ -71,9 +97,11 @@ class Model(nn.Module):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.objective = make_objective(spec.task, spec.targets, spec.loss)
         self.network = build(spec.network, spec.inputs, len(spec.outputs))
+        self._takes_raw = "raw" in inspect.signature(self.network.forward).parameters
         widths = {name: len(info.features) for name, info in spec.inputs.items()}
-        for name, width in (widths | {"target": len(spec.outputs)}).items():
+        for name, width in (widths | {"target": len(spec.targets)}).items():
             self.register_buffer(f"{name}_center", torch.zeros(width))
             self.register_buffer(f"{name}_scale", torch.ones(width))
 
@@ -86,28 +114,35 @@ class Model(nn.Module):
         for what, values in (("center", center), ("scale", scale)):
             self.get_buffer(f"{name}_{what}").copy_(torch.from_numpy(np.asarray(values, np.float32)))
 
+    def typical(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return centre and spread, (F,), of the raw features of an input, as the normalisation knows them."""
+        center, scale = (self.get_buffer(f"{name}_{what}").cpu().numpy() for what in ("center", "scale"))
+        return center, scale
+
     def forward(self, *tensors: Tensor) -> Tensor:
-        """Return the final scores, (N, C): probabilities of the classes, or targets in their own units."""
+        """Return the final scores, (N, C): probabilities of the classes, or outputs in the units of the targets."""
         raw = self.logits(*tensors)
-        if self.spec.task == "classification":
-            return raw.softmax(dim=1)
-        return raw * self.get_buffer("target_scale") + self.get_buffer("target_center")
+        return self.objective.scores(raw, self.get_buffer("target_center"), self.get_buffer("target_scale"))
 
     def logits(self, *tensors: Tensor) -> Tensor:
         """Return what the loss takes, (N, C): logits of the classes, or standardised targets."""
         given = dict(zip(self.spec.graph_inputs, tensors))
         features: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
+        raw: dict[str, Tensor] = {}
         for name, info in self.spec.inputs.items():
+            raw[name] = given[name]
             features[name] = self._standardise(name, given[name])
             if info.length is not None:
                 masks[name] = given[f"{name}_mask"] > 0.5
-                features[name] = torch.where(masks[name].unsqueeze(-1), features[name], 0.0)
-        out: Tensor = self.network(features, masks)
+                valid = masks[name].unsqueeze(-1)
+                raw[name] = torch.where(valid, raw[name], 0.0)
+                features[name] = torch.where(valid, features[name], 0.0)
+        out: Tensor = self.network(features, masks, raw) if self._takes_raw else self.network(features, masks)
         return out
 
     def standardise_targets(self, targets: Tensor) -> Tensor:
-        """Bring regression targets, (N, T), to the scale of :meth:`logits`."""
+        """Bring regression targets, (N, T), to the scale of :meth:`logits`; NaN stays NaN."""
         return self._standardise("target", targets)
 
     def save(self, path: Path) -> None:
@@ -147,16 +182,43 @@ class Model(nn.Module):
         return (values - self.get_buffer(f"{name}_center")) / self.get_buffer(f"{name}_scale")
 
 
+def load_model(path: Path) -> Model | TreeModel:
+    """Read a model of either kind, ready to score.
+
+    Raises
+    ------
+    DataError
+        When the file is missing, broken, or something else.
+    UserError
+        When the user's own network cannot be imported.
+    """
+    try:
+        with path.open("rb") as file:
+            is_trees = file.read(1) == b"{"
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if not is_trees:
+        return Model.load(path)
+    from .trees import TreeModel
+
+    return TreeModel.load(path)
+
+
 def write_tensors(content: Any, path: Path) -> None:
     """Write what ``torch.load(weights_only=True)`` reads, atomically; a full disk is an OSError."""
     buffer = io.BytesIO()  # torch.save to a file raises a RuntimeError of its own on a full disk
     torch.save(content, buffer)
+    write_file(buffer.getbuffer(), path)
+
+
+def write_file(content: bytes | memoryview, path: Path) -> None:
+    """Write a file atomically."""
     temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(buffer.getbuffer())
+    temporary.write_bytes(content)
     temporary.replace(path)
 
 
-def score(model: Model, inputs: Mapping[str, np.ndarray], batch_size: int = 8192) -> np.ndarray:
+def score(model: Model | TreeModel, inputs: Mapping[str, np.ndarray], batch_size: int = 8192) -> np.ndarray:
     """Evaluate a model.
 
     Parameters
@@ -174,7 +236,7 @@ def score(model: Model, inputs: Mapping[str, np.ndarray], batch_size: int = 8192
         Scores, (N, C) f4.
     """
     columns = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in model.spec.graph_inputs]
-    rows, device = len(columns[0]), next(model.parameters()).device
+    rows, device = len(columns[0]), next((p.device for p in model.parameters()), torch.device("cpu"))
     scores = np.empty((rows, len(model.spec.outputs)), np.float32)
     model.eval()
     with torch.inference_mode():

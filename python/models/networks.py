@@ -1,25 +1,40 @@
-"""The networks: from normalised features to raw outputs."""
+"""From a ``model`` block of an analysis file to its network: ours, or one of the user's own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..dataset.info import InputInfo
+from ..errors import UserError
+from .deepsets import DeepSets
+from .mlp import MLP
+from .particlenet import ParticleNet
+from .transformer import ParticleTransformer
+
+NETWORKS: dict[str, type[nn.Module]] = {
+    "mlp": MLP,
+    "deepsets": DeepSets,
+    "particlenet": ParticleNet,
+    "particletransformer": ParticleTransformer,
+}
 
 
 def build(config: Mapping[str, Any], inputs: Mapping[str, InputInfo], outputs: int) -> nn.Module:
     """Make the network that a ``model`` block of an analysis file describes.
+
+    A network of the user's own, ``type: my_package.my_module:MyNet`` with ``options: {...}``, is made and called as
+    ours are: ``MyNet(inputs, outputs, **options)``.
 
     Parameters
     ----------
     config
         The block: ``type`` and the options of that type.
     inputs
-        The inputs, in order.
+        The inputs, in order: by name, the names of the features, and the ``length`` where there are constituents.
     outputs
         Number of outputs C.
 
@@ -27,76 +42,37 @@ def build(config: Mapping[str, Any], inputs: Mapping[str, InputInfo], outputs: i
     -------
     nn.Module
         Called as ``network(features, masks)`` with normalised features per input, (N, F) or (N, L, F), zero where
-        they are padding, and masks per input of constituents, (N, L) bool. Returns (N, C).
+        they are padding, and masks per input of constituents, (N, L) bool. Returns (N, C): logits of classes, or
+        standardised targets. If its ``forward`` has a third parameter ``raw``, that gets the features as they are in
+        the file (GeV, radian), zero where they are padding.
+
+    Raises
+    ------
+    UserError
+        When the inputs do not suit the network, or the user's own cannot be made.
     """
     options = dict(config)
-    network: type[nn.Module] = {"mlp": MLP, "deepsets": DeepSets}[options.pop("type")]
-    return network(inputs, outputs, **options)
+    kind = options.pop("type")
+    if kind == "custom":
+        return _own(inputs, outputs, **options)
+    return NETWORKS[kind](inputs, outputs, **options)
 
 
-def dense(width: int, widths: Sequence[int], dropout: float) -> nn.Sequential:
-    """Stack linear layers of the given widths, each followed by ReLU and, where it is not 0, dropout."""
-    layers: list[nn.Module] = []
-    for out in widths:
-        layers += [nn.Linear(width, out), nn.ReLU()]
-        if dropout:
-            layers.append(nn.Dropout(dropout))
-        width = out
-    return nn.Sequential(*layers)
+def _own(inputs: Mapping[str, InputInfo], outputs: int, network: str, options: Mapping[str, Any]) -> nn.Module:
+    """Make a network of the user's own, from ``module:class`` or ``/path/to/module.py:class``."""
+    from ..events.expressions import load_functions
 
-
-class MLP(nn.Module):
-    """A multilayer perceptron over all inputs, with constituents flattened and their masks as further features.
-
-    The masks tell a missing constituent from an average one: after normalisation both are zero.
-    """
-
-    def __init__(self, inputs: Mapping[str, InputInfo], outputs: int, hidden: Sequence[int], dropout: float) -> None:
-        super().__init__()
-        width = sum(len(i.features) if i.length is None else i.length * (len(i.features) + 1) for i in inputs.values())
-        self.body = dense(width, hidden, dropout)
-        self.head = nn.Linear(hidden[-1], outputs)
-
-    def forward(self, features: dict[str, Tensor], masks: dict[str, Tensor]) -> Tensor:
-        """Return raw outputs, (N, C)."""
-        flat = [x.flatten(1) for x in features.values()] + [m.to(torch.float32) for m in masks.values()]
-        out: Tensor = self.head(self.body(torch.cat(flat, dim=1)))
-        return out
-
-
-class DeepSets(nn.Module):
-    """Deep Sets (Zaheer et al., arXiv:1703.06114; in HEP: Komiske et al., arXiv:1810.05165).
-
-    Each input of constituents has its own network phi; what it says of the constituents is pooled and, beside the
-    features of the row, given to the network rho. Any number of constituents will do, also none.
-    """
-
-    def __init__(
-        self,
-        inputs: Mapping[str, InputInfo],
-        outputs: int,
-        constituent: Sequence[int],
-        hidden: Sequence[int],
-        dropout: float,
-    ) -> None:
-        super().__init__()
-        self.lengths = {name: info.length for name, info in inputs.items() if info.length is not None}
-        widths = {name: len(info.features) for name, info in inputs.items()}
-        self.phi = nn.ModuleDict({name: dense(widths[name], constituent, dropout) for name in self.lengths})
-        width = sum(2 * constituent[-1] if name in self.lengths else widths[name] for name in widths)
-        self.rho = dense(width, hidden, dropout)
-        self.head = nn.Linear(hidden[-1], outputs)
-
-    def forward(self, features: dict[str, Tensor], masks: dict[str, Tensor]) -> Tensor:
-        """Return raw outputs, (N, C)."""
-        columns = [self._pool(name, x, masks[name]) if name in masks else x for name, x in features.items()]
-        out: Tensor = self.head(self.rho(torch.cat(columns, dim=1)))
-        return out
-
-    def _pool(self, name: str, constituents: Tensor, mask: Tensor) -> Tensor:
-        """Pool (N, L, F) to (N, 2 P): the mean, and the sum, which knows how many there are; zeros for an empty row."""
-        valid = mask.unsqueeze(-1)
-        total = torch.where(valid, self.phi[name](constituents), 0.0).sum(dim=1)
-        count = valid.sum(dim=1).clamp(min=1)
-        # The sum in units of the longest row: of order one, and the same however much padding there is.
-        return torch.cat([total / count, total / self.lengths[name]], dim=1)
+    module, _, name = network.rpartition(":")
+    if module.endswith(".py") and not Path(module).is_file():  # a model that moved to another machine
+        module = Path(module).stem
+    kind = load_functions([f"{module}:{name}"], "model.type")[name]
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise UserError(f"model.type: '{network}' is not a class derived from torch.nn.Module")
+    try:
+        return kind(inputs, outputs, **options)
+    except Exception as error:  # the user's code may fail in any way
+        problem = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise UserError(
+            f"model: {name}(inputs, outputs{''.join(f', {key}={value!r}' for key, value in options.items())}) of "
+            f"'{module}' fails ({problem}): correct it, or model.options"
+        ) from error

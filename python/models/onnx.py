@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
-from torch import Tensor
 
 from .. import __version__
 from ..errors import DataError
-from .model import Model, ModelSpec
+from .model import Model, ModelSpec, score
+
+if TYPE_CHECKING:
+    from .trees import TreeModel
 
 # The newest that ONNX Runtime 1.14 (CMSSW 14_0_X) accepts; torch writes IR version 10.
 OPSET = 18
@@ -26,11 +29,14 @@ IR_VERSION = 8
 TOLERANCE = 1e-5
 
 
-def export_onnx(model: Model, path: Path, metadata: Mapping[str, str]) -> None:
+def export_onnx(
+    model: Model | TreeModel, path: Path, metadata: Mapping[str, str], events: Mapping[str, np.ndarray] | None = None
+) -> float:
     """Write a model as ONNX: inputs ``spec.graph_inputs``, output ``scores``, any number of rows.
 
-    The number of constituents is free where the network allows it (not for "mlp"). All inputs are float32, the masks
-    too (1 is valid, 0 is padding), because ``cms::Ort::ONNXRuntime::run`` takes nothing else.
+    The number of constituents is free where the model allows it (not for "mlp", "lightgbm", and a network of the
+    user's own that needs it fixed). All inputs are float32, the masks too (1 is valid, 0 is padding), because
+    ``cms::Ort::ONNXRuntime::run`` takes nothing else.
 
     Parameters
     ----------
@@ -40,29 +46,56 @@ def export_onnx(model: Model, path: Path, metadata: Mapping[str, str]) -> None:
         The file to write.
     metadata
         Further metadata beside what the specification says: features, outputs, lengths, version.
+    events
+        Real rows to check the file on, as ``spec.graph_inputs`` names them, beside random ones of many sizes.
+
+    Returns
+    -------
+    float
+        The largest difference between file and model, relative to the score where that is above 1; also in the
+        metadata, as ``parity``.
 
     Raises
     ------
     DataError
-        When the file would not run in CMSSW, or disagrees with the model by more than 1e-5.
+        When the file cannot be made, would not run in CMSSW, or disagrees with the model by more than 1e-5.
     """
     model.eval()
-    graph = _trace(model)
+    graph = _graph(model, path)
     newest = max(o.version for o in graph.opset_import if o.domain in ("", "ai.onnx"))
     if newest > OPSET:
         raise DataError(f"{path}: torch wrote ONNX opset {newest}, and CMSSW reads at most {OPSET}")
     graph.ir_version = IR_VERSION
-    onnx.helper.set_model_props(graph, _metadata(model.spec) | dict(metadata))
     onnx.checker.check_model(graph)
-    _check_parity(model, graph.SerializeToString(), path)
+    worst = _check_parity(model, graph, events, path)
+    onnx.helper.set_model_props(graph, _metadata(model.spec) | {"parity": f"{worst:.1e}"} | dict(metadata))
     onnx.save(graph, path)
+    return worst
 
 
-def _dynamic_length(spec: ModelSpec) -> bool:
-    return bool(spec.network["type"] != "mlp")
+def _graph(model: Model | TreeModel, path: Path) -> onnx.ModelProto:
+    """Return the graph of a model, with free lengths where it can have them."""
+    if not isinstance(model, Model):
+        from .tree_graph import tree_graph
+
+        return tree_graph(model)
+    kind = model.spec.network["type"]
+    if kind != "custom":
+        return _trace(model, free=kind != "mlp")
+    try:
+        return _trace(model, free=True)
+    except Exception:  # the exporter fails in many ways
+        try:
+            return _trace(model, free=False)
+        except Exception as error:
+            reason = str(error.__cause__ or error).partition("\n")[0]
+            raise DataError(
+                f"{path}: torch cannot write {model.spec.network['network']} as ONNX ({reason}): its forward must do "
+                "without branches on values"
+            ) from error
 
 
-def _trace(model: Model) -> onnx.ModelProto:
+def _trace(model: Model, free: bool) -> onnx.ModelProto:
     spec = model.spec
     batch = torch.export.Dim("batch")
     shapes: list[dict[int, Any]] = []
@@ -70,14 +103,15 @@ def _trace(model: Model) -> onnx.ModelProto:
         if info.length is None:
             shapes.append({0: batch})
         else:
-            length = {1: torch.export.Dim(f"{name}_length")} if _dynamic_length(spec) else {}
+            length = {1: torch.export.Dim(f"{name}_length")} if free else {}
             shapes += [{0: batch} | length] * 2
     # Sizes of 0 and 1 would be frozen into the graph.
-    example = _random_inputs(model, 3, 3, np.random.default_rng(0))
+    lengths = {name: 3 if free else info.length for name, info in spec.inputs.items() if info.length is not None}
+    example = _random_inputs(model, 3, lengths, np.random.default_rng(0))
     with _silence():
         program = torch.onnx.export(
             model,
-            tuple(example),
+            tuple(torch.from_numpy(values) for values in example.values()),
             dynamo=True,
             opset_version=OPSET,
             input_names=list(spec.graph_inputs),
@@ -100,47 +134,59 @@ def _metadata(spec: ModelSpec) -> dict[str, str]:
     }
 
 
-def _random_inputs(model: Model, rows: int, length: int, rng: np.random.Generator) -> list[Tensor]:
-    """Draw raw inputs as large as the training's were; the first row has no constituents."""
-    tensors: list[Tensor] = []
+def _random_inputs(
+    model: Model | TreeModel, rows: int, lengths: Mapping[str, int], rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Draw raw inputs as large as the training's were, by name; the first row has no constituents."""
+    drawn: dict[str, np.ndarray] = {}
     for name, info in model.spec.inputs.items():
-        size = length if info.length is not None and _dynamic_length(model.spec) else info.length
-        shape = (rows,) if size is None else (rows, size)
-        normal = torch.from_numpy(rng.standard_normal((*shape, len(info.features)), np.float32))
-        tensors.append(normal * model.get_buffer(f"{name}_scale") + model.get_buffer(f"{name}_center"))
-        if size is not None:
-            mask = torch.from_numpy(rng.integers(2, size=(rows, size)).astype(np.float32))
-            mask[0] = 0
-            tensors.append(mask)
-    return tensors
+        shape = (rows,) if info.length is None else (rows, lengths[name])
+        center, scale = model.typical(name)
+        drawn[name] = rng.standard_normal((*shape, len(info.features)), np.float32) * scale + center
+        if info.length is not None:
+            drawn[f"{name}_mask"] = rng.integers(2, size=shape).astype(np.float32)
+            drawn[f"{name}_mask"][:1] = 0
+    return drawn
 
 
-def _check_parity(model: Model, graph: bytes, path: Path) -> None:
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+def _check_parity(
+    model: Model | TreeModel, graph: onnx.ModelProto, events: Mapping[str, np.ndarray] | None, path: Path
+) -> float:
+    """Compare file and model: random rows of one constituent, as many as in the training, and more; real rows."""
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(1)
-    longest = max((info.length or 1 for info in model.spec.inputs.values()), default=1)
-    for rows, length in ((1, longest), (2, 1), (33, longest + 3)):
-        tensors = _random_inputs(model, rows, length, rng)
-        with torch.inference_mode():
-            expected = model(*tensors).numpy()
-        feed = {name: t.numpy() for name, t in zip(model.spec.graph_inputs, tensors)}
+    caps = {name: info.length for name, info in model.spec.inputs.items() if info.length is not None}
+    free = {i.name for i in graph.graph.input if i.name in caps and i.type.tensor_type.shape.dim[1].dim_param}
+    samples = [] if events is None else [dict(events)]
+    for rows, more in ((1, 0), (2, None), (33, 3)):
+        lengths = {n: cap if n not in free else 1 if more is None else cap + more for n, cap in caps.items()}
+        samples.append(_random_inputs(model, rows, lengths, rng))
+    worst = 0.0
+    for sample in samples:
+        feed = {name: np.asarray(sample[name], np.float32) for name in model.spec.graph_inputs}
+        expected = score(model, feed)
         found = np.asarray(session.run(["scores"], feed)[0])
-        worst = float(np.max(np.abs(found - expected) / np.maximum(1, np.abs(expected))))
-        if not worst <= TOLERANCE:
+        difference = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+        largest = float(np.max(difference, initial=0, where=~(np.isnan(found) & np.isnan(expected))))
+        worst = max(worst, largest)
+        if not largest <= TOLERANCE:  # NaN is a difference too
             raise DataError(
-                f"{path}: ONNX Runtime differs from the model by {worst:.1e} for {rows} row(s); please report this"
+                f"{path}: ONNX Runtime differs from the model by {largest:.1e} in {len(found)} row(s): please report it"
             )
+    return worst
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep back what the exporter says of packages that are not needed and of its own deprecations."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep back what the exporter says: of packages not needed, and pages about a network that it cannot trace."""
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(logging.NOTSET)

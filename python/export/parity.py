@@ -1,0 +1,287 @@
+"""The graph in ONNX Runtime against NanoForge's own way to the scores, on real events and on what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+
+from ..config.schema import Analysis
+from ..dataset.identity import assign_fold, event_hash
+from ..dataset.inputs import Rows, split_input
+from ..dataset.table import Table, TableBuilder
+from ..errors import DataError, UserError
+from ..events.columns import IDENTITY, Chunk, Column, offsets_of
+from ..events.frame import Frame
+from ..events.readers import EventFile
+from ..models.model import Model, score
+from ..models.onnx import TOLERANCE
+from ..provenance import Accounting
+from .assembly import AVERAGE, BY_EVENT, FOLD, Exported
+from .expressions import REMEDY
+from .preprocessing import STAGE
+
+if TYPE_CHECKING:
+    from ..models.trees import TreeModel
+
+EVENTS = 200
+"""Events of a file that are compared as they are."""
+_RESIZED = 25
+_EXACT = 2**24
+Feed = dict[str, np.ndarray]
+
+
+@dataclass
+class Parity:
+    """What was compared.
+
+    Attributes
+    ----------
+    events, rows
+        So many, and rows that the cuts take; the latter have scores.
+    worst
+        The largest difference of a score, relative where the score is above 1.
+    tolerance
+        Above which the export fails.
+    lengths
+        The numbers of objects that events had, by collection (with columns only).
+    """
+
+    events: int = 0
+    rows: int = 0
+    worst: float = 0.0
+    tolerance: float = TOLERANCE
+    lengths: dict[str, list[int]] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return asdict(self)
+
+
+class Comparison:
+    """Compares an exported graph with models, file by file.
+
+    Parameters
+    ----------
+    exported
+        The graph.
+    analysis
+        The analysis file.
+    models
+        All folds, or the one that is used.
+    rule
+        As for the export.
+    """
+
+    def __init__(self, exported: Exported, analysis: Analysis, models: Sequence[Model | TreeModel], rule: str) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        content = exported.model.SerializeToString()
+        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._by_columns = exported.description["level"] == "columns"
+        self._inputs = exported.description["inputs"]
+        self._analysis = analysis
+        self._models = models
+        self._rule = rule
+        self.parity = Parity(lengths={} if self._by_columns else None)
+
+    def file(self, file: EventFile) -> None:
+        """Compare the first events of a file.
+
+        Raises
+        ------
+        DataError
+            When they differ: nothing may be exported then.
+        UserError
+            When a column does not fit into float32 inputs.
+        """
+        builder = TableBuilder(self._analysis, None, file, STAGE)
+        for name in self._wanted() - set(file.branches):
+            raise UserError(f"{file.path}: has no column {name!r}, which the graph takes for the first file has it")
+        names = [n for n in file.branches if n in {*builder.columns, *self._wanted()}]
+        within = None if file.entries is None else (0, min(EVENTS, file.entries))
+        chunk = next(iter(file.chunks(names, EVENTS, within)), None)
+        if chunk is None or not chunk.size:
+            return
+        chunk = _as_fed(chunk, self._wanted()) if self._by_columns else chunk
+        self._check_integers(chunk)
+        counters = {n: b.counter for n, b in file.branches.items() if b.counter}
+        for part in (chunk, *(_resized(chunk, counters, n) for n in self._sizes())):
+            self._chunk(builder, file, part)
+
+    def _wanted(self) -> set[str]:
+        return {i["name"] for i in self._inputs if i["kind"] in ("event", "object")}
+
+    def _sizes(self) -> list[int]:
+        """Return the numbers of objects that each kind of events has to be tried with."""
+        if not self._by_columns:
+            return []
+        caps = {b.length for b in self._analysis.inputs.values() if b.length is not None}
+        return sorted({0, 1, *caps, *(cap + 3 for cap in caps)})
+
+    def _check_integers(self, chunk: Chunk) -> None:
+        for item in self._inputs:
+            if item["kind"] in ("event", "object") and item["type"] == "integer":
+                largest = int(np.abs(chunk.columns[item["name"]].content.astype(np.float64)).max(initial=0))
+                if largest > _EXACT:
+                    raise UserError(
+                        f"{item['name']}: holds {largest}, and float32 inputs only integers up to 2**24: {REMEDY}"
+                    )
+
+    def _chunk(self, builder: TableBuilder, file: EventFile, chunk: Chunk) -> None:
+        frame = builder.frame(chunk)
+        rows = builder.select(frame, Accounting())
+        fold = self._folds(builder, file, frame) if self._rule == BY_EVENT else np.zeros(chunk.size, np.int64)
+        table, good = _table(builder, self._analysis, frame, rows)
+        expected = np.full((len(rows.positions), len(self._models[0].spec.outputs)), np.nan, np.float32)
+        expected[good] = self._expected(table, fold[rows.events[good]])
+        if self._by_columns:
+            found = self._found_by_columns(builder, frame, chunk, rows, fold)
+        else:
+            expected = expected[good]
+            found = self._found_by_features(table, fold[rows.events[good]])
+        self._book(chunk.size, expected, found)
+
+    def _folds(self, builder: TableBuilder, file: EventFile, frame: Frame) -> np.ndarray:
+        identity = builder.identity(frame)
+        if not identity:
+            raise UserError(
+                f"--fold by-event: {file.path} has no {', '.join(IDENTITY)}, by which the fold is chosen: use 'average'"
+            )
+        entries = np.arange(frame.size)
+        hashes = event_hash(identity, file.uuid, entries, self._analysis.split.seed)
+        return assign_fold(hashes, self._analysis.split.folds)
+
+    def _expected(self, table: Table, fold: np.ndarray) -> np.ndarray:
+        """Score rows in Python."""
+        inputs = _tensors(table)
+        scores = np.stack([score(model, inputs) for model in self._models])
+        if self._rule == AVERAGE:
+            return scores.mean(axis=0)
+        return scores[fold, np.arange(len(fold))]
+
+    def _found_by_features(self, table: Table, fold: np.ndarray) -> np.ndarray:
+        feed = {name: values.astype(np.float32) for name, values in _tensors(table).items()}
+        if self._rule == BY_EVENT:
+            feed[FOLD] = fold.astype(np.float32)
+        parts = [slice(0, 0), slice(0, 1), slice(1, None)] if len(fold) > 1 else [slice(None)]
+        return np.concatenate(
+            [self._run({n: v[part] for n, v in feed.items()})[0] for part in parts if len(fold[part])]
+        )
+
+    def _found_by_columns(
+        self, builder: TableBuilder, frame: Frame, chunk: Chunk, rows: Rows, fold: np.ndarray
+    ) -> np.ndarray:
+        """Run event after event; what the graph says of the cuts must be what Python says."""
+        scores, selected = [], []
+        for event, feed in enumerate(self._feeds(chunk)):
+            if self._rule == BY_EVENT:
+                feed[FOLD] = fold[event : event + 1].astype(np.float32)
+            found = self._run(feed)
+            scores.append(found[0])
+            selected.append(found[1])
+        by_rows = np.concatenate(selected) if selected else np.empty(0, np.float32)
+        total = frame.size if self._analysis.row == "event" else int(frame.offsets(self._analysis.row)[-1])
+        expected = np.zeros(total, np.float32)
+        expected[rows.positions] = 1
+        wrong = np.flatnonzero(expected != by_rows) if len(by_rows) == total else [0]
+        if len(wrong):
+            raise DataError(
+                f"ONNX Runtime selects other rows than predict, {len(wrong)} of {total}: please report this"
+            )
+        self._note_lengths(chunk)
+        return np.concatenate(scores)[rows.positions]
+
+    def _feeds(self, chunk: Chunk) -> Iterator[Feed]:
+        columns = {name: chunk.columns[name] for name in sorted(self._wanted())}
+        for event in range(chunk.size):
+            feed: Feed = {}
+            for name, column in columns.items():
+                if column.offsets is None:
+                    feed[name] = column.content[event : event + 1].astype(np.float32)
+                else:
+                    start, stop = column.offsets[event : event + 2]
+                    feed[name] = column.content[start:stop].astype(np.float32)[np.newaxis]
+            yield feed
+
+    def _run(self, feed: Feed) -> list[np.ndarray]:
+        outputs = ["scores", "selected"] if self._by_columns else ["scores"]
+        return [np.asarray(values) for values in self._session.run(outputs, feed)]
+
+    def _note_lengths(self, chunk: Chunk) -> None:
+        assert self.parity.lengths is not None  # noqa: S101 - with columns only
+        for item in self._inputs:
+            if item["kind"] == "object":
+                known = self.parity.lengths.get(item["collection"], [])
+                found = np.diff(np.asarray(chunk.columns[item["name"]].offsets))
+                self.parity.lengths[item["collection"]] = sorted({*known, *found.tolist()})
+
+    def _book(self, events: int, expected: np.ndarray, found: np.ndarray) -> None:
+        unlike = np.isfinite(expected) != np.isfinite(found)
+        difference = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+        worst = float(np.max(difference, initial=0, where=np.isfinite(difference)))
+        if unlike.any() or not worst <= TOLERANCE:
+            what = "in what is NaN" if unlike.any() else f"by {worst:.1e}"
+            raise DataError(f"ONNX Runtime differs from predict {what}, {TOLERANCE:g} is allowed: please report this")
+        self.parity.events += events
+        self.parity.rows += len(expected)
+        self.parity.worst = max(self.parity.worst, worst)
+
+
+def _tensors(table: Table) -> dict[str, np.ndarray]:
+    inputs = {}
+    for name, values in table.inputs.items():
+        if isinstance(values, tuple):
+            inputs[name], inputs[f"{name}_mask"] = values
+        else:
+            inputs[name] = values
+    return inputs
+
+
+def _table(builder: TableBuilder, analysis: Analysis, frame: Frame, rows: Rows) -> tuple[Table, np.ndarray]:
+    """Return the inputs of the rows whose features are finite wherever they have to be, and which rows these are."""
+    good = np.ones(len(rows.positions), bool)
+    table = builder.table(frame, rows)
+    for name, values in table.inputs.items():
+        if analysis.inputs[name].nan == "error":
+            features, _ = split_input(values)
+            good &= np.isfinite(features).all(axis=(1, 2))
+    chosen = Rows(rows.positions[good], rows.events[good])
+    table = builder.table(frame, chosen)
+    builder.mend(frame, chosen, table)
+    return table, good
+
+
+def _as_fed(chunk: Chunk, names: set[str]) -> Chunk:
+    """Round columns of double precision to what the graph gets of them."""
+    columns = dict(chunk.columns)
+    for name in names:
+        column = columns[name]
+        if column.content.dtype == np.float64:
+            columns[name] = Column([column.content.astype(np.float32).astype(np.float64)], column.offsets)
+    return Chunk(chunk.start, chunk.size, columns)
+
+
+def _resized(chunk: Chunk, counters: Mapping[str, str], size: int) -> Chunk:
+    """Give the first events so many objects in every collection, by leaving some out or repeating them."""
+    events = min(chunk.size, _RESIZED)
+    columns: dict[str, Column] = {}
+    counts: dict[str, np.ndarray] = {}
+    for name, column in chunk.columns.items():
+        if column.offsets is None:
+            columns.setdefault(name, Column([column.content[:events]]))
+            continue
+        lengths = np.diff(column.offsets[: events + 1])
+        new = np.where(lengths > 0, size, 0)
+        offsets = offsets_of(new)
+        place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], new)
+        picks = np.repeat(column.offsets[:events], new) + place % np.repeat(np.maximum(lengths, 1), new)
+        columns[name] = Column([column.content[picks]], offsets)
+        if name in counters:
+            counts[counters[name]] = new
+    for name in counts.keys() & columns.keys():
+        columns[name] = Column([counts[name].astype(columns[name].content.dtype)])
+    return Chunk(chunk.start, events, columns)

@@ -1,0 +1,233 @@
+"""Gradient-boosted trees by LightGBM, with the inputs, outputs and files of the other models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import DataError, UserError
+from .model import ModelSpec, write_file
+
+_OBJECTIVES = {"mse": "regression", "mae": "regression_l1", "quantile": "quantile"}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows to fit: raw inputs and masks by the names of ``spec.graph_inputs``, truth as for losses, weights (N,)."""
+
+    inputs: Mapping[str, np.ndarray]
+    truth: np.ndarray
+    weight: np.ndarray
+
+
+class TreeModel(nn.Module):
+    """Gradient-boosted decision trees (Ke et al., LightGBM, NeurIPS 2017), called and saved like a :class:`Model`.
+
+    Constituents are flattened, padding is missing. There is one booster for all classes, or one for each output of a
+    regression.
+
+    Parameters
+    ----------
+    spec
+        What it is made from.
+    boosters
+        LightGBM's own text of each booster.
+    """
+
+    def __init__(self, spec: ModelSpec, boosters: list[str]) -> None:
+        super().__init__()
+        self.spec = spec
+        self.texts = boosters
+        self.boosters = [lightgbm.Booster(model_str=text) for text in boosters]
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """Return the final scores, (N, C): probabilities of the classes, or targets in their own units."""
+        given = {name: tensor.cpu().numpy() for name, tensor in zip(self.spec.graph_inputs, tensors)}
+        table = flatten(self.spec, given)
+        if not len(table):
+            return torch.zeros(0, len(self.spec.outputs))
+        threads = torch.get_num_threads()
+        raw = np.column_stack(
+            [booster.predict(table, raw_score=True, num_threads=threads) for booster in self.boosters]
+        )
+        return scores(self.spec, torch.from_numpy(raw)).to(torch.float32)
+
+    def typical(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return centre and spread, (F,), of the thresholds of an input's features."""
+        columns = column_names(self.spec)
+        found: dict[str, list[float]] = {feature: [] for feature in self.spec.inputs[name].features}
+        for node in (n for b in self.boosters for tree in b.dump_model()["tree_info"] for n in nodes(tree)):
+            owner, feature = columns[node.get("split_feature", 0)]
+            if owner == name and "threshold" in node and np.isfinite(threshold(node)):
+                found[feature].append(threshold(node))
+        center = [np.mean(values) if values else 0.0 for values in found.values()]
+        scale = [np.std(values) or 1.0 if values else 1.0 for values in found.values()]
+        return np.asarray(center, np.float32), np.asarray(scale, np.float32)
+
+    def save(self, path: Path) -> None:
+        """Write the model to a file: JSON, with LightGBM's text inside."""
+        content = {"spec": self.spec.as_dict(), "boosters": self.texts, "sha256": _digest(self.texts)}
+        write_file(json.dumps(content).encode(), path)
+
+    @classmethod
+    def load(cls, path: Path) -> TreeModel:
+        """Read a model that :meth:`save` wrote.
+
+        Raises
+        ------
+        DataError
+            When the file is missing, broken, or something else.
+        """
+        try:
+            content = json.loads(path.read_bytes())
+            if _digest(content["boosters"]) != content["sha256"]:  # LightGBM crashes on a broken text
+                raise ValueError("its trees are not those that were written")
+            return cls(ModelSpec.from_dict(content["spec"]), content["boosters"]).eval()
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+        except (ValueError, KeyError, TypeError, AttributeError, lightgbm.basic.LightGBMError) as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"{path}: not a model of this version of NanoForge ({reason})") from None
+
+
+def fit(
+    spec: ModelSpec, training: Rows, validation: Rows | None, seed: int, threads: int = 0
+) -> tuple[TreeModel, dict[str, dict[str, list[float]]]]:
+    """Fit the trees that ``spec.network`` and ``spec.loss`` describe.
+
+    Parameters
+    ----------
+    spec
+        The model.
+    training, validation
+        The rows; without any for validation, all trees are kept.
+    seed
+        Of bagging and of the choice of features.
+    threads
+        How many; 0 for all cores. The result does not depend on it.
+
+    Returns
+    -------
+    tuple
+        The model, and by output the loss after each tree of "train" and "val".
+
+    Raises
+    ------
+    UserError
+        When the loss is none that LightGBM has.
+    """
+    texts: list[str] = []
+    history: dict[str, dict[str, list[float]]] = {}
+    tables = [None if rows is None else flatten(spec, rows.inputs) for rows in (training, validation)]
+    for name, target, objective in _tasks(spec):
+        data = [
+            _dataset(table, rows, target)
+            for table, rows in zip(tables, (training, validation))
+            if table is not None and rows is not None
+        ]
+        history[name] = {}
+        texts.append(_boost({**_parameters(spec, seed, threads), **objective}, data, history[name]))
+    return TreeModel(spec, texts), history
+
+
+def flatten(spec: ModelSpec, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return all features of the rows side by side, (N, W) f4, with NaN in padded places."""
+    columns = []
+    for name, info in spec.inputs.items():
+        values = np.asarray(inputs[name], np.float32)
+        if info.length is not None:
+            values = np.where(np.asarray(inputs[f"{name}_mask"])[..., np.newaxis] > 0.5, values, np.float32(np.nan))
+        columns.append(values.reshape(len(values), -1))
+    return np.concatenate(columns, axis=1)
+
+
+def column_names(spec: ModelSpec) -> list[tuple[str, str]]:
+    """Return (input, feature) of each column of :func:`flatten`."""
+    return [(name, feature) for name, i in spec.inputs.items() for _ in range(i.length or 1) for feature in i.features]
+
+
+def scores(spec: ModelSpec, raw: Tensor) -> Tensor:
+    """Turn sums over trees, (N, 1) of two classes and else (N, C), into scores (N, C)."""
+    if spec.task == "regression":
+        return raw
+    return torch.cat([-raw, raw], dim=1).sigmoid() if len(spec.targets) == 2 else raw.softmax(dim=1)
+
+
+def nodes(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Pass over the nodes of a tree of LightGBM's ``dump_model``, each before its children."""
+    waiting = [tree["tree_structure"]]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting += [node[side] for side in ("right_child", "left_child") if side in node]
+
+
+def threshold(node: dict[str, Any]) -> float:
+    """Return the threshold of a node; between what is there and what is missing it is infinite."""
+    value = float(node["threshold"])
+    return value if value < 1e300 else np.inf  # the dump writes infinity as 1e300, and the model has "inf"
+
+
+def _digest(texts: list[str]) -> str:
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
+
+
+def _tasks(spec: ModelSpec) -> Iterator[tuple[str, int | None, dict[str, Any]]]:
+    """List the boosters: name, number of the target (None for classes), and LightGBM's parameters of the loss."""
+    if spec.task == "classification":
+        count = len(spec.targets)
+        yield (
+            "classes",
+            None,
+            {"objective": "binary"} if count == 2 else {"objective": "multiclass", "num_class": count},
+        )
+        return
+    loss = spec.loss or {"type": "mse"}
+    if loss["type"] not in _OBJECTIVES:
+        raise UserError(f"training.loss: lightgbm has no {loss['type']!r}: use {', '.join(_OBJECTIVES)}")
+    names = iter(spec.outputs)
+    for target in range(len(spec.targets)):
+        for level in spec.levels or (None,):
+            yield next(names), target, {"objective": _OBJECTIVES[loss["type"]]} | ({"alpha": level} if level else {})
+
+
+def _parameters(spec: ModelSpec, seed: int, threads: int) -> dict[str, Any]:
+    options = {name: value for name, value in spec.network.items() if name != "type"}
+    bagging = {"bagging_freq": 1} if options["bagging_fraction"] < 1 else {}
+    fixed = {"seed": seed, "num_threads": threads, "verbosity": -1, "deterministic": True, "force_row_wise": True}
+    return options | bagging | fixed
+
+
+def _dataset(table: np.ndarray, rows: Rows, target: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return features, truth and weights of the rows whose target is known."""
+    if target is None:
+        return table, rows.truth, rows.weight
+    truth = rows.truth[:, target]
+    known = ~np.isnan(truth)
+    return table[known], truth[known], rows.weight[known]
+
+
+def _boost(
+    parameters: dict[str, Any], data: list[tuple[np.ndarray, np.ndarray, np.ndarray]], history: dict[str, list[float]]
+) -> str:
+    """Grow the trees of one booster, note its loss after each, and return its text."""
+    rounds, patience = parameters.pop("num_iterations"), parameters.pop("early_stopping_round")
+    train = lightgbm.Dataset(data[0][0], data[0][1], weight=data[0][2], params=parameters)
+    sets = {"train": train}
+    noted: dict[str, dict[str, list[float]]] = {}
+    callbacks = [lightgbm.record_evaluation(noted)]
+    if len(data) > 1 and len(data[1][0]):
+        sets["val"] = train.create_valid(data[1][0], data[1][1], weight=data[1][2])
+        callbacks.append(lightgbm.early_stopping(patience, verbose=False))
+    booster = lightgbm.train(parameters, train, rounds, list(sets.values()), list(sets), callbacks=callbacks)
+    history.update({name: [float(v) for v in next(iter(metrics.values()))] for name, metrics in noted.items()})
+    return str(booster.model_to_string(num_iteration=booster.best_iteration))

@@ -1,0 +1,152 @@
+"""``nanoforge export``: the trained models as one ONNX file for CMSSW and Triton, checked on real events."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from ..config.schema import Analysis
+from ..console import out, say
+from ..errors import DataError, UserError
+from ..events.files import expand, is_remote, sample_files
+from ..events.readers import open_events
+from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
+from ..export.parity import Comparison, Parity
+from ..export.triton import config
+from ..models.model import ModelSpec, load_model
+from ..provenance import FileRecord, Manifest, fingerprint, staged_output
+from ..provenance.manifest import input_record, write_atomically
+from ..provenance.output import up_to_date
+
+STAGE = "export"
+GRAPH, DESCRIPTION = "model.onnx", "model.json"
+
+
+def export(
+    run: Path,
+    output: Path,
+    features: bool = False,
+    fold: str | None = None,
+    check: Sequence[str] = (),
+    force: bool = False,
+) -> Manifest:
+    """Write ``model.onnx``, ``model.json`` (see ``export.assembly.describe``) and ``triton/``, a model repository.
+
+    Parameters
+    ----------
+    run
+        What ``nanoforge train`` made.
+    output
+        Where to write.
+    features
+        Leave the expressions outside: the inputs are the features of rows.
+    fold
+        With folds: "average" (the default), "by-event" (a further input chooses), or the number of one.
+    check
+        Files to compare graph and ``predict`` on, as a user writes them; by default one of each sample. The first
+        tells the types of the columns.
+    force
+        Replace a finished export of something else.
+
+    Returns
+    -------
+    Manifest
+        Its details hold ``parity``: what was compared, and the largest difference.
+
+    Raises
+    ------
+    UserError
+        For what cannot be compiled, with the expression named.
+    DataError
+        When the graph does not give the scores of ``predict`` to 1e-5; nothing is written then.
+    """
+    trained = Manifest.read(run, "train")
+    trained.verify(run)
+    analysis = Analysis.model_validate(trained.config)
+    rule = _rule(analysis.split.folds, fold)
+    paths = _files(analysis, check)
+    key = {"run": trained.identity(), "features": features, "fold": rule}
+    previous = up_to_date(output, STAGE, key, paths)
+    if previous is not None:
+        say(f"{output} is up to date")
+        return previous
+    with staged_output(output, {**key, "files": paths}, force) as work:
+        exported, parity, sources = _exported(run, trained, analysis, rule, features, paths)
+        files = _write(work, analysis.name, exported, parity)
+        details = {"run": str(run.resolve()), "run_identity": trained.identity(), "key": fingerprint(key)}
+        manifest = Manifest(STAGE, trained.config, sources, details=details | {"parity": parity.as_dict()})
+        manifest.write(work, dict.fromkeys(files))
+    out.print(
+        f"{output / GRAPH}: {len(exported.description['inputs'])} inputs; {parity.events} events ({parity.rows} rows) "
+        f"differ from predict by {parity.worst:.1e} at most"
+    )
+    return manifest
+
+
+def _rule(folds: int, fold: str | None) -> str:
+    """Say how the models of the folds become one."""
+    if folds == 1 and fold is not None and fold != "0":
+        raise UserError(f"--fold {fold}: the run has one model only: leave it out")
+    if folds == 1:
+        return "0"
+    if fold is None or fold in (AVERAGE, BY_EVENT):
+        return fold or AVERAGE
+    if not fold.isdecimal() or int(fold) >= folds:
+        raise UserError(f"--fold {fold}: give '{AVERAGE}', '{BY_EVENT}', or a number from 0 to {folds - 1}")
+    return str(int(fold))
+
+
+def _files(analysis: Analysis, check: Sequence[str]) -> list[str]:
+    if check:
+        found = expand(check, "--check")
+    else:
+        found = list(dict.fromkeys(sample_files(analysis, name)[0] for name in analysis.samples))
+    return [f if is_remote(f) else str(Path(f).absolute()) for f in found]
+
+
+def _exported(
+    run: Path, trained: Manifest, analysis: Analysis, rule: str, features: bool, paths: Sequence[str]
+) -> tuple[Exported, Parity, list[FileRecord]]:
+    """Make the graph and compare it with the models."""
+    spec = ModelSpec.from_dict(trained.details["spec"])
+    folders = [run / f"fold{i}" for i in (range(analysis.split.folds) if rule in (AVERAGE, BY_EVENT) else [int(rule)])]
+    graphs = [onnx.load(folder / GRAPH) for folder in folders]
+    with open_events(paths[0], analysis.tree) as file:
+        if features:
+            exported = export_features(analysis, spec, graphs, rule)
+        else:
+            exported = export_columns(analysis, spec, graphs, rule, file)
+    comparison = Comparison(exported, analysis, [load_model(folder / "model.pt") for folder in folders], rule)
+    sources = []
+    for path in paths:
+        with open_events(path, analysis.tree) as file:
+            comparison.file(file)
+            sources.append(input_record(path, file.entries, file.uuid))
+    if not comparison.parity.rows:
+        raise DataError(
+            f"none of the events that were looked at passes the cuts ({', '.join(paths)}): give files by --check"
+        )
+    return exported, comparison.parity, sources
+
+
+def _write(work: Path, name: str, exported: Exported, parity: Parity) -> list[str]:
+    """Write all files, and return their names."""
+    onnx.save(exported.model, work / GRAPH)
+    content: dict[str, Any] = {**exported.description, "parity": parity.as_dict()}
+    write_atomically(work / DESCRIPTION, json.dumps(content, indent=1) + "\n")
+    repository = Path("triton") / name
+    copy = repository / "1" / GRAPH
+    (work / copy).parent.mkdir(parents=True, exist_ok=True)
+    (work / copy).unlink(missing_ok=True)
+    try:
+        os.link(work / GRAPH, work / copy)
+    except OSError:  # AFS and EOS know no hard links between folders
+        shutil.copyfile(work / GRAPH, work / copy)
+    write_atomically(work / repository / "config.pbtxt", config(name, exported.model))
+    return [GRAPH, DESCRIPTION, str(copy), str(repository / "config.pbtxt")]
