@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from ..errors import UserError, nearest
-from .schema import Analysis
+from .schema import Analysis, CustomModel
 
 
 def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Analysis:
@@ -197,6 +197,8 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
         return f"{own}:{name}" if own.is_file() else function
 
     changes: dict[str, Any] = {"samples": samples, "functions": [beside(f) for f in analysis.functions]}
+    if isinstance(analysis.model, CustomModel):
+        changes["model"] = analysis.model.model_copy(update={"network": beside(analysis.model.network)})
     if analysis.golden_json:
         changes["golden_json"] = anchor(analysis.golden_json)
     return analysis.model_copy(update=changes)

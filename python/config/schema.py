@@ -625,6 +625,17 @@ def _regular_expression(pattern: str) -> str:
     return pattern
 
 
+def _rate_or_auto(value: Any) -> Any:
+    """Say all that a learning rate may be, where a union would name one alternative."""
+    try:
+        known = value == "auto" or float(value) > 0
+    except (TypeError, ValueError):
+        known = False
+    if not known:
+        raise ValueError("should be a number greater than 0, or 'auto'")
+    return value
+
+
 class Init(Strict):
     """Begin with the weights of another ``run``, as far as name and shape agree, and do not train some of them.
 
@@ -648,7 +659,7 @@ class Training(Strict):
     epochs: int = Field(default=20, gt=0)
     batch_size: int = Field(default=1024, gt=0)
     accumulation: int = Field(default=1, gt=0)
-    learning_rate: Union[Literal["auto"], Positive] = 1e-3
+    learning_rate: Annotated[Union[Literal["auto"], float], BeforeValidator(_rate_or_auto)] = 1e-3
     schedule: Schedule = ConstantSchedule(type="constant")
     optimizer: Literal["adamw", "radam", "sgd"] = "adamw"
     weight_decay: float = Field(default=1e-2, ge=0)

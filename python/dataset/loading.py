@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..config.schema import Analysis
+from ..console import say
 from ..errors import UserError
 from ..provenance import Accounting, FileRecord, Manifest
 from . import order
@@ -46,7 +47,8 @@ class Batch:
     label
         Index of the class, (N,) i8; None for a regression.
     targets
-        Regression targets in the order of ``DatasetInfo.regression``, (N, T) f4; None for a classification.
+        Regression targets in the order of ``DatasetInfo.regression``, (N, T) f4, NaN where not known; None for a
+        classification.
     weight
         Physics weight, (N,) f4.
     """
@@ -303,13 +305,25 @@ class TrainingData(ABC):
         return self._training().class_totals(fold)
 
     def target_moments(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of the regression targets, each (T,), over the training part.
+        """Return mean and standard deviation of the regression targets, each (T,), where known in the training part.
 
         Raises
         ------
+        UserError
+            When a target is known in none of the rows.
         DataError
-            When a target is not finite.
+            When a target is infinite.
         """
+        rows = self.rows("train", fold)
+        for name, known in zip(self.info.regression, self._training().known_targets(fold)):
+            if known == 0:
+                raise UserError(
+                    f"target.regression.{name}: is NaN in all {rows:,} training rows: correct its expression"
+                )
+            if known < rows:
+                say(
+                    f"note: target {name!r} is NaN in {rows - known:,} of {rows:,} training rows: its loss ignores them"
+                )
         return self._training().target_moments(fold)
 
     def _training(self) -> Truth:

@@ -69,7 +69,7 @@ class Truth:
     counts, sums
         Number of rows and sum of weights per class, (K, C) each.
     moments
-        Of the T regression targets, (K, 3, T).
+        Of the T regression targets, where they are known, (K, 3, T).
     """
 
     counts: np.ndarray
@@ -82,7 +82,7 @@ class Truth:
         return cls(np.zeros((folds, classes), np.int64), np.zeros((folds, classes)), np.zeros((folds, 3, targets)))
 
     def book(self, label: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray, fold: np.ndarray) -> None:
-        """Add rows: labels (N,), or targets (N, T) f4, with weights (N,) and folds (N,) u1."""
+        """Add rows: labels (N,), or targets (N, T) f4, NaN where not known, with weights (N,) and folds (N,) u1."""
         folds, classes = self.counts.shape
         if label is not None:
             place = fold.astype(np.int64) * classes + label
@@ -103,6 +103,10 @@ class Truth:
         """Return mean and standard deviation of the targets, each (T,), over the rows that model ``fold`` trains on."""
         count, mean, squares = merge(list(self.moments[self._used(fold)]))
         return mean, np.sqrt(squares / np.maximum(count, 1))
+
+    def known_targets(self, fold: int) -> np.ndarray:
+        """Return the number of rows that model ``fold`` trains on in which each target is known, (T,)."""
+        return np.asarray(self.moments[self._used(fold), 0].sum(axis=0, dtype=np.int64))
 
     def _used(self, fold: int) -> np.ndarray:
         folds = len(self.counts)

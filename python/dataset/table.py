@@ -23,7 +23,8 @@ from .inputs import InputBuilder, Rows, representative
 class Table:
     """Values of the chosen rows. Inputs live in buffers that the next chunk overwrites.
 
-    ``inputs`` maps a name to features (N, F) f4, or to (features (N, L, F) f4, valid (N, L) bool).
+    ``inputs`` maps a name to features (N, F) f4, or to (features (N, L, F) f4, valid (N, L) bool); ``targets`` are
+    (N,) f4, NaN where they are not known.
     """
 
     inputs: dict[str, Any]
@@ -173,9 +174,9 @@ class TableBuilder:
             table.label = self._labels(frame, rows, level)
         for name, expression in self._targets.items():
             values = self._values(frame, expression, level)[rows.positions].astype(np.float32)
-            wrong = np.flatnonzero(~np.isfinite(values))
+            wrong = np.flatnonzero(np.isinf(values))
             if len(wrong):
-                raise DataError(f"{self._place(frame, rows.events[wrong[0]])}: {expression.where} is not finite")
+                raise DataError(f"{self._place(frame, rows.events[wrong[0]])}: {expression.where} is infinite")
             table.targets[name] = values
         table.keep = {name: values[rows.positions] for name, values in self.kept(frame).items()}
         return table

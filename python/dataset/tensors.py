@@ -173,13 +173,13 @@ class Table:
 
 
 def check_truth(name: str, info: DatasetInfo, label: np.ndarray | None, targets: np.ndarray | None) -> None:
-    """Raise a :class:`DataError` where a label is not the index of a class, or a target is not finite."""
+    """Raise a :class:`DataError` where a label is not the index of a class, or a target is infinite."""
     classes = len(info.classes)
     if label is not None and len(label) and not 0 <= label.min() <= label.max() < classes:
         raise DataError(f"{name}: a label is not one of {classes} classes: run 'nanoforge convert' again")
-    if targets is not None and not np.isfinite(targets).all():
-        wrong = info.regression[int(np.argmin(np.isfinite(targets).all(axis=0)))]
+    if targets is not None and np.isinf(targets).any():
+        wrong = info.regression[int(np.argmax(np.isinf(targets).any(axis=0)))]
         raise DataError(
-            f"{name}: target {wrong!r} holds NaN or infinite values: reject such rows with a cut "
-            "and run 'nanoforge convert' again"
+            f"{name}: target {wrong!r} holds infinite values: reject such rows with a cut and run 'nanoforge convert' "
+            "again"
         )

@@ -25,7 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from . import metrics
 from .importance import Importance
 from .metrics import Array
-from .summary import Comparisons, Scored, Summary, TargetBins, signals
+from .summary import Comparisons, Prediction, Scored, Summary, TargetBins, signals
 
 SIX_COLOURS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd")
 _TEN = (
@@ -220,24 +220,15 @@ def importance(found: Importance, metric: str) -> Figure:
 
 
 @cms_style
-def residuals(true: Array, predicted: Array, weight: Array, target: str, summary: Summary) -> Figure:
+def residuals(rows: Prediction, target: str, summary: Summary) -> Figure:
     """Draw the distribution of prediction - truth over four widths either side, with bias, resolution and RMS."""
-    name = _text(target)
-    figure, axes = _canvas(f"Predicted - true {name}", "Probability density")
+    figure, axes = _canvas(f"Predicted - true {_text(target)}", "Probability density")
     width = summary[f"resolution.{target}"].value
     reach = 4 * width if width > 0 else 1.0
-    centre = float(np.nan_to_num(metrics.quantile(predicted - true, weight, np.array([0.5]))[0]))
-    edges = np.linspace(centre - reach, centre + reach, 51)
-    density, error = _density(predicted - true, weight, edges)
-    axes.stairs(density, edges, fill=True, color=SIX_COLOURS[0], alpha=0.3)
-    axes.stairs(density, edges, color=SIX_COLOURS[0], linewidth=2)
-    shown = error > 0
-    axes.errorbar(((edges[1:] + edges[:-1]) / 2)[shown], density[shown], error[shown], fmt="none", color=SIX_COLOURS[0])
+    centre = float(np.nan_to_num(metrics.quantile(rows.residual, rows.weight, np.array([0.5]))[0]))
     lines = [f"{word} = {summary[f'{key}.{target}']}" for key, word in _RESIDUAL_WORDS.items()]
-    axes.text(0.05, 0.95, "\n".join(lines), transform=axes.transAxes, va="top", fontsize="small", linespacing=1.4)
+    _draw_distribution(axes, rows.residual, rows.weight, np.linspace(centre - reach, centre + reach, 51), lines)
     axes.axvline(0, color="0.4", linestyle=":", linewidth=2, ymax=0.74)
-    axes.set(xlim=(edges[0], edges[-1]), ylim=(0, float(np.max(density, initial=0.0) or 1.0) * 1.45))
-    _whole_ticks(axes)
     return figure
 
 
@@ -245,13 +236,50 @@ _RESIDUAL_WORDS = {"bias": "Bias", "resolution": "Resolution (68%)", "rms": "RMS
 
 
 @cms_style
-def true_predicted(true: Array, predicted: Array, weight: Array, target: str) -> Figure:
+def pulls(rows: Prediction, target: str, summary: Summary) -> Figure:
+    """Draw the distribution of (prediction - truth)/sigma beside the standard normal one, with its mean and width."""
+    figure, axes = _canvas(rf"(Predicted - true {_text(target)}) / predicted $\sigma$", "Probability density")
+    edges = np.linspace(-5, 5, 51)
+    lines = [f"Mean = {summary[f'pull_mean.{target}']}", f"Width (68%) = {summary[f'pull_width.{target}']}"]
+    _draw_distribution(axes, cast(Array, rows.pull), rows.weight, edges, lines, least=0.4)
+    fine = np.linspace(-5, 5, 201)
+    axes.plot(fine, np.exp(-(fine**2) / 2) / np.sqrt(2 * np.pi), color=SIX_COLOURS[2], linestyle="--")
+    return figure
+
+
+@cms_style
+def coverage(rows: Prediction, target: str) -> Figure:
+    """Draw how much of the truth lies below each predicted quantile."""
+    figure, axes = _canvas("Level of the quantile", f"Fraction of true {_text(target)} below it")
+    values, errors = np.array(list(rows.coverage.values())).T
+    axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=2)
+    axes.errorbar(list(rows.coverage), values, errors, fmt="o", color=SIX_COLOURS[0], markersize=8, linewidth=2)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    return figure
+
+
+def _draw_distribution(
+    axes: Axes, values: Array, weight: Array, edges: Array, lines: Sequence[str], least: float = 0.0
+) -> None:
+    """Draw a density with its errors and lines of text above; the axis reaches up to ``least`` at least."""
+    density, error = _density(values, weight, edges)
+    axes.stairs(density, edges, fill=True, color=SIX_COLOURS[0], alpha=0.3)
+    axes.stairs(density, edges, color=SIX_COLOURS[0], linewidth=2)
+    shown = error > 0
+    axes.errorbar(((edges[1:] + edges[:-1]) / 2)[shown], density[shown], error[shown], fmt="none", color=SIX_COLOURS[0])
+    axes.text(0.05, 0.95, "\n".join(lines), transform=axes.transAxes, va="top", fontsize="small", linespacing=1.4)
+    axes.set(xlim=(edges[0], edges[-1]), ylim=(0, float(np.max(density, initial=least) or 1.0) * 1.45))
+    _whole_ticks(axes)
+
+
+@cms_style
+def true_predicted(rows: Prediction, target: str) -> Figure:
     """Draw the rows in the plane of true and predicted value, central 99 % of both, with the line of equality."""
     name = _text(target)
     figure, axes = _canvas(f"True {name}", f"Predicted {name}")
-    low, high = np.quantile(np.concatenate([true, predicted]), [0.005, 0.995])
+    low, high = np.quantile(np.concatenate([rows.true, rows.predicted]), [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, 61)
-    counts, _, _ = np.histogram2d(true, predicted, bins=(edges, edges), weights=weight)
+    counts, _, _ = np.histogram2d(rows.true, rows.predicted, bins=(edges, edges), weights=rows.weight)
     filled = np.ma.masked_less_equal(counts.T, 0)
     norm = LogNorm(vmin=filled.min(), vmax=filled.max()) if filled.count() > 1 else None
     mesh = axes.pcolormesh(edges, edges, filled, cmap="cividis", norm=norm, rasterized=True)

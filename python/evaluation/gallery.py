@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from . import figures
 from .metrics import Array
 from .results import Results
-from .summary import signals
+from .summary import Prediction, signals
 
 
 @dataclass(frozen=True)
@@ -93,26 +93,48 @@ def _decisions(results: Results) -> Iterator[Plot]:
 
 
 def _regression(results: Results) -> Iterator[Plot]:
-    weight = results.test.weight
-    for name, true, predicted in zip(results.outputs, results.test.truth.T, results.test.scores.T):
+    for name, rows in results.predictions.items():
+        yield from _residuals(results, rows, name)
+        yield from _uncertainty(results, rows, name)
+
+
+def _residuals(results: Results, rows: Prediction, name: str) -> Iterator[Plot]:
+    yield Plot(
+        f"residuals_{name}",
+        f"Residuals of {name}",
+        "Prediction minus truth; the resolution is half the width of the central 68 %.",
+        figures.residuals(rows, name, results.test_summary),
+    )
+    yield Plot(
+        f"true_predicted_{name}",
+        f"Truth and prediction of {name}",
+        "Where the rows lie; on the dashed line the prediction is exact.",
+        figures.true_predicted(rows, name),
+    )
+    yield Plot(
+        f"bins_{name}",
+        f"Resolution and bias of {name}",
+        "Resolution and bias in bins of the true value with equally many rows; a slope of the bias means that the "
+        "predictions are pulled to the middle of the training sample.",
+        figures.target_bins(results.bins[name], name),
+    )
+
+
+def _uncertainty(results: Results, rows: Prediction, name: str) -> Iterator[Plot]:
+    if rows.pull is not None:
         yield Plot(
-            f"residuals_{name}",
-            f"Residuals of {name}",
-            "Prediction minus truth; the resolution is half the width of the central 68 %.",
-            figures.residuals(true, predicted, weight, name, results.test_summary),
+            f"pulls_{name}",
+            f"Pulls of {name}",
+            "Prediction minus truth in units of the predicted sigma; it follows the standard normal distribution "
+            "(dashed) where sigma is right: wider means that sigma is too small.",
+            figures.pulls(rows, name, results.test_summary),
         )
+    if rows.coverage:
         yield Plot(
-            f"true_predicted_{name}",
-            f"Truth and prediction of {name}",
-            "Where the rows lie; on the dashed line the prediction is exact.",
-            figures.true_predicted(true, predicted, weight, name),
-        )
-        yield Plot(
-            f"bins_{name}",
-            f"Resolution and bias of {name}",
-            "Resolution and bias in bins of the true value with equally many rows; a slope of the bias means that the "
-            "predictions are pulled to the middle of the training sample.",
-            figures.target_bins(results.bins[name], name),
+            f"coverage_{name}",
+            f"Coverage of {name}",
+            "How much of the truth lies below each predicted quantile; on the dotted line it is as much as it should.",
+            figures.coverage(rows, name),
         )
 
 

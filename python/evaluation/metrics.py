@@ -308,10 +308,10 @@ def kolmogorov_smirnov(first: Array, first_weight: Array, second: Array, second_
     return distance, float(kolmogorov((root + 0.12 + 0.11 / root) * distance))
 
 
-def bias(residual: Array, weight: Array) -> Estimate:
-    """Return the mean of the (N,) residuals prediction - truth, in the target's unit."""
-    value = mean(residual, weight)
-    return Estimate(value, _over_root(_root(mean((residual - value) ** 2, weight)), weight))
+def average(values: Array, weight: Array) -> Estimate:
+    """Return the mean of (N,) values: of residuals prediction - truth it is the bias, in the target's unit."""
+    value = mean(values, weight)
+    return Estimate(value, _over_root(_root(mean((values - value) ** 2, weight)), weight))
 
 
 def rms(residual: Array, weight: Array) -> Estimate:

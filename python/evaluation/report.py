@@ -147,7 +147,11 @@ _NOTES = {
         "calibration use the class balance of the training, to which the scores refer as probabilities. Errors are "
         "statistical. Of two classes, the first is the signal; more are taken one against the rest."
     ),
-    "regression": "In the unit of the target, with the physics weights; errors are statistical.",
+    "regression": (
+        "In the unit of the target, with the physics weights; errors are statistical. Pulls, prediction minus truth in "
+        "units of the predicted sigma, have the mean 0 and the width 1 where sigma is right; as much of the truth as "
+        "its level says should lie below a predicted quantile."
+    ),
     "tests": (
         "Largest distance between the weighted cumulative distributions of training and test scores, and how probable "
         "a larger one is without overtraining; with folds the largest of them, with Bonferroni's p value."
@@ -160,6 +164,8 @@ _WORDS = {
     "calibration_error": "expected calibration error",
     "log_loss": "log-loss",
     "brier": "Brier score",
+    "pull_mean": "mean of the pulls",
+    "pull_width": "width of the pulls",
     "rms": "RMS",
     "r2": "R\N{SUPERSCRIPT TWO}",
 }
@@ -170,6 +176,8 @@ def words(name: str) -> str:
     kind, *rest = name.split(".")
     if kind == "rejection":
         return f"background rejection at {rest[1]} % efficiency, {rest[0]}"
+    if kind == "coverage":
+        return f"truth below the {'.'.join(rest[1:])} % quantile, {rest[0]}"
     return ", ".join([_WORDS.get(kind, kind), *rest])
 
 

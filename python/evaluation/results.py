@@ -11,7 +11,7 @@ import numpy as np
 from . import metrics, summary
 from .importance import Importance
 from .metrics import Array, Estimate
-from .summary import Comparisons, Scored, Summary, TargetBins
+from .summary import Comparisons, Prediction, Scored, Summary, TargetBins
 
 
 class Part:
@@ -106,8 +106,12 @@ class Results:
         """Bias and resolution of each target in bins of it; empty for a classification."""
         if self.task == "classification":
             return {}
-        columns = zip(self.outputs, self.test.truth.T, self.test.scores.T)
-        return {name: summary.target_bins(true, predicted, self.test.weight) for name, true, predicted in columns}
+        return {name: summary.target_bins(rows) for name, rows in self.predictions.items()}
+
+    @property
+    def predictions(self) -> dict[str, Prediction]:
+        """Test rows of each target of a regression, where it is known."""
+        return {name: self.test.of_target(k) for k, name in enumerate(self.outputs)}
 
     @property
     def confusion(self) -> Array:

@@ -19,14 +19,19 @@ class Scored:
     """Scores of N rows beside the truth.
 
     ``scores`` is (N, C): one probability per class, or one prediction per target. ``truth`` is the (N,) class number,
-    or the (N, C) true values. ``weight`` (N,) is the physics weight, ``prior_weight`` (N,) that weight with the classes
-    balanced as in the training, to whose priors the probabilities refer.
+    or the (N, C) true values, NaN where they are not known. ``weight`` (N,) is the physics weight, ``prior_weight``
+    (N,) that weight with the classes balanced as in the training, to whose priors the probabilities refer.
+
+    ``others`` is what else is predicted of each target, (N, C, K). With ``levels``, (K + 1,), prediction and others are
+    quantiles of these levels; without, K is 1 and it is the sigma of the prediction, or 0.
     """
 
     scores: Array
     truth: Array
     weight: Array
     prior_weight: Array
+    others: Array | None = None
+    levels: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -35,11 +40,47 @@ class Scored:
         """Return the (N,) mask of the rows of a true class."""
         return np.asarray(self.truth == number)
 
+    def of_target(self, number: int) -> Prediction:
+        """Return the rows of which a target is known."""
+        known = ~np.isnan(self.truth[:, number])
+        others = np.empty((len(self), 0)) if self.others is None else self.others[:, number]
+        true, predicted = self.truth[known, number], self.scores[known, number]
+        return Prediction(true, predicted, self.weight[known], others[known], self.levels)
+
     @classmethod
     def pool(cls, parts: Sequence[Scored]) -> Scored:
         """Join the rows of several parts, e.g. of the folds."""
-        fields = ("scores", "truth", "weight", "prior_weight")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
+        names = ("scores", "truth", "weight", "prior_weight", *(["others"] if parts[0].others is not None else []))
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(**joined, levels=parts[0].levels)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Truth and prediction, (N,) each, of one target in the rows where it is known; see :class:`Scored`."""
+
+    true: Array
+    predicted: Array
+    weight: Array
+    others: Array
+    levels: tuple[float, ...]
+
+    @property
+    def residual(self) -> Array:
+        """Prediction minus truth, (N,)."""
+        return np.asarray(self.predicted - self.true)
+
+    @property
+    def pull(self) -> Array | None:
+        """Residual in units of the predicted sigma, (N,); None where no sigma is predicted."""
+        return None if self.levels or not self.others.shape[1] else np.asarray(self.residual / self.others[:, 0])
+
+    @property
+    def coverage(self) -> dict[float, Estimate]:
+        """Fraction of the truth that is not above each predicted quantile, by rising level."""
+        below = self.true[:, np.newaxis] <= np.column_stack([self.predicted, self.others])
+        found = {level: metrics.average(below[:, k], self.weight) for k, level in enumerate(self.levels)}
+        return dict(sorted(found.items()))
 
 
 @dataclass(frozen=True)
@@ -87,12 +128,16 @@ def regression(test: Scored, targets: Sequence[str]) -> Summary:
     """Return the figures of merit of a regression, for each target."""
     result: Summary = {}
     for k, name in enumerate(targets):
-        true, predicted = test.truth[:, k], test.scores[:, k]
-        residual = predicted - true
-        result[f"bias.{name}"] = metrics.bias(residual, test.weight)
-        result[f"rms.{name}"] = metrics.rms(residual, test.weight)
-        result[f"resolution.{name}"] = metrics.resolution(residual, test.weight)
-        result[f"r2.{name}"] = metrics.r2(true, predicted, test.weight)
+        rows = test.of_target(k)
+        result[f"bias.{name}"] = metrics.average(rows.residual, rows.weight)
+        result[f"rms.{name}"] = metrics.rms(rows.residual, rows.weight)
+        result[f"resolution.{name}"] = metrics.resolution(rows.residual, rows.weight)
+        result[f"r2.{name}"] = metrics.r2(rows.true, rows.predicted, rows.weight)
+        if rows.pull is not None:
+            result[f"pull_mean.{name}"] = metrics.average(rows.pull, rows.weight)
+            result[f"pull_width.{name}"] = metrics.resolution(rows.pull, rows.weight)
+        for level, fraction in rows.coverage.items():
+            result[f"coverage.{name}.{100 * level:.6g}"] = fraction
     return result
 
 
@@ -107,18 +152,17 @@ class TargetBins:
     resolution: list[Estimate]
 
 
-def target_bins(true: Array, predicted: Array, weight: Array) -> TargetBins:
-    """Return bias and resolution in ten bins of the (N,) true values with equally many rows each."""
-    edges = metrics.quantile_bins(true)
-    where = metrics.in_bins(true, edges)
+def target_bins(rows: Prediction) -> TargetBins:
+    """Return bias and resolution in ten bins of the true value with equally many rows each."""
+    edges = metrics.quantile_bins(rows.true)
+    where = metrics.in_bins(rows.true, edges)
     inside = [where == number for number in range(len(edges) - 1)]
-    residual = predicted - true
     return TargetBins(
         edges,
-        np.array([np.mean(true[chosen]) for chosen in inside]),
+        np.array([np.mean(rows.true[chosen]) for chosen in inside]),
         np.array([np.count_nonzero(chosen) for chosen in inside]),
-        [metrics.bias(residual[chosen], weight[chosen]) for chosen in inside],
-        [metrics.resolution(residual[chosen], weight[chosen]) for chosen in inside],
+        [metrics.average(rows.residual[chosen], rows.weight[chosen]) for chosen in inside],
+        [metrics.resolution(rows.residual[chosen], rows.weight[chosen]) for chosen in inside],
     )
 
 
@@ -153,13 +197,18 @@ def spread(folds: Sequence[Summary]) -> dict[str, Estimate]:
 
 
 def headline(scored: Scored, names: Sequence[str], task: str) -> float:
-    """Return the one number that permutation importance watches: mean one-vs-rest AUC, or mean R²."""
+    """Return the one number that permutation importance watches: mean one-vs-rest AUC, or mean R².
+
+    A class or target for which it is not defined, since too few rows know it, does not count.
+    """
     if task == "regression":
-        values = [metrics.r2(scored.truth[:, k], scored.scores[:, k], scored.weight) for k in range(len(names))]
+        rows = [scored.of_target(k) for k in range(len(names))]
+        values = [metrics.r2(each.true, each.predicted, each.weight) for each in rows]
     else:
         numbers = [list(names).index(name) for name in signals(names)]
         values = [metrics.auc(scored.scores[:, k], scored.of_class(k), scored.weight) for k in numbers]
-    return float(np.mean([estimate.value for estimate in values]))
+    defined = [estimate.value for estimate in values if np.isfinite(estimate.value)]
+    return float(np.mean(defined)) if defined else float("nan")
 
 
 def _separation(test: Scored, name: str, number: int) -> Summary:

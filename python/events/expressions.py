@@ -213,7 +213,7 @@ def _import_function(module_name: str, name: str, where: str) -> Callable[..., A
         ) from error
     function = getattr(module, name, None)
     if function is None:
-        raise UserError(f"{where}: '{module_name}' has no function '{name}'{nearest(name, vars(module))}")
+        raise UserError(f"{where}: '{module_name}' has no '{name}'{nearest(name, vars(module))}")
     if not callable(function):
         raise UserError(f"{where}: '{module_name}:{name}' is not a function")
     return function

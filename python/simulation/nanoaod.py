@@ -23,7 +23,7 @@ from .quiet import heard
 
 RUN = 1
 COMPRESSION = "zstd 5"
-MOST_HELD = 1 << 26
+MOST_HELD = 1 << 25
 """Bytes of events that are gathered before they are written."""
 _INFO = {
     "Generator_id1": ("id1", "i4", "id of first parton"),

@@ -26,7 +26,7 @@ from ..evaluation.importance import Importance, Inputs, permutation_importance
 from ..evaluation.metrics import Array
 from ..evaluation.results import Fold, Part, Results
 from ..evaluation.summary import Scored, headline
-from ..models.model import Model, score
+from ..models.model import load_model, score
 from ..models.tasks import class_factors
 from ..provenance import Accounting, Ledger, Manifest, fingerprint, staged_output
 from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
@@ -132,7 +132,25 @@ def _results(run: Path, dataset: TrainingData, balance: str, notices: list[str])
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
         folds = [_Scorer(run, dataset, fold, balance, bar).fold() for fold in range(info.folds)]
-    return Results("classification" if info.classes else "regression", info.classes or info.regression, folds, notices)
+    task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
+    results = Results(task, names, folds, notices)
+    if info.regression:
+        results.notices = [*notices, *_unknown(dataset, results)]
+    return results
+
+
+def _unknown(dataset: TrainingData, results: Results) -> Iterator[str]:
+    """Say which targets are not known in some of the test rows, and refuse one that is known in none."""
+    for name, missing in zip(results.outputs, np.isnan(results.test.truth).sum(axis=0)):
+        if missing == len(results.test):
+            raise UserError(
+                f"{dataset.name}: target {name!r} is NaN in all test rows: correct its expression, or use more events"
+            )
+        if missing:
+            yield (
+                f"The target {name} is not known (NaN) in {missing:,} of {len(results.test):,} test rows: such rows "
+                "count neither in its figures of merit nor, in the training, in its loss."
+            )
 
 
 class _Scorer:
@@ -140,7 +158,7 @@ class _Scorer:
 
     def __init__(self, run: Path, dataset: TrainingData, fold: int, balance: str, bar: Bar) -> None:
         info = dataset.info
-        self._model = Model.load(run / f"fold{fold}" / "model.pt")
+        self._model = load_model(run / f"fold{fold}" / "model.pt")
         self._dataset = dataset
         self._fold = fold
         self._bar = bar
@@ -190,16 +208,18 @@ class _Scorer:
         if batch.label is not None:
             label = batch.label.numpy().astype(np.int64)
             return Scored(scores, label, weight, weight * self._factors[label])
-        targets = cast(torch.Tensor, batch.targets).numpy().astype(np.float64)
-        return Scored(scores.astype(np.float64), targets, weight, weight)
+        truth = cast(torch.Tensor, batch.targets).numpy().astype(np.float64)
+        spec = self._model.spec
+        by_target = scores.astype(np.float64).reshape(*truth.shape, len(spec.outputs) // len(spec.targets))
+        return Scored(by_target[..., 0], truth, weight, weight, by_target[..., 1:], spec.levels)
 
     def _importance(self, rows: Batch) -> Importance:
         info = self._dataset.info
         features = {name: shape.features for name, shape in info.inputs.items()}
-        task, outputs = self._model.spec.task, self._model.spec.outputs
+        spec = self._model.spec
 
         def metric(inputs: Inputs) -> float:
-            return headline(self._scored(inputs, rows), outputs, task)
+            return headline(self._scored(inputs, rows), spec.targets, spec.task)
 
         return permutation_importance(metric, _inputs(rows), features, SEED, REPEATS, done=lambda: self._bar.advance(1))
 

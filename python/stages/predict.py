@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,11 +20,14 @@ from ..errors import FileError, UserError, nearest
 from ..events.files import expand, is_remote, output_names
 from ..events.frame import Frame
 from ..events.readers import EventFile, open_events
-from ..models.model import Model, score
+from ..models.model import Model, load_model, score
 from ..parallel import Report, run_jobs
 from ..provenance import Accounting, FileRecord, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record, write_atomically
 from ..provenance.output import up_to_date
+
+if TYPE_CHECKING:
+    from ..models.trees import TreeModel
 
 STAGE = "predict"
 FILL = np.float32(-1)
@@ -160,7 +164,7 @@ def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
 
     if job.threads:
         torch.set_num_threads(job.threads)
-    models = [Model.load(job.run / f"fold{i}" / "model.pt") for i in range(job.folds)]
+    models = [load_model(job.run / f"fold{i}" / "model.pt") for i in range(job.folds)]
     builder = TableBuilder(job.analysis, None, file, STAGE)
     books = Accounting()
     row = job.analysis.row if job.analysis.row != "event" else None
@@ -182,7 +186,12 @@ def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
 
 
 def _score_chunk(
-    job: Job, file: EventFile, builder: TableBuilder, models: Sequence[Model], frame: Frame, books: Accounting
+    job: Job,
+    file: EventFile,
+    builder: TableBuilder,
+    models: Sequence[Model | TreeModel],
+    frame: Frame,
+    books: Accounting,
 ) -> Entries:
     rows = builder.select(frame, books)
     table = builder.table(frame, rows)
@@ -204,7 +213,7 @@ def _score_chunk(
     return Entries(frame.start, frame.size, identity, dict(zip(names, scores)), kept, offsets)
 
 
-def _scores(models: Sequence[Model], table: Table, fold: np.ndarray) -> np.ndarray:
+def _scores(models: Sequence[Model | TreeModel], table: Table, fold: np.ndarray) -> np.ndarray:
     """Return (N, C) scores, every row by the model of its fold."""
     inputs = {}
     for name, values in table.inputs.items():

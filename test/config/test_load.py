@@ -83,6 +83,16 @@ def test_local_names_become_absolute_to_the_folder_of_the_file(tmp_path: Path, m
     assert analysis.golden_json == f"{deep}/cert.json"
 
 
+def test_a_module_beside_the_file_is_found_from_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").touch()
+    mine = read(tmp_path, functions=["mine:f", "numpy:sin"], model={"type": "mine:Net", "options": {"width": 3}})
+    own = f"{tmp_path}/mine.py"
+    assert mine.functions == [f"{own}:f", "numpy:sin"]
+    assert mine.model.model_dump() == {"type": "custom", "network": f"{own}:Net", "options": {"width": 3}}
+    assert Analysis.model_validate(mine.model_dump(mode="json")) == mine
+    assert read(tmp_path, model={"type": "package.module:Net"}).model.network == "package.module:Net"
+
+
 def test_interpolation_of_keys_and_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORE", "/eos/me")
     analysis = read(

@@ -148,6 +148,36 @@ def test_target_moments_survive_a_large_mean(tmp_path):
     assert deviation == pytest.approx(values.std(axis=0), rel=1e-6)
 
 
+def test_targets_that_are_not_known_do_not_count(tmp_path, capsys):
+    def forget(split, columns):
+        columns["target/y"] = np.where(columns["event/features"][:, 0] % 4 == 1, columns["target/z"], np.nan)
+
+    analysis = make_analysis(2, regression=True, target={"regression": {"z": "z", "y": "y"}})
+    data = TrainingData.open(write_dataset(tmp_path / "data", analysis, (1000, 200, 0), change=forget))
+    for fold in range(2):
+        values = data.arrays("train", fold).targets.double().numpy()
+        unknown = np.isnan(values[:, 1]).sum()
+        assert unknown > 0.7 * len(values)
+        mean, deviation = data.target_moments(fold)
+        assert mean == pytest.approx(np.nanmean(values, axis=0)) and deviation == pytest.approx(
+            np.nanstd(values, axis=0)
+        )
+        note = f"note: target 'y' is NaN in {unknown:,} of {len(values):,} training rows"
+        assert capsys.readouterr().err.startswith(note)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(np.nan, "regression.z: is NaN in all"), (np.inf, "'z' holds infinite")]
+)
+def test_targets_that_cannot_be_learnt_are_refused(tmp_path, value, message):
+    def spoil(split, columns):
+        columns["target/z"][:] = value
+
+    data = TrainingData.open(write_dataset(tmp_path / "data", make_analysis(regression=True), change=spoil))
+    with pytest.raises((DataError, UserError), match=message):
+        data.target_moments(0)
+
+
 def test_normalisation_is_that_of_the_fold(folded, plain):
     with h5py.File(folded / "train.h5") as file:
         stored_centers = file["normalisation/jets/fold_center"][:]

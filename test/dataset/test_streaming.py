@@ -54,6 +54,7 @@ def make(folder, **changes):
 
 
 REGRESSION = {"target": {"regression": {"met": "MET_pt", "phi": "MET_phi"}}}
+UNKNOWN = {"target": {"regression": {"met": "MET_pt", "third": "Jet_pt[2]"}}, "dataset": {"format": "parquet"}}
 FOLDS = {"split": {"train": 0.8, "val": 0.2, "test": 0, "folds": 3}}
 PER_JET = {
     "row": "Jet",
@@ -82,7 +83,11 @@ def events(batches):
     return [number for batch in batches for number in batch.inputs["event"][:, -1].tolist()]
 
 
-@pytest.mark.parametrize("changes", [{}, FOLDS, REGRESSION, PER_JET], ids=["plain", "folds", "regression", "per jet"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, FOLDS, REGRESSION, UNKNOWN, PER_JET],
+    ids=["plain", "folds", "regression", "unknown targets", "per jet"],
+)
 def test_rows_and_totals_are_those_of_a_conversion(files, tmp_path, changes):
     analysis = make(files, **changes)
     manifest = convert(analysis, tmp_path / "dataset")

@@ -263,10 +263,17 @@ def test_a_weight_that_is_not_finite(path: Path) -> None:
     )
 
 
-def test_a_target_that_is_not_finite(path: Path) -> None:
+def test_an_infinite_target(path: Path) -> None:
     first = int(np.flatnonzero(toys.plain(toys.nano_events(300))["nJet"] == 0)[0])
-    error = late_refusal(path, target={"regression": {"lead": "Jet_pt[0]"}})
-    assert str(error) == f"{path}: entry {first} (run:lumi:event 1:1:{first + 1}): target.regression.lead is not finite"
+    error = late_refusal(path, target={"regression": {"inverse": "1 / nJet"}})
+    assert (
+        str(error) == f"{path}: entry {first} (run:lumi:event 1:1:{first + 1}): target.regression.inverse is infinite"
+    )
+
+
+def test_a_target_that_is_missing_is_not_known(path: Path) -> None:
+    found = build(path, target={"regression": {"lead": "Jet_pt[0]"}})[2].targets["lead"]
+    np.testing.assert_array_equal(np.isnan(found), toys.plain(toys.nano_events(300))["nJet"] == 0)
 
 
 def test_a_row_in_no_or_two_classes(path: Path) -> None:

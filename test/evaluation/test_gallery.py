@@ -9,10 +9,11 @@ from html.parser import HTMLParser
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from nanoforge.evaluation import figures, gallery, report
+from nanoforge.evaluation import figures, gallery, report, summary
 from nanoforge.evaluation.importance import Importance
 from nanoforge.evaluation.results import Fold, Part, Results
 from nanoforge.evaluation.summary import Scored
+from scipy import stats
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -124,6 +125,70 @@ def test_pooled_folds_hold_every_test_row_once():
     found = results(2, folds=3, rows=100)
     assert len(found.test) == 300
     assert sum(sum(line["rows"] for line in part["content"].values()) for part in found.content()["parts"]) == 300
+
+
+def uncertain(rows, seed, levels=()):
+    """Two targets of which the second is rarely known; sigma is right for the first and half of it for the second."""
+    rng = np.random.default_rng(seed)
+    predicted = rng.normal(100, 20, (rows, 2))
+    sigma = rng.uniform(2, 6, (rows, 2))
+    true = predicted + sigma * rng.normal(size=(rows, 2))
+    true[rng.random(rows) < 0.8, 1] = np.nan
+    weight = rng.choice([1.0, 1, 1, -0.3], rows)
+    if not levels:
+        return Scored(predicted, true, weight, weight, (sigma * [1, 0.5])[..., None])
+    others = predicted[..., None] + sigma[..., None] * stats.norm.ppf(levels[1:])
+    return Scored(predicted, true, weight, weight, others, levels)
+
+
+def uncertain_results(levels=(), rows=6000):
+    made = [
+        Fold(uncertain(rows, k, levels), uncertain(rows, 10 + k, levels), results(0).importance, []) for k in range(2)
+    ]
+    return Results("regression", ("mass", "pt"), made, [])
+
+
+def agrees(estimate, expected):
+    return abs(estimate.value - expected) < 4 * estimate.error
+
+
+def test_predicted_sigmas_are_judged_by_pulls(tmp_path):
+    found = uncertain_results()
+    merits = found.test_summary
+    for name, width in (("mass", 1), ("pt", 2)):
+        assert agrees(merits[f"pull_mean.{name}"], 0) and agrees(merits[f"pull_width.{name}"], width)
+    assert len(found.predictions["pt"].true) == pytest.approx(0.2 * 12000, rel=0.1)
+    assert found.bins["pt"].rows.sum() == len(found.predictions["pt"].true)
+    plots = {plot.name: plot for plot in gallery.plots(found, [history(), history()])}
+    assert {"pulls_mass", "pulls_pt", "residuals_pt", "bins_pt"} <= set(plots) and "coverage_pt" not in plots
+    assert figures.save(plots["pulls_pt"].figure, tmp_path / "pulls")[1].stat().st_size > 8000
+    page = report.render("toy", found, [], {})
+    assert "width of the pulls, pt" in page and json.dumps(found.content(), allow_nan=False)
+
+
+def test_predicted_quantiles_are_judged_by_their_coverage(tmp_path):
+    found = uncertain_results((0.5, 0.025, 0.84))
+    merits = found.test_summary
+    for name in ("mass", "pt"):
+        for level in (0.025, 0.5, 0.84):
+            assert agrees(merits[f"coverage.{name}.{100 * level:g}"], level)
+    plots = {plot.name: plot for plot in gallery.plots(found, [history(), history()])}
+    assert {"coverage_mass", "coverage_pt"} <= set(plots) and "pulls_pt" not in plots
+    assert figures.save(plots["coverage_pt"].figure, tmp_path / "coverage")[1].stat().st_size > 8000
+    assert "truth below the 2.5 % quantile, mass" in report.render("toy", found, [], {})
+
+
+def test_what_is_not_known_changes_no_figure_of_merit():
+    whole = regressed(500, 1)
+    nothing = np.full((100, 1), np.nan)
+    more = Scored(np.ones((100, 1)), nothing, np.ones(100), np.ones(100))
+    expected = summary.regression(whole, ["m"])
+    found = summary.regression(Scored.pool([whole, more]), ["m"])
+    assert found == expected
+    assert summary.headline(Scored.pool([whole, more]), ["m"], "regression") == expected["r2.m"].value
+    truth = np.column_stack([whole.truth, np.full(500, np.nan)])
+    rows = Scored(np.repeat(whole.scores, 2, axis=1), truth, whole.weight, whole.weight)
+    assert summary.headline(rows, ["m", "n"], "regression") == expected["r2.m"].value
 
 
 def test_overtraining_of_one_fold_shows():

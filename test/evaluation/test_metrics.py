@@ -200,7 +200,7 @@ def test_regression_metrics_of_a_gaussian():
     true, weight = rng.uniform(50, 150, 50_000), rng.uniform(0.5, 1.5, 50_000)
     predicted = true + rng.normal(2, 10, 50_000)
     residual = predicted - true
-    bias, resolution = m.bias(residual, weight), m.resolution(residual, weight)
+    bias, resolution = m.average(residual, weight), m.resolution(residual, weight)
     assert bias.value == pytest.approx(2, abs=4 * bias.error)
     assert resolution.value == pytest.approx(10, abs=4 * resolution.error)
     assert m.rms(residual, weight).value == pytest.approx(np.sqrt(104), rel=0.02)
@@ -210,7 +210,7 @@ def test_regression_metrics_of_a_gaussian():
 def test_errors_of_bias_and_resolution_are_the_spread_of_repetitions():
     rng = np.random.default_rng(13)
     samples = [(rng.normal(0, 3, 500), rng.choice([1.0, 2.0], 500)) for _ in range(400)]
-    for figure in (m.bias, m.resolution):
+    for figure in (m.average, m.resolution):
         values, errors = np.array([figure(*sample) for sample in samples]).T
         assert np.mean(errors) == pytest.approx(np.std(values), rel=0.12)
 

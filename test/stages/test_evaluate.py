@@ -10,7 +10,7 @@ import pytest
 from datasets import make_analysis, write_dataset
 from nanoforge.dataset.loading import TrainingData
 from nanoforge.errors import DataError, UserError
-from nanoforge.models.model import Model, score
+from nanoforge.models.model import Model, load_model, score
 from nanoforge.provenance import Manifest
 from nanoforge.stages import evaluate as stage
 from nanoforge.stages import train as train_stage
@@ -111,6 +111,114 @@ def test_a_regression_end_to_end(trained, tmp_path):
     assert found["test"]["r2.z"]["value"] > 0.5
     assert found["importance"]["metric"] == "R\N{SUPERSCRIPT TWO}"
     assert (tmp_path / "out" / "plots" / "residuals_z.pdf").exists()
+
+
+TARGETS = {"regression": {"z": "z", "y": "2 * z + 91"}}
+
+
+def second_target(split, columns):
+    """A second target, which is known in half of the rows; both are smeared, by 0.6 and 1.2."""
+    z, known = columns["target/z"], columns["event/features"][:, 0] % 2 == 0
+    z += np.random.default_rng(len(split)).normal(0, 0.6, len(z)).astype("f4")
+    columns["target/y"] = np.where(known, 2 * z + 91, np.nan).astype("f4")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Leave out what takes seconds and is tested elsewhere: the export and MLflow."""
+    monkeypatch.setattr(train_stage, "export_onnx", lambda model, path, *_: path.write_text("graph"))
+    monkeypatch.setattr(train_stage, "_log_to_mlflow", lambda *_: {})
+
+
+def evaluate_anew(home, model, loss=None, regression=True, change=second_target):
+    target = {"target": TARGETS} if regression else {}
+    training = OPTIONS | {"epochs": 20, "loss": loss}
+    analysis = make_analysis(regression=regression, split=SPLIT, model=model, training=training, **target)
+    write_dataset(home / "data", analysis, (1500, 300, 600), change=change if regression else None)
+    train(analysis, home / "data", home / "run")
+    return evaluate(home / "run")
+
+
+DEEPSETS = {"type": "deepsets", "constituent": [16], "hidden": [16]}
+
+
+def test_predicted_sigmas_and_unknown_targets(tmp_path, quick, capsys):
+    found = evaluate_anew(tmp_path, DEEPSETS, "gaussian")
+    assert found["outputs"] == ["z", "y"]
+    assert found["notices"] == [
+        "The target y is not known (NaN) in 300 of 600 test rows: such rows count neither in its figures of merit nor, "
+        "in the training, in its loss."
+    ]
+    assert "note: target 'y' is NaN in 750 of 1,500 training rows" in capsys.readouterr().err
+    for name in ("z", "y"):
+        assert found["test"][f"r2.{name}"]["value"] > 0.5
+        assert abs(found["test"][f"pull_mean.{name}"]["value"]) < 0.3
+        assert 0.7 < found["test"][f"pull_width.{name}"]["value"] < 1.4
+    rows = TrainingData.open(tmp_path / "data").arrays("test", 0)
+    truth = rows.targets.numpy()
+    inputs = {k: t.numpy() for k, t in rows.inputs.items()}
+    mean, sigma = score(load_model(tmp_path / "run" / "fold0" / "model.pt"), inputs)[:, 2:].T
+    known = ~np.isnan(truth[:, 1])
+    pulls = ((mean - truth[:, 1]) / sigma)[known]
+    expected = np.average(pulls, weights=rows.weight.numpy()[known])
+    assert found["test"]["pull_mean.y"]["value"] == pytest.approx(expected, abs=1e-5)
+    plots = {path.stem for path in (tmp_path / "run" / "evaluation" / "plots").iterdir()}
+    assert {"pulls_z", "pulls_y", "residuals_y", "bins_y"} <= plots
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("model", [DEEPSETS, {"type": "lightgbm", "num_leaves": 8}])
+def test_predicted_quantiles(tmp_path, quick, model):
+    found = evaluate_anew(tmp_path, model, {"type": "quantile", "quantiles": [0.2, 0.5, 0.8]})
+    for name in ("z", "y"):
+        assert found["test"][f"r2.{name}"]["value"] > 0.4
+        values = [found["test"][f"coverage.{name}.{level}"]["value"] for level in (20, 50, 80)]
+        assert values == pytest.approx([0.2, 0.5, 0.8], abs=0.12)
+
+
+KINEMATICS = {"kinematics": {"jets": {"phi": "mass"}}}
+PARTICLENET = {"type": "particlenet", "embedding": 8, "convolutions": [[8], [8]], "neighbours": 2, "hidden": [8]}
+TRANSFORMER = {"type": "particletransformer", "width": 8, "heads": 2, "blocks": 1, "class_blocks": 1, "pairs": [4]}
+OWN = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, inputs, outputs, width):
+        super().__init__()
+        size = sum((info.length or 1) * len(info.features) for info in inputs.values())
+        self.layers = nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, outputs))
+
+    def forward(self, features, masks):
+        return self.layers(torch.cat([values.flatten(1) for values in features.values()], dim=1))
+"""
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    "model",
+    [
+        PARTICLENET | KINEMATICS,
+        TRANSFORMER | KINEMATICS,
+        {"type": "own", "options": {"width": 16}},
+        {"type": "lightgbm"},
+    ],
+    ids=lambda model: model["type"],
+)
+def test_every_model_is_evaluated(tmp_path, quick, model):
+    if model["type"] == "own":
+        (tmp_path / "own.py").write_text(OWN)
+        model = model | {"type": f"{tmp_path / 'own.py'}:Net"}
+    assert evaluate_anew(tmp_path, model, regression=False)["test"]["auc.low"]["value"] > 0.75
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_target_that_no_test_row_knows_is_refused(tmp_path, quick):
+    def forget(split, columns):
+        columns["target/y"] = columns["target/z"] * (np.nan if split == "test" else 1)
+
+    with pytest.raises(UserError, match="target 'y' is NaN in all test rows"):
+        evaluate_anew(tmp_path, DEEPSETS, change=forget)
 
 
 @pytest.mark.usefixtures("undrawn")

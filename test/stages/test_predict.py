@@ -15,7 +15,7 @@ import uproot
 import yaml
 from nanoforge.config import load
 from nanoforge.errors import DataError, UserError
-from nanoforge.models.model import Model, score
+from nanoforge.models.model import Model, load_model, score
 from nanoforge.provenance import Manifest
 from nanoforge.stages.convert import convert
 from nanoforge.stages.predict import predict
@@ -74,12 +74,12 @@ def jets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_run(tmp_path_factory.mktemp("jets"), **changes).parent
 
 
-def features(events: ak.Array) -> dict[str, np.ndarray]:
-    """The model's inputs, computed with awkward alone."""
+def features(events: ak.Array, *names: str) -> dict[str, np.ndarray]:
+    """The model's inputs, with these of the jets, computed with awkward alone."""
     order = ak.argsort(events.Jet_pt, ascending=False, stable=True)
     padded = [
         ak.to_numpy(ak.fill_none(ak.pad_none(events[name][order], 4, clip=True), 0))
-        for name in ("Jet_pt", "Jet_btagDeepFlavB")
+        for name in names or ("Jet_pt", "Jet_btagDeepFlavB")
     ]
     return {
         "event": np.stack([ak.to_numpy(events.MET_pt), ak.to_numpy(ak.sum(events.Jet_pt, axis=1))], axis=1).astype(
@@ -112,6 +112,76 @@ def test_friend_tree_lines_up(trained: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(scores[selected], score(model, features(events))[selected], atol=1e-5)
     books = Manifest.read(tmp_path / "friends", "predict").accounting
     assert books is not None and books.events.read == 1200 == books.events.used + books.events.rejected["two_jets"]
+
+
+MOMENTA = ["pt", "eta", "phi", "mass"]
+JETS = {
+    "event": {"features": ["MET_pt", {"ht": "sum(Jet_pt)"}]},
+    "jets": {"collection": "Jet", "sort": "-pt", "length": 4, "features": MOMENTA},
+}
+OWN = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, inputs, outputs, width):
+        super().__init__()
+        assert [info.length for info in inputs.values()] == [None, 4]
+        self.jets = torch.nn.Linear(len(inputs["jets"].features), width)
+        self.last = torch.nn.Linear(width, outputs)
+
+    def forward(self, features, masks):
+        return self.last((self.jets(features["jets"]).relu() * masks["jets"].unsqueeze(2)).sum(dim=1))
+"""
+MODELS = {
+    "particlenet": {"embedding": 8, "convolutions": [[8], [8]], "neighbours": 2, "hidden": [8]},
+    "particletransformer": {"width": 8, "heads": 2, "blocks": 1, "class_blocks": 1, "pairs": [4]},
+    "mine:Net": {"options": {"width": 8}},
+    "lightgbm": {"num_iterations": 20},
+}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes seconds and is tested elsewhere: the export and MLflow."""
+    monkeypatch.setattr("nanoforge.stages.train.export_onnx", lambda model, path, *_: path.write_text("graph"))
+    monkeypatch.setattr("nanoforge.stages.train._log_to_mlflow", lambda *_: {})
+
+
+def friend_of_signal(run: Path, folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Predict, and return the columns of the friend, and what the model makes of the selected events."""
+    predict(run, [str(folder / "signal.root")], folder / "friends")
+    events = uproot.open(folder / "signal.root")["Events"].arrays()
+    friend = uproot.open(folder / "friends" / "signal.root")["Events"].arrays(library="np")
+    model = load_model(run / "fold0" / "model.pt")
+    selected = ak.to_numpy(events.nJet >= 2)
+    expected = np.full((len(events), len(model.spec.outputs)), FILL)
+    expected[selected] = score(model, features(events, *(f"Jet_{name}" for name in MOMENTA)))[selected]
+    return friend, expected
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_model_predicts(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(OWN)  # beside the analysis file
+    run = make_run(tmp_path, model={"type": kind, **MODELS[kind]}, inputs=JETS)
+    monkeypatch.chdir(tmp_path.parent)
+    friend, expected = friend_of_signal(run, tmp_path)
+    found = np.stack([friend["tt_signal"], friend["tt_background"]], axis=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("loss", "suffixes"), [("gaussian", ["", "_sigma"]), ("quantile", ["", "_q16", "_q84"])])
+def test_every_output_of_a_regression_has_a_column(loss: str, suffixes: list[str], tmp_path: Path) -> None:
+    target = {"regression": {"lead": "Jet_pt[0]", "third": "Jet_pt[2]"}}  # of two jets none is the third
+    training = {"epochs": 2, "batch_size": 256, "loss": loss}
+    run = make_run(tmp_path, inputs=JETS, target=target, training=training)
+    friend, expected = friend_of_signal(run, tmp_path)
+    columns = [f"tt_{name}{suffix}" for name in ("lead", "third") for suffix in suffixes]
+    assert columns == [name for name in friend if name.startswith("tt_")]
+    np.testing.assert_allclose(np.stack([friend[c] for c in columns], axis=1), expected, rtol=1e-5)
+    if loss == "gaussian":
+        assert (friend["tt_third_sigma"][expected[:, 0] != FILL] > 0).all()
 
 
 def test_predict_may_select_differently(tmp_path: Path) -> None:

@@ -15,12 +15,13 @@ from nanoforge.config import Analysis
 from nanoforge.dataset import streaming
 from nanoforge.dataset.loading import TrainingData
 from nanoforge.errors import DataError, UserError
-from nanoforge.models.model import Model, ModelSpec, score
+from nanoforge.models.model import Model, ModelSpec, load_model, score
 from nanoforge.provenance import Manifest
 from nanoforge.stages import train as stage
 from nanoforge.stages.convert import convert
 from nanoforge.stages.evaluate import evaluate
 from nanoforge.stages.train import train
+from nanoforge.training.fit import Fit
 from sklearn.metrics import roc_auc_score
 
 MLP = {"type": "mlp", "hidden": [32], "dropout": 0.1}
@@ -123,6 +124,19 @@ def test_a_learnable_problem_is_learnt(model, data, tmp_path, quick):
     assert roc_auc_score(rows.label, found[:, 1]) > 0.9
 
 
+def test_trees_are_grown_in_place_of_a_network(data, tmp_path, quick):
+    manifest = train(make({"type": "lightgbm", "num_iterations": 60, "min_data_in_leaf": 5}), data, tmp_path / "run")
+    rows = TrainingData.open(data).arrays("val", 0)
+    model = load_model(tmp_path / "run" / "fold0" / "model.pt")
+    found = score(model, {k: t.numpy() for k, t in rows.inputs.items()})
+    assert roc_auc_score(rows.label, found[:, 1]) > 0.85
+    losses = [float(row["val_loss"]) for row in history(tmp_path / "run")]
+    assert manifest.details["best"] == [{"epoch": 1 + int(np.argmin(losses)), "val_loss": min(losses)}]
+    with pytest.raises(UserError, match=r"training\.init: lightgbm"):
+        init = {"run": str(tmp_path / "run")}
+        train(make({"type": "lightgbm"}, init=init), data, tmp_path / "other")
+
+
 def test_three_classes_are_learnt(tmp_path, quick):
     classes = {"low": "z < -0.5", "middle": "abs(z) <= 0.5", "high": "z > 0.5"}
     analysis = Analysis.model_validate(make(DEEPSETS, epochs=8).model_dump() | {"target": {"classes": classes}})
@@ -155,7 +169,7 @@ def test_equal_seeds_give_equal_weights(in_memory, data, tmp_path, quick):
 def test_an_interrupted_run_goes_on_to_the_same_result(folded, tmp_path, quick, monkeypatch):
     analysis, output = make(DEEPSETS, folds=2, patience=9), tmp_path / "run"
     train(analysis, folded, tmp_path / "whole")
-    original = stage._Fit._validate
+    original = Fit._validate
 
     def interrupt(self, epoch):
         if (self._fold, epoch) == (1, 2):
@@ -163,15 +177,15 @@ def test_an_interrupted_run_goes_on_to_the_same_result(folded, tmp_path, quick, 
         return original(self, epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage._Fit, "_validate", interrupt)
+        patch.setattr(Fit, "_validate", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(analysis, folded, output)
     assert not output.exists()
     work = output.with_name(".run.unfinished")
     before = (work / "fold0" / "model.pt").stat().st_mtime_ns
     trained = []
-    original_train = stage._Fit._train
-    monkeypatch.setattr(stage._Fit, "_train", lambda s, e, b: trained.append((s._fold, e)) or original_train(s, e, b))
+    original_train = Fit._train
+    monkeypatch.setattr(Fit, "_train", lambda s, e, b: trained.append((s._fold, e)) or original_train(s, e, b))
     manifest = train(analysis, folded, output)
     assert trained == [(1, 2), (1, 3)]
     assert (output / "fold0" / "model.pt").stat().st_mtime_ns == before
@@ -191,7 +205,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(data, tmp_path, q
         kept.append({name: tensor.clone() for name, tensor in self._model.state_dict().items()})
         return next(losses)
 
-    monkeypatch.setattr(stage._Fit, "_validate", validate)
+    monkeypatch.setattr(Fit, "_validate", validate)
     manifest = train(make(epochs=5, patience=2), data, tmp_path / "run")
     assert manifest.details["best"] == [{"epoch": 2, "val_loss": 1.0}]
     assert [row["val_loss"] for row in history(tmp_path / "run")] == ["3.0", "1.0", "2.0", "1.5"]
@@ -300,7 +314,7 @@ def test_the_samples_themselves_are_trained_on_and_evaluated(sources, tmp_path, 
 def test_a_training_on_the_samples_goes_on_without_another_survey(sources, tmp_path, quick, monkeypatch):
     analysis, output = streamed(sources), tmp_path / "run"
     train(analysis, analysis, tmp_path / "whole")
-    original = stage._Fit._validate
+    original = Fit._validate
 
     def interrupt(self, epoch):
         if epoch == 2:
@@ -308,7 +322,7 @@ def test_a_training_on_the_samples_goes_on_without_another_survey(sources, tmp_p
         return original(self, epoch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage._Fit, "_validate", interrupt)
+        patch.setattr(Fit, "_validate", interrupt)
         with pytest.raises(KeyboardInterrupt):
             train(analysis, analysis, output)
     monkeypatch.setattr(streaming, "_survey", None)

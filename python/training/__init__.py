@@ -1,0 +1,1 @@
+"""The fit of one model: loop, learning rates, checkpoints, several processes."""

@@ -1,0 +1,91 @@
+"""The model that a training begins with: new, or with weights of another run, some of which stay as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import nn
+
+from ..console import say
+from ..dataset.loading import TrainingData
+from ..errors import UserError
+from ..models.model import Model, ModelSpec
+
+
+def new_model(spec: ModelSpec, dataset: TrainingData, fold: int) -> Model:
+    """Make a model that knows the normalisation of its fold; weights come from torch's random generator."""
+    model = Model(spec)
+    for name, (center, scale) in dataset.normalisation(fold).items():
+        model.set_normalisation(name, center, scale)
+    if spec.task == "regression":
+        model.set_normalisation("target", *dataset.target_moments(fold))
+    return model
+
+
+def take_weights(model: Model, path: Path) -> None:
+    """Take over the layers of a saved model that have the same name and shapes, and say which are new.
+
+    The normalisation of an input belongs to the weights, and comes with them where both models have its features.
+
+    Raises
+    ------
+    UserError
+        When no parameter fits.
+    """
+    other = Model.load(path)
+    own, given = model.state_dict(), other.state_dict()
+    foreign = {
+        f"{name}_{what}"
+        for name, info in model.spec.inputs.items()
+        if other.spec.inputs.get(name) != info
+        for what in ("center", "scale")
+    }
+    if model.spec.targets != other.spec.targets:
+        foreign |= {"target_center", "target_scale"}
+    foreign |= {n for n, t in own.items() if n not in given or given[n].shape != t.shape}
+    layers = {layer for layer in map(_layer, foreign) if layer}
+    fitting = {n: given[n] for n in own if n not in foreign and _layer(n) not in layers}
+    parameters = [name for name, _ in model.named_parameters()]
+    new = [name for name in parameters if name not in fitting]
+    if len(new) == len(parameters):
+        raise UserError(f"training.init.run: {path} has no layer of the same name and shapes: use the same model.type")
+    model.load_state_dict(fitting, strict=False)
+    remark = f"; new are {', '.join(new)}" if new else ""
+    say(f"{len(parameters) - len(new)} of {len(parameters)} parameters are those of {path}{remark}")
+
+
+def _layer(name: str) -> str:
+    """Return the layer that a parameter belongs to; the normalisation belongs to none."""
+    return name.rpartition(".")[0]
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Exclude the parameters whose whole names match one of the regular expressions from the training.
+
+    Raises
+    ------
+    UserError
+        When an expression matches none, or nothing is left to train.
+    """
+    parameters = dict(model.named_parameters())
+    for pattern in patterns:
+        matching = [name for name in parameters if re.fullmatch(pattern, name)]
+        if not matching:
+            raise UserError(
+                f"training.init.freeze: {pattern!r} matches no parameter; there are {', '.join(parameters)}"
+            )
+        for name in matching:
+            parameters[name].requires_grad = False
+    if not any(p.requires_grad for p in parameters.values()):
+        raise UserError("training.init.freeze: no parameter is left to train: freeze fewer")
+
+
+def train_mode(model: nn.Module) -> None:
+    """Set a model to training, but leave what is frozen as it is: batch normalisation has averages, too."""
+    model.train()
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(p.requires_grad for p in own):
+            module.eval()

@@ -1,0 +1,46 @@
+"""Trains in one of several processes; usage: torchrun ... distributed.py DATASET OUTPUT."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from fitting import PLAIN, options
+from nanoforge.dataset import loading
+from nanoforge.stages import train as stage
+
+ROWS = 200
+"""In the training part."""
+
+
+def analysis(processes: int):
+    """Every epoch is one step on all rows, so that it is the same for any number of processes."""
+    training = {"epochs": 4, "batch_size": ROWS // processes, "schedule": "cosine", "gradient_clip": 0.5}
+    return options(PLAIN, regression=True, accumulation=3, **training)
+
+
+def train(data: Path, output: Path, processes: int) -> None:
+    stage.export_onnx = lambda model, path, metadata: path.write_text("graph")
+    stage._log_to_mlflow = lambda *_: {}
+    stage.train(analysis(processes), data, output)
+
+
+def main(data: str, output: str) -> None:
+    torch.set_num_threads(1)
+    original, seen = loading.TrainingData.batches, []
+
+    def batches(self, part, *arguments, **options):
+        for batch in original(self, part, *arguments, **options):
+            if part == "train":
+                seen.append(batch.inputs["event"][:, 0].tolist())
+            yield batch
+
+    loading.TrainingData.batches = batches
+    train(Path(data), Path(output), int(os.environ["WORLD_SIZE"]))
+    Path(f"{output}.rows{os.environ['RANK']}").write_text(repr(seen))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

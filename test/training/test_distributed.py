@@ -1,0 +1,43 @@
+"""Two processes on one machine make the steps of one with twice the batch."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import write_dataset
+from distributed import ROWS, analysis, train
+from nanoforge.models.model import Model
+from nanoforge.provenance import Manifest
+from nanoforge.stages import train as stage
+from nanoforge.training.history import read_history
+
+
+def test_two_processes_are_one_with_twice_the_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage, "export_onnx", None)
+    monkeypatch.setattr(stage, "_log_to_mlflow", None)
+    data = write_dataset(tmp_path / "data", analysis(2), rows=(ROWS, 51, 0))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += [Path(__file__).with_name("distributed.py"), data, tmp_path / "two"]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo"}
+    answer = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stderr.count("epoch 4/4") == 1
+    train(data, tmp_path / "one", 1)
+    one, two = (Model.load(tmp_path / name / "fold0" / "model.pt").state_dict() for name in ("one", "two"))
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6)
+    curves = [read_history(tmp_path / name / "fold0" / "history.csv") for name in ("one", "two")]
+    assert [e.val_loss for e in curves[1]] == pytest.approx([e.val_loss for e in curves[0]], rel=1e-4)
+    assert [e.train_loss for e in curves[1]] == pytest.approx([e.train_loss for e in curves[0]], rel=1e-4)
+    Manifest.read(tmp_path / "two", "train").verify(tmp_path / "two")
+    rows = [ast.literal_eval(Path(f"{tmp_path / 'two'}.rows{rank}").read_text()) for rank in (0, 1)]
+    assert len(rows[0]) == len(rows[1]) == 4
+    for first, second in zip(*rows):
+        assert len(first) == len(second) == ROWS // 2 and len({*first, *second}) == ROWS

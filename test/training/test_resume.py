@@ -1,0 +1,73 @@
+"""A training that was killed goes on to the same weights, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from datasets import write_dataset
+from fitting import make_fit, options, run
+from killed import MOMENTS
+from nanoforge.errors import DataError
+from nanoforge.training.fit import Fit
+
+SCHEDULES = ["constant", "cosine", "one_cycle", "plateau"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("plain") / "data", options())
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("killed")
+    command = [sys.executable, Path(__file__).with_name("killed.py"), data, folder, *SCHEDULES]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    answer = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
+    assert answer.returncode == 0, answer.stderr
+    return folder
+
+
+def same(left, right):
+    return all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_killed_training_ends_with_the_same_weights(schedule, data, killed, tmp_path, monkeypatch):
+    analysis = options(schedule=schedule)
+    weights, history = run(analysis, data, tmp_path)
+    steps = []
+    original = Fit._step
+    monkeypatch.setattr(Fit, "_step", lambda self, *a: steps.append(a[1:]) or original(self, *a))
+    for moment, first in zip(MOMENTS, ((2, 1), (2, 5), (3, 1))):
+        steps.clear()
+        resumed, resumed_history = run(analysis, data, killed / schedule / moment)
+        assert steps[0] == first and steps[-1] == (3, 8)
+        assert same(weights, resumed), moment
+        assert [replace(e, seconds=0) for e in resumed_history] == [replace(e, seconds=0) for e in history]
+        last, other = (torch.load(f / "last.ckpt")["parts"] for f in (killed / schedule / moment, tmp_path))
+        assert all(
+            torch.equal(values[name], other["optimizer"]["state"][number][name])
+            for number, values in last["optimizer"]["state"].items()
+            for name in values
+        )
+
+
+def test_a_checkpoint_of_something_else_is_refused(data, tmp_path):
+    run(options(epochs=1), data, tmp_path)
+    with pytest.raises(DataError, match=r"last\.ckpt: a checkpoint of another configuration.*remove it"):
+        make_fit(options(epochs=1, learning_rate=0.1), data, tmp_path).run()
+
+
+def test_a_broken_checkpoint_is_named(data, tmp_path):
+    run(options(epochs=1), data, tmp_path)
+    whole = (tmp_path / "last.ckpt").read_bytes()
+    (tmp_path / "last.ckpt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"last\.ckpt: not a checkpoint"):
+        make_fit(options(epochs=1), data, tmp_path).run()
