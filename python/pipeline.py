@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .config.schema import Analysis
+from .errors import UserError
 from .events.files import sample_files
 from .provenance import Manifest
 from .stages.convert import convert
@@ -35,6 +36,7 @@ def run_all(analysis: Analysis, output: Path, jobs: int = 1, skip_bad_files: boo
     dataset, run = output / "dataset", output / "run"
     analysis = _generated(analysis, output / "generated", jobs)
     if "skim" in analysis.model_fields_set:
+        _check_sums(analysis)
         skimmed = skim(analysis, output / "skimmed", jobs, skip_bad_files, force=True)
         analysis = _with_files(analysis, {n: _outputs(skimmed, output / "skimmed", n) for n in analysis.samples})
     convert(analysis, dataset, jobs, skip_bad_files, force=True)
@@ -43,6 +45,15 @@ def run_all(analysis: Analysis, output: Path, jobs: int = 1, skip_bad_files: boo
     # samples may share a file: it is scored once
     files = list(dict.fromkeys(path for name in analysis.samples for path in sample_files(analysis, name)))
     predict(run, files, output / "friends", "root", jobs, skip_bad_files, force=True)
+
+
+def _check_sums(analysis: Analysis) -> None:
+    """Refuse to normalise to the events that are left when all that were read are meant."""
+    wrong = next((name for name, sample in analysis.samples.items() if sample.sumw == "events"), None)
+    if wrong is not None:
+        raise UserError(
+            f"samples.{wrong}.sumw: 'events' would sum over what the skim keeps: give the number, or take out 'skim'"
+        )
 
 
 def _generated(analysis: Analysis, folder: Path, jobs: int) -> Analysis:

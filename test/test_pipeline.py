@@ -53,3 +53,44 @@ def test_only_what_is_stale_is_done_again(tmp_path: Path, nanoforge: Any) -> Non
     fifth = run("training.epochs=3", "inputs.jets.length=5")
     assert changed(fourth, fifth) == {"convert", "train", "evaluate", "predict"}
     assert uproot.open(tmp_path / "results" / "friends" / "signal.root")["Events"].num_entries == 600
+
+
+def test_from_generation_and_skim_to_scores(tmp_path: Path, nanoforge: Any) -> None:
+    settings = ["PartonLevel:MPI = off"]
+    processes = {"signal": "ttbar", "background": "dy_ll"}
+    samples = {
+        n: {"label": n, "generator": {"process": p, "events": 150, "settings": settings}} for n, p in processes.items()
+    }
+    analysis = {
+        **ANALYSIS, "samples": samples, "define": {"ht": "sum(Jet_pt)"}, "select": {"jets": "num(Jet_pt > 25) >= 1"},
+        "skim": {"keep": ["drop *", "keep Jet_*", "keep MET_*", "keep ht", "keep genWeight"]},
+    }  # fmt: skip
+    (tmp_path / "analysis.yaml").write_text(yaml.safe_dump(analysis, sort_keys=False))
+    answer = nanoforge("run", "analysis.yaml", "-o", "results")
+    assert answer.returncode == 0, answer.stderr
+    results = tmp_path / "results"
+    entries = {}
+    for name in samples:
+        entries[name] = uproot.open(results / "skimmed" / name / f"{name}.root")["Events"].num_entries
+        assert 0 < entries[name] < uproot.open(results / "generated" / f"{name}.root")["Events"].num_entries == 150
+        assert uproot.open(results / "friends" / f"{name}.root")["Events"].num_entries == entries[name]
+    books = json.loads((results / "dataset" / "manifest.json").read_text())["accounting"]["events"]
+    assert books["read"] == books["used"] == sum(entries.values())
+    (results / "generated" / "signal.root").unlink()
+    before = (results / "generated" / "manifest.json").read_text()
+    answer = nanoforge("run", "analysis.yaml", "-o", "results")
+    assert answer.returncode == 0, answer.stderr
+    assert (results / "generated" / "manifest.json").read_text() != before
+
+
+def test_a_skim_spoils_the_sum_over_events(tmp_path: Path, nanoforge: Any) -> None:
+    toys.write(tmp_path / "signal.root", toys.nano_events(50, True))
+    toys.write(tmp_path / "background.root", toys.nano_events(50, False))
+    samples = {n: {**s, "xsec": 1.0, "sumw": "events"} for n, s in ANALYSIS["samples"].items()}
+    analysis = {**ANALYSIS, "samples": samples, "skim": {"keep": ["keep *"]}}
+    (tmp_path / "analysis.yaml").write_text(yaml.safe_dump(analysis, sort_keys=False))
+    answer = nanoforge("run", "analysis.yaml", "-o", "results")
+    assert (
+        answer.returncode == 2 and "samples.signal.sumw: 'events' would sum over what the skim keeps" in answer.stderr
+    )
+    assert not (tmp_path / "results").exists()

@@ -199,6 +199,9 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
     changes: dict[str, Any] = {"samples": samples, "functions": [beside(f) for f in analysis.functions]}
     if isinstance(analysis.model, CustomModel):
         changes["model"] = analysis.model.model_copy(update={"network": beside(analysis.model.network)})
+    if analysis.training.init is not None:
+        init = analysis.training.init.model_copy(update={"run": anchor(analysis.training.init.run)})
+        changes["training"] = analysis.training.model_copy(update={"init": init})
     if analysis.golden_json:
         changes["golden_json"] = anchor(analysis.golden_json)
     return analysis.model_copy(update=changes)

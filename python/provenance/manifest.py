@@ -143,6 +143,17 @@ class Manifest:
                 raise DataError(f"{path}: changed since it was written: run 'nanoforge {self.stage}' again")
 
 
+def is_whole(directory: Path) -> bool:
+    """Whether a finished output still has all its files, with their recorded sizes; checksums are not looked at."""
+    try:
+        outputs = json.loads((directory / NAME).read_text())["outputs"]
+        return all((directory / record["path"]).stat().st_size == record["size"] for record in outputs)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError):
+        return True  # a manifest of something else: not to be replaced unasked
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that readers see the old or the new content, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UserError
-from .manifest import NAME, Manifest, fingerprint, write_atomically
+from .manifest import NAME, Manifest, fingerprint, is_whole, write_atomically
 
 _KEY, _LOCK = ".inputs", ".lock"
 
@@ -65,7 +65,7 @@ def staged_output(directory: Path, key: Any, force: bool = False) -> Iterator[Pa
 
 
 def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str] | None = None) -> Manifest | None:
-    """Return the manifest of a finished output that was made from just this; None where the stage has to run.
+    """Return the manifest of a finished, whole output that was made from just this; None where the stage has to run.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str] | No
     if not (directory / NAME).exists():
         return None
     found = Manifest.read(directory, stage)
-    if found.details.get("key") != fingerprint(key):
+    if found.details.get("key") != fingerprint(key) or not is_whole(directory):
         return None
     if inputs is not None:
         same = [r.path for r in found.inputs] == list(inputs) and all(r.unchanged() for r in found.inputs)
@@ -93,7 +93,7 @@ def _check_replaceable(directory: Path, force: bool) -> None:
     if not directory.is_dir():
         raise UserError(f"{directory}: is a file; -o needs a directory")
     if (directory / NAME).exists():
-        if not force:
+        if not force and is_whole(directory):
             raise UserError(f"{directory}: holds a finished result; give another -o, or --force to replace it")
     elif any(directory.iterdir()):
         raise UserError(f"{directory}: holds files that NanoForge did not make; give an empty or new directory")

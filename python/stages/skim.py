@@ -341,7 +341,13 @@ class Skimmer:
         self._needed = [name for name in file.branches if name in needed]
         self._schema = Schema(file.path, file.branches, self._needed)
         defined = self._try_out()
-        own, self.unwritable = layout(file, lambda name: name not in defined and kept(name))
+        changed = next((name for name in defined if name in file.branches and kept(name)), None)
+        if changed is not None:
+            raise UserError(
+                f"define.{changed}: changes a branch of the file, and what reads the skim would change it once more: "
+                "define it under another name"
+            )
+        own, self.unwritable = layout(file, kept)
         self._copied = values(own)
         self._defined = {name: branch for name, branch in defined.items() if kept(name)}
         appended = [self._counted(branch, own) for branch in self._defined.values()]

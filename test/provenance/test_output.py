@@ -257,6 +257,18 @@ def test_a_place_that_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.Mo
 # --- is it up to date? ---
 
 
+def test_a_result_that_lost_a_file_is_made_again(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    make(out)
+    assert up_to_date(out, "convert", "key") is not None
+    (out / "sub" / "data").unlink()
+    assert up_to_date(out, "convert", "key") is None
+    make(out, "again")
+    assert (out / "sub" / "data").read_text() == "again" and tree(tmp_path) == RESULT
+    with pytest.raises(UserError, match="holds a finished result"):
+        make(out)
+
+
 def test_up_to_date_asks_for_key_and_inputs(tmp_path: Path) -> None:
     from nanoforge.provenance import FileRecord, fingerprint
     from nanoforge.provenance.manifest import input_record
