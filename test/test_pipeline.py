@@ -62,7 +62,7 @@ def test_from_generation_and_skim_to_scores(tmp_path: Path, nanoforge: Any) -> N
         n: {"label": n, "generator": {"process": p, "events": 150, "settings": settings}} for n, p in processes.items()
     }
     analysis = {
-        **ANALYSIS, "samples": samples, "define": {"ht": "sum(Jet_pt)"}, "select": {"jets": "num(Jet_pt > 25) >= 1"},
+        **ANALYSIS, "samples": samples, "define": {"ht": "sum(Jet_pt)"}, "select": {"met": "MET_pt > 10"},
         "skim": {"keep": ["drop *", "keep Jet_*", "keep MET_*", "keep ht", "keep genWeight"]},
     }  # fmt: skip
     (tmp_path / "analysis.yaml").write_text(yaml.safe_dump(analysis, sort_keys=False))
