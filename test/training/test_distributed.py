@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import write_dataset
-from distributed import ROWS, analysis, train
 from nanoforge.models.model import Model
 from nanoforge.provenance import Manifest
 from nanoforge.stages import train as stage
 from nanoforge.training.history import read_history
+from two_processes import ROWS, analysis, train
 
 
 def test_two_processes_are_one_with_twice_the_batch(tmp_path, monkeypatch):
@@ -23,7 +23,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "_log_to_mlflow", None)
     data = write_dataset(tmp_path / "data", analysis(2), rows=(ROWS, 51, 0))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += [Path(__file__).with_name("distributed.py"), data, tmp_path / "two"]
+    command += [Path(__file__).with_name("two_processes.py"), data, tmp_path / "two"]
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "GLOO_SOCKET_IFNAME": "lo"}
     answer = subprocess.run(command, capture_output=True, text=True, env=environment)

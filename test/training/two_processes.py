@@ -1,4 +1,4 @@
-"""Trains in one of several processes; usage: torchrun ... distributed.py DATASET OUTPUT."""
+"""Trains in one of several processes; usage: torchrun ... two_processes.py DATASET OUTPUT."""
 
 from __future__ import annotations
 
