@@ -15,7 +15,8 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
 from ..errors import UserError, nearest
-from .schema import Analysis, CustomModel
+from .models import CustomModel
+from .schema import Analysis
 
 
 def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Analysis:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config.schema import Input
+from ..config.inputs import Input
 from ..errors import FileError, UserError, nearest
 from ..events.columns import collection_name
 from ..events.expressions import Expression

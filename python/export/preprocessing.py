@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..config.schema import Analysis, Input
+from ..config.inputs import Input
+from ..config.schema import Analysis
 from ..dataset.inputs import representative
 from ..dataset.table import TableBuilder
 from ..events.columns import IDENTITY

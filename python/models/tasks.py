@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..config import schema
+from ..config.training import CrossEntropyLoss, FocalLoss, GaussianLoss, Loss, QuantileLoss
 from ..errors import UserError
 
 LEAST_SIGMA = 1e-4
@@ -62,14 +62,14 @@ def make_objective(task: str, targets: Sequence[str], config: Mapping[str, Any] 
         The block ``training.loss``.
     """
     block = parse_loss(task, config)
-    if isinstance(block, schema.CrossEntropyLoss):
+    if isinstance(block, CrossEntropyLoss):
         return Classification(partial(cross_entropy, label_smoothing=block.label_smoothing))
-    if isinstance(block, schema.FocalLoss):
+    if isinstance(block, FocalLoss):
         return Classification(partial(focal, gamma=block.gamma))
     weights = [block.weights.get(name, 1.0) for name in targets]
-    if isinstance(block, schema.GaussianLoss):
+    if isinstance(block, GaussianLoss):
         return GaussianRegression(gaussian, weights, len(block.suffixes))
-    if isinstance(block, schema.QuantileLoss):
+    if isinstance(block, QuantileLoss):
         return Regression(partial(pinball, levels=block.levels), weights, len(block.suffixes))
     return Regression(_PLAIN[block.type], weights, len(block.suffixes))
 
@@ -77,7 +77,7 @@ def make_objective(task: str, targets: Sequence[str], config: Mapping[str, Any] 
 def parse_loss(task: str, config: Mapping[str, Any] | None) -> Any:
     """Return the block ``training.loss`` as the schema has it, by default the usual one of the task."""
     default = {"type": "cross_entropy" if task == "classification" else "mse"}
-    return TypeAdapter(schema.Loss).validate_python(dict(config or default))
+    return TypeAdapter(Loss).validate_python(dict(config or default))
 
 
 class Classification(Objective):

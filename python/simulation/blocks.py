@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import awkward as ak
 import numpy as np
 
-from ..config.schema import Flatten, Generator
+from ..config.generator import Flatten, Generator
 from ..errors import DataError
 from . import presets
 from .books import CrossSection, Trials

@@ -8,7 +8,7 @@ from itertools import combinations
 import awkward as ak
 import numpy as np
 
-from ..config.schema import GenFilter
+from ..config.generator import GenFilter
 from .flat import flat, wrap
 from .history import History, nearest
 

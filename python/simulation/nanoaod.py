@@ -11,7 +11,7 @@ import awkward as ak
 import numpy as np
 import uproot
 
-from ..config.schema import Generator
+from ..config.generator import Generator
 from ..events.columns import Branch, Column
 from ..events.writer import POOL, NanoFile
 from . import detector, genparticles, objects, ttbar

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..config.schema import Generator
+from ..config.generator import Generator
 from ..errors import UserError, nearest
 
 

@@ -12,7 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..config.schema import Analysis, Generator
+from ..config.generator import Generator
+from ..config.schema import Analysis
 from ..console import say, show_accounting
 from ..errors import UserError, nearest
 from ..parallel import Report, stream_jobs

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from lightning.fabric import Fabric
 
-from ..config.schema import Analysis, Training
+from ..config.schema import Analysis
+from ..config.training import Training
 from ..console import err, out, say, show_accounting
 from ..dataset.info import DatasetInfo
 from ..dataset.loading import TrainingData

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 from lightning.fabric import Fabric
 
-from ..config.schema import Training
+from ..config.training import Training
 from ..errors import DataError, UserError
 
 

@@ -20,7 +20,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from ..config.schema import Training
+from ..config.training import Training
 from ..console import Bar, progress, say
 from ..dataset.loading import Batch, TrainingData, on_device
 from ..errors import DataError

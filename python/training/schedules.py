@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from ..config import schema
+from ..config.training import ConstantSchedule, OneCycleSchedule, PlateauSchedule, Schedule, Training
 
 
-def make_optimizer(training: schema.Training, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+def make_optimizer(training: Training, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
     """Make the optimiser of the parameters that are trained; the schedule sets its learning rate before each step.
 
     AdamW (Loshchilov, Hutter, arXiv:1711.05101), RAdam (Liu et al., arXiv:1908.03265) with AdamW's weight decay, or
@@ -33,7 +33,7 @@ def make_optimizer(training: schema.Training, parameters: Iterable[Tensor]) -> t
     return torch.optim.AdamW(trained, weight_decay=training.weight_decay, fused=fused)
 
 
-def factor(schedule: schema.Schedule, progress: float, losses: Sequence[float]) -> float:
+def factor(schedule: Schedule, progress: float, losses: Sequence[float]) -> float:
     """Return what the learning rate is multiplied by.
 
     Parameters
@@ -47,10 +47,10 @@ def factor(schedule: schema.Schedule, progress: float, losses: Sequence[float]) 
     """
     if progress < schedule.warmup:
         rise = progress / schedule.warmup
-        return _cosine(schedule.start, 1.0, rise) if isinstance(schedule, schema.OneCycleSchedule) else rise
-    if isinstance(schedule, schema.PlateauSchedule):
+        return _cosine(schedule.start, 1.0, rise) if isinstance(schedule, OneCycleSchedule) else rise
+    if isinstance(schedule, PlateauSchedule):
         return schedule.factor ** plateaus(losses, schedule.patience)
-    if isinstance(schedule, schema.ConstantSchedule):
+    if isinstance(schedule, ConstantSchedule):
         return 1.0
     return _cosine(1.0, schedule.final, (progress - schedule.warmup) / (1 - schedule.warmup))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..config.schema import Training
+from ..config.training import Training
 from ..console import say
 from ..dataset.loading import TrainingData
 from ..dataset.resources import cores

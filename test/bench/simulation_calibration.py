@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nanoforge.config.schema import Generator
+from nanoforge.config.generator import Generator
 from nanoforge.simulation import detector, genparticles, jets, secondary, tagging, taus
 from nanoforge.simulation.blocks import generate_block
 from nanoforge.simulation.flat import counts, flat, offsets_of

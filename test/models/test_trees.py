@@ -7,7 +7,8 @@ import old_runtime
 import onnx
 import onnxruntime
 import pytest
-from nanoforge.config.schema import Analysis, LightGBMModel
+from nanoforge.config.models import LightGBMModel
+from nanoforge.config.schema import Analysis
 from nanoforge.errors import DataError, UserError
 from nanoforge.models.model import ModelSpec, load_model, score
 from nanoforge.models.onnx import export_onnx

@@ -7,7 +7,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-from nanoforge.config.schema import Generator
+from nanoforge.config.generator import Generator
 from nanoforge.simulation.blocks import generate_block, sizes
 from nanoforge.simulation.pythia import Batch, GenBlock
 

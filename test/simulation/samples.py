@@ -9,7 +9,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-from nanoforge.config.schema import Generator
+from nanoforge.config.generator import Generator
 from nanoforge.simulation import detector, genparticles, objects
 from nanoforge.simulation.blocks import generate_block
 

@@ -10,7 +10,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from generated import block
-from nanoforge.config.schema import GenFilter
+from nanoforge.config.generator import GenFilter
 from nanoforge.simulation.filters import Filters, passing
 from nanoforge.simulation.history import History
 from pydantic import ValidationError

@@ -8,7 +8,7 @@ import awkward as ak
 import numpy as np
 import pytest
 from generated import same
-from nanoforge.config.schema import Generator
+from nanoforge.config.generator import Generator
 from nanoforge.errors import DataError
 from nanoforge.evaluation.spectra import draw
 from nanoforge.simulation.blocks import generate_block, survey

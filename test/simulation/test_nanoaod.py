@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import uproot
 from generated import generator
-from nanoforge.config.schema import Generator
+from nanoforge.config.generator import Generator
 from nanoforge.events.readers import open_events
 from nanoforge.simulation import nanoaod
 from samples import TTBAR, sample

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nanoforge.config.schema import Generator
+from nanoforge.config.generator import Generator
 from nanoforge.errors import UserError
 from nanoforge.simulation.presets import PRESETS, TUNES, settings
 from nanoforge.simulation.pythia import Engine

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from nanoforge.config.schema import Training
+from nanoforge.config.training import Training
 from nanoforge.errors import UserError
 from nanoforge.training.rates import range_test
 from nanoforge.training.schedules import factor, make_optimizer, plateaus

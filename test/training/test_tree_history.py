@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
-from nanoforge.config.schema import Training
+from nanoforge.config.training import Training
 from nanoforge.dataset.loading import TrainingData
 from nanoforge.errors import UserError
 from nanoforge.models.model import ModelSpec

@@ -1,0 +1,47 @@
+"""What every block of the analysis file is made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+"""A name that becomes part of a branch, dataset or graph input."""
+
+
+def number_as_text(value: Any) -> Any:
+    """Accept ``weight: 1`` for ``weight: "1"``: a number is an expression too."""
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def one_as_list(value: Any) -> Any:
+    """Accept a single value where a list is meant."""
+    return value if value is None or isinstance(value, (list, tuple)) else [value]
+
+
+Expr = Annotated[str, BeforeValidator(number_as_text), Field(min_length=1)]
+"""The text of an expression (see ``events.expressions``)."""
+Cuts = dict[Identifier, Expr]
+
+
+class Strict(BaseModel):
+    """The base of every block: frozen, and without room for unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _ascending(low_high: tuple[float, float]) -> tuple[float, float]:
+    if low_high[0] > low_high[1]:
+        raise ValueError(f"[{low_high[0]:g}, {low_high[1]:g}] is empty: write [from, to]")
+    return low_high
+
+
+Interval = Annotated[tuple[float, float], AfterValidator(_ascending)]
+"""A closed interval, written ``[from, to]``; both ends may be equal."""
+Positive = Annotated[float, Field(gt=0)]
+
+
+def by_type(block: Any) -> Any:
+    """Accept ``loss: focal`` for ``loss: {type: focal}``, and the like."""
+    return {"type": block} if isinstance(block, str) else block

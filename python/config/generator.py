@@ -1,0 +1,106 @@
+"""How samples are generated: processes, guns, filters on generated particles."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal, Optional
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from .base import Identifier, Interval, Positive, Strict, one_as_list
+
+
+class GunParticle(Strict):
+    """A particle that is shot into every event, flat in the given ranges (GeV, radian).
+
+    Without ``mass`` it has Pythia's mass. ``antiparticle`` adds its antiparticle (for a gluon another one) with
+    opposite momentum; a quark or a gluon needs it, since colour does not leave alone. Such a pair radiates as the
+    products of a resonance at rest do.
+    """
+
+    pdgId: Annotated[int, Field(ge=-(10**9), le=10**9)]  # noqa: N815 - NanoAOD's name
+    pt: Interval
+    eta: Interval = (-2.5, 2.5)
+    phi: Interval = (-math.pi, math.pi)
+    mass: Optional[Interval] = None
+    antiparticle: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> GunParticle:
+        if self.pt[0] < 0 or (self.mass is not None and self.mass[0] < 0):
+            raise ValueError("pt and mass cannot be negative")
+        if abs(self.pdgId) in (1, 2, 3, 4, 5, 6, 21) and not self.antiparticle:
+            raise ValueError("a quark or a gluon needs 'antiparticle: true': colour does not leave alone")
+        return self
+
+
+class Flatten(Strict):
+    """Bins of mass and pt of a gun's first particle in which the accepted events are flat.
+
+    By ``pilot`` events, with a seed of their own, the acceptance of each bin is estimated.
+    """
+
+    mass: int = Field(default=20, gt=0, le=1000)
+    pt: int = Field(default=16, gt=0, le=1000)
+    pilot: int = Field(default=20_000, gt=0)
+
+
+class GenFilter(Strict):
+    """A condition on generated particles; an event passes when at least ``count`` decays (or particles) meet it.
+
+    ``daughters`` are PDG ids of the legs, in any order; the sign of an id does not matter here. With a ``mother``, its
+    daughters of these kinds must be just those (others may be there), each within ``pt`` (at least, GeV) and ``eta``
+    (absolute value, at most), each pair within ``delta_r``, and all together within ``mass`` (GeV). Without one, single
+    particles of these kinds are counted. Mother and legs are looked at as they are after radiation.
+    """
+
+    daughters: Annotated[list[int], Field(min_length=1), BeforeValidator(one_as_list)]
+    mother: Optional[int] = None
+    pt: float = Field(default=0.0, ge=0)
+    eta: Optional[Positive] = None
+    delta_r: Optional[Interval] = None
+    mass: Optional[Interval] = None
+    count: int = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _legs(self) -> GenFilter:
+        for name in ("delta_r", "mass"):
+            if getattr(self, name) is not None and (self.mother is None or len(self.daughters) < 2):
+                raise ValueError(f"{name!r} needs a 'mother' and at least two 'daughters'")
+        return self
+
+
+class Generator(Strict):
+    """How a sample is generated with Pythia 8: a preset ``process``, Pythia's own ``settings``, or a particle ``gun``.
+
+    ``settings`` beside the other two come after theirs. ``energy`` is that of the pp collision and ``pthat`` the range
+    of the hard process's transverse momentum, in GeV; ``pileup`` is the mean number of further collisions per event. A
+    filter that lets none of ``max_trials`` events in a row pass stops the generation.
+    """
+
+    process: Optional[str] = None
+    settings: Annotated[list[str], BeforeValidator(one_as_list)] = []
+    gun: Optional[Annotated[list[GunParticle], Field(min_length=1), BeforeValidator(one_as_list)]] = None
+    flatten: Optional[Flatten] = None
+    pthat: Optional[Interval] = None
+    tune: Literal["CP5", "Monash"] = "CP5"
+    energy: Positive = 13_600.0
+    events: int = Field(default=1000, gt=0)
+    seed: int = Field(default=1, ge=0, lt=2**63)
+    mpi: bool = True
+    pileup: float = Field(default=0.0, ge=0)
+    filters: dict[Identifier, GenFilter] = {}
+    max_trials: int = Field(default=20_000, gt=0)
+    format: Literal["ttree", "rntuple"] = "ttree"
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Generator:
+        if self.process is not None and self.gun is not None:
+            raise ValueError("give 'process' or 'gun', not both")
+        if self.process is None and self.gun is None and not self.settings:
+            raise ValueError("give a 'process', Pythia 8 'settings' or a 'gun'")
+        if self.flatten is not None and (self.gun is None or self.gun[0].mass is None):
+            raise ValueError("'flatten' needs a 'gun' whose first particle has a 'mass' range")
+        if self.pthat is not None and self.gun is not None:
+            raise ValueError("'pthat' belongs to a hard process: a gun has none")
+        return self

@@ -1,0 +1,67 @@
+"""What the model sees: features of rows and of their constituents."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Optional, Union
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from .base import Expr, Identifier, Strict, one_as_list
+
+Feature = Union[Annotated[str, Field(min_length=1)], Annotated[dict[Identifier, Expr], Field(min_length=1)]]
+"""A column, or names of features with their expressions."""
+
+
+class Fill(Strict):
+    """Replace NaN and infinities by a constant."""
+
+    fill: float
+
+
+class Input(Strict):
+    """One input of the model: features of the row itself, or of a collection of its constituents.
+
+    ``index`` names the branch of the collection that holds the position of the row that a constituent belongs to;
+    ``match`` is a condition on a pair of row and constituent (``delta_r``, ``delta_eta``, ``delta_phi`` are known).
+    """
+
+    features: Annotated[list[Feature], Field(min_length=1)]
+    collection: Optional[Identifier] = None
+    where: Optional[Expr] = None
+    sort: Optional[Expr] = None
+    length: Optional[int] = Field(default=None, gt=0, le=4096)
+    index: Optional[str] = None
+    match: Optional[Expr] = None
+    missing: Annotated[list[float], BeforeValidator(one_as_list)] = []
+    nan: Union[Literal["error"], Fill] = "error"
+
+    @model_validator(mode="after")
+    def _shape(self) -> Input:
+        if self.collection is None:
+            given = [k for k in ("where", "sort", "length", "index", "match") if getattr(self, k) is not None]
+            if given:
+                raise ValueError(f"{given[0]!r} needs a 'collection'")
+        elif self.length is None:
+            raise ValueError("'collection' needs a 'length': how many constituents of a row are kept")
+        if self.index is not None and self.match is not None:
+            raise ValueError("give 'index' or 'match', not both")
+        if self.missing and self.nan == "error":
+            raise ValueError("'missing' values become NaN: say what they are filled with, 'nan: {fill: 0}'")
+        names = self.feature_names
+        if len(set(names)) != len(names):
+            twice = next(n for n in names if names.count(n) > 1)
+            raise ValueError(f"feature {twice!r} is listed twice")
+        return self
+
+    @property
+    def feature_expressions(self) -> dict[str, str]:
+        """Map each feature's name to its expression, in order."""
+        pairs: dict[str, str] = {}
+        for feature in self.features:
+            pairs.update({feature: feature} if isinstance(feature, str) else feature)
+        return pairs
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features, in order, duplicates included."""
+        return [name for f in self.features for name in ([f] if isinstance(f, str) else f)]
