@@ -46,8 +46,9 @@ class FileRows:
         Blocks are sorted by split. Their inputs live in buffers that the next block overwrites. A file without events
         gives one empty block, which still has all columns.
         """
-        with broken_file(self._file.path, "the Runs tree cannot be read"):
-            record.gen_sum_of_weights = self._file.gen_sum_of_weights()
+        if within is None:
+            with broken_file(self._file.path, "the Runs tree cannot be read"):
+                record.gen_sum_of_weights = self._file.gen_sum_of_weights()
         record.rows = dict.fromkeys(SPLITS, 0)
         record.class_rows = [0] * len(self._analysis.classes)
         if not self._file.entries:

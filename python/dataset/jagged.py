@@ -15,27 +15,20 @@ from torch import Tensor
 from ..errors import DataError
 from ..events.readers import reason
 from ..provenance import Manifest
-from ..provenance.manifest import NAME, input_record
 from . import kernels
 from .assemble import NORMALISATION
 from .info import SPLITS, DatasetInfo
-from .loading import OPEN_FILES, Batch, Read, Slab, TrainingData
+from .loading import OPEN_FILES, Batch, Read, Slab, StoredData
 from .resources import Handles
 from .statistics import Truth
 from .tensors import check_truth
 
 
-class ParquetData(TrainingData):
+class ParquetData(StoredData):
     """A finished Parquet dataset; its slabs are row groups."""
 
     def __init__(self, directory: Path, manifest: Manifest, in_memory: str, workers: int | None) -> None:
-        super().__init__(in_memory, workers)
-        self.name = str(directory)
-        self.info = DatasetInfo.from_dict(manifest.details["dataset"])
-        self.identity = manifest.identity()
-        self.key = manifest.details["key"]
-        self.config = manifest.config
-        self.sources = [input_record(str(directory.absolute() / NAME))]
+        super().__init__(directory, manifest, in_memory, workers)
         tables = [Path(o.path) for o in manifest.outputs if o.path.endswith(".parquet")]
         self._files = [directory / path for path in sorted(tables, key=lambda p: (SPLITS.index(p.parts[0]), p.name))]
         self._statistics = yaml.safe_load((directory / f"{NORMALISATION}.yaml").read_text())

@@ -23,6 +23,7 @@ from ..config.schema import Analysis
 from ..console import say
 from ..errors import UserError
 from ..provenance import Accounting, FileRecord, Manifest
+from ..provenance.manifest import NAME, input_record
 from . import order
 from .info import SPLITS, DatasetInfo
 from .resources import ahead, available_memory, cores, release_memory, threaded
@@ -424,6 +425,19 @@ class TrainingData(ABC):
             self._resident = {key: kept for key, kept in self._resident.items() if key[1] == fold}
             self._resident[part, fold] = self.arrays(part, fold)
         return self._resident[part, fold]
+
+
+class StoredData(TrainingData):
+    """A finished dataset in a directory: ``manifest`` says what is in it."""
+
+    def __init__(self, directory: Path, manifest: Manifest, in_memory: str, workers: int | None) -> None:
+        super().__init__(in_memory, workers)
+        self.name = str(directory)
+        self.info = DatasetInfo.from_dict(manifest.details["dataset"])
+        self.identity = manifest.identity()
+        self.key = manifest.details["key"]
+        self.config = manifest.config
+        self.sources = [input_record(str(directory.absolute() / NAME))]
 
 
 def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:

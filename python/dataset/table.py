@@ -32,6 +32,16 @@ class Table:
     targets: dict[str, np.ndarray] = field(default_factory=dict)
     keep: dict[str, np.ndarray] = field(default_factory=dict)
 
+    def tensors(self) -> dict[str, np.ndarray]:
+        """Return what a model takes: the features of each input, and for constituents ``<input>_mask``."""
+        found = {}
+        for name, values in self.inputs.items():
+            if isinstance(values, tuple):
+                found[name], found[f"{name}_mask"] = values
+            else:
+                found[name] = values
+        return found
+
 
 def dataset_info(analysis: Analysis) -> DatasetInfo:
     """Describe the dataset that an analysis makes.

@@ -14,28 +14,21 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..provenance import Manifest
-from ..provenance.manifest import NAME, input_record
 from .info import SPLITS, DatasetInfo
-from .loading import Batch, Read, Slab, TrainingData
+from .loading import Batch, Read, Slab, StoredData
 from .statistics import Truth
 
 SLAB_ROWS = 8192
 OPEN_SLABS = 32
 
 
-class Hdf5Data(TrainingData):
+class Hdf5Data(StoredData):
     """A finished HDF5 dataset; its slabs are sequential rows of one sample."""
 
     _most_readers = 1  # HDF5 does one thing at a time
 
     def __init__(self, directory: Path, manifest: Manifest, in_memory: str, workers: int | None) -> None:
-        super().__init__(in_memory, workers)
-        self.name = str(directory)
-        self.info = DatasetInfo.from_dict(manifest.details["dataset"])
-        self.identity = manifest.identity()
-        self.key = manifest.details["key"]
-        self.config = manifest.config
-        self.sources = [input_record(str(directory.absolute() / NAME))]
+        super().__init__(directory, manifest, in_memory, workers)
         if manifest.config["dataset"].get("compression", "none") != "none":
             import hdf5plugin  # noqa: F401 - makes the codecs known to HDF5
         self._tables = {split: Table(directory / f"{split}.h5", self.info) for split in SPLITS}

@@ -157,14 +157,14 @@ class Comparison:
 
     def _expected(self, table: Table, fold: np.ndarray) -> np.ndarray:
         """Score rows in Python."""
-        inputs = _tensors(table)
+        inputs = table.tensors()
         scores = np.stack([score(model, inputs) for model in self._models])
         if self._rule == AVERAGE:
             return scores.mean(axis=0)
         return scores[fold, np.arange(len(fold))]
 
     def _found_by_features(self, table: Table, fold: np.ndarray) -> np.ndarray:
-        feed = {name: values.astype(np.float32) for name, values in _tensors(table).items()}
+        feed = {name: values.astype(np.float32) for name, values in table.tensors().items()}
         if self._rule == BY_EVENT:
             feed[FOLD] = fold.astype(np.float32)
         parts = [slice(0, 0), slice(0, 1), slice(1, None)] if len(fold) > 1 else [slice(None)]
@@ -229,16 +229,6 @@ class Comparison:
         self.parity.events += events
         self.parity.rows += len(expected)
         self.parity.worst = max(self.parity.worst, worst)
-
-
-def _tensors(table: Table) -> dict[str, np.ndarray]:
-    inputs = {}
-    for name, values in table.inputs.items():
-        if isinstance(values, tuple):
-            inputs[name], inputs[f"{name}_mask"] = values
-        else:
-            inputs[name] = values
-    return inputs
 
 
 def _table(builder: TableBuilder, analysis: Analysis, frame: Frame, rows: Rows) -> tuple[Table, np.ndarray]:

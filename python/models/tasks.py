@@ -153,11 +153,6 @@ def focal(logits: Tensor, label: Tensor, weight: Tensor, gamma: float) -> tuple[
     return (weight * -log_p * wrong.clamp(min=1e-12) ** gamma).sum(), _norm(weight)
 
 
-def mean_squares(outputs: Tensor, targets: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Sum up the weighted squared error, averaged over the targets; both (N, T), standardised. As above."""
-    return Regression(squares, [1.0] * targets.shape[1], 1).loss(outputs, targets, weight)
-
-
 def squares(raw: Tensor, target: Tensor) -> Tensor:
     """Return squared errors, (N, T), of predictions (N, T, 1)."""
     return (raw[..., 0] - target).square()

@@ -23,7 +23,6 @@ NEUTRINOS = (12, 14, 16)
 INVISIBLE = (*NEUTRINOS, 18, 39, 1000012, 1000014, 1000016, 1000022, 1000039)
 LEPTONS = (11, 13, 15)
 BOSONS = (23, 24, 25, 37)
-HEAVY_BOSONS = (32, 33, 34, 35, 36)  # not in CMS's list, which they enter as parts of the hard process
 OUTGOING = (23, 24, 33, 34, 43, 44, 51, 52, 62, 63, *range(71, 80))  # of Pythia's status codes
 NO_MASS = (1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16, 21, 111, 211, 421, 411)
 GHOST = 1e-18

@@ -8,9 +8,8 @@ from .detector import Candidates
 from .flat import sum_by
 from .jets import Clusters, correction
 
-TYPE_ONE_PT = 15.0  # GeV: jets above carry their energy correction to the missing momentum (CMS, arXiv:1903.06078)
-# Resolution of each component, sigma^2 = constant^2 + stochastic^2 sumEt (GeV, sqrt(GeV)); the form is that paper's,
-# the numbers are this simulation's
+# Resolution of each component, sigma^2 = constant^2 + stochastic^2 sumEt (GeV, sqrt(GeV)); the form is that
+# of CMS, arXiv:1903.06078, the numbers are this simulation's
 CONSTANT, STOCHASTIC = 2.0, 0.60
 
 

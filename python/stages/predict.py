@@ -215,12 +215,7 @@ def _score_chunk(
 
 def _scores(models: Sequence[Model | TreeModel], table: Table, fold: np.ndarray) -> np.ndarray:
     """Return (N, C) scores, every row by the model of its fold."""
-    inputs = {}
-    for name, values in table.inputs.items():
-        if isinstance(values, tuple):
-            inputs[name], inputs[f"{name}_mask"] = values
-        else:
-            inputs[name] = values
+    inputs = table.tensors()
     scores = np.empty((len(fold), len(models[0].spec.outputs)), dtype=np.float32)
     for i, model in enumerate(models):
         mine = fold == i

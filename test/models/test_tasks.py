@@ -9,7 +9,7 @@ from nanoforge.config.schema import Analysis
 from nanoforge.dataset.info import InputInfo
 from nanoforge.errors import UserError
 from nanoforge.models.model import ModelSpec
-from nanoforge.models.tasks import class_factors, cross_entropy, make_objective, mean_squares
+from nanoforge.models.tasks import class_factors, cross_entropy, make_objective
 from pydantic import ValidationError
 from torch.nn import functional
 
@@ -48,12 +48,12 @@ def test_losses_are_weighted_sums_and_their_norm():
     each = -torch.log_softmax(logits, dim=1)[:, 0]
     numerator, denominator = cross_entropy(logits, label, weight)
     assert numerator.item() == pytest.approx((3 * each[0] - each[1]).item()) and denominator.item() == 4
-    numerator, denominator = mean_squares(logits, torch.zeros(2, 2), weight)
+    numerator, denominator = objective("mse").loss(logits, torch.zeros(2, 2), weight)
     assert numerator.item() == pytest.approx(3 * 2 - 0.5) and denominator.item() == 4
 
 
 def test_a_batch_of_zero_weights_has_no_loss():
-    numerator, denominator = mean_squares(torch.ones(2, 1), torch.zeros(2, 1), torch.zeros(2))
+    numerator, denominator = objective("mse", ("mass",)).loss(torch.ones(2, 1), torch.zeros(2, 1), torch.zeros(2))
     assert (numerator / denominator).item() == 0
 
 
