@@ -24,6 +24,10 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="Directory of the r
 Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Number of processes.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace a result that was made from something else.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad-files", help="Count unusable files as lost and go on.")]
+Part = Annotated[
+    Optional[str], typer.Option("--part", help="Only these units (files; blocks of 250 events): SAMPLE:FIRST-LAST.")
+]
+Parts = Annotated[Optional[Path], typer.Option("--parts", help="Make the whole from the parts in this folder.")]
 Tree = Annotated[str, typer.Option("--tree", help="The TTree or RNTuple; dir/tree works.")]
 _YAML = (".yaml", ".yml")
 _debug = False
@@ -89,6 +93,8 @@ def generate(
     output: Output = Path("generated"),
     jobs: Jobs = 1,
     force: Force = False,
+    part: Part = None,
+    parts: Parts = None,
 ) -> None:
     """Generate the samples that have a 'generator' with Pythia 8 and a fast detector, as NanoAOD-like files.
 
@@ -97,7 +103,7 @@ def generate(
     from .config import load
     from .stages.generate import generate
 
-    generate(load(config, overrides or ()), output, sample, events, jobs, force)
+    generate(load(config, overrides or ()), output, sample, events, jobs, force, part, parts)
 
 
 @app.command()
@@ -111,6 +117,8 @@ def skim(
     ] = None,
     skip_bad_files: SkipBad = False,
     force: Force = False,
+    part: Part = None,
+    parts: Parts = None,
 ) -> None:
     """Write chosen events and branches of the samples as NanoAOD again.
 
@@ -119,7 +127,7 @@ def skim(
     from .config import load
     from .stages.skim import skim
 
-    skim(load(config, overrides or ()), output, jobs, skip_bad_files, force, scheduler)
+    skim(load(config, overrides or ()), output, jobs, skip_bad_files, force, scheduler, part, parts)
 
 
 @app.command()
@@ -130,6 +138,8 @@ def convert(
     jobs: Jobs = 1,
     skip_bad_files: SkipBad = False,
     force: Force = False,
+    part: Part = None,
+    parts: Parts = None,
 ) -> None:
     """Convert the samples into training data.
 
@@ -138,7 +148,7 @@ def convert(
     from .config import load
     from .stages.convert import convert
 
-    convert(load(config, overrides or ()), output, jobs, skip_bad_files, force)
+    convert(load(config, overrides or ()), output, jobs, skip_bad_files, force, part, parts)
 
 
 @app.command()
@@ -163,7 +173,32 @@ def train(
     from .stages.train import train
 
     source = load(data, overrides or ()) if data.suffix in _YAML else data
-    train(load(config, overrides or ()), source, output, force, skip_bad_files)
+    train(load(config, overrides or ()), source, output, force, skip_bad_files, config)
+
+
+@app.command()
+def tune(
+    config: Config,
+    overrides: Overrides = None,
+    data: Annotated[
+        Path, typer.Option("--data", help="What convert made, or the analysis file: then its files are read directly.")
+    ] = Path("dataset"),
+    output: Output = Path("search"),
+    trials: Annotated[Optional[int], typer.Option("--trials", min=1, help="How many; default: search.trials.")] = None,
+    skip_bad_files: SkipBad = False,
+    force: Annotated[bool, typer.Option("--force", help="Begin anew where the analysis or dataset changed.")] = False,
+) -> None:
+    """Search for good hyperparameters, as the block 'search' says; the best are written to best.yaml.
+
+    Interrupted, it goes on. Any number of processes, batch jobs say, share the trials of the same -o.
+
+    Example: nanoforge tune analysis.yaml --data dataset -o search --trials 50
+    """
+    from .config import load
+    from .stages.tune import tune
+
+    source = load(data, overrides or ()) if data.suffix in _YAML else data
+    tune(load(config, overrides or ()), source, output, trials, force, skip_bad_files)
 
 
 @app.command()
@@ -186,6 +221,21 @@ def evaluate(
 
 
 @app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Two runs or more that train made and evaluate evaluated.")],
+    output: Output = Path("comparison"),
+    force: Force = False,
+) -> None:
+    """Print a table of several runs, and draw their ROC curves into one figure.
+
+    Example: nanoforge compare run_mlp run_deepsets -o comparison
+    """
+    from .stages.compare import compare
+
+    compare(runs, output, force)
+
+
+@app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="The run that train made.")],
     files: Annotated[list[str], typer.Argument(help="Files to score; globs, lists and addresses work.")],
@@ -194,6 +244,8 @@ def predict(
     jobs: Jobs = 1,
     skip_bad_files: SkipBad = False,
     force: Force = False,
+    part: Part = None,
+    parts: Parts = None,
 ) -> None:
     """Score files: one friend tree per file, with the same entries in the same order.
 
@@ -201,7 +253,7 @@ def predict(
     """
     from .stages.predict import predict
 
-    predict(run, files, output, format, jobs, skip_bad_files, force)
+    predict(run, files, output, format, jobs, skip_bad_files, force, part, parts)
 
 
 @app.command()
@@ -248,7 +300,7 @@ def run(
     from .config import load
     from .pipeline import run_all
 
-    run_all(load(config, overrides or ()), output, jobs, skip_bad_files)
+    run_all(load(config, overrides or ()), output, jobs, skip_bad_files, config)
 
 
 def main() -> None:

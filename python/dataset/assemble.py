@@ -27,7 +27,7 @@ _GROUP_ROWS = 16_384  # of Parquet, which is read group by group
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """A shard in the dataset: its path without suffix, its record, and the factor on its weights."""
 
     stem: Path
@@ -35,7 +35,7 @@ class Part:
     scale: float
 
 
-def assemble(directory: Path, analysis: Analysis, info: DatasetInfo, parts: Sequence[Part]) -> dict[str, int | None]:
+def assemble(directory: Path, analysis: Analysis, info: DatasetInfo, shards: Sequence[Shard]) -> dict[str, int | None]:
     """Make the files of a finished dataset from its shards.
 
     Returns
@@ -43,36 +43,36 @@ def assemble(directory: Path, analysis: Analysis, info: DatasetInfo, parts: Sequ
     dict
         Every file of the dataset, relative to ``directory``, with its number of rows where it is a table.
     """
-    normalisation = statistics.normalisation(info.inputs, [p.record.moments for p in parts])
+    normalisation = statistics.normalisation(info.inputs, [p.record.moments for p in shards])
     if analysis.dataset.format == "parquet":
-        return _assemble_parquet(directory, parts, normalisation)
-    files: dict[str, int | None] = {f"{SHARDS}/{p.stem.name}.h5": sum(p.record.rows.values()) for p in parts}
+        return _assemble_parquet(directory, shards, normalisation)
+    files: dict[str, int | None] = {f"{SHARDS}/{p.stem.name}.h5": sum(p.record.rows.values()) for p in shards}
     structured = analysis.dataset.layout == "salt"
     for split in SPLITS:
-        files[f"{split}.h5"] = sum(p.record.rows[split] for p in parts)
+        files[f"{split}.h5"] = sum(p.record.rows[split] for p in shards)
         with GrowingFile(directory / f"{split}.h5") as out:
-            _join(out, split, parts, salt_object(info) if structured else "weight")
+            _join(out, split, shards, salt_object(info) if structured else "weight")
             out.file.attrs["nanoforge"] = __version__
             if structured:
                 _describe_salt(out.file, info)
             else:
                 _describe_tensors(out.file, analysis, normalisation)
     if structured:
-        files |= _write_salt_dictionaries(directory, info, normalisation, [p.record for p in parts])
+        files |= _write_salt_dictionaries(directory, info, normalisation, [p.record for p in shards])
     return files
 
 
-def _join(out: GrowingFile, split: str, parts: Sequence[Part], concrete: str) -> None:
+def _join(out: GrowingFile, split: str, shards: Sequence[Shard], concrete: str) -> None:
     """Map the shards' datasets into one; the one with the weights is copied and scaled."""
-    used = [p for p in parts if p.record.rows[split]] or parts[:1]
+    used = [p for p in shards if p.record.rows[split]] or shards[:1]
     sources = [(p, f"{SHARDS}/{p.stem.name}.h5", p.record.rows[split]) for p in used]
     rows = sum(n for _, _, n in sources)
     described = _described(used[0], split)
-    for part in used[1:]:
-        for name, (_, dtype) in _described(part, split).items():
+    for shard in used[1:]:
+        for name, (_, dtype) in _described(shard, split).items():
             if dtype != described[name][1]:  # HDF5 would convert the values in silence
                 raise DataError(
-                    f"{part.record.source.path}: {name} is {dtype}, but {described[name][1]} in "
+                    f"{shard.record.source.path}: {name} is {dtype}, but {described[name][1]} in "
                     f"{used[0].record.source.path}: define it as a float, '1.0 * …', or mend the files"
                 )
     for name, (shape, dtype) in described.items():
@@ -90,7 +90,7 @@ def _join(out: GrowingFile, split: str, parts: Sequence[Part], concrete: str) ->
         out.file.create_virtual_dataset(name, layout)
 
 
-def _described(part: Part, split: str) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+def _described(shard: Shard, split: str) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
     """Return shape of a row and type of every dataset of a split."""
     found: dict[str, tuple[tuple[int, ...], np.dtype]] = {}
 
@@ -98,18 +98,18 @@ def _described(part: Part, split: str) -> dict[str, tuple[tuple[int, ...], np.dt
         if isinstance(item, h5py.Dataset):
             found[name] = item.shape[1:], item.dtype
 
-    with h5py.File(part.stem.with_suffix(".h5")) as file:
+    with h5py.File(shard.stem.with_suffix(".h5")) as file:
         file[split].visititems(visit)
     return found
 
 
-def _scaled(split: str, name: str, sources: Sequence[tuple[Part, str, int]]) -> np.ndarray:
+def _scaled(split: str, name: str, sources: Sequence[tuple[Shard, str, int]]) -> np.ndarray:
     pieces = []
-    for part, _, _ in sources:
-        with h5py.File(part.stem.with_suffix(".h5")) as file:
+    for shard, _, _ in sources:
+        with h5py.File(shard.stem.with_suffix(".h5")) as file:
             values = file[f"{split}/{name}"][:]
         weight = values if values.dtype.names is None else values["weight"]
-        weight *= np.float32(part.scale)
+        weight *= np.float32(shard.scale)
         pieces.append(values)
     return np.concatenate(pieces)
 
@@ -146,7 +146,7 @@ def _write_salt_dictionaries(
         values = zip(described.features, normalisation[name]["center"], normalisation[name]["scale"])
         fields = {f: {"mean": float(c), "std": float(s)} for f, c, s in values}
         norm.setdefault(row if described.length is None else name, {}).update(fields)
-    counts = np.sum([r.class_rows for r in records], axis=0)
+    counts = np.sum([r.population[0].sum(axis=0) for r in records], axis=0)
     classes = {row: {"label": (counts.sum() / (len(counts) * counts)).tolist()}} if info.classes else {}
     for name, content in (("norm_dict.yaml", norm), ("class_dict.yaml", classes)):
         (directory / name).write_text(yaml.safe_dump(content, sort_keys=False))
@@ -154,7 +154,7 @@ def _write_salt_dictionaries(
 
 
 def _assemble_parquet(
-    directory: Path, parts: Sequence[Part], normalisation: Mapping[str, Mapping[str, np.ndarray]]
+    directory: Path, shards: Sequence[Shard], normalisation: Mapping[str, Mapping[str, np.ndarray]]
 ) -> dict[str, int | None]:
     """Move the rows of every split to a folder of its own, with normalised weights."""
     import pyarrow as pa
@@ -163,16 +163,16 @@ def _assemble_parquet(
     files: dict[str, int | None] = {}
     for split in SPLITS:
         (directory / split).mkdir(exist_ok=True)
-        for part in parts:
-            source = pq.ParquetFile(parquet_part(part.stem, split))
-            name = f"{split}/{part.stem.name}.parquet"
+        for shard in shards:
+            source = pq.ParquetFile(parquet_part(shard.stem, split))
+            name = f"{split}/{shard.stem.name}.parquet"
             with pq.ParquetWriter(directory / name, source.schema_arrow, compression="zstd") as writer:
                 for batch in source.iter_batches(_GROUP_ROWS):
                     table = pa.Table.from_batches([batch])
-                    weight = table["weight"].to_numpy() * np.float32(part.scale)
+                    weight = table["weight"].to_numpy() * np.float32(shard.scale)
                     column = table.column_names.index("weight")
                     writer.write_table(table.set_column(column, table.schema.field("weight"), pa.array(weight)))
-            files[name] = part.record.rows[split]
+            files[name] = shard.record.rows[split]
     plain = {n: {k: v.tolist() for k, v in values.items()} for n, values in normalisation.items()}
     (directory / f"{NORMALISATION}.yaml").write_text(yaml.safe_dump(plain, sort_keys=False))
     shutil.rmtree(directory / SHARDS)

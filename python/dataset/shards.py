@@ -41,8 +41,10 @@ class ShardRecord:
         Of all events read, before cuts.
     gen_sum_of_weights
         From the ``Runs`` tree; None where there is none.
-    class_rows
-        Number of training rows per class.
+    population
+        Number of rows per split, fold and class, (3, K, C); without classes C is 1.
+    known
+        Number of rows in which a regression target is known, per split, fold and target, (3, K, T).
     moments
         Per input: (folds, 3, F) counts, means and squared deviations of the training rows.
     """
@@ -53,18 +55,30 @@ class ShardRecord:
     accounting: Accounting = field(default_factory=Accounting)
     sum_of_weights: float = 0.0
     gen_sum_of_weights: float | None = None
-    class_rows: list[int] = field(default_factory=list)
+    population: np.ndarray = field(default_factory=lambda: np.zeros((len(SPLITS), 1, 1), np.int64))
+    known: np.ndarray = field(default_factory=lambda: np.zeros((len(SPLITS), 1, 0), np.int64))
     moments: dict[str, np.ndarray] = field(default_factory=dict)
     size: int = 0
 
-    def book(self, block: Block, folds: int) -> None:
-        """Count the rows and classes of a block, and the moments of its training rows, which are the first ones."""
+    def begin(self, info: DatasetInfo) -> None:
+        """Begin with no rows of a dataset."""
+        folds = len(SPLITS), info.folds
+        self.rows = dict.fromkeys(SPLITS, 0)
+        self.population = np.zeros((*folds, max(1, len(info.classes))), np.int64)
+        self.known = np.zeros((*folds, len(info.regression)), np.int64)
+
+    def book(self, block: Block) -> None:
+        """Count the rows of a block, and the moments of its training rows, which are the first ones."""
+        _, folds, classes = self.population.shape
         for split, start, stop in zip(SPLITS, block.bounds[:-1], block.bounds[1:]):
             self.rows[split] += int(stop - start)
+        side = np.repeat(np.arange(len(SPLITS)), np.diff(block.bounds))
+        cell = side * folds + block.fold
+        label = 0 if block.label is None else block.label
+        self.population += _count(cell * classes + label, self.population.shape)
+        for target, values in enumerate(block.targets.values()):
+            self.known[..., target] += _count(cell[~np.isnan(values)], self.known.shape[:2])
         training = slice(0, int(block.bounds[1]))
-        if block.label is not None:
-            counts = np.bincount(block.label[training], minlength=len(self.class_rows))
-            self.class_rows = [int(a + b) for a, b in zip(self.class_rows, counts)]
         for name, values in block.inputs.items():
             features, valid = split_input(values)
             moments = kernels.moments(features[training], valid[training], block.fold[training], folds)
@@ -74,6 +88,7 @@ class ShardRecord:
     def write(self, path: Path) -> None:
         """Write the record as JSON, atomically."""
         content = asdict(self) | {"moments": {n: m.tolist() for n, m in self.moments.items()}}
+        content |= {name: getattr(self, name).tolist() for name in ("population", "known")}
         write_atomically(path, json.dumps(content))
 
     @classmethod
@@ -84,9 +99,14 @@ class ShardRecord:
             content["source"] = FileRecord(**content["source"])
             content["accounting"] = Accounting.from_dict(content["accounting"])
             content["moments"] = {n: np.array(m) for n, m in content["moments"].items()}
+            content |= {name: np.array(content[name], np.int64) for name in ("population", "known")}
             return cls(**content)
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+
+def _count(cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
 
 
 class Hdf5Shard:
@@ -164,4 +184,9 @@ def open_shard(stem: Path, analysis: Analysis, info: DatasetInfo) -> Hdf5Shard |
 
 def shard_size(stem: Path) -> int:
     """Return the bytes of all files of a shard."""
-    return sum(p.stat().st_size for p in stem.parent.glob(f"{stem.name}.*") if p.suffix in (".h5", ".parquet"))
+    return sum(path.stat().st_size for path in shard_files(stem))
+
+
+def shard_files(stem: Path) -> list[Path]:
+    """Return the files of a shard."""
+    return sorted(path for path in stem.parent.glob(f"{stem.name}.*") if path.suffix in (".h5", ".parquet"))

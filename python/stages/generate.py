@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +17,8 @@ from ..config.schema import Analysis
 from ..console import say, show_accounting
 from ..errors import UserError, nearest
 from ..parallel import Report, stream_jobs
-from ..provenance import Accounting, Ledger, Manifest, fingerprint, staged_output
+from ..parts import Gathered, Part, gather, scope
+from ..provenance import Accounting, Ledger, Manifest, staged_output
 from ..provenance.manifest import write_atomically
 from ..provenance.output import up_to_date
 from ..simulation import nanoaod
@@ -49,6 +50,8 @@ def generate(
     events: int | None = None,
     jobs: int = 1,
     force: bool = False,
+    part: str | None = None,
+    parts: Path | None = None,
 ) -> Manifest:
     """Generate the samples of an analysis, one file each.
 
@@ -67,6 +70,10 @@ def generate(
         Number of processes; the events do not depend on it.
     force
         Replace a finished result of something else.
+    part
+        Only these blocks of 250 events, as ``sample:first-last``, in ``<sample>-<first>.root``.
+    parts
+        A folder of parts, whose files make up the result.
 
     Returns
     -------
@@ -79,21 +86,40 @@ def generate(
         See :mod:`nanoforge.errors`; nothing that was there before is changed then.
     """
     plan = _plan(analysis, sample, events)
-    key = {name: generator.model_dump(mode="json") for name, generator in plan.items()}
-    previous = up_to_date(output, STAGE, key)
+    whole = {name: generator.model_dump(mode="json") for name, generator in plan.items()}
+    units: dict[str | None, int] = {name: len(sizes(generator.events)) for name, generator in plan.items()}
+    share = None if part is None else Part.parse(part, units)
+    stage, key, details = scope(STAGE, whole, share)
+    previous = up_to_date(output, stage, key)
     if previous is not None:
         say(f"{output} is up to date")
         return previous
-    for name, generator in plan.items():  # before anything is made: a refused setting costs nothing
-        check(generator, name)
     with staged_output(output, key, force) as work:
-        books = _write(plan, work, jobs)
-        manifest = _manifest(plan, books, key)
-        figures = {path.name: None for path in _draw(books, work)}
-        shutil.rmtree(work / _RECORDS)
-        manifest.write(work, figures | {f"{name}.root": generator.events for name, generator in plan.items()})
+        if parts is None:
+            files = _files(plan, share)
+            for file in files:  # before anything is made: a refused setting costs nothing
+                check(file.generator, file.sample)
+            books = _write(files, work, jobs)
+            entries: dict[str, int | None] = {file.name: file.events for file in files}
+        else:
+            found = gather(parts, work, STAGE, whole, units, False, jobs)
+            books, entries = _gathered(found), found.entries
+        manifest = Manifest(stage, {"samples": whole}, [], _accounting(books), seed=min(g.seed for g in plan.values()))
+        manifest.details = details | {"samples": {n: _details(plan[n], b) for n, b in books.items()}}
+        if share is None:
+            entries |= {path.name: None for path in _draw(books, work)}
+        manifest.write(work, entries)
     _tell(output, plan, books, manifest)
     return manifest
+
+
+def _gathered(found: Gathered) -> dict[str, Trials]:
+    """Sum up the books of all parts."""
+    books: dict[str, Trials] = {}
+    for part, manifest in found.parts:
+        name = str(part.sample)
+        books.setdefault(name, Trials()).add(Trials.from_dict(manifest.details["samples"][name]["books"]))
+    return books
 
 
 def _plan(analysis: Analysis, sample: str | None, events: int | None) -> dict[str, Generator]:
@@ -108,28 +134,53 @@ def _plan(analysis: Analysis, sample: str | None, events: int | None) -> dict[st
     return {n: g if events is None else g.model_copy(update={"events": events}) for n, g in plan.items()}
 
 
-def _write(plan: Mapping[str, Generator], work: Path, jobs: int) -> dict[str, Trials]:
-    """Write the files of all samples but those that an interrupted run finished; returns the books of the filters."""
-    records = {name: work / _RECORDS / f"{name}.json" for name in plan}
+@dataclass(frozen=True)
+class _File:
+    """A file to write: these blocks of a sample."""
+
+    name: str
+    sample: str
+    generator: Generator
+    blocks: range
+
+    @property
+    def events(self) -> int:
+        return sum(sizes(self.generator.events)[self.blocks.start : self.blocks.stop])
+
+
+def _files(plan: Mapping[str, Generator], part: Part | None) -> list[_File]:
+    if part is not None:
+        name = str(part.sample)
+        return [_File(f"{name}-{part.first:05d}.root", name, plan[name], range(part.first, part.last + 1))]
+    return [_File(f"{name}.root", name, g, range(len(sizes(g.events)))) for name, g in plan.items()]
+
+
+def _write(files: Sequence[_File], work: Path, jobs: int) -> dict[str, Trials]:
+    """Write all files but those that an interrupted run finished; returns the books of the samples' filters."""
+    records = {file.sample: work / _RECORDS / f"{file.sample}.json" for file in files}
     (work / _RECORDS).mkdir(exist_ok=True)
-    missing = {name: _jobs(name, plan[name]) for name, record in records.items() if not record.exists()}
-    stream = stream_jobs(make_block, [job for blocks in missing.values() for job in blocks], jobs, "generating blocks")
+    missing = [(file, _jobs(file)) for file in files if not records[file.sample].exists()]
+    stream = stream_jobs(make_block, [job for _, blocks in missing for job in blocks], jobs, "generating blocks")
     with closing(stream):
-        for name, blocks in missing.items():
-            with nanoaod.SampleFile(work / f"{name}.root.part", plan[name].format) as file:
+        for file, blocks in missing:
+            unfinished = work / f"{file.name}.part"
+            with nanoaod.SampleFile(unfinished, file.generator.format) as out:
                 for piece in islice(stream, len(blocks)):
-                    file.append(piece)
-            (work / f"{name}.root.part").rename(work / f"{name}.root")
-            write_atomically(records[name], json.dumps(file.books.as_dict()))
-    return {name: Trials.from_dict(json.loads(record.read_text())) for name, record in records.items()}
+                    out.append(piece)
+            unfinished.rename(work / file.name)
+            write_atomically(records[file.sample], json.dumps(out.books.as_dict()))
+    books = {sample: Trials.from_dict(json.loads(record.read_text())) for sample, record in records.items()}
+    shutil.rmtree(work / _RECORDS)
+    return books
 
 
-def _jobs(name: str, generator: Generator) -> list[Job]:
-    """Divide a sample into blocks."""
-    occupancy = _survey(name, generator)
+def _jobs(file: _File) -> list[Job]:
+    """Divide a file into blocks."""
+    occupancy = _survey(file.sample, file.generator)
     plan, first = [], 1
-    for block, size in enumerate(sizes(generator.events)):
-        plan.append(Job(generator, name, block, size, first, occupancy))
+    for block, size in enumerate(sizes(file.generator.events)):
+        if block in file.blocks:
+            plan.append(Job(file.generator, file.sample, block, size, first, occupancy))
         first += size
     return plan
 
@@ -154,15 +205,13 @@ def _survey(name: str, generator: Generator) -> Occupancy | None:
     return occupancy
 
 
-def _manifest(plan: Mapping[str, Generator], books: Mapping[str, Trials], key: dict[str, Any]) -> Manifest:
+def _accounting(books: Mapping[str, Trials]) -> Accounting:
     """Book all events that were tried: passed, or rejected by a filter."""
     accounting = Accounting()
     for name, trials in books.items():
         rejected = {f"{name}.{cut}": count for cut, count in trials.rejected.items()}
         accounting.events.add(Ledger("events", trials.tried, trials.passed, rejected))
-    manifest = Manifest(STAGE, {"samples": key}, [], accounting, seed=min(g.seed for g in plan.values()))
-    manifest.details = {"key": fingerprint(key), "samples": {n: _details(plan[n], b) for n, b in books.items()}}
-    return manifest
+    return accounting
 
 
 def _draw(books: Mapping[str, Trials], work: Path) -> list[Path]:
@@ -177,7 +226,7 @@ def _details(generator: Generator, trials: Trials) -> dict[str, Any]:
     efficiency, uncertainty = trials.efficiency
     out: dict[str, Any] = {
         "seed": generator.seed, "tried": trials.tried, "passed": trials.passed,
-        "filter_efficiency": efficiency, "filter_efficiency_error": uncertainty,
+        "filter_efficiency": efficiency, "filter_efficiency_error": uncertainty, "books": trials.as_dict(),
     }  # fmt: skip
     section = trials.passed_cross_section
     if section is not None:
@@ -192,7 +241,7 @@ def _tell(output: Path, plan: Mapping[str, Generator], books: Mapping[str, Trial
         show_accounting(f"generate: {output}", manifest.accounting)
     for name, trials in books.items():
         efficiency, uncertainty = trials.efficiency
-        line = f"{output / name}.root: {plan[name].events:,} events"
+        line = f"samples.{name}: {trials.passed:,} events"
         if plan[name].filters:
             line += f", filter efficiency {efficiency:.4g} +- {uncertainty:.2g}"
         if trials.passed_cross_section is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from ..events.frame import Frame
 from ..events.readers import EventFile, open_events
 from ..models.model import Model, load_model, score
 from ..parallel import Report, run_jobs
+from ..parts import Part, gather, scope
 from ..provenance import Accounting, FileRecord, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record, write_atomically
 from ..provenance.output import up_to_date
@@ -60,6 +61,8 @@ def predict(
     jobs: int = 1,
     skip_bad_files: bool = False,
     force: bool = False,
+    part: str | None = None,
+    parts: Path | None = None,
 ) -> Manifest:
     """Score files.
 
@@ -73,8 +76,10 @@ def predict(
         Directory of the friends, one per file.
     format
         "root" (friend trees), "parquet" (one row per event), "csv" or "hdf5" (one row per table row).
-    jobs, skip_bad_files, force
+    jobs, skip_bad_files, force, parts
         As for the conversion.
+    part
+        Only these of the files, as ``first-last``.
 
     Returns
     -------
@@ -88,30 +93,45 @@ def predict(
     analysis = Analysis.model_validate(trained.config)
     _check_same_functions(run, trained, analysis)
     paths = [f if is_remote(f) else str(Path(f).absolute()) for f in expand(files, "FILES")]
-    key = {"run": trained.identity(), "format": format}
-    previous = up_to_date(output, STAGE, key, paths)
+    names = output_names(paths, FORMATS[format].suffix)
+    whole = {"run": trained.identity(), "format": format, "files": paths}
+    share = None if part is None else Part.parse(part, {None: len(paths)})
+    if share is not None:
+        paths, names = paths[share.first : share.last + 1], names[share.first : share.last + 1]
+    stage, key, details = scope(STAGE, whole, share)
+    previous = up_to_date(output, stage, key, paths)
     if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
-    with staged_output(output, {**key, "files": paths}, force) as work:
-        (work / _RECORDS).mkdir(exist_ok=True)
-        names = output_names(paths, FORMATS[format].suffix)
-        folds = trained.details["dataset"]["info"]["folds"]
-        threads = 0 if jobs == 1 else 1
-        plan = [
-            Job(run, analysis, folds, path, work / name, work / _RECORDS / f"{i}.json", fingerprint(key), format,
-                skip_bad_files, threads)
-            for i, (path, name) in enumerate(zip(paths, names))
-        ]  # fmt: skip
-        results = run_jobs(predict_file, plan, jobs, "scoring files")
-        shutil.rmtree(work / _RECORDS)
-        accounting = Accounting.total(books for _, books in results)
-        manifest = Manifest(STAGE, trained.config, [record for record, _ in results], accounting)
-        manifest.details = {"run": str(run.resolve()), "run_identity": trained.identity(), "key": fingerprint(key)}
-        entries = {n: r.entries for n, (r, b) in zip(names, results) if not b.lost}
+    with staged_output(output, key, force) as work:
+        if parts is None:
+            folds, threads = trained.details["dataset"]["info"]["folds"], 0 if jobs == 1 else 1
+            one = Job(run, analysis, folds, "", work, work, fingerprint(key), format, skip_bad_files, threads)
+            inputs, accounting, entries = _score_all(one, dict(zip(names, paths)), jobs)
+        else:
+            found = gather(parts, work, STAGE, whole, {None: len(paths)}, skip_bad_files, jobs)
+            inputs, accounting, entries = found.inputs, found.accounting({None: paths}), found.entries
+        manifest = Manifest(stage, trained.config, inputs, accounting)
+        manifest.details = {"run": str(run.resolve()), "run_identity": trained.identity(), **details}
         manifest.write(work, entries)
     show_accounting(f"predict: {output}", accounting)
     return manifest
+
+
+def _score_all(
+    one: Job, files: Mapping[str, str], jobs: int
+) -> tuple[list[FileRecord], Accounting, dict[str, int | None]]:
+    """Score all files as ``one``, into its folder and under these names; returns inputs, books and entries."""
+    work, records = one.output, one.output / _RECORDS
+    records.mkdir(exist_ok=True)
+    plan = [
+        replace(one, path=path, output=work / name, record=records / f"{i}.json")
+        for i, (name, path) in enumerate(files.items())
+    ]
+    results = run_jobs(predict_file, plan, jobs, "scoring files")
+    shutil.rmtree(records)
+    entries = {name: record.entries for name, (record, books) in zip(files, results) if not books.lost}
+    return [record for record, _ in results], Accounting.total(books for _, books in results), entries
 
 
 def _check_same_functions(run: Path, trained: Manifest, analysis: Analysis) -> None:

@@ -29,6 +29,7 @@ from ..events.readers import EventFile, open_events
 from ..events.selection import Selection
 from ..events.writer import NanoFile, TreeWriter
 from ..parallel import Report, run_jobs, run_on_dask
+from ..parts import Gathered, Part, gather, scope, unfinished
 from ..provenance import Accounting, FileRecord, Ledger, Lost, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record, refuse_copies, write_atomically
 from ..provenance.output import up_to_date
@@ -98,6 +99,8 @@ def skim(
     skip_bad_files: bool = False,
     force: bool = False,
     scheduler: str | None = None,
+    part: str | None = None,
+    parts: Path | None = None,
 ) -> Manifest:
     """Skim the samples of an analysis.
 
@@ -108,53 +111,92 @@ def skim(
     output
         Gets ``<sample>/<input>.root``, or ``<sample>/part-0000.root`` and so on where inputs are merged. An interrupted
         skim goes on where it was.
-    jobs, skip_bad_files, force
+    jobs, skip_bad_files, force, parts
         As for the conversion.
     scheduler
         Address of a Dask scheduler, whose workers do the work instead of ``jobs`` processes.
+    part
+        Only these outputs, as ``sample:first-last``.
 
     Returns
     -------
     Manifest
         Of the finished skim.
     """
-    key = analysis.skim_part()
-    files = {name: sample_files(analysis, name) for name in analysis.samples}
-    previous = up_to_date(output, STAGE, key, [path for paths in files.values() for path in paths])
+    groups = {name: _outputs(analysis, sample_files(analysis, name)) for name in analysis.samples}
+    units: dict[str | None, int] = {sample: len(outputs) for sample, outputs in groups.items()}
+    share = None if part is None else Part.parse(part, units)
+    if share is not None:
+        chosen = list(groups[str(share.sample)].items())[share.first : share.last + 1]
+        groups = {str(share.sample): dict(chosen)}
+    stage, key, details = scope(STAGE, analysis.skim_part(), share)
+    inputs = [path for outputs in groups.values() for paths in outputs.values() for path in paths]
+    previous = up_to_date(output, stage, key, inputs)
     if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
     with staged_output(output, key, force) as work:
-        plan = _plan(analysis, files, work, skip_bad_files)
-        if scheduler is None:
-            records = run_jobs(skim_files, plan, jobs, "skimming files")
+        if parts is None:
+            plan = _plan(analysis, groups, work, skip_bad_files)
+            records = _work(plan, jobs, scheduler)
+            written: dict[Path, int | None] = {
+                job.output: record.entries for job, record in zip(plan, records) if record.entries is not None
+            }
         else:
-            records = run_on_dask(skim_files, plan, scheduler, "skimming files")
-        _check(plan, records)
-        written = {job.output: record.entries for job, record in zip(plan, records) if record.entries is not None}
+            found = gather(parts, work, STAGE, analysis.skim_part(), units, skip_bad_files, jobs)
+            records = _gathered(found, groups)
+            written = {work / name: entries for name, entries in found.entries.items()}
+        _check(records)
         _clean(work, written)
         accounting = Accounting.total(r.accounting for r in records)
         manifest = Manifest(
-            STAGE, analysis.model_dump(mode="json"), [s for r in records for s in r.sources], accounting
+            stage, analysis.model_dump(mode="json"), [s for r in records for s in r.sources], accounting
         )
-        manifest.details = {"key": fingerprint(key), "not_written": _tell(analysis, records)}
+        manifest.details = {**details, "not_written": _unwritable(records), "idle": _idle(analysis, records)}
+        _tell(manifest, complete=share is None)
         manifest.write(work, {str(path.relative_to(work)): entries for path, entries in written.items()})
     show_accounting(f"skim: {output}", accounting)
     return manifest
 
 
-def _plan(analysis: Analysis, files: Mapping[str, Sequence[str]], work: Path, skip_bad_files: bool) -> list[Job]:
-    plan = []
-    for sample, paths in files.items():
-        groups = _groups(paths, analysis.skim.target_bytes)
-        if analysis.skim.target_bytes is None:
-            names = output_names(paths, ".root")
-        else:
-            names = [f"part-{i:04d}.root" for i in range(len(groups))]
-        for group, name in zip(groups, names):
-            record = work / _RECORDS / sample / f"{name}.json"
-            plan.append(Job(analysis, sample, group, work / sample / name, record, skip_bad_files))
-    return plan
+def _outputs(analysis: Analysis, paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Map the outputs of a sample to their inputs."""
+    groups = _groups(paths, analysis.skim.target_bytes)
+    if analysis.skim.target_bytes is None:
+        return dict(zip(output_names(paths, ".root"), groups))
+    return {f"part-{i:04d}.root": group for i, group in enumerate(groups)}
+
+
+def _plan(
+    analysis: Analysis, groups: Mapping[str, Mapping[str, tuple[str, ...]]], work: Path, skip_bad_files: bool
+) -> list[Job]:
+    return [
+        Job(analysis, sample, paths, work / sample / name, work / _RECORDS / sample / f"{name}.json", skip_bad_files)
+        for sample, outputs in groups.items()
+        for name, paths in outputs.items()
+    ]
+
+
+def _work(plan: Sequence[Job], jobs: int, scheduler: str | None) -> list[Record]:
+    if scheduler is None:
+        return run_jobs(skim_files, plan, jobs, "skimming files")
+    return run_on_dask(skim_files, plan, scheduler, "skimming files")
+
+
+def _gathered(found: Gathered, groups: Mapping[str, Mapping[str, tuple[str, ...]]]) -> list[Record]:
+    """Return what parts say of themselves, and what is lost with the outputs that are in none of them."""
+    records = []
+    for manifest in found.manifests:
+        entries = sum(output.entries or 0 for output in manifest.outputs) if manifest.outputs else None
+        unwritable, idle = manifest.details["not_written"], manifest.details["idle"]
+        records.append(Record("", manifest.inputs, manifest.accounting or Accounting(), entries, unwritable, idle))
+    for sample, numbers in found.missing.items():
+        outputs = list(groups[str(sample)].values())
+        for path in (path for number in numbers for path in outputs[number]):
+            record = Record("", [input_record(path, sample=sample)])
+            record.accounting.lose(unfinished(path))
+            records.append(record)
+    return records
 
 
 def _groups(paths: Sequence[str], target: float | None) -> list[tuple[str, ...]]:
@@ -171,16 +213,16 @@ def _groups(paths: Sequence[str], target: float | None) -> list[tuple[str, ...]]
     return [tuple(group) for group in groups]
 
 
-def _check(plan: Sequence[Job], records: Sequence[Record]) -> None:
+def _check(records: Sequence[Record]) -> None:
     refuse_copies(source for record in records for source in record.sources)
-    for sample in dict.fromkeys(job.sample for job in plan):
-        own = [r for job, r in zip(plan, records) if job.sample == sample]
+    for sample in dict.fromkeys(record.sources[0].sample for record in records):
+        own = [record for record in records if record.sources[0].sample == sample]
         if all(r.entries is None for r in own):
             lost = own[0].accounting.lost[0]
             raise DataError(f"samples.{sample}: none of its files can be used: {lost.file}: {lost.reason}")
 
 
-def _clean(work: Path, written: Mapping[Path, int]) -> None:
+def _clean(work: Path, written: Mapping[Path, int | None]) -> None:
     """Remove the records, and outputs of an interrupted run that had other inputs."""
     shutil.rmtree(work / _RECORDS, ignore_errors=True)
     for path in work.rglob("*.root"):
@@ -188,16 +230,23 @@ def _clean(work: Path, written: Mapping[Path, int]) -> None:
             path.unlink()
 
 
-def _tell(analysis: Analysis, records: Sequence[Record]) -> dict[str, str]:
+def _unwritable(records: Sequence[Record]) -> dict[str, str]:
+    return {name: kind for record in records for name, kind in record.unwritable.items()}
+
+
+def _idle(analysis: Analysis, records: Sequence[Record]) -> list[str]:
+    written = [record for record in records if record.entries is not None]
+    return [rule for rule in analysis.skim.keep if all(rule in record.idle for record in written)]
+
+
+def _tell(manifest: Manifest, complete: bool) -> None:
     """Name the branches that could not be written, and lines of the keep list that never did anything."""
-    unwritable = {name: kind for record in records for name, kind in record.unwritable.items()}
+    unwritable = manifest.details["not_written"]
     if unwritable:
         shown = ", ".join(f"{name} ({kind})" for name, kind in unwritable.items())
         say(f"warning: not written, since only numbers and lists of them can be: {shown}")
-    for rule in analysis.skim.keep:
-        if all(rule in record.idle for record in records if record.entries is not None):
-            say(f"note: skim.keep: {rule!r} fits no branch")
-    return unwritable
+    for rule in manifest.details["idle"] if complete else ():
+        say(f"note: skim.keep: {rule!r} fits no branch")
 
 
 # -- one output -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,212 @@
+"""Stages in parts: the share of one batch job, and how the shares of all become the whole.
+
+What a stage can do by itself is a *unit*: an input file, an output of a skim, a block of generated events. Units are
+numbered from 0 within a sample.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .errors import DataError, UserError, nearest
+from .parallel import Report, run_jobs
+from .provenance import Accounting, FileRecord, Lost, Manifest, fingerprint
+from .provenance.manifest import NAME
+
+_RANGE = re.compile(r"(?:(?P<sample>\w+):)?(?P<first>\d+)(?:-(?P<last>\d+))?")
+_SHOWN = 12
+
+
+@dataclass(frozen=True, order=True)
+class Part:
+    """Units ``first`` to ``last`` of a sample; without one, of a list of files."""
+
+    sample: str | None
+    first: int
+    last: int
+
+    @classmethod
+    def parse(cls, text: str, units: Mapping[str | None, int]) -> Part:
+        """Read ``ttbar:6-7`` (or ``6-7``, ``ttbar:6``).
+
+        Parameters
+        ----------
+        text
+            What the user wrote.
+        units
+            How many each sample has; the key is None where there are no samples.
+
+        Raises
+        ------
+        UserError
+            When it is not written so, or there are no such units.
+        """
+        found = _RANGE.fullmatch(text)
+        if found is None:
+            raise UserError(f"--part {text}: write SAMPLE:FIRST-LAST, e.g. ttbar:0-9")
+        sample, first = found["sample"], int(found["first"])
+        if sample not in units:
+            known = ", ".join(str(name) for name in units if name is not None)
+            hint = nearest(str(sample), filter(None, units)) or (f"; write one of {known} before it" if known else "")
+            raise UserError(f"--part {text}: there is no such sample{hint}")
+        last = first if found["last"] is None else int(found["last"])
+        if not first <= last < units[sample]:
+            raise UserError(f"--part {text}: there are {units[sample]} units, from 0 to {units[sample] - 1}")
+        return cls(sample, first, last)
+
+    def __str__(self) -> str:
+        prefix = "" if self.sample is None else f"{self.sample}:"
+        return f"{prefix}{self.first}" + (f"-{self.last}" if self.last > self.first else "")
+
+    def key(self, whole: Any) -> list[Any]:
+        """Return what the part is made from, where ``whole`` is what all is made from."""
+        return [whole, asdict(self)]
+
+    def details(self, whole: Any) -> dict[str, Any]:
+        """Return what the manifest of the part says of it."""
+        return {"key": fingerprint(self.key(whole)), "part": asdict(self)}
+
+
+def part_stage(stage: str) -> str:
+    """Return the name that the manifests of a stage's parts bear: none of them passes for the whole."""
+    return f"{stage} part"
+
+
+def scope(stage: str, whole: Any, part: Part | None) -> tuple[str, Any, dict[str, Any]]:
+    """Return the stage, what its output is made from, and the manifest's details, of a part or (None) the whole."""
+    if part is None:
+        return stage, whole, {"key": fingerprint(whole)}
+    return part_stage(stage), part.key(whole), part.details(whole)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The finished parts of a stage, in order, and the units that are in none of them."""
+
+    parts: Sequence[tuple[Part, Manifest]]
+    missing: Mapping[str | None, Sequence[int]]
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        """Of all parts."""
+        return [manifest for _, manifest in self.parts]
+
+    @property
+    def inputs(self) -> list[FileRecord]:
+        """Of all parts."""
+        return [record for manifest in self.manifests for record in manifest.inputs]
+
+    @property
+    def entries(self) -> dict[str, int | None]:
+        """Map the outputs of all parts to their entries."""
+        return {output.path: output.entries for manifest in self.manifests for output in manifest.outputs}
+
+    def accounting(self, files: Mapping[str | None, Sequence[str]]) -> Accounting:
+        """Sum up the books of all parts; the ``files`` that missing units stand for are lost."""
+        books = Accounting.total(m.accounting for m in self.manifests if m.accounting is not None)
+        for sample, numbers in self.missing.items():
+            for number in numbers:
+                books.lose(unfinished(files[sample][number]))
+        return books
+
+
+def unfinished(file: str) -> Lost:
+    """Book what no job finished."""
+    return Lost(file, "no batch job finished it")
+
+
+def gather(
+    directory: Path, work: Path, stage: str, whole: Any, units: Mapping[str | None, int], incomplete: bool, jobs: int
+) -> Gathered:
+    """Put the files of all finished parts of a stage into one folder, checked against their manifests.
+
+    Parameters
+    ----------
+    directory
+        Holds the parts, each in a folder of its own; folders without a manifest are unfinished and do not count.
+    work
+        Gets the files, as hard links where that is possible.
+    stage
+        The stage.
+    whole
+        What the stage is made from.
+    units
+        How many each sample has.
+    incomplete
+        Go on where units are missing.
+    jobs
+        Number of processes that compare checksums.
+
+    Raises
+    ------
+    UserError
+        When there are no parts, or parts of something else.
+    DataError
+        When a part is damaged, two have the same units, or units are missing.
+    """
+    found = []
+    for place in sorted(path.parent for path in directory.glob(f"*/{NAME}")):
+        manifest = Manifest.read(place, part_stage(stage))
+        part = Part(**manifest.details["part"])
+        if manifest.details["key"] != fingerprint(part.key(whole)):
+            raise UserError(f"{place}: made with another analysis, or from other files: give the parts of this one")
+        found.append((part, place, manifest))
+    if not found:
+        raise UserError(f"{directory}: there are no finished parts of '{stage}' in it")
+    found.sort(key=lambda item: (str(item[0].sample), item[0].first))
+    missing = _missing([part for part, _, _ in found], units)
+    if missing and not incomplete:
+        count = sum(map(len, missing.values()))
+        raise DataError(
+            f"{directory}: {count} of {sum(units.values())} units are in no finished part: {_listed(missing)}: "
+            "resubmit their jobs, or go on without them (--skip-bad-files)"
+        )
+    run_jobs(partial(_take, work), [(place, manifest) for _, place, manifest in found], jobs, "checking parts")
+    return Gathered([(part, manifest) for part, _, manifest in found], missing)
+
+
+def _missing(parts: Iterable[Part], units: Mapping[str | None, int]) -> dict[str | None, list[int]]:
+    """List the units that are in no part."""
+    there: dict[str | None, set[int]] = {sample: set() for sample in units}
+    for part in parts:
+        own = set(range(part.first, part.last + 1))
+        twice = own & there[part.sample]
+        if twice:
+            raise DataError(f"unit {min(twice)} of {part.sample or 'the files'} is in two parts: remove one of them")
+        there[part.sample] |= own
+    gaps = {sample: sorted(set(range(number)) - there[sample]) for sample, number in units.items()}
+    return {sample: numbers for sample, numbers in gaps.items() if numbers}
+
+
+def _listed(missing: Mapping[str | None, Sequence[int]]) -> str:
+    """Name missing units, neighbours together, and not more than a few."""
+    runs: list[Part] = []
+    for sample, numbers in missing.items():
+        for number in numbers:
+            if runs and runs[-1].sample == sample and runs[-1].last == number - 1:
+                runs[-1] = Part(sample, runs[-1].first, number)
+            else:
+                runs.append(Part(sample, number, number))
+    return ", ".join(map(str, runs[:_SHOWN])) + (", ..." if len(runs) > _SHOWN else "")
+
+
+def _take(work: Path, job: tuple[Path, Manifest], report: Report) -> None:
+    """Check the files of one part, and take them over."""
+    place, manifest = job
+    manifest.verify(place)
+    for record in manifest.outputs:
+        target = work / record.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        try:
+            os.link(place / record.path, target)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(place / record.path, target)
+    report(1)
