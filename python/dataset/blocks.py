@@ -14,7 +14,7 @@ from .info import SPLITS
 from .inputs import Rows
 from .layouts import Block
 from .shards import ShardRecord
-from .table import TableBuilder
+from .table import TableBuilder, dataset_info
 
 
 class FileRows:
@@ -49,8 +49,7 @@ class FileRows:
         if within is None:
             with broken_file(self._file.path, "the Runs tree cannot be read"):
                 record.gen_sum_of_weights = self._file.gen_sum_of_weights()
-        record.rows = dict.fromkeys(SPLITS, 0)
-        record.class_rows = [0] * len(self._analysis.classes)
+        record.begin(dataset_info(self._analysis))
         if not self._file.entries:
             yield self._block(self._builder.empty_chunk(), record)
         for chunk in self._file.chunks(self._builder.columns, within=within):
@@ -76,6 +75,6 @@ class FileRows:
             table.inputs, weights[rows.events].astype(np.float32), fold[order],
             np.searchsorted(side[order], np.arange(len(SPLITS) + 1)), table.label, table.targets, stored, table.keep,
         )  # fmt: skip
-        record.book(block, split.folds)
+        record.book(block)
         builder.mend(frame, rows, table)
         return block

@@ -15,6 +15,9 @@ from ..provenance.manifest import refuse_copies
 from .info import DatasetInfo
 from .shards import ShardRecord
 
+FEWEST = 0.1
+"""A fold has at least this share of what folds have on average. Chance alone does not leave one so few rows."""
+
 
 def scales(analysis: Analysis, records: Sequence[ShardRecord]) -> list[float]:
     """Return for every file the factor xsec * lumi / (sum of weights) on its weights; 1 without a cross section.
@@ -85,7 +88,7 @@ def check(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord],
     Raises
     ------
     UserError
-        Where a sample has one file twice, or a class has no training rows.
+        Where a sample has one file twice, or a class, a target or a fold has too few rows.
     DataError
         Where nothing of a sample can be used, or the cuts leave nothing.
     """
@@ -107,10 +110,56 @@ def check(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord],
         worst = max(ledger.rejected, key=lambda cut: ledger.rejected[cut], default=None)
         hint = f"; select.{worst} rejects most of them" if worst else ""
         raise DataError(f"none of the {ledger.read} {ledger.unit} passes the cuts{hint}")
-    totals = np.sum([r.class_rows for r in records if r.rows], axis=0)
-    empty = [name for name, total in zip(info.classes, totals) if not total]
-    if empty:
+    _check_truth(analysis, info, records)
+    if info.folds > 1:
+        _check_folds(info, records)
+
+
+def unknown_targets(info: DatasetInfo, records: Sequence[ShardRecord]) -> dict[str, int]:
+    """Return for each regression target the number of rows in which it is not known."""
+    rows = sum(sum(r.rows.values()) for r in records)
+    known = _sum(records, "known").sum(axis=(0, 1))
+    return {name: rows - int(count) for name, count in zip(info.regression, known)}
+
+
+def _check_truth(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord]) -> None:
+    """Refuse a class without training rows and a target that none of them knows; say how many rows do not."""
+    rows = sum(sum(r.rows.values()) for r in records)
+    for name, unknown in unknown_targets(info, records).items():
+        if unknown:
+            say(f"note: target {name}: {unknown:,} of {rows:,} rows unknown")
+    for name, count in zip(info.regression, _sum(records, "known")[0].sum(axis=0)):
+        if not count:
+            raise UserError(f"target.regression.{name}: is NaN in all training rows: correct its expression")
+    for name, count in zip(info.classes, _sum(records, "population")[0].sum(axis=0)):
+        if not count:
+            raise UserError(
+                f"target.classes.{name}: no training row is in this class: correct its condition "
+                f"{analysis.classes[name]!r}, the cuts, or the samples"
+            )
+
+
+def _check_folds(info: DatasetInfo, records: Sequence[ShardRecord]) -> None:
+    """Refuse folds whose model has nothing to learn a class or target from, or (almost) no rows to be tested on."""
+    counts = np.concatenate([_sum(records, "population"), _sum(records, "known")], axis=2)
+    kinds = [f"of class {name!r}" for name in info.classes] or ["of any kind"]
+    kinds += [f"with a known {name!r}" for name in info.regression]
+    for kind, (trained, *others) in zip(kinds, np.moveaxis(counts, 2, 0)):
+        tested = trained + others[0]
+        fold, fewest = int(trained.argmax()), int(tested.argmin())
+        if trained[fold] == trained.sum():
+            few = f"fold {fold} has all {trained.sum():,} training rows {kind}, so that its model would see none"
+        elif tested[fewest] < FEWEST * tested.mean():
+            few = f"fold {fewest} has {tested[fewest]:,} of all {tested.sum():,} rows {kind} to test its model on"
+        else:
+            continue
         raise UserError(
-            f"target.classes.{empty[0]}: no training row is in this class: correct its condition "
-            f"{analysis.classes[empty[0]]!r}, the cuts, or the samples"
+            f"split.folds: {few}: use fewer folds, add events, and see that run, luminosityBlock and event, by which "
+            "folds are chosen, differ from event to event"
         )
+
+
+def _sum(records: Sequence[ShardRecord], counts: str) -> np.ndarray:
+    """Add up counts of the files that were read."""
+    total: np.ndarray = np.sum([getattr(r, counts) for r in records if r.rows], axis=0)
+    return total

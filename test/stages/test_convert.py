@@ -12,9 +12,14 @@ import pytest
 import toys
 import uproot
 import yaml
-from nanoforge.config import load
+from nanoforge.config import Analysis, load
+from nanoforge.dataset.identity import assign_fold, event_hash
+from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.shards import ShardRecord
+from nanoforge.dataset.table import dataset_info
 from nanoforge.errors import DataError, UserError
 from nanoforge.provenance import Manifest
+from nanoforge.provenance.manifest import input_record
 from nanoforge.stages.convert import convert
 
 
@@ -640,3 +645,69 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder, check=True)
         peaks.append(int(answer.stdout.split()[-1]))
     assert peaks[1] < 1.15 * peaks[0]
+
+
+FOLDS = {"split": {"train": 0.8, "val": 0.2, "test": 0, "folds": 4}}
+
+
+def refused(folder: Path, match: str, **changes: Any) -> None:
+    """A conversion and a training from the files alike end with an error."""
+    content = Analysis.model_validate(analysis(folder, **changes))
+    with pytest.raises(UserError, match=match):
+        convert(content, folder / "dataset")
+    assert not (folder / "dataset").exists()
+    (folder / "run").mkdir()
+    with pytest.raises(UserError, match=match):
+        TrainingData.open(content).prepare(folder / "run")
+
+
+def badly_numbered(folder: Path, count: int) -> None:
+    """Background so many of whose events are in fold 1."""
+    columns = toys.nano_events(1200, False)
+    columns["luminosityBlock"][:] = 1
+    numbers = np.arange(10_000, 20_000, dtype="u8")
+    identity = {"run": np.ones(10_000), "luminosityBlock": np.ones(10_000), "event": numbers}
+    chosen = numbers[assign_fold(event_hash(identity, "", numbers, 1), 4) == 1]
+    columns["event"][:count] = chosen[:count]
+    toys.write(folder / "dy.root", columns)
+
+
+@pytest.mark.parametrize(
+    ("count", "match"),
+    [
+        (1190, r"split.folds: fold [023] has \d of all 1,200 rows of class 'background' to test"),
+        (1200, r"split.folds: fold 1 has all [89]\d\d training rows of class 'background', so that its model"),
+    ],
+)
+def test_a_badly_populated_fold_is_refused(samples: Path, count: int, match: str) -> None:
+    badly_numbered(samples, count)
+    refused(samples, match, **FOLDS)
+
+
+def test_unknown_targets_are_counted(samples: Path, capsys: pytest.CaptureFixture) -> None:
+    dataset = make(samples, target={"regression": {"met": "MET_pt", "third": "Jet_pt[2]"}}, **FOLDS)
+    counts = np.concatenate([uproot.open(f)["Events"]["nJet"].array(library="np") for f in samples.glob("*.root")])
+    unknown = int((counts < 3).sum())
+    assert Manifest.read(dataset, "convert").details["unknown_targets"] == {"met": 0, "third": unknown}
+    assert f"note: target third: {unknown:,} of 3,400 rows unknown\n" in capsys.readouterr().err
+
+
+def test_a_target_that_is_never_known_is_refused(samples: Path) -> None:
+    refused(samples, "target.regression.none: is NaN in all", target={"regression": {"none": "Jet_pt[999]"}})
+
+
+def test_a_target_that_is_known_in_one_fold_alone_is_refused(samples: Path) -> None:
+    badly_numbered(samples, 1200)
+    target = {"regression": {"met": "where(event >= 10000, MET_pt, Jet_pt[999])"}}
+    refused(samples, r"split.folds: fold 1 has all \d+ training rows with a known 'met'", target=target, **FOLDS)
+
+
+def test_an_older_record_is_made_again(samples: Path, tmp_path: Path) -> None:
+    record = ShardRecord("key", input_record(str(samples / "dy.root"), sample="dy"))
+    record.begin(dataset_info(Analysis.model_validate(analysis(samples, **FOLDS))))
+    record.write(tmp_path / "record.json")
+    assert ShardRecord.read(tmp_path / "record.json").population.shape == (3, 4, 2)
+    content = json.loads((tmp_path / "record.json").read_text())
+    del content["population"]
+    (tmp_path / "record.json").write_text(json.dumps(content))
+    assert ShardRecord.read(tmp_path / "record.json") is None
