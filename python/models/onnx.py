@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +121,31 @@ def _trace(model: Model, free: bool) -> onnx.ModelProto:
             verbose=False,
         )
     assert program is not None  # noqa: S101 — only the exporter that is not dynamo returns None
-    return program.model_proto
+    return _never_empty(program.model_proto, list(lengths)) if free else program.model_proto
+
+
+def _never_empty(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """Give an input without any constituents a padded one: ONNX Runtime 1.14 cannot sum over an axis of length 0."""
+    graph, make = model.graph, onnx.helper.make_node
+    for name, value in (("never_empty_0", 0), ("never_empty_1", 1)):
+        graph.initializer.append(onnx.helper.make_tensor(name, onnx.TensorProto.INT64, [1], [value]))
+    nodes = []
+    for name, axes in [(n, 3) for n in names] + [(f"{n}_mask", 2) for n in names]:
+        for node in graph.node:
+            node.input[:] = [f"{name}_padded" if given == name else given for given in node.input]
+        pads = ["never_empty_0"] * (2 * axes)
+        pads[axes + 1] = f"{name}_lack"
+        nodes += [
+            make("Shape", [name], [f"{name}_length"], start=1, end=2),
+            make("Sub", ["never_empty_1", f"{name}_length"], [f"{name}_less"]),
+            make("Max", [f"{name}_less", "never_empty_0"], [f"{name}_lack"]),
+            make("Concat", pads, [f"{name}_pads"], axis=0),
+            make("Pad", [name, f"{name}_pads"], [f"{name}_padded"]),
+        ]
+    nodes += graph.node
+    del graph.node[:], graph.value_info[:]
+    graph.node.extend(nodes)
+    return model
 
 
 def _metadata(spec: ModelSpec) -> dict[str, str]:

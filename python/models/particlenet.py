@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..dataset.info import InputInfo
 from .kinematics import Momenta, separation_squared
@@ -113,8 +114,11 @@ def nearest(distance: Tensor, mask: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """
     position = torch.arange(distance.shape[1], device=distance.device)
     other = mask.unsqueeze(1) & (position.unsqueeze(1) != position)
-    # not topk: it resolves ties one way here, another way in ONNX Runtime; sort is stable on the CPU
-    ordered, index = torch.where(other, distance, torch.inf).sort(dim=2)
+    table = torch.where(other, distance, torch.inf).flatten(0, 1)
+    # Not topk: it resolves ties one way here, another way in ONNX Runtime; sort is stable on the CPU. The row more is
+    # for ONNX Runtime 1.14, which divides by the number of rows.
+    found = functional.pad(table, (0, 0, 0, 1)).sort(dim=1)
+    ordered, index = (values[:-1].unflatten(0, distance.shape[:2]) for values in found)
     return index[:, :, :most], ordered[:, :, :most] < torch.inf
 
 

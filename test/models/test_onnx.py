@@ -35,26 +35,32 @@ def test_the_file_describes_itself(exported):
     assert float(metadata["parity"]) == pytest.approx(worst, rel=0.1, abs=1e-9) and worst <= 1e-5
 
 
+def sizes(model):
+    """Rows of many numbers and, where the model leaves them free, lengths; (rows, columns)."""
+    fixed = model.spec.network["type"] == "mlp"
+    for rows in (0, 1, 2, 64):
+        for jets, muons in [(5, 2)] if fixed else [(5, 2), (1, 1), (1, 2), (9, 4), (0, 3)]:
+            inputs = INPUTS | {n: type(INPUTS[n])(INPUTS[n].features, k) for n, k in (("jets", jets), ("muons", muons))}
+            yield rows, {name: v.astype("f4") for name, v in make_inputs(rows, inputs, seed=rows).items()}
+
+
 def test_it_agrees_at_every_size(exported):
     model, path, _ = exported
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     assert tuple(i.name for i in session.get_inputs()) == model.spec.graph_inputs
     assert {i.type for i in session.get_inputs()} == {"tensor(float)"}
-    fixed = model.spec.network["type"] == "mlp"
-    sizes = [(5, 2)] if fixed else [(5, 2), (1, 1), (1, 2), (9, 4), (0, 3)]
-    for rows in (0, 1, 2, 64):
-        for jets, muons in sizes:
-            inputs = INPUTS | {n: type(INPUTS[n])(INPUTS[n].features, k) for n, k in (("jets", jets), ("muons", muons))}
-            columns = {name: v.astype("f4") for name, v in make_inputs(rows, inputs, seed=rows).items()}
-            found = session.run(["scores"], columns)[0]
-            assert found.shape == (rows, 3)
-            assert found == pytest.approx(score(model, columns), abs=1e-5)
+    for rows, columns in sizes(model):
+        found = session.run(["scores"], columns)[0]
+        assert found.shape == (rows, 3)
+        assert found == pytest.approx(score(model, columns), abs=1e-5)
 
 
-def test_the_runtime_of_cmssw_agrees(exported):
+def test_the_runtime_of_cmssw_agrees_at_every_size(exported):
     model, path, _ = exported
-    columns = make_inputs(20)
-    assert old_runtime.run(path, columns) == pytest.approx(score(model, columns), abs=1e-5)
+    feeds = [columns for _, columns in sizes(model)]
+    for (found,), columns in zip(old_runtime.run(path, feeds), feeds):
+        assert found.shape == (len(columns["event"]), 3)
+        assert found == pytest.approx(score(model, columns), abs=1e-5)
 
 
 def test_equally_near_neighbours_are_chosen_alike(exported):

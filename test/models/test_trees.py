@@ -147,7 +147,8 @@ def test_the_runtime_of_cmssw_agrees(fitted, tmp_path):
     _, model, _ = fitted
     export_onnx(model, tmp_path / "model.onnx", {})
     columns = make_inputs(20)
-    assert old_runtime.run(tmp_path / "model.onnx", columns) == pytest.approx(score(model, columns), rel=1e-6, abs=1e-6)
+    ((found,),) = old_runtime.run(tmp_path / "model.onnx", [columns])
+    assert found == pytest.approx(score(model, columns), rel=1e-6, abs=1e-6)
 
 
 def test_onnx_agrees_at_the_thresholds_themselves(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import old_runtime
 import onnx
 import onnxruntime
 import pytest
@@ -126,20 +127,27 @@ class Deployed:
 
     def __init__(self, folder: Path) -> None:
         self.description = json.loads((folder / "model.json").read_text())
-        self.session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        self.path = folder / "model.onnx"
 
     def __call__(self, path: Path, **more: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         columns = {i["name"]: i for i in self.description["inputs"] if i["kind"] != "fold"}
         table = uproot.open(path)["Events"].arrays(list(columns), library="np")
-        scores, selected = [], []
+        feeds = []
         for event in range(len(next(iter(table.values())))):
             feed = {n: np.asarray(v[event], "f4").reshape(1, -1) for n, v in table.items()}
             feed = {n: v if columns[n]["kind"] == "object" else v[0] for n, v in feed.items()}
-            feed |= {n: v[event : event + 1].astype("f4") for n, v in more.items()}
-            found = self.session.run(["scores", "selected"], feed)
-            scores.append(found[0])
-            selected.append(found[1])
+            feeds.append(feed | {n: v[event : event + 1].astype("f4") for n, v in more.items()})
+        scores, selected = zip(*self.run(feeds, ["scores", "selected"]))
         return np.concatenate(scores), np.concatenate(selected) > 0.5
+
+    def run(self, feeds: list[dict[str, np.ndarray]], outputs: list[str]) -> list[list[np.ndarray]]:
+        session = onnxruntime.InferenceSession(self.path, providers=["CPUExecutionProvider"])
+        return [session.run(outputs, feed) for feed in feeds]
+
+
+class DeployedInCMSSW(Deployed):
+    def run(self, feeds: list[dict[str, np.ndarray]], outputs: list[str]) -> list[list[np.ndarray]]:
+        return old_runtime.run(self.path, feeds, outputs)
 
 
 def friend(run: Path, path: Path, output: Path, names: list[str]) -> np.ndarray:
@@ -234,6 +242,23 @@ def test_folds_are_averaged_chosen_or_one_of_them(folded: Path, tmp_path: Path) 
     expected = assign_fold(event_hash(identity, "", np.arange(300), seed), 3)
     np.testing.assert_array_equal(folds, expected)
     same_as_predict(deployed, folded, path, tmp_path / "friends", fold=folds)
+
+
+def test_the_runtime_of_cmssw_gives_the_scores_of_predict(
+    events: Path, exported: Path, jets: Path, folded: Path, tmp_path: Path
+) -> None:
+    path, friends = events.parent / "signal.root", tmp_path / "friends"
+    same_as_predict(DeployedInCMSSW(exported), events, path, friends)
+    export(jets, tmp_path / "jets")
+    same_as_predict(DeployedInCMSSW(tmp_path / "jets"), jets, path, friends, "Jet_")
+
+    export(folded, tmp_path / "by-event", fold="by-event")
+    identity = uproot.open(path)["Events"].arrays(["run", "luminosityBlock", "event"], library="np")
+    folds = assign_fold(event_hash(identity, "", np.arange(300), load(folded.parent / "analysis.yaml").split.seed), 3)
+    same_as_predict(DeployedInCMSSW(tmp_path / "by-event"), folded, path, friends, fold=folds)
+    export(folded, tmp_path / "average")
+    for found, expected in zip(DeployedInCMSSW(tmp_path / "average")(path), Deployed(tmp_path / "average")(path)):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def fold_of(seed: int, identity: list[int], folds: int) -> int:
