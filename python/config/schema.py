@@ -10,10 +10,16 @@ from typing import Annotated, Any, Literal, Optional, Union
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from .base import Cuts, Expr, Identifier, Strict, one_as_list
+from .batch import Batch
 from .generator import Generator
 from .inputs import Input
 from .models import CustomModel, LightGBMModel, MLPModel, Model, MomentumModel
+from .search import Search
 from .training import CrossEntropyLoss, FocalLoss, GaussianLoss, LogCoshLoss, RegressionLoss, Training
+
+REDIRECTORS = ("root://cms-xrd-global.cern.ch/",)
+"""Where files with logical names (``/store/...``) are read from, in the order of trying."""
+Redirector = Annotated[str, Field(pattern=r"^x?roots?://[\w.@:-]+/*$")]
 
 
 class Sample(Strict):
@@ -138,6 +144,7 @@ class Analysis(Strict):
     name: Identifier
     tree: str = "Events"
     samples: Annotated[dict[Identifier, Sample], Field(min_length=1)]
+    redirectors: Annotated[list[Redirector], BeforeValidator(one_as_list), Field(min_length=1)] = [*REDIRECTORS]
     functions: list[Annotated[str, Field(pattern=r"^[^:]+:\w+$")]] = []
     define: dict[Identifier, Expr] = {}
     select: Cuts = {}
@@ -154,6 +161,8 @@ class Analysis(Strict):
     dataset: DatasetOptions = DatasetOptions()
     model: Model = MLPModel(type="mlp")
     training: Training = Training()
+    search: Optional[Search] = None
+    batch: Batch = Batch()
 
     @field_validator("inputs")
     @classmethod
@@ -178,6 +187,10 @@ class Analysis(Strict):
             raise ValueError(f"samples.{without[0]}: has no 'xsec' while others have: their weights would not compare")
         self._check_names()
         self._check_loss()
+        if self.training.balance.shape is not None:
+            rows = [name for i in self.inputs.values() if i.collection is None for name in i.feature_names]
+            known = dict.fromkeys([*self.regression, *rows, *self.keep])
+            self.training.balance.shape.check(known, self.classes)
         if isinstance(self.model, MomentumModel):
             self.model.check(self.inputs)
         if self.row == "event":
@@ -249,10 +262,11 @@ class Analysis(Strict):
     def dataset_part(self) -> dict[str, Any]:
         """Return, as plain JSON types, all that a dataset depends on.
 
-        That is everything but name, generators, skim, model and training. Of the files that the analysis names beside
-        the samples, the lumi mask and the user's functions, the content counts too.
+        That is everything but name, redirectors, generators, skim, model, training, search and batch. Of the files that
+        the analysis names beside the samples, the lumi mask and the user's functions, the content counts too.
         """
-        others = dict.fromkeys(("name", "skim", "model", "training", "select_for"), True)
+        keys = ("name", "redirectors", "skim", "model", "training", "search", "batch", "select_for")
+        others = dict.fromkeys(keys, True)
         content = self.model_dump(mode="json", exclude={**others, "samples": {"__all__": {"generator"}}})
         return content | {"select": self.cuts("convert"), "sha256": self._digests_of_columns()}
 

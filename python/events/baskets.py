@@ -1,4 +1,4 @@
-"""Baskets of TTrees, from the bytes of a local file.
+"""Baskets of TTrees, from the bytes of a file.
 
 uproot makes an object of every basket and copies its parts together, which costs a third of the decompression itself
 (zstd). The layout of a basket is ROOT's: a TKey, the members of TBasket, then frames of a 9-byte header and compressed
@@ -8,7 +8,6 @@ bytes. What is not laid out so, baskets that are embedded in the tree's descript
 from __future__ import annotations
 
 import lzma
-import os
 import struct
 import threading
 from collections.abc import Callable
@@ -40,15 +39,14 @@ class Basket(NamedTuple):
         return len(self.data) if entry == len(self.starts) else int(self.starts[entry]) - int(self.starts[0])
 
 
-def read_basket(descriptor: int, seek: int, size: int) -> Basket | None:
-    """Read and decompress the basket that lies at a place in a file; None where it is of a kind for uproot.
+def decode_basket(record: bytes) -> Basket | None:
+    """Decompress a basket from its bytes in the file; None where it is of a kind for uproot.
 
     Raises
     ------
     ValueError
         When its parts contradict one another, or a checksum is wrong.
     """
-    record = os.pread(descriptor, size, seek)
     length, _, size, _, key = _KEY.unpack_from(record)
     if length != len(record) or not _KEY.size + _MEMBERS.size <= key <= length:
         raise ValueError(f"a basket of {len(record)} bytes says that it has {length}")

@@ -1,4 +1,8 @@
-"""Where events come from: local files, globs, list files, ``root://`` and ``https://`` addresses, DAS datasets."""
+"""Where events come from: local files, globs, list files, ``root://`` and ``https://`` addresses, DAS datasets.
+
+A logical name, ``/store/...``, names a file of CMS wherever it lies. It stays the name of the file in all that is
+recorded; the redirectors turn it into addresses when the file is opened.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,36 @@ import glob
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from ..config.schema import Analysis
+from ..config.schema import REDIRECTORS, Analysis
 from ..errors import DataError, FileError, UserError
 
 _LIST_SUFFIXES = (".txt", ".list")
-_REDIRECTOR = "root://cms-xrd-global.cern.ch/"
+_LOGICAL = "/store/"
+_OVERRIDE = "NANOFORGE_REDIRECTORS"
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is an address such as ``root://server//file``."""
-    return "://" in path
+    """Whether a path is an address such as ``root://server//file``, or a logical name."""
+    return "://" in path or is_logical(path)
+
+
+def is_logical(path: str) -> bool:
+    """Whether a path is a logical name of CMS, ``/store/...``; never where this machine has such a folder itself."""
+    return path.startswith(_LOGICAL) and not Path(_LOGICAL).is_dir()
+
+
+def addresses(path: str, redirectors: Sequence[str] = REDIRECTORS) -> list[str]:
+    """Return where a remote file is read from, in the order of trying.
+
+    The environment variable ``NANOFORGE_REDIRECTORS`` (addresses with spaces between) has the last word.
+    """
+    if not is_logical(path):
+        return [path]
+    servers = os.environ.get(_OVERRIDE, "").split() or redirectors
+    return [f"{server.rstrip('/')}/{path}" for server in servers]
 
 
 def sample_files(analysis: Analysis, name: str) -> list[str]:
@@ -31,10 +52,33 @@ def sample_files(analysis: Analysis, name: str) -> list[str]:
             f"samples.{name}: has a 'generator' but no 'files': run 'nanoforge generate' and add what it made, "
             f"files: generated/{name}.root"
         )
-    return expand(sample.files, f"samples.{name}.files")
+    return expand(sample.files, f"samples.{name}.files", analysis.redirectors)
 
 
-def expand(patterns: Iterable[str], where: str) -> list[str]:
+def with_files(analysis: Analysis, files: Mapping[str, Sequence[str]]) -> Analysis:
+    """Return the analysis with other files of some samples, in place of what they say."""
+    changed = {
+        name: sample.model_copy(update={"files": list(files[name]), "dataset": None}) if name in files else sample
+        for name, sample in analysis.samples.items()
+    }
+    for name in files:
+        changed[name].model_fields_set.discard("dataset")
+    return analysis.model_copy(update={"samples": changed})
+
+
+def listed(analysis: Analysis) -> Analysis:
+    """Return the analysis with all its files listed, in place of patterns, lists of files and datasets."""
+    there = [
+        name for name, sample in analysis.samples.items() if sample.files is not None or sample.dataset is not None
+    ]
+    return with_files(analysis, {name: [_plain(path) for path in sample_files(analysis, name)] for name in there})
+
+
+def _plain(path: str) -> str:
+    return path if is_remote(path) else os.path.normpath(path)
+
+
+def expand(patterns: Iterable[str], where: str, redirectors: Sequence[str] = REDIRECTORS) -> list[str]:
     """Turn file names, globs and list files into a list of files, in a reproducible order.
 
     Parameters
@@ -43,13 +87,15 @@ def expand(patterns: Iterable[str], where: str) -> list[str]:
         As a user writes them.
     where
         The key of the analysis file or the command, for messages.
+    redirectors
+        Where patterns of logical names are looked up.
 
     Raises
     ------
     UserError
         When a pattern matches nothing or a file is listed twice: its events would be counted twice.
     """
-    files = [file for pattern in patterns for file in _expand_one(pattern, where)]
+    files = [file for pattern in patterns for file in _expand_one(pattern, where, redirectors)]
     seen: set[str] = set()
     for file in files:
         key = file if is_remote(file) else str(Path(file).resolve())
@@ -66,17 +112,37 @@ def require(path: str) -> None:
         raise FileError(path, kind, mistake=True)
 
 
-def size_of(path: str) -> int:
+def size_of(path: str, redirectors: Sequence[str] = REDIRECTORS) -> int:
     """Return the size of a file in bytes; 0 where it cannot be told: who reads it will say why."""
     try:
         if not is_remote(path):
             return Path(path).stat().st_size
+        if "root://" in addresses(path, redirectors)[0]:
+            from .xrootd import size
+
+            return size(path, addresses(path, redirectors))
         import fsspec
 
         system, name = fsspec.core.url_to_fs(path)
         return int(system.size(name) or 0)
     except Exception:  # every protocol has its own exceptions
         return 0
+
+
+def group_by_size(
+    paths: Sequence[str], target: float | None, redirectors: Sequence[str] = REDIRECTORS
+) -> list[tuple[str, ...]]:
+    """Put neighbours together until the next one would exceed the target, in bytes of the inputs."""
+    groups: list[list[str]] = []
+    filled = 0.0
+    for path in paths:
+        size = size_of(path, redirectors) if target is not None else 0
+        if target is None or not groups or filled + size > target:
+            groups.append([])
+            filled = 0
+        groups[-1].append(path)
+        filled += size
+    return [tuple(group) for group in groups]
 
 
 def output_names(paths: Sequence[str], suffix: str) -> list[str]:
@@ -93,6 +159,16 @@ def output_names(paths: Sequence[str], suffix: str) -> list[str]:
     return names
 
 
+def skim_outputs(
+    paths: Sequence[str], target: float | None, redirectors: Sequence[str] = REDIRECTORS
+) -> dict[str, tuple[str, ...]]:
+    """Map the outputs of a skim to their inputs: one to one, or in groups of a ``target`` size in bytes."""
+    groups = group_by_size(paths, target, redirectors)
+    if target is None:
+        return dict(zip(output_names(paths, ".root"), groups))
+    return {f"part-{i:04d}.root": group for i, group in enumerate(groups)}
+
+
 def das_files(dataset: str) -> list[str]:
     """List the files of a CMS dataset through ``dasgoclient`` (LXPLUS, or any machine with CVMFS)."""
     client = shutil.which("dasgoclient")
@@ -105,14 +181,14 @@ def das_files(dataset: str) -> list[str]:
     names = answer.stdout.split()
     if not names:
         raise UserError(f"{dataset}: DAS knows no files of this dataset")
-    return [_REDIRECTOR + name for name in sorted(names)]
+    return sorted(names)
 
 
-def _expand_one(pattern: str, where: str) -> Iterator[str]:
+def _expand_one(pattern: str, where: str, redirectors: Sequence[str]) -> Iterator[str]:
     if pattern.endswith(_LIST_SUFFIXES):
-        yield from _read_list(Path(pattern), where)
+        yield from _read_list(Path(pattern), where, redirectors)
     elif _is_glob(pattern) and not Path(pattern).exists():
-        matches = _remote_glob(pattern) if is_remote(pattern) else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob wants relative patterns
+        matches = _remote_glob(pattern, redirectors) if is_remote(pattern) else _local_glob(pattern)
         if not matches:
             raise UserError(f"{where}: no file matches {pattern}")
         yield from matches
@@ -124,7 +200,7 @@ def _is_glob(pattern: str) -> bool:
     return any(c in pattern for c in ("*" if is_remote(pattern) else "*?["))  # ? begins the query of an address
 
 
-def _read_list(path: Path, where: str) -> Iterator[str]:
+def _read_list(path: Path, where: str, redirectors: Sequence[str]) -> Iterator[str]:
     """Read a list file: one file or pattern a line, ``#`` starts a comment, relative to the list itself."""
     if f"({path})" in where:
         raise UserError(f"{where}: the file list {path} lists itself")
@@ -137,14 +213,22 @@ def _read_list(path: Path, where: str) -> Iterator[str]:
         raise UserError(f"{where}: the file list {path} is empty")
     for name in filter(None, names):
         place = name if is_remote(name) else str(path.parent / os.path.expanduser(name))  # noqa: PTH111 - never fails
-        yield from _expand_one(place, f"{where} ({path})")
+        yield from _expand_one(place, f"{where} ({path})", redirectors)
 
 
-def _remote_glob(pattern: str) -> list[str]:
+def _local_glob(pattern: str) -> list[str]:
+    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob wants relative patterns
+
+
+def _remote_glob(pattern: str, redirectors: Sequence[str]) -> list[str]:
     import fsspec
 
-    try:
-        system, path = fsspec.core.url_to_fs(pattern)
-        return sorted(system.unstrip_protocol(match) for match in system.glob(path))
-    except Exception as error:  # every protocol has its own exceptions
-        raise DataError(f"{pattern}: cannot be listed: {error}") from error
+    failures = []
+    for address in addresses(pattern, redirectors):
+        try:
+            system, path = fsspec.core.url_to_fs(address)
+            matches = sorted(system.glob(path))
+            return matches if is_logical(pattern) else [system.unstrip_protocol(match) for match in matches]
+        except Exception as error:  # every protocol has its own exceptions
+            failures.append(f"{address}: {error}")
+    raise DataError(f"{pattern}: cannot be listed: {'; '.join(failures)}")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config.schema import REDIRECTORS
 from ..errors import FileError, NanoForgeError
 from .columns import Branch, Chunk, Column, column_of_awkward
 from .files import is_remote, require
@@ -95,8 +96,10 @@ class EventFile(ABC):
         self.close()
 
 
-def open_events(path: str, tree: str) -> EventFile:
+def open_events(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS) -> EventFile:
     """Open the table of events of a file: a TTree or RNTuple (``dir/tree`` works), Parquet, CSV or JSON lines.
+
+    A file with a logical name (``/store/...``) is read from the first of the redirectors that delivers it.
 
     Raises
     ------
@@ -108,7 +111,7 @@ def open_events(path: str, tree: str) -> EventFile:
 
     with broken_file(path, "cannot be opened"):
         require(path)
-        return ArrowFile(path) if is_arrow(path) else open_root(path, tree)
+        return ArrowFile(path) if is_arrow(path) else open_root(path, tree, redirectors)
 
 
 @contextlib.contextmanager

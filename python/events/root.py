@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import os
+import queue
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -13,11 +14,13 @@ from typing import Any
 import numpy as np
 import uproot
 
+from ..config.schema import REDIRECTORS
 from ..errors import FileError, nearest
-from .baskets import Basket, read_basket
+from .baskets import Basket, decode_basket
 from .columns import Branch, Chunk, Column, columns_of_form
-from .files import is_remote
+from .files import addresses, is_remote
 from .readers import EventFile, awkward_chunk, broken_file
+from .xrootd import XRootDSource
 
 _PLAIN_TYPE = re.compile(
     r"(?P<list>std::vector<|ROOT::VecOps::RVec<)?(?:ROOT::RNTupleCardinality<)?(?P<number>[\w:]+?)(_t)?>*"
@@ -26,20 +29,19 @@ _CPP_TYPES = {"bool": "?", "float": "f4", "double": "f8"} | {
     f"std::{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
 
-_XROOTD_LIMITS = {"XRD_CONNECTIONWINDOW": "15", "XRD_CONNECTIONRETRY": "2", "XRD_REQUESTTIMEOUT": "120"}
-"""A dead server is an error after half a minute, not after half an hour; a user's own settings win."""
 _CODECS = {0: "ZLIB", 1: "ZLIB", 2: "LZMA", 3: "ZLIB", 4: "LZ4", 5: "ZSTD"}
 
 
-def open_file(path: str) -> Any:
-    """Open a ROOT file.
+def open_file(path: str, redirectors: Sequence[str] = REDIRECTORS) -> Any:
+    """Open a ROOT file, one with a logical name (``/store/...``) through the redirectors.
 
     Local ones by plain reads: uproot's default reopens the file for every basket, and a memory map counts all that was
     read as memory of the process.
     """
     if is_remote(path):
-        for variable, seconds in _XROOTD_LIMITS.items():
-            os.environ.setdefault(variable, seconds)
+        places = addresses(path, redirectors)
+        if places[0].startswith(("root://", "xroot://", "roots://", "xroots://")):
+            return uproot.open({path: None}, handler=XRootDSource, addresses=places)
         return uproot.open(path)
     file = uproot.open({path: None}, handler=uproot.source.file.MultithreadedFileSource, num_workers=1)
     size, whole = Path(path).stat().st_size, file.file.fEND
@@ -58,9 +60,9 @@ def _is_tree(class_name: str) -> bool:
     return class_name in ("TTree", "TNtuple", "TNtupleD") or "RNTuple" in class_name
 
 
-def open_root(path: str, tree: str) -> EventFile:
+def open_root(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS) -> EventFile:
     """Open a tree of a ROOT file."""
-    file = open_file(path)
+    file = open_file(path, redirectors)
     found = file.get(tree)
     if found is None or not hasattr(found, "num_entries"):
         names = file.keys(cycle=False, recursive=True, filter_classname=_is_tree)
@@ -116,7 +118,7 @@ class _RootFile(EventFile):
 
 
 class TTreeFile(_RootFile):
-    """A TTree. Plain branches of local files are read basket by basket, the rest through uproot's interpretations."""
+    """A TTree. Plain branches are read basket by basket, the rest through uproot's interpretations."""
 
     @cached_property
     def _leaves(self) -> dict[str, Any]:
@@ -130,14 +132,14 @@ class TTreeFile(_RootFile):
 
     def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
         leaves = {name: self._leaves[name] for name in names}
-        local = not is_remote(self.path)
-        plain = {n: b for n, b in leaves.items() if local and _is_plain(b)}
+        plain = {n: b for n, b in leaves.items() if _is_plain(b)}
         other = {n: b for n, b in leaves.items() if n not in plain}
         counting = {c.name: c for c in map(_counter, plain.values()) if c is not None}
-        with Path(self.path if local else os.devnull).open("rb") as source:
-            baskets = {n: _Baskets(b, source.fileno()) for n, b in plain.items()}
-            counters = {n: _Baskets(b, source.fileno()) for n, b in counting.items()}
+        with _RemoteRecords(self._file.file.source) if is_remote(self.path) else _LocalRecords(self.path) as records:
+            baskets = {n: _Baskets(b, records) for n, b in plain.items()}
+            counters = {n: _Baskets(b, records) for n, b in counting.items()}
             for first, last in _aligned_steps(list(leaves.values()), start, stop, step):
+                records.prefetch(p for b in (*baskets.values(), *counters.values()) for p in b.places(first, last))
                 columns = _plain_columns(baskets, counters, first, last)
                 if other:
                     arrays = {n: b.array(entry_start=first, entry_stop=last) for n, b in other.items()}
@@ -207,18 +209,67 @@ def _reader(path: str, file: Any, tree: Any) -> EventFile:
     return TTreeFile(path, file, tree) if isinstance(tree, uproot.TTree) else RNTupleFile(path, file, tree)
 
 
+class _LocalRecords:
+    """The bytes of the baskets of a local file, by seek position and size."""
+
+    def __init__(self, path: str) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def __enter__(self) -> _LocalRecords:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        os.close(self._descriptor)
+
+    def prefetch(self, places: Iterable[tuple[int, int]]) -> None:
+        """Do nothing: the system reads ahead."""
+
+    def __getitem__(self, place: tuple[int, int]) -> bytes:
+        seek, size = place
+        return os.pread(self._descriptor, size, seek)
+
+
+class _RemoteRecords:
+    """The same for a remote file; the baskets of a step come in one request, since a far server answers in 0.1 s."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._records: dict[tuple[int, int], bytes] = {}
+
+    def __enter__(self) -> _RemoteRecords:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._records.clear()
+
+    def prefetch(self, places: Iterable[tuple[int, int]]) -> None:
+        """Get these baskets, and forget all others."""
+        ranges = sorted((seek, seek + size) for seek, size in set(places))
+        chunks = self._source.chunks(ranges, queue.Queue())
+        self._records = {(c.start, c.stop - c.start): c.raw_data.tobytes() for c in chunks}
+
+    def __getitem__(self, place: tuple[int, int]) -> bytes:
+        return self._records[place]
+
+
 class _Baskets:
     """Basket-wise access to one branch; the last basket is kept, so that each is decompressed once."""
 
-    def __init__(self, branch: Any, descriptor: int) -> None:
+    def __init__(self, branch: Any, records: _LocalRecords | _RemoteRecords) -> None:
         self._branch = branch
-        self._descriptor = descriptor
+        self._records = records
         self._places = list(zip(*(branch.member(name).tolist() for name in ("fBasketSeek", "fBasketBytes"))))
         self._edges = [int(edge) for edge in branch.entry_offsets]
         self._dtype = _stored_dtype(branch)
         self._last: tuple[int, Basket | None] = (-1, None)
         self._count_branch: Any = _counter(branch)
         self.counter = self._count_branch.name if self._count_branch is not None else None
+
+    def places(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return seek position and size of the baskets of entries ``start`` to ``stop`` that are still to be read."""
+        first, last = bisect.bisect_right(self._edges, start) - 1, bisect.bisect_left(self._edges, stop)
+        first += first == self._last[0]
+        return [place for place in self._places[first:last] if place[0]]
 
     def pieces(self, start: int, stop: int, offsets: np.ndarray | None) -> list[np.ndarray]:
         """Return views of the stored values of entries ``start`` to ``stop``; offsets are relative to ``start``."""
@@ -254,7 +305,7 @@ class _Baskets:
         last, basket = self._last
         if last != index or basket is None:
             place = self._places[index] if index < len(self._places) else (0, 0)  # others are embedded in the tree
-            basket = read_basket(self._descriptor, *place) if place[0] else None
+            basket = decode_basket(self._records[place]) if place[0] else None
             if basket is None:
                 found = self._branch.basket(index)
                 starts = found.byte_offsets

@@ -104,7 +104,7 @@ def _rule(folds: int, fold: str | None) -> str:
 
 def _files(analysis: Analysis, check: Sequence[str]) -> list[str]:
     if check:
-        found = expand(check, "--check")
+        found = expand(check, "--check", analysis.redirectors)
     else:
         found = list(dict.fromkeys(sample_files(analysis, name)[0] for name in analysis.samples))
     return [f if is_remote(f) else str(Path(f).absolute()) for f in found]
@@ -117,7 +117,7 @@ def _exported(
     spec = ModelSpec.from_dict(trained.details["spec"])
     folders = [run / f"fold{i}" for i in (range(analysis.split.folds) if rule in (AVERAGE, BY_EVENT) else [int(rule)])]
     graphs = [onnx.load(folder / GRAPH) for folder in folders]
-    with open_events(paths[0], analysis.tree) as file:
+    with open_events(paths[0], analysis.tree, analysis.redirectors) as file:
         if features:
             exported = export_features(analysis, spec, graphs, rule)
         else:
@@ -125,7 +125,7 @@ def _exported(
     comparison = Comparison(exported, analysis, [load_model(folder / "model.pt") for folder in folders], rule)
     sources = []
     for path in paths:
-        with open_events(path, analysis.tree) as file:
+        with open_events(path, analysis.tree, analysis.redirectors) as file:
             comparison.file(file)
             sources.append(input_record(path, file.entries, file.uuid))
     if not comparison.parity.rows:

@@ -16,7 +16,7 @@ import uproot
 from rich.table import Table
 from rich.text import Text
 
-from ..console import out, progress
+from ..console import out, progress, show_table
 from ..errors import FileError, UserError, nearest
 from ..events.columns import Branch, Collection, Column, collections
 from ..events.files import expand, is_remote, require
@@ -336,7 +336,7 @@ def _show(summary: FileSummary, earlier: list[FileSummary], filter: str | None, 
         if filter is not None and not tree.groups:
             out.print(Text(f"  no branch matches {filter!r}"))
         elif not _show_as_known(tree, known) or ranges:
-            _print_table(_table(tree, filter, ranges))
+            show_table(_table(tree, filter, ranges))
 
 
 def _headline(tree: TreeSummary) -> str:
@@ -430,20 +430,6 @@ def _range_cells(spread: Spread | None) -> list[Text]:
     notes = [f"{name} {count / spread.values:.2%}" for name, count in shares.items() if count]
     numbers = (spread.minimum, spread.mean, spread.maximum)
     return [Text(_number(number)) for number in numbers] + [Text(", ".join(notes))]
-
-
-def _print_table(table: Table) -> None:
-    """Print with names whole: wider than the terminal where need be, and one line per branch into a pipe or a file."""
-    wish = out.measure(table, options=out.options.update(width=10_000))
-    if out.is_terminal:
-        table.width = min(wish.maximum, max(out.width, wish.minimum))
-        out.print(table)
-    else:
-        table.width = wish.maximum
-        with out.capture() as text:
-            out.print(table)
-        out.print("\n".join(line.rstrip() for line in text.get().splitlines()), markup=False)
-    out.print()
 
 
 def _type(branch: Branch) -> str:

@@ -92,7 +92,7 @@ def predict(
     trained.verify(run)
     analysis = Analysis.model_validate(trained.config)
     _check_same_functions(run, trained, analysis)
-    paths = [f if is_remote(f) else str(Path(f).absolute()) for f in expand(files, "FILES")]
+    paths = [f if is_remote(f) else str(Path(f).absolute()) for f in expand(files, "FILES", analysis.redirectors)]
     names = output_names(paths, FORMATS[format].suffix)
     whole = {"run": trained.identity(), "format": format, "files": paths}
     share = None if part is None else Part.parse(part, {None: len(paths)})
@@ -145,7 +145,7 @@ def predict_file(job: Job, report: Report) -> tuple[FileRecord, Accounting]:
     """Score one file into its friend, unless that is there already."""
     entries = None
     try:
-        with open_events(job.path, job.analysis.tree) as file:
+        with open_events(job.path, job.analysis.tree, job.analysis.redirectors) as file:
             entries = file.entries
             source = input_record(job.path, file.entries, file.uuid)
             known = _finished(job, source)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from nanoforge.errors import DataError, FileError, UserError
-from nanoforge.events.files import das_files, expand, is_remote, require
+from nanoforge.events.files import addresses, das_files, expand, is_remote, require
 
 KEY = "samples.tt.files"
 
@@ -45,9 +45,18 @@ def test_a_plain_name_is_not_looked_for(folder: Path) -> None:
 
 
 def test_addresses_are_taken_as_they_are() -> None:
-    addresses = ["root://server//store/a.root", "https://server/b.root"]
-    assert expand(addresses, KEY) == addresses
-    assert [is_remote(a) for a in (*addresses, "/store/a.root", "a:b.root")] == [True, True, False, False]
+    names = ["root://server//store/a.root", "https://server/b.root", "/store/a.root"]
+    assert expand(names, KEY) == names
+    assert [is_remote(a) for a in (*names, "/data/store/a.root", "a:b.root")] == [True, True, True, False, False]
+
+
+def test_addresses_of_a_logical_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, redirectors = "/store/mc/a.root", ["root://a/", "root://b:1095//"]
+    assert addresses(name) == ["root://cms-xrd-global.cern.ch//store/mc/a.root"]
+    assert addresses(name, redirectors) == ["root://a//store/mc/a.root", "root://b:1095//store/mc/a.root"]
+    assert addresses("root://c//store/mc/a.root", redirectors) == ["root://c//store/mc/a.root"]
+    monkeypatch.setenv("NANOFORGE_REDIRECTORS", "root://d/")
+    assert addresses(name, redirectors) == ["root://d//store/mc/a.root"]
 
 
 def test_nothing_matches(folder: Path) -> None:
@@ -136,8 +145,7 @@ def test_das(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _client(
         folder, monkeypatch, '[ "$1 $2" = "-query file dataset=/A/B/C" ] && printf "/store/b.root\\n/store/a.root\\n"'
     )
-    prefix = "root://cms-xrd-global.cern.ch/"
-    assert das_files("/A/B/C") == [f"{prefix}/store/a.root", f"{prefix}/store/b.root"]
+    assert das_files("/A/B/C") == ["/store/a.root", "/store/b.root"]
 
 
 @pytest.mark.parametrize(

@@ -144,7 +144,7 @@ MODELS = {
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out what takes seconds and is tested elsewhere: the export and MLflow."""
     monkeypatch.setattr("nanoforge.stages.train.export_onnx", lambda model, path, *_: path.write_text("graph"))
-    monkeypatch.setattr("nanoforge.stages.train._log_to_mlflow", lambda *_: {})
+    monkeypatch.setattr("nanoforge.stages.train.log_training", lambda *_: {})
 
 
 def friend_of_signal(run: Path, folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -221,6 +221,45 @@ def test_an_event_is_scored_by_the_model_that_did_not_train_on_it(folded: Path, 
     for number, event in enumerate(events.event):
         if event in fold:
             assert found[number] == pytest.approx(by_model[fold[event]][number], abs=1e-5)
+
+
+@pytest.mark.usefixtures("quick")
+def test_no_event_is_scored_by_a_model_that_saw_it_even_when_duplicated(tmp_path: Path) -> None:
+    """Trees learn by heart on which side the coins of their events fell; of other events they cannot know it."""
+    rng, count = np.random.default_rng(1), 1000
+    events = {
+        **{name: np.ones(count, "u4") for name in ("run", "luminosityBlock")},
+        "event": np.arange(1, count + 1, dtype="u8"),
+        "heads": rng.random(count) < 0.5,
+        **{f"x{i}": rng.random(count).astype("f4") for i in range(4)},
+    }
+    files = {name: str(tmp_path / f"{name}.root") for name in ("all", "some")}
+    toys.write(Path(files["all"]), events)
+    toys.write(Path(files["some"]), {name: values[300:700] for name, values in events.items()})
+    changes = {
+        "samples": {"one": {"files": list(files.values())}, "two": {"files": files["all"]}},
+        "select": {}, "keep": [], "inputs": {"event": {"features": ["x0", "x1", "x2", "x3"]}},
+        "target": {"classes": {"heads": "heads", "tails": "~heads"}},
+        "split": {"train": 1, "val": 0, "test": 0, "folds": 3},
+        "model": {"type": "lightgbm", "num_iterations": 50, "min_data_in_leaf": 1},
+    }  # fmt: skip
+    (tmp_path / "analysis.yaml").write_text(yaml.safe_dump(analysis(tmp_path, **changes), sort_keys=False))
+    config = load(tmp_path / "analysis.yaml")
+    convert(config, tmp_path / "dataset")
+    train(config, tmp_path / "dataset", tmp_path / "run")
+    predict(tmp_path / "run", list(files.values()), tmp_path / "friends")
+
+    inputs = {"event": np.stack([events[f"x{i}"] for i in range(4)], axis=1)}
+    with h5py.File(tmp_path / "dataset" / "train.h5") as file:
+        assert len(file["fold"]) == 2 * count + 400
+        fold = dict(zip(file["id/event"][:].tolist(), file["fold"][:].tolist()))
+    seen = np.array([[fold[event] != i for event in events["event"].tolist()] for i in range(3)])
+    by_model = [score(load_model(tmp_path / "run" / f"fold{i}" / "model.pt"), inputs)[:, 0] for i in range(3)]
+    right = (np.stack(by_model) > 0.5) == events["heads"]
+    assert right[seen].mean() > 0.95
+    for name, own in (("all", slice(None)), ("some", slice(300, 700))):
+        found = uproot.open(tmp_path / "friends" / f"{name}.root")["Events"]["tt_heads"].array(library="np") > 0.5
+        assert abs((found == events["heads"][own]).mean() - 0.5) < 4 * 0.5 / np.sqrt(len(found))
 
 
 def test_other_formats_and_processes_hold_the_same_scores(trained: Path, tmp_path: Path) -> None:

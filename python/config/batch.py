@@ -1,0 +1,188 @@
+"""How the stages run as batch jobs: site, software, resources, and how the work is divided."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Optional, Union
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from .base import Strict
+
+FLAVOURS = {
+    "espresso": 1200,
+    "microcentury": 3600,
+    "longlunch": 7200,
+    "workday": 28_800,
+    "tomorrow": 86_400,
+    "testmatch": 259_200,
+    "nextweek": 604_800,
+}
+"""Job flavours of the CERN batch service, and their longest running times in seconds."""
+_TIME = {"min": 60, "h": 3600, "d": 86_400}
+_SIZE = {"MB": 1, "GB": 1000}
+_NOT_IN_PATHS = re.compile(r"[\s,;\"'$]")
+
+
+def _quantity(units: dict[str, int]) -> BeforeValidator:
+    """Accept ``8 h`` or ``2 GB``, and plain numbers of the smallest thing that is counted."""
+
+    def parse(value: Any) -> Any:
+        found = re.fullmatch(rf"([0-9.]+) ?({'|'.join(units)})", value) if isinstance(value, str) else None
+        if found is None:
+            if isinstance(value, str):
+                raise ValueError(f"write a number with one of {', '.join(units)}, e.g. '4 {list(units)[-1]}'")
+            return value
+        return round(float(found[1]) * units[found[2]])
+
+    return BeforeValidator(parse)
+
+
+def _plain(path: str) -> str:
+    if _NOT_IN_PATHS.search(path):
+        raise ValueError("blanks, commas, quotes and '$' have a meaning of their own in a submit file: rename it")
+    return path
+
+
+PlainPath = Annotated[str, Field(min_length=1), BeforeValidator(_plain)]
+Megabytes = Annotated[int, Field(gt=0), _quantity(_SIZE)]
+Seconds = Annotated[int, Field(gt=0), _quantity(_TIME)]
+
+
+class LCG(Strict):
+    """A view of the LCG releases; ``packages`` is what ``pip install --target`` added to it, where the jobs see it."""
+
+    view: str = Field(pattern=r"^[\w.-]+$")
+    platform: str = Field(default="x86_64-el9-gcc13-opt", pattern=r"^[\w.-]+$")
+    packages: Optional[PlainPath] = None
+
+
+class CMSSW(Strict):
+    """A CMSSW release, or with ``area`` the ``src`` folder of a developer's area of it."""
+
+    release: str = Field(pattern=r"^CMSSW_\w+$")
+    arch: str = Field(default="el9_amd64_gcc12", pattern=r"^\w+$")
+    area: Optional[PlainPath] = None
+
+
+class Apptainer(Strict):
+    """An image with Python and NanoForge's requirements: a file, a folder of CVMFS, or ``docker://...``."""
+
+    image: PlainPath
+
+
+class Environment(Strict):
+    """Where the jobs' Python comes from; with none of these (``local``) it is the one that submits.
+
+    ``venv`` is a virtual environment. Where the jobs do not see it, it is packed and travels with them.
+    """
+
+    lcg: Optional[LCG] = None
+    cmssw: Optional[CMSSW] = None
+    apptainer: Optional[Apptainer] = None
+    venv: Optional[PlainPath] = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Environment:
+        if sum(value is not None for value in (self.lcg, self.cmssw, self.apptainer, self.venv)) > 1:
+            raise ValueError("give one of 'lcg', 'cmssw', 'apptainer', 'venv' and 'local'")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The one that is given: lcg, cmssw, apptainer, venv or local."""
+        return next((name for name in ("lcg", "cmssw", "apptainer", "venv") if getattr(self, name)), "local")
+
+
+class GPU(Strict):
+    """What a job needs of GPUs: how many, with how much memory each, of which models."""
+
+    count: int = Field(default=1, gt=0, le=16)
+    memory: Optional[Megabytes] = None
+    devices: Optional[Annotated[list[Annotated[str, Field(pattern=r"^[\w .-]+$")]], Field(min_length=1)]] = None
+
+
+class Division(Strict):
+    """How many units a job gets: input files, or ``events`` in whole files (for generate: in blocks of 250)."""
+
+    files: Optional[int] = Field(default=None, gt=0)
+    events: Optional[int] = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Division:
+        if (self.files is None) == (self.events is None):
+            raise ValueError("give exactly one of 'files' and 'events'")
+        return self
+
+
+class Needs(Strict):
+    """What the jobs of a stage ask for; what is not said here has a default for each stage.
+
+    ``runtime`` ("8 h") stands in the place of ``flavour``. ``checkpoint`` is the time between two checkpoints of a
+    training that go back to the submitting machine.
+    """
+
+    flavour: Optional[
+        Literal["espresso", "microcentury", "longlunch", "workday", "tomorrow", "testmatch", "nextweek"]
+    ] = None
+    runtime: Optional[Seconds] = None
+    cores: Optional[int] = Field(default=None, gt=0, le=64)
+    memory: Optional[Megabytes] = None
+    disk: Optional[Megabytes] = None
+    gpu: Optional[Annotated[GPU, BeforeValidator(lambda v: {"count": v} if isinstance(v, int) else v)]] = None
+    retries: Optional[int] = Field(default=None, ge=0, le=20)
+    split: Optional[Annotated[Division, BeforeValidator(lambda v: {"files": v} if isinstance(v, int) else v)]] = None
+    checkpoint: Optional[Seconds] = None
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Needs:
+        if self.flavour is not None and self.runtime is not None:
+            raise ValueError("give 'flavour' or 'runtime', not both")
+        return self
+
+
+class Batch(Needs):
+    """Batch jobs. What stands here holds for all stages, but for what a stage's own block says.
+
+    ``shared`` are the folders that a job sees under the same names (by default those of the site); ``output`` is where
+    the results go: a folder, or an address such as ``root://eosuser.cern.ch//eos/user/j/jdoe/ttbar``. ``proxy``: a
+    grid proxy goes along if files of the grid are read; true, false or its path say otherwise. ``workers`` share
+    one search.
+    """
+
+    site: Literal["lxplus", "lpc", "generic"] = "lxplus"
+    mode: Literal["afs", "spool", "eossubmit"] = "afs"
+    environment: Annotated[Environment, BeforeValidator(lambda v: {} if v == "local" else v)] = Environment()
+    output: Optional[PlainPath] = None
+    shared: Optional[list[PlainPath]] = None
+    accounting_group: Optional[str] = Field(default=None, pattern=r"^[\w.-]+$")
+    proxy: Union[bool, PlainPath, None] = None
+    workers: int = Field(default=4, gt=0, le=1000)
+    generate: Needs = Needs()
+    skim: Needs = Needs()
+    convert: Needs = Needs()
+    train: Needs = Needs()
+    tune: Needs = Needs()
+    evaluate: Needs = Needs()
+    predict: Needs = Needs()
+
+    @model_validator(mode="after")
+    def _eos(self) -> Batch:
+        if self.mode == "eossubmit" and self.site != "lxplus":
+            raise ValueError("'mode: eossubmit' is a service of CERN: set site to lxplus, or mode to afs or spool")
+        return self
+
+    def needs(self, stage: str) -> Needs:
+        """Return what the jobs of a stage ask for: its own block, then the common one."""
+        own = _said(getattr(self, stage))
+        common = _said(self)
+        if stage not in ("train", "tune"):
+            common.pop("gpu", None)
+        if {"flavour", "runtime"} & set(own):
+            common = {name: value for name, value in common.items() if name not in ("flavour", "runtime")}
+        return Needs.model_construct(**{**common, **own})
+
+
+def _said(needs: Needs) -> dict[str, Any]:
+    values = {name: getattr(needs, name) for name in Needs.model_fields}
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,27 @@
+"""How jobs run on the grid: where their results go, and where they may run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+from pydantic import Field
+
+from .base import Strict
+
+Site = Annotated[str, Field(pattern=r"^T[0-3](_[A-Z]{2}(_\w+|_?\*)+|_?\*)$")]
+"""A CMS site, or several: ``T2_CH_CERN``, ``T2_US_*``."""
+Folder = Annotated[str, Field(pattern=r"^/store/(user|group|local|test)/[\w./-]+$")]
+
+
+class Crab(Strict):
+    """Jobs on the grid, through CRAB.
+
+    ``site`` and ``output`` are where the results go: a site with space of yours, and a folder there
+    (``/store/user/<you>/...``, ``/store/group/<group>/...``). ``whitelist`` and ``blacklist`` are where jobs may run;
+    inputs that are in no dataset need a whitelist.
+    """
+
+    site: Site
+    output: Folder
+    whitelist: Optional[Annotated[list[Site], Field(min_length=1)]] = None
+    blacklist: Optional[Annotated[list[Site], Field(min_length=1)]] = None
