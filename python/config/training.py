@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from .balance import Balance
 from .base import Identifier, Positive, Strict, by_type, one_as_list
 
 
@@ -198,7 +199,7 @@ class Training(Strict):
     weight_decay: float = Field(default=1e-2, ge=0)
     gradient_clip: Optional[Positive] = None
     patience: int = Field(default=5, gt=0)
-    class_balance: Literal["none", "counts", "weights"] = "weights"
+    balance: Balance = Balance()
     seed: int = Field(default=1, ge=0, lt=2**32)
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -207,3 +208,11 @@ class Training(Strict):
     workers: Optional[int] = Field(default=None, ge=1, le=64)
     loss: Optional[Loss] = None
     init: Optional[Init] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, content: Any) -> Any:
+        if isinstance(content, dict) and "class_balance" in content:
+            given = content["class_balance"]
+            raise ValueError(f"'class_balance' is now part of 'balance': write balance: {{classes: {given}}}")
+        return content

@@ -103,7 +103,9 @@ class ParquetData(StoredData):
                 inputs |= {name: torch.from_numpy(features), f"{name}_mask": torch.from_numpy(valid)}
         label, targets, weight = (None if v is None else torch.from_numpy(v) for v in _truth(rows, self.info))
         assert weight is not None  # noqa: S101 - every row has one
-        return Batch(inputs, label, targets, weight)
+        columns = [_flat(rows[name]).astype(np.float32) for name in self._carried]
+        kept = torch.from_numpy(np.stack(columns, axis=1)) if columns else None
+        return Batch(inputs, label, targets, weight, kept)
 
 
 def _truth(rows: Any, info: DatasetInfo) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:

@@ -8,7 +8,7 @@ their rows are scattered over a pool, and batches are slices of it. The order is
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +25,7 @@ from ..errors import UserError
 from ..provenance import Accounting, FileRecord, Manifest
 from ..provenance.manifest import NAME, input_record
 from . import order
+from .draws import Draw
 from .info import SPLITS, DatasetInfo
 from .resources import ahead, available_memory, cores, release_memory, threaded
 from .statistics import Truth
@@ -52,25 +53,29 @@ class Batch:
         classification.
     weight
         Physics weight, (N,) f4.
+    kept
+        Columns of ``keep`` that were asked for, (N, V) f4; None without any.
     """
 
     inputs: dict[str, Tensor]
     label: Tensor | None
     targets: Tensor | None
     weight: Tensor
+    kept: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.weight)
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors, in a fixed order."""
-        return [t for t in (*self.inputs.values(), self.label, self.targets, self.weight) if t is not None]
+        return [t for t in (*self.inputs.values(), self.label, self.targets, self.weight, self.kept) if t is not None]
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Apply a function to every tensor."""
         inputs = {name: change(t) for name, t in self.inputs.items()}
         label, targets = (None if t is None else change(t) for t in (self.label, self.targets))
-        return Batch(inputs, label, targets, change(self.weight))
+        weight = change(self.weight)
+        return Batch(inputs, label, targets, weight, None if self.kept is None else change(self.kept))
 
     def take(self, start: int, stop: int) -> Batch:
         """Return rows ``start`` to ``stop``, without a copy."""
@@ -115,6 +120,25 @@ Read = Callable[[Slab, np.ndarray], Batch]
 """Reads the rows of a slab of the wanted splits and folds, (3, K) bool, in the order in which they are stored."""
 
 
+class _Repeated:
+    """Rows of a slab that are drawn more often than there are rows."""
+
+    def __init__(self, batch: Batch, rows: Tensor) -> None:
+        self._batch = batch
+        self._rows = rows
+
+    def take(self, start: int, stop: int) -> Batch:
+        return self._batch.select(self._rows[start:stop])
+
+
+def _drawn(batch: Batch, slab: int, draw: Draw | None) -> Batch | _Repeated:
+    """Draw from the rows of a slab, and keep in memory whichever is smaller, what is stored or what is drawn."""
+    if draw is None:
+        return batch
+    rows = torch.from_numpy(draw.rows(slab, batch))
+    return batch.select(rows) if len(rows) < len(batch) else _Repeated(batch, rows)
+
+
 class TrainingData(ABC):
     """Rows to train on: their shape, normalisation, and batches of them.
 
@@ -150,6 +174,7 @@ class TrainingData(ABC):
     config: dict[str, Any]
     sources: list[FileRecord]
     accounting: Accounting | None = None
+    _carried: tuple[str, ...] = ()
     _most_readers = 64
 
     def __init__(self, in_memory: str, workers: int | None) -> None:
@@ -221,6 +246,37 @@ class TrainingData(ABC):
         del folder
         return []
 
+    def carry(self, names: Iterable[str]) -> None:
+        """Have batches hold, from now on, what :meth:`column` needs to give these columns.
+
+        Raises
+        ------
+        UserError
+            When a column is not in the dataset.
+        """
+        carried = tuple(name for name in names if self._place(name) is None)
+        for name in carried:
+            if name not in self.config["keep"]:
+                raise UserError(f"{self.name}: has no column {name!r}: add it to 'keep' and make the dataset again")
+        if carried != self._carried:
+            self._carried = carried
+            self._resident.clear()
+
+    def column(self, batch: Batch, name: str) -> Tensor:
+        """Return a regression target, a feature of the rows themselves, or a column that is carried, (N,)."""
+        place = self._place(name)
+        if place is None:
+            assert batch.kept is not None  # noqa: S101 - it is carried
+            return batch.kept[:, self._carried.index(name)]
+        group, number = place
+        return (batch.inputs[group] if group else batch.targets)[:, number]  # type: ignore[index]
+
+    def _place(self, name: str) -> tuple[str, int] | None:
+        """Say where batches hold a column anyway: the input, or "" for the targets, and its number."""
+        groups = {"": self.info.regression}
+        groups |= {own: shape.features for own, shape in self.info.inputs.items() if shape.length is None}
+        return next(((group, names.index(name)) for group, names in groups.items() if name in names), None)
+
     @abstractmethod
     def normalisation(self, fold: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return (center, scale) per input, each (F,) f4, from the rows that model ``fold`` trains on."""
@@ -252,6 +308,7 @@ class TrainingData(ABC):
         epoch: int = 0,
         rank: int = 0,
         world: int = 1,
+        draw: Draw | None = None,
     ) -> Iterator[Batch]:
         """Pass once over a part; only the last batch may be short.
 
@@ -273,37 +330,63 @@ class TrainingData(ABC):
             Number of this process and of all, of a distributed training: each gets other rows. Shuffled, all get
             equally many, so that all make equally many steps, and at most ``world - 1`` rows, others in every epoch,
             are left out; otherwise none is, and the numbers differ by one row at most.
+        draw
+            Which rows come how often; by default each comes once. What is drawn has to be shuffled.
         """
         rng = np.random.default_rng([seed, epoch]) if shuffle else None
-        total = self.rows(part, fold)
+        total = int((self._counts(part, fold) if draw is None else draw.counts).sum())
         start, stop = order.share(total, rank, world, even=shuffle)
         if self._fits(part, fold, world):
             whole = self._whole(part, fold)
             rows = None if rng is None else torch.from_numpy(rng.permutation(total)[start:stop])
+            if draw is not None:
+                rows = torch.from_numpy(np.concatenate(list(self._rows_drawn(part, fold, draw))))[rows]
             for low in range(start, stop, batch_size):
                 high = min(low + batch_size, stop)
                 yield whole.take(low, high) if rows is None else whole.select(rows[low - start : high - start])
             return
         rows_of_pool = min(POOL_ROWS, POOL_BYTES // self._row_bytes())
         size = batch_size * max(1, rows_of_pool // batch_size)
-        for pool in self._pools(part, fold, (start, stop), size, rng):
+        for pool in self._pools(part, fold, (start, stop), size, rng, draw):
             for low in range(0, len(pool), batch_size):
                 yield pool.take(low, min(low + batch_size, len(pool)))
 
     def arrays(self, part: str, fold: int) -> Batch:
         """Read a part into memory whole, in the order in which it is stored."""
-        total = self.rows(part, fold)
-        return next(self._pools(part, fold, (0, total), total, None), self._empty()) if total else self._empty()
+        return self.first(part, fold, self.rows(part, fold))
 
-    def class_totals(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the number of events and the sum of weights per class, each (C,), over the training part.
+    def first(self, part: str, fold: int, rows: int) -> Batch:
+        """Read the first rows of a part, at most so many, in the order in which it is stored."""
+        rows = min(rows, self.rows(part, fold))
+        return next(self._pools(part, fold, (0, rows), rows, None), self._empty()) if rows else self._empty()
+
+    def by_slab(self, part: str, fold: int, world: int = 1) -> Iterator[Batch]:
+        """Pass once over a part, slab by slab, each as it is stored; ``world`` processes may keep it in memory."""
+        counts, wanted = self._counts(part, fold), self._wanted(part, fold)
+        slabs = self._layout[0] if self._layout else []
+        if self._fits(part, fold, world):
+            whole = self._whole(part, fold)
+            stops = np.cumsum(counts).tolist()
+            yield from (whole.take(stop - count, stop) for stop, count in zip(stops, counts.tolist()))
+            return
+
+        def rows(slab: int) -> Batch:
+            return read(slabs[slab], wanted) if counts[slab] else self._empty()
+
+        with self._reading() as read, closing(threaded(rows, range(len(slabs)), self._workers)) as found:
+            yield from found
+
+    def class_weights(self, fold: int) -> np.ndarray:
+        """Return rows, Σw and Σw² per class over the training part, (3, 2, C).
+
+        In the middle are weights that are not negative, and negative ones. Without classes all rows count as one.
 
         Raises
         ------
         DataError
             When a label is not the index of a class.
         """
-        return self._training().class_totals(fold)
+        return self._training().class_weights(fold)
 
     def target_moments(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the regression targets, each (T,), where known in the training part.
@@ -352,11 +435,26 @@ class TrainingData(ABC):
             wanted[own] = np.arange(self.info.folds) != fold
         return wanted
 
+    def _rows_drawn(self, part: str, fold: int, draw: Draw) -> Iterator[np.ndarray]:
+        """Draw from every slab of a part that is in memory: numbers of rows in the part."""
+        edges = np.concatenate([[0], np.cumsum(self._counts(part, fold))]).tolist()
+        whole = self._whole(part, fold)
+        for slab in np.flatnonzero(draw.counts).tolist():
+            yield edges[slab] + draw.rows(slab, whole.take(edges[slab], edges[slab + 1]))
+
     def _pools(
-        self, part: str, fold: int, share: tuple[int, int], size: int, rng: np.random.Generator | None
+        self,
+        part: str,
+        fold: int,
+        share: tuple[int, int],
+        size: int,
+        rng: np.random.Generator | None,
+        draw: Draw | None = None,
     ) -> Iterator[Batch]:
         """Yield pools of rows: in random order, or as they are stored where there is no random generator."""
         counts = self._counts(part, fold)
+        if draw is not None:
+            counts = draw.counts
         slabs = self._layout[0] if self._layout else []
         streams = [list(range(len(slabs)))]
         if rng is not None:
@@ -366,10 +464,10 @@ class TrainingData(ABC):
         wanted = self._wanted(part, fold)
         pools_a_trim = max(1, TRIM_BYTES // (size * self._row_bytes()))
         with self._reading() as read:
-            found = threaded(lambda slab: read(slabs[slab], wanted), needed, self._workers)
+            found = threaded(lambda slab: _drawn(read(slabs[slab], wanted), slab, draw), needed, self._workers)
             with closing(found):
                 reads = zip(needed, found)
-                opened: dict[int, Batch] = {}
+                opened: dict[int, Batch | _Repeated] = {}
                 for number, pieces in enumerate(plan, 1):
                     if number % pools_a_trim == 0:
                         release_memory()
@@ -380,7 +478,9 @@ class TrainingData(ABC):
                         if piece.stop == counts[piece.slab]:
                             del opened[piece.slab]
 
-    def _pool(self, pieces: list[order.Piece], opened: dict[int, Batch], rng: np.random.Generator | None) -> Batch:
+    def _pool(
+        self, pieces: list[order.Piece], opened: Mapping[int, Batch | _Repeated], rng: np.random.Generator | None
+    ) -> Batch:
         """Put pieces of slabs together, scattered at random."""
         total = sum(piece.stop - piece.start for piece in pieces)
         pool = self._empty().each(lambda t: t.new_empty((total, *t.shape[1:])))
@@ -407,7 +507,8 @@ class TrainingData(ABC):
                 inputs[f"{name}_mask"] = torch.empty(sizes[:2], dtype=torch.bool)
         label = torch.empty(0, dtype=torch.int64) if self.info.classes else None
         targets = torch.empty((0, len(self.info.regression))) if self.info.regression else None
-        return Batch(inputs, label, targets, torch.empty(0))
+        kept = torch.empty((0, len(self._carried))) if self._carried else None
+        return Batch(inputs, label, targets, torch.empty(0), kept)
 
     def _row_bytes(self) -> int:
         return sum(t.element_size() * int(np.prod(t.shape[1:])) for t in self._empty().tensors())

@@ -66,38 +66,37 @@ class Truth:
 
     Attributes
     ----------
-    counts, sums
-        Number of rows and sum of weights per class, (K, C) each.
+    weights
+        Rows, Σw and Σw² per class, of weights that are not negative and of negative ones, (K, 3, 2, C); without classes
+        all rows count as one.
     moments
         Of the T regression targets, where they are known, (K, 3, T).
     """
 
-    counts: np.ndarray
-    sums: np.ndarray
+    weights: np.ndarray
     moments: np.ndarray
 
     @classmethod
     def zero(cls, folds: int, classes: int, targets: int) -> Truth:
         """Begin with no rows."""
-        return cls(np.zeros((folds, classes), np.int64), np.zeros((folds, classes)), np.zeros((folds, 3, targets)))
+        return cls(np.zeros((folds, 3, 2, max(classes, 1))), np.zeros((folds, 3, targets)))
 
     def book(self, label: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray, fold: np.ndarray) -> None:
         """Add rows: labels (N,), or targets (N, T) f4, NaN where not known, with weights (N,) and folds (N,) u1."""
-        folds, classes = self.counts.shape
-        if label is not None:
-            place = fold.astype(np.int64) * classes + label
-            size = folds * classes
-            self.counts += np.bincount(place, minlength=size).reshape(folds, classes)
-            self.sums += np.bincount(place, weights=weight, minlength=size).reshape(folds, classes)
+        folds, _, signs, classes = self.weights.shape
+        place = (fold.astype(np.int64) * signs + (weight < 0)) * classes + (0 if label is None else label)
+        size = folds * signs * classes
+        for power in range(3):
+            sums = np.bincount(place, weight.astype(np.float64) ** power, size)
+            self.weights[:, power] += sums.reshape(folds, signs, classes)
         if targets is not None:
             valid = np.ones((len(targets), 1), dtype=bool)
             moments = kernels.moments(np.ascontiguousarray(targets)[:, np.newaxis], valid, fold, folds)
             self.moments = merge([self.moments, moments])
 
-    def class_totals(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return number of rows and sum of weights per class, each (C,), of the rows that model ``fold`` trains on."""
-        used = self._used(fold)
-        return self.counts[used].sum(axis=0), self.sums[used].sum(axis=0)
+    def class_weights(self, fold: int) -> np.ndarray:
+        """Return :attr:`weights` of the rows that model ``fold`` trains on, (3, 2, C)."""
+        return np.asarray(self.weights[self._used(fold)].sum(axis=0))
 
     def target_moments(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of the targets, each (T,), over the rows that model ``fold`` trains on."""
@@ -109,5 +108,5 @@ class Truth:
         return np.asarray(self.moments[self._used(fold), 0].sum(axis=0, dtype=np.int64))
 
     def _used(self, fold: int) -> np.ndarray:
-        folds = len(self.counts)
+        folds = len(self.weights)
         return np.arange(folds) != fold if folds > 1 else np.array([True])

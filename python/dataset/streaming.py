@@ -7,9 +7,9 @@ file, as the reader cut them: any of them can be read at any time, and gives the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from .totals import check, check_weights, scales
 
 FOLDER = "data"
 IDLE_BYTES = 1 << 26
+_TRUTH = [own.name for own in fields(Truth)]
 
 
 @dataclass
@@ -57,7 +58,7 @@ class Survey(ShardRecord):
 class _Unbooked(ShardRecord):
     """For rows that were booked by the survey."""
 
-    def book(self, block: Block, folds: int) -> None:
+    def book(self, block: Block) -> None:
         """Book nothing."""
 
 
@@ -149,8 +150,8 @@ class StreamedData(TrainingData):
         found = Truth.zero(self.info.folds, len(self.info.classes), len(self.info.regression))
         for record, scale in zip(self._records, self._scales):
             if record.rows:
-                found.counts += np.array(record.truth["counts"], np.int64)
-                found.sums += scale * np.array(record.truth["sums"])
+                powers = np.array([1, scale, scale**2]).reshape(3, 1, 1)
+                found.weights += powers * np.array(record.truth["weights"])
                 found.moments = merge([found.moments, np.array(record.truth["moments"])])
         return found
 
@@ -165,7 +166,7 @@ class StreamedData(TrainingData):
                 rows = opened.rows or FileRows(self._analysis, str(source.sample), slab.file, opened.file)
                 within = None if slab.place[1] is None else slab.place
                 blocks = rows.blocks(_Unbooked("", source), within)
-                batch = Batch.join([_batch(block, wanted, scale) for block in blocks])
+                batch = Batch.join([_batch(block, wanted, scale, self._carried) for block in blocks])
                 opened.rows = rows if keep else None
             if len(batch) != (slab.counts * wanted).sum():
                 raise _changed(source)
@@ -189,7 +190,7 @@ class StreamedData(TrainingData):
         source = self.sources[number]
         if not source.unchanged():
             raise _changed(source)
-        file = open_events(source.path, self._analysis.tree)
+        file = open_events(source.path, self._analysis.tree, self._analysis.redirectors)
         if (file.entries, file.uuid) != (source.entries, source.uuid):
             file.close()
             raise _changed(source)
@@ -212,14 +213,14 @@ def survey_file(job: Job, report: Callable[[float], None]) -> Survey:
 
     ``report`` is called with the share of the file that was done since the last call.
     """
-    key = fingerprint([job.analysis.dataset_part(), job.sample, job.number, job.path])
+    key = fingerprint([job.analysis.dataset_part(), job.sample, job.number, job.path, _TRUTH])
     known = _known(job, key)
     if known is not None:
         report(1)
         return known
     entries = None
     try:
-        with open_events(job.path, job.analysis.tree) as file:
+        with open_events(job.path, job.analysis.tree, job.analysis.redirectors) as file:
             entries = file.entries
             record = Survey(key, input_record(job.path, entries, file.uuid, job.sample))
             _survey(job, file, record, report)
@@ -258,10 +259,10 @@ def _survey(job: Job, file: EventFile, record: Survey, report: Callable[[float],
         seen = read
     if file.entries is None:
         record.slabs = [[0, None, np.sum([counts for _, _, counts in record.slabs], axis=0).tolist()]]
-    record.truth = {name: getattr(truth, name).tolist() for name in ("counts", "sums", "moments")}
+    record.truth = {name: getattr(truth, name).tolist() for name in _TRUTH}
 
 
-def _batch(block: Block, wanted: np.ndarray, scale: np.float32) -> Batch:
+def _batch(block: Block, wanted: np.ndarray, scale: np.float32, kept: Sequence[str]) -> Batch:
     """Copy the wanted rows of a block, whose inputs are overwritten by the next; their weights are normalised."""
     rows = np.flatnonzero(wanted[_side(block), block.fold])
     inputs: dict[str, torch.Tensor] = {}
@@ -271,11 +272,13 @@ def _batch(block: Block, wanted: np.ndarray, scale: np.float32) -> Batch:
         if valid is not None:
             inputs[f"{name}_mask"] = torch.from_numpy(np.take(valid, rows, axis=0))
     targets = _targets(block)
+    columns = [block.keep[name][rows].astype(np.float32) for name in kept]
     return Batch(
         inputs,
         None if block.label is None else torch.from_numpy(block.label[rows]),
         None if targets is None else torch.from_numpy(targets[rows]),
         torch.from_numpy(block.weight[rows] * scale),
+        torch.from_numpy(np.stack(columns, axis=1)) if columns else None,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class Hdf5Data(StoredData):
         split, start, stop = slab.place
         own = wanted[SPLITS.index(split)]
         chosen = None if own.all() else own[self._tables[split].column("fold", start, stop)]
-        return self._tables[split].read(start, stop, chosen)
+        return self._tables[split].read(start, stop, chosen, self._carried)
 
 
 class Table:
@@ -145,8 +145,8 @@ class Table:
         columns = [self.column(f"target/{name}", start, stop) for name in self._info.regression]
         return label, np.stack(columns, axis=1) if columns else None, self.column("weight", start, stop)
 
-    def read(self, start: int, stop: int, chosen: np.ndarray | None) -> Batch:
-        """Read rows ``start`` to ``stop``, of these the ``chosen`` ones (bool)."""
+    def read(self, start: int, stop: int, chosen: np.ndarray | None, kept: Sequence[str] = ()) -> Batch:
+        """Read rows ``start`` to ``stop``, of these the ``chosen`` ones (bool), with these columns of ``keep``."""
 
         def tensor(values: np.ndarray) -> Tensor:
             return torch.from_numpy(values if chosen is None else values[chosen])
@@ -157,11 +157,13 @@ class Table:
             if shape.length is not None:
                 inputs[f"{name}_mask"] = tensor(self.column(f"{name}/valid", start, stop))
         label, targets, weight = self.truth(start, stop)
+        columns = [self.column(f"keep/{name}", start, stop) for name in kept]
         return Batch(
             inputs,
             None if label is None else tensor(label),
             None if targets is None else tensor(targets),
             tensor(weight),
+            tensor(np.stack(columns, axis=1).astype(np.float32)) if columns else None,
         )
 
 

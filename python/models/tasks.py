@@ -1,4 +1,4 @@
-"""What is optimised: weighted losses, what their raw outputs mean, and the balance of the classes."""
+"""What is optimised: weighted losses, and what their raw outputs mean."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config.training import CrossEntropyLoss, FocalLoss, GaussianLoss, Loss, QuantileLoss
-from ..errors import UserError
 
 LEAST_SIGMA = 1e-4
 """A predicted uncertainty is at least this part of the spread of its target."""
@@ -196,42 +194,3 @@ _PLAIN = {"mse": squares, "mae": absolutes, "log_cosh": log_cosh}
 def _norm(weight: Tensor) -> Tensor:
     # A batch of zero weights has the loss 0, not 0/0.
     return weight.abs().sum().clamp(min=torch.finfo(weight.dtype).tiny)
-
-
-def class_factors(balance: str, classes: Sequence[str], counts: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """Return the factor on the weights of each class, so that the classes count equally.
-
-    Parameters
-    ----------
-    balance
-        "none"; "counts": N / (C · N_class); "weights": Σw / (C · Σw_class).
-    classes
-        Names of the C classes.
-    counts, sums
-        Events and sum of weights per class in the training part, (C,).
-
-    Returns
-    -------
-    np.ndarray
-        (C,) f4.
-
-    Raises
-    ------
-    UserError
-        When a class has no events, or cannot be balanced because its weights do not sum to something positive.
-    """
-    for name, count, total in zip(classes, counts, sums):
-        if count == 0:
-            raise UserError(
-                f"class {name!r} has no events in the training part: check its condition under target.classes, the "
-                "samples and the cuts (select), and run 'nanoforge convert' again"
-            )
-        if balance == "weights" and not total > 0:
-            raise UserError(
-                f"training.class_balance: the weights of class {name!r} sum to {total:g} in the training part and "
-                "cannot be balanced: use 'counts' or 'none', or more events"
-            )
-    if balance == "none":
-        return np.ones(len(classes), np.float32)
-    size = counts if balance == "counts" else sums
-    return np.asarray(size.sum() / (len(classes) * size), np.float32)

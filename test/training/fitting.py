@@ -8,6 +8,7 @@ from datasets import make_analysis
 from nanoforge.dataset.loading import TrainingData
 from nanoforge.provenance import fingerprint
 from nanoforge.stages.train import model_spec
+from nanoforge.training.balance import Balancer, find_factors
 from nanoforge.training.devices import make_fabric
 from nanoforge.training.fit import Fit, seed_generators
 from nanoforge.training.start import new_model
@@ -25,10 +26,12 @@ def options(model=DEEPSETS, regression=False, **training):
 def make_fit(analysis, data: Path, folder: Path) -> Fit:
     folder.mkdir(parents=True, exist_ok=True)
     dataset = TrainingData.open(data)
+    dataset.carry(analysis.training.balance.columns)
+    balancer = Balancer(find_factors(analysis.training.balance, dataset, 0), dataset)
     seed_generators(analysis.training.seed)
     model = new_model(model_spec(analysis, dataset.info), dataset, 0)
     key = fingerprint(analysis.model_dump(mode="json"))
-    return Fit(make_fabric(analysis.training), analysis.training, dataset, model, 0, folder, key)
+    return Fit(make_fabric(analysis.training), analysis.training, dataset, model, 0, folder, key, balancer)
 
 
 def run(analysis, data: Path, folder: Path):

@@ -20,7 +20,7 @@ from two_processes import ROWS, analysis, train
 
 def test_two_processes_are_one_with_twice_the_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "export_onnx", None)
-    monkeypatch.setattr(stage, "_log_to_mlflow", None)
+    monkeypatch.setattr(stage, "log_training", None)
     data = write_dataset(tmp_path / "data", analysis(2), rows=(ROWS, 51, 0))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command += [Path(__file__).with_name("two_processes.py"), data, tmp_path / "two"]
@@ -40,4 +40,5 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, monkeypatch):
     rows = [ast.literal_eval(Path(f"{tmp_path / 'two'}.rows{rank}").read_text()) for rank in (0, 1)]
     assert len(rows[0]) == len(rows[1]) == 4
     for first, second in zip(*rows):
-        assert len(first) == len(second) == ROWS // 2 and len({*first, *second}) == ROWS
+        assert len(first) == len(second) == ROWS // 2
+        assert ROWS / 2 < len({*first, *second}) < ROWS  # some are drawn twice

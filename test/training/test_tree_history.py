@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
+from nanoforge.config.balance import Balance
 from nanoforge.config.training import Training
 from nanoforge.dataset.loading import TrainingData
 from nanoforge.errors import UserError
 from nanoforge.models.model import ModelSpec
+from nanoforge.training.balance import Balancer, find_factors
 from nanoforge.training.history import best
 from nanoforge.training.trees import fit_trees
 
@@ -26,7 +28,7 @@ def fit(folder, second):
     data = TrainingData.open(write_dataset(folder / "data", analysis, change=change))
     network = analysis.model.model_dump(mode="json")
     spec = ModelSpec(data.info.inputs, data.info.regression, "regression", network)
-    return fit_trees(Training(), data, spec, 0, 1, 1)
+    return fit_trees(Training(), data, spec, 0, 1, 1, Balancer(find_factors(Balance(), data, 0), data))
 
 
 def test_the_history_goes_on_when_one_of_several_targets_is_done(tmp_path):

@@ -1,0 +1,180 @@
+"""The factors of ``training.balance``: on negative weights, on the bins of a distribution, and on whole classes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..config.balance import Shape
+from ..errors import DataError, UserError
+from ..provenance.manifest import write_atomically
+
+FILE = "balance.json"
+"""Where a run keeps them, fold by fold."""
+_ARRAYS = ("content", "signs", "shape", "draws")
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """The factors on the weights of the training rows of one fold, and the distributions that they were found from.
+
+    The B cells of a reweighting are the bins of all variables, those of the last one beside each other, and then one
+    for the rows in which a variable is NaN, which keep their weights. Without a reweighting there is one cell.
+
+    Attributes
+    ----------
+    classes
+        Names of the C classes; a regression has one, "all".
+    edges
+        Of the bins of each variable.
+    content
+        Rows, Σw and Σw² in each cell of weights that are not negative and of negative ones, (3, 2, C, B).
+    signs
+        Factor on weights of either sign, with that of the class, (2, C).
+    shape
+        Factor of the reweighting, (C, B).
+    draws
+        Where rows are drawn in place of a reweighting: sum of its factors over the rows of each slab, (S,); else empty.
+    """
+
+    classes: tuple[str, ...]
+    edges: dict[str, list[float]]
+    content: np.ndarray
+    signs: np.ndarray
+    shape: np.ndarray
+    draws: np.ndarray
+
+    @property
+    def whole(self) -> np.ndarray:
+        """All factors, (2, C, B), on weights that are not negative and on negative ones."""
+        return np.asarray(self.signs[:, :, np.newaxis] * self.shape)
+
+    def write(self, path: Path) -> None:
+        """Write everything as JSON."""
+        names = {"classes": self.classes, "edges": self.edges}
+        write_atomically(path, json.dumps(names | {name: getattr(self, name).tolist() for name in _ARRAYS}) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Factors:
+        """Read what :meth:`write` wrote.
+
+        Raises
+        ------
+        DataError
+            When the file is missing or broken.
+        """
+        try:
+            found = json.loads(path.read_text())
+            return cls(tuple(found["classes"]), found["edges"], *(np.array(found[name]) for name in _ARRAYS))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: cannot be read ({error}): run 'nanoforge train' again") from None
+
+
+def sign_factors(negative: str, classes: Sequence[str], sums: np.ndarray) -> np.ndarray:
+    """Return the factors on weights that are not negative and on negative ones, (2, C).
+
+    Parameters
+    ----------
+    negative
+        "keep"; "absolute": |w|; "drop": 0 for the negative ones; "rescale": |w| with the sum of the class as it was.
+    classes
+        Names of the C classes.
+    sums
+        Sum of the weights of either sign, (2, C).
+
+    Raises
+    ------
+    UserError
+        When the sum of a class cannot be kept without negative weights.
+    """
+    ones = np.ones(len(classes))
+    if negative == "rescale":
+        for name, total in zip(classes, sums.sum(axis=0)):
+            if not total > 0:
+                raise UserError(
+                    f"training.balance.negative: the weights of class {name!r} sum to {total:g} in the training part, "
+                    "and those of absolute values cannot: use 'absolute', 'drop' or 'keep', or more events"
+                )
+        kept = sums.sum(axis=0) / np.abs(sums).sum(axis=0)
+        return np.stack([kept, -kept])
+    return np.stack([ones, {"keep": ones, "absolute": -ones, "drop": 0 * ones}[negative]])
+
+
+def shape_factors(shape: Shape, classes: Sequence[str], sums: np.ndarray) -> np.ndarray:
+    """Return the factors that change the distributions of the classes and keep their sums of weights, (C, B).
+
+    A cell whose weights do not sum to something positive gets the factor 0, and so does one that the reference lacks.
+
+    Parameters
+    ----------
+    shape
+        The block ``training.balance.shape``.
+    classes
+        Names of the C classes.
+    sums
+        Sum of weights in each of B cells, (C, B).
+
+    Raises
+    ------
+    UserError
+        When nothing of a class would be left.
+    """
+    held = np.maximum(sums, 0.0)
+    wanted = (held > 0) if shape.to == "flat" else np.broadcast_to(held[list(classes).index(shape.to)], held.shape)
+    factors = np.divide(wanted, held, out=np.zeros_like(held), where=held > 0)
+    for name, before, after in zip(classes, sums.sum(axis=1), (factors * held).sum(axis=1)):
+        if not (before > 0 and after > 0):
+            raise UserError(
+                f"training.balance.shape: class {name!r} has no bin of positive weight"
+                + (f" where {shape.to!r} has one" if shape.to != "flat" else "")
+                + " in the training part: use other bins, or more events"
+            )
+    factors = _sums_kept(factors, held, sums)
+    return factors if shape.cap is None else _sums_kept(np.minimum(factors, shape.cap), held, sums)
+
+
+def _sums_kept(factors: np.ndarray, held: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    return np.asarray(factors * (sums.sum(axis=1) / (factors * held).sum(axis=1))[:, np.newaxis])
+
+
+def class_factors(
+    balance: str, normalise: str, classes: Sequence[str], counts: np.ndarray, sums: np.ndarray
+) -> np.ndarray:
+    """Return the factor on the weights of each class, (C,), so that the classes count equally.
+
+    Parameters
+    ----------
+    balance
+        "none"; "counts": N / (C · N_class); "weights": Σw / (C · Σw_class).
+    normalise
+        "mean" for just that, or "min": all are divided by the smallest.
+    classes
+        Names of the C classes.
+    counts, sums
+        Events and sum of weights per class in the training part, (C,).
+
+    Raises
+    ------
+    UserError
+        When a class has no events, or cannot be balanced because its weights do not sum to something positive.
+    """
+    for name, count, total in zip(classes, counts, sums):
+        if count == 0:
+            raise UserError(
+                f"class {name!r} has no events in the training part: check its condition under target.classes, the "
+                "samples and the cuts (select), and run 'nanoforge convert' again"
+            )
+        if balance == "weights" and not total > 0:
+            raise UserError(
+                f"training.balance.classes: the weights of class {name!r} sum to {total:g} in the training part and "
+                "cannot be balanced: use 'counts' or 'none', or more events"
+            )
+    if balance == "none":
+        return np.ones(len(classes))
+    size = counts if balance == "counts" else sums
+    factors = np.asarray(size.sum() / (len(classes) * size))
+    return factors / factors.min() if normalise == "min" else factors
