@@ -22,6 +22,10 @@ class DataError(NanoForgeError):
     """A failure of the data or of the machine: a broken file, a full disk, a diverged training."""
 
 
+class TrainingError(DataError):
+    """A training that its own settings spoil: it diverges, or needs too much memory. Others may do."""
+
+
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
     """Say which known names come closest to a misspelt one.
 

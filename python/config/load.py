@@ -40,12 +40,15 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Analysi
         With the file, the key path and what was expected there.
     """
     path = Path(path)
-    content = _merge(path, overrides)
+    return _absolute(validated(_merge(path, overrides), str(path)), path.resolve().parent)
+
+
+def validated(content: Any, place: str) -> Analysis:
+    """Make an analysis of plain types; a mistake in it is a :class:`UserError` that begins with ``place``."""
     try:
-        analysis = Analysis.model_validate(content)
+        return Analysis.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {_explain(error)}") from None
-    return _absolute(analysis, path.resolve().parent)
+        raise UserError(f"{place}: {_explain(error)}") from None
 
 
 def parse_overrides(words: Iterable[str]) -> list[str]:
@@ -61,7 +64,7 @@ def parse_overrides(words: Iterable[str]) -> list[str]:
 def _merge(path: Path, overrides: Sequence[str]) -> Any:
     try:
         with path.open() as file:
-            config = OmegaConf.load(file)
+            config = OmegaConf.load(file, max_yaml_expanded_nodes=None)  # 10,000 files are no attack
         if not isinstance(config, DictConfig):
             raise UserError(f"{path}: expected 'key: value' lines, found a list")
         for word in parse_overrides(overrides):

@@ -10,7 +10,7 @@ import torch
 from lightning.fabric import Fabric
 
 from ..config.training import Training
-from ..errors import DataError, UserError
+from ..errors import TrainingError, UserError
 
 
 def make_fabric(training: Training) -> Fabric:
@@ -42,7 +42,7 @@ def explained(training: Training, device: torch.device) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error):
-            raise DataError(
+            raise TrainingError(
                 f"out of memory on {device}: set training.accumulation to {2 * training.accumulation}, which gives the "
                 f"same result with less memory, or lower training.batch_size ({training.batch_size})"
                 + (", or set training.in_memory to 'never'" if device.type == "cpu" else "")

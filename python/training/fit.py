@@ -9,7 +9,7 @@ import copy
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain, count, islice
 from pathlib import Path
@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from ..config.training import Training
 from ..console import Bar, progress, say
 from ..dataset.loading import Batch, TrainingData, on_device
-from ..errors import DataError
+from ..errors import TrainingError
 from ..models.model import Model
-from ..models.tasks import class_factors
+from .balance import Balancer
 from .checkpoints import Checkpoints, State
 from .devices import explained
 from .history import Epoch, best
@@ -35,6 +35,7 @@ from .start import train_mode
 
 SAVE_EVERY = 600.0
 """Seconds between checkpoints within an epoch."""
+Report = Callable[[Epoch], None]
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -57,17 +58,30 @@ class Fit:
         For checkpoints. Where there are some of an interrupted training, it goes on.
     key
         What the training depends on, to recognise its checkpoints.
+    balancer
+        What the rows weigh.
+    report
+        Is called with every finished epoch; what it raises ends the training.
     """
 
     def __init__(
-        self, fabric: Fabric, training: Training, dataset: TrainingData, model: Model, fold: int, folder: Path, key: str
+        self,
+        fabric: Fabric,
+        training: Training,
+        dataset: TrainingData,
+        model: Model,
+        fold: int,
+        folder: Path,
+        key: str,
+        balancer: Balancer,
+        report: Report | None = None,
     ) -> None:
         self._fabric = fabric
         self._training = training
         self._dataset = dataset
         self._model = model
         self._fold = fold
-        self._factors = fabric.to_device(_factors(training.class_balance, dataset, fold))
+        self._balancer = balancer
         if training.compile:
             model.network.compile()
         self._network = fabric.setup_module(model)
@@ -76,6 +90,7 @@ class Fit:
         self._scaler = torch.amp.GradScaler(fabric.device.type, enabled=training.precision == "fp16")
         self._steps = math.ceil(dataset.rows("train", fold) // fabric.world_size / training.batch_size)
         self._checkpoints = Checkpoints(folder, key)
+        self._report = report
 
     def run(self) -> list[Epoch]:
         """Train until the last epoch, or until the validation loss has not improved for ``patience`` epochs."""
@@ -91,6 +106,8 @@ class Fit:
                     history.append(self._epoch(epoch, bar))
                     self._finish_epoch()
                     say(f"fold {self._fold}: {history[-1].line(epochs)}")
+                    if self._report is not None:
+                        self._report(history[-1])
         self._fabric.barrier()  # until the first process has written the last checkpoint
         return history
 
@@ -135,7 +152,8 @@ class Fit:
             numerator, denominator = self._step(batch, epoch, step)
             value = numerator / denominator
             if not math.isfinite(value):
-                raise DataError(f"epoch {epoch}, step {step}: the training loss is {value}: {self._suspect(batch)}")
+                reason = self._suspect(batch)
+                raise TrainingError(f"epoch {epoch}, step {step}: the training loss is {value}: {reason}")
             state.step = step
             state.numerator += numerator
             state.denominator += denominator
@@ -157,8 +175,9 @@ class Fit:
             epoch=epoch,
             rank=self._fabric.global_rank,
             world=self._fabric.world_size,
+            draw=self._balancer.draw(self._seed, epoch),
         )
-        return on_device(islice(batches, done, None), self._fabric.device)
+        return on_device(map(self._balancer.trained, islice(batches, done, None)), self._fabric.device)
 
     def _step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float]:
         """Make one step, and return the sums over all processes whose ratio is the loss."""
@@ -188,11 +207,11 @@ class Fit:
         rank, world = self._fabric.global_rank, self._fabric.world_size
         with torch.inference_mode():
             batches = self._dataset.batches("val", self._fold, self._training.batch_size, rank=rank, world=world)
-            for batch in on_device(batches, self._fabric.device):
+            for batch in on_device(map(self._balancer.weighted, batches), self._fabric.device):
                 # not through the wrapper: its calls wait for those of other processes, which may have fewer batches
                 numerator, denominator = self._loss(self._model, batch)
                 if not math.isfinite(numerator.item()):
-                    raise DataError(f"epoch {epoch}: the validation loss is {numerator}: {self._suspect(batch)}")
+                    raise TrainingError(f"epoch {epoch}: the validation loss is {numerator}: {self._suspect(batch)}")
                 sums += torch.stack([numerator, denominator])
         total, norm = self._sum(sums).tolist()
         return total / norm if self._dataset.rows("val", self._fold) else None
@@ -206,7 +225,7 @@ class Fit:
     def _truth(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return truth and weights as the loss takes them."""
         if batch.label is not None:
-            return batch.label, batch.weight * self._factors[batch.label]
+            return batch.label, batch.weight
         assert batch.targets is not None  # noqa: S101 — a dataset has labels or targets
         return self._model.standardise_targets(batch.targets), batch.weight
 
@@ -288,12 +307,6 @@ def seed_generators(*entropy: int) -> None:
         torch.cuda.manual_seed_all(state)
     np.random.seed(state)
     random.seed(state)
-
-
-def _factors(balance: str, dataset: TrainingData, fold: int) -> Tensor:
-    """Return the factor on the weight of each class, (C,); empty for a regression."""
-    classes = dataset.info.classes
-    return torch.from_numpy(class_factors(balance, classes, *dataset.class_totals(fold)) if classes else np.empty(0))
 
 
 def _valid(batch: Batch, name: str) -> Tensor:

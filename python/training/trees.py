@@ -9,30 +9,38 @@ import numpy as np
 
 from ..config.training import Training
 from ..console import say
-from ..dataset.loading import TrainingData
+from ..dataset.loading import Batch, TrainingData
 from ..dataset.resources import cores
 from ..errors import UserError
 from ..models.model import ModelSpec
-from ..models.tasks import class_factors
 from ..models.trees import Rows, TreeModel, fit
+from .balance import Balancer
 from .history import Epoch, best
 
 
 def fit_trees(
-    training: Training, dataset: TrainingData, spec: ModelSpec, fold: int, seed: int, processes: int
+    training: Training,
+    dataset: TrainingData,
+    spec: ModelSpec,
+    fold: int,
+    seed: int,
+    processes: int,
+    balancer: Balancer,
 ) -> tuple[TreeModel, list[Epoch]]:
     """Grow the trees of a fold on all its rows in memory, as many as are best in the validation part.
 
     Parameters
     ----------
     training
-        Of the block, only ``loss``, ``class_balance`` and what loads the rows mean something to trees.
+        Of the block, only ``loss``, ``balance`` and what loads the rows mean something to trees.
     dataset, spec, fold
         Rows and model.
     seed
         Of what is random.
     processes
         How many take part in the training: one.
+    balancer
+        What the rows weigh; none is drawn.
 
     Returns
     -------
@@ -51,7 +59,7 @@ def fit_trees(
     if dataset.info.regression:
         dataset.target_moments(fold)  # refuses a target that no row knows
     start = time.perf_counter()
-    rows = {part: _rows(training, dataset, part, fold) for part in ("train", "val")}
+    rows = {part: _rows(balancer.weighted(dataset.arrays(part, fold))) for part in ("train", "val")}
     validation = rows["val"] if len(rows["val"].weight) else None
     model, losses = fit(spec, rows["train"], validation, seed, cores())
     parts = [part for part in rows if all(part in found for found in losses.values())]
@@ -72,13 +80,8 @@ def _aligned(losses: Sequence[Mapping[str, Sequence[float]]], part: str) -> list
     return [[*found[part], *[found[part][b]] * (number - len(found[part]))] for found, b in zip(losses, bests)]
 
 
-def _rows(training: Training, dataset: TrainingData, part: str, fold: int) -> Rows:
-    batch = dataset.arrays(part, fold)
+def _rows(batch: Batch) -> Rows:
     inputs = {name: tensor.numpy() for name, tensor in batch.inputs.items()}
-    weight = batch.weight.numpy()
-    if batch.label is None:
-        assert batch.targets is not None  # noqa: S101 — a dataset has labels or targets
-        return Rows(inputs, batch.targets.numpy(), weight)
-    label = batch.label.numpy()
-    factors = class_factors(training.class_balance, dataset.info.classes, *dataset.class_totals(fold))
-    return Rows(inputs, label, weight * factors[label])
+    truth = batch.targets if batch.label is None else batch.label
+    assert truth is not None  # noqa: S101 — a dataset has labels or targets
+    return Rows(inputs, truth.numpy(), batch.weight.numpy())

@@ -17,7 +17,7 @@ from nanoforge.training.start import freeze, train_mode
 def quick(monkeypatch):
     """Leave out what takes seconds and is tested elsewhere: the export and MLflow."""
     monkeypatch.setattr(stage, "export_onnx", lambda model, path, metadata: path.write_text("graph"))
-    monkeypatch.setattr(stage, "_log_to_mlflow", lambda *_: {})
+    monkeypatch.setattr(stage, "log_training", lambda *_: {})
 
 
 @pytest.fixture

@@ -1,0 +1,159 @@
+"""The training of the model of one fold, of either kind, on the dataset that its analysis makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+from lightning.fabric import Fabric
+
+from ..config.schema import Analysis
+from ..config.training import Training
+from ..dataset.factors import Factors
+from ..dataset.info import DatasetInfo
+from ..dataset.loading import TrainingData
+from ..errors import NanoForgeError, UserError
+from ..events.files import listed
+from ..models.model import Model, ModelSpec
+from ..provenance import Manifest, fingerprint
+from ..provenance.manifest import changed_keys
+from .balance import Balancer, find_factors
+from .fit import Fit, Report, fold_seed, seed_generators
+from .history import Epoch
+from .rates import RangeTest
+from .start import freeze, new_model, take_weights
+
+if TYPE_CHECKING:
+    from ..models.trees import TreeModel
+
+_STAGE = "train"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model, the best of its epochs or trees, and the factors on the weights of its rows.
+
+    ``range_test`` is there where it chose the learning rate.
+    """
+
+    model: Model | TreeModel
+    history: list[Epoch]
+    factors: Factors
+    range_test: RangeTest | None = None
+
+
+def made_from(analysis: Analysis, dataset: TrainingData) -> dict[str, Any]:
+    """Return, as plain JSON types, all that a training depends on: neither how it is searched for nor where it runs."""
+    config = analysis.model_dump(mode="json", exclude={"search", "batch", "redirectors"})
+    key = {"config": config, "dataset": dataset.identity}
+    if analysis.training.init is not None:
+        key["init"] = Manifest.read(Path(analysis.training.init.run), _STAGE).identity()
+    return key
+
+
+def check_same_analysis(analysis: Analysis, dataset: TrainingData) -> None:
+    """Refuse a dataset that the analysis, as it is now, would not make."""
+    if dataset.key != fingerprint(analysis.dataset_part()):
+        made_with = Analysis.model_validate(dataset.config)
+        if _spelt_out(made_with) == _spelt_out(analysis):
+            return
+        changes = changed_keys(made_with.dataset_part(), analysis.dataset_part())
+        difference = next(iter(changes), "a file that 'functions' or 'golden_json' names has changed")
+        raise UserError(
+            f"{dataset.name}: made with another analysis ({shorten(difference, 300)}): run 'nanoforge convert' "
+            "again, or train with the analysis file that it was made with"
+        )
+
+
+def _spelt_out(analysis: Analysis) -> dict[str, Any]:
+    """Return all that a dataset depends on, the same for a pattern and for the files that fit it."""
+    try:
+        return listed(analysis).dataset_part()
+    except NanoForgeError:  # the files are elsewhere, and need not be here
+        return analysis.dataset_part()
+
+
+def model_spec(analysis: Analysis, info: DatasetInfo) -> ModelSpec:
+    """Say which model an analysis describes for a dataset."""
+    task = "classification" if info.classes else "regression"
+    loss = analysis.training.loss
+    return ModelSpec(
+        info.inputs,
+        info.classes or info.regression,
+        task,
+        analysis.model.model_dump(mode="json"),
+        None if loss is None else loss.model_dump(mode="json"),
+    )
+
+
+def fit_fold(
+    fabric: Fabric,
+    analysis: Analysis,
+    dataset: TrainingData,
+    spec: ModelSpec,
+    fold: int,
+    checkpoints: Path,
+    report: Report | None = None,
+) -> Fitted:
+    """Train the model of one fold.
+
+    Parameters
+    ----------
+    fabric
+        The device, and the other processes.
+    analysis, dataset, spec, fold
+        What is trained on what.
+    checkpoints
+        The folder for them; a network goes on where they are.
+    report
+        Is called with every epoch of a network; what it raises ends the training.
+
+    Raises
+    ------
+    UserError
+        When the rows or settings do not allow it.
+    DataError
+        When the data are broken or the training diverges.
+    """
+    training = analysis.training
+    if dataset.rows("train", fold) < fabric.world_size:
+        raise UserError(f"{dataset.name}: no rows to train on: relax the cuts (select) or raise split.train")
+    factors = _factors(fabric, training, dataset, fold)
+    balancer = Balancer(factors, dataset)
+    if spec.network["type"] == "lightgbm":
+        from .trees import fit_trees
+
+        seed = fold_seed(training, fold)
+        return Fitted(*fit_trees(training, dataset, spec, fold, seed, fabric.world_size, balancer), factors)
+    model = _new_model(training, dataset, spec, fold)
+    key = fingerprint([made_from(analysis, dataset), fold])
+    fit = Fit(fabric, training, dataset, model, fold, checkpoints, key, balancer, report)
+    history = fit.run()
+    return Fitted(fit.best_model(), history, factors, fit.range_test)
+
+
+def _factors(fabric: Fabric, training: Training, dataset: TrainingData, fold: int) -> Factors:
+    """Let the first process find the factors on the weights of the rows."""
+    dataset.carry(training.balance.columns)
+    found = find_factors(training.balance, dataset, fold, fabric.world_size) if fabric.is_global_zero else None
+    return fabric.broadcast(found)  # type: ignore[return-value]
+
+
+def _new_model(training: Training, dataset: TrainingData, spec: ModelSpec, fold: int) -> Model:
+    """Make the model of a fold, which all processes begin with."""
+    seed_generators(fold_seed(training, fold))
+    model = new_model(spec, dataset, fold)
+    if training.init is not None:
+        take_weights(model, _initial(Path(training.init.run), dataset.info.folds, fold))
+        freeze(model, training.init.freeze)
+    return model
+
+
+def _initial(run: Path, folds: int, fold: int) -> Path:
+    """Return the model of another run that a fold begins with: that of the same fold, or the only one."""
+    others = len(Manifest.read(run, _STAGE).details["best"])
+    if others not in (1, folds):
+        raise UserError(f"training.init.run: {run} has {others} folds, and this training has {folds}: use a run with 1")
+    return run / f"fold{fold if others == folds else 0}" / "model.pt"

@@ -1,0 +1,390 @@
+"""A search for hyperparameters in one file that many processes share, by Optuna (Akiba et al., arXiv:1907.10902).
+
+Every process appends what it does to a journal, and all read the same order of events in it: no trial is lost or done
+twice. The first N trials that are not given up are the search. A trial is given up when its process says so, or gives
+no sign of life for a while; its parameters are tried again. Signs of life are lines in the journal too, and silence is
+measured by the clock of the one who listens, so that neither hosts nor their clocks have to agree.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from ..config.change import change
+from ..config.schema import Analysis
+from ..config.search import Parameter, Search
+from ..console import say
+from ..errors import TrainingError, UserError
+from ..provenance import fingerprint
+
+BEAT = 20.0
+"""Seconds between signs of life."""
+SILENCE = 120.0
+"""Seconds without one, after which a process counts as dead."""
+MOST_DEATHS = 3
+"""A trial whose process died so often has failed: its parameters may be what kills, by the memory they need, say."""
+REDUCTION = 3
+"""Of so many trials one is not pruned at each check."""
+_REASON, _DEATHS, _BEAT, _HOST, _MADE_FROM = "reason", "deaths", "beat", "host", "made_from"
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # before 5.0, of TPE with several processes
+
+
+class Study:
+    """The trials of a search, those of other processes among them.
+
+    Parameters
+    ----------
+    path
+        The journal.
+    made_from
+        What the search depends on, as plain JSON types; trials of anything else in the same journal are no part of it.
+    search
+        The block of the analysis file.
+    space
+        The distribution of each parameter (see :func:`search_space`).
+    epochs
+        Of a training that is not pruned.
+    trials
+        How many there shall be.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        made_from: Any,
+        search: Search,
+        space: Mapping[str, BaseDistribution],
+        epochs: int,
+        trials: int,
+    ) -> None:
+        self._space = dict(space)
+        self._most = trials
+        self._seen: dict[int, _Seen] = {}
+        self._storage = _storage(path)
+        self._study = optuna.create_study(
+            storage=self._storage,
+            sampler=_SeededSampler(search, self._place),
+            pruner=_pruner(search.pruner, epochs),
+            study_name=fingerprint(made_from),
+            direction="minimize",
+            load_if_exists=True,
+        )
+        self._study.set_user_attr(_MADE_FROM, made_from)
+
+    def claim(self) -> Trial | None:
+        """Return a trial for this process to do; None when the rest is done or other processes are alive with it."""
+        announced = False
+        while True:
+            self._give_up_dead()
+            trial = self._next()
+            if trial is not None:
+                trial.set_user_attr(_HOST, socket.gethostname())
+                return trial
+            silent = [number for number, seen in self._seen.items() if not seen.alive]
+            if not silent:
+                return None
+            if not announced:
+                announced = True
+                numbers = ", ".join(map(str, silent))
+                say(f"waits up to {SILENCE:.0f} s for a sign of life of the process that does trial {numbers}")
+            time.sleep(BEAT / 10)
+
+    def run(self, trial: Trial, objective: Callable[[Trial], float]) -> FrozenTrial | None:
+        """Do a trial; None where another process has taken it, since this one was too long without a sign of life.
+
+        ``objective`` returns the loss, or raises ``TrialPruned``, or a UserError or TrainingError where these
+        parameters do not work. Whatever else it raises gives the trial up, and is raised.
+        """
+        with self._signs_of_life(trial):
+            try:
+                done = self._tell(trial.number, objective(trial))
+            except optuna.TrialPruned:
+                done = self._tell(trial.number, state=TrialState.PRUNED)
+            except (UserError, TrainingError) as error:
+                done = self._tell(trial.number, state=TrialState.FAIL, reason=str(error))
+            except optuna.exceptions.UpdateFinishedTrialError:
+                done = False
+            except BaseException:
+                self._give_up(trial.number)
+                raise
+        return self._all()[trial.number] if done else None
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return the trials that are finished: complete, pruned or failed."""
+        return [trial for trial in self._all() if trial.state.is_finished() and _counts(trial)]
+
+    def importance(self, seed: int) -> dict[str, float]:
+        """Return the share of each parameter in the variance of the loss of all complete trials (fANOVA).
+
+        Empty where fewer than 4 are complete, or all have the same loss. Source: Hutter, Hoos, Leyton-Brown, ICML 2014.
+        """
+        losses = {trial.value for trial in self.trials() if trial.state == TrialState.COMPLETE}
+        if len(losses) < 4:
+            return {}
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
+        return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+
+    def _next(self) -> Trial | None:
+        """Begin a trial, unless there are enough."""
+        while True:
+            trials = self._all()
+            waiting = any(trial.state == TrialState.WAITING for trial in trials)
+            if sum(map(_counts, trials)) >= self._most and not waiting:
+                return None
+            trial = self._study.ask(self._space)
+            if self._place(trial.number) < self._most:
+                return trial
+            self._tell(trial.number, state=TrialState.FAIL)  # another process was faster
+
+    def _place(self, number: int) -> int:
+        """Return how many trials before this one count: the same for every process, whatever happened in between."""
+        return sum(map(_counts, self._all()[:number]))
+
+    def _give_up_dead(self) -> None:
+        """Give up the trials of which there has been no sign of life for long."""
+        now = time.monotonic()
+        running = {trial.number: trial for trial in self._all() if trial.state == TrialState.RUNNING}
+        self._seen = {number: self._seen.get(number, _Seen(_sign(t), now)) for number, t in running.items()}
+        for number, trial in running.items():
+            if _sign(trial) != self._seen[number].sign:
+                self._seen[number] = _Seen(_sign(trial), now, alive=True)
+            elif now - self._seen[number].since > SILENCE:
+                del self._seen[number]
+                self._bury(trial)
+
+    def _bury(self, trial: FrozenTrial) -> None:
+        """Give up a trial whose process is dead, unless it is not the first one to die of it."""
+        deaths = 1 + int(trial.user_attrs.get(_DEATHS, 0))
+        if deaths < MOST_DEATHS:
+            say(f"trial {trial.number}: its process on {trial.user_attrs.get(_HOST)} is dead: it is done again")
+            self._give_up(trial.number, deaths)
+        else:
+            reason = f"{deaths} processes that did it died: it may need too much memory"
+            self._tell(trial.number, state=TrialState.FAIL, reason=reason)
+
+    def _give_up(self, number: int, deaths: int = 0) -> None:
+        """Take a trial out of the search, and put its parameters on the list of what is to be done."""
+        if self._tell(number, state=TrialState.FAIL) and self._place(number) < self._most:
+            self._study.enqueue_trial(self._all()[number].params, user_attrs={_DEATHS: deaths})
+
+    def _tell(
+        self, number: int, value: float | None = None, state: TrialState | None = None, reason: str | None = None
+    ) -> bool:
+        """Finish a trial; False where another process has done so: the first one in the journal is right."""
+        try:
+            if reason is not None:
+                study = self._storage.get_study_id_from_name(self._study.study_name)
+                trial = self._storage.get_trial_id_from_study_id_trial_number(study, number)
+                self._storage.set_trial_user_attr(trial, _REASON, reason)
+            self._study.tell(number, value, state)
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
+            return False
+        return True
+
+    def _all(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False)
+
+    @contextmanager
+    def _signs_of_life(self, trial: Trial) -> Iterator[None]:
+        """Write one now and then from a thread."""
+        done = threading.Event()
+
+        def beat() -> None:
+            count = 0
+            while not done.wait(BEAT):
+                count += 1
+                try:
+                    trial.set_user_attr(_BEAT, count)
+                except OSError:  # of a network file system, say; the next one may succeed
+                    continue
+                except optuna.exceptions.UpdateFinishedTrialError:
+                    return
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+
+def search_space(analysis: Analysis, search: Search) -> dict[str, BaseDistribution]:
+    """Return the distribution of each parameter; a choice stands for itself as JSON.
+
+    Raises
+    ------
+    UserError
+        When the analysis file has no such key, or one of the ends or choices does not fit there.
+    """
+    return {key: _distribution(analysis, key, parameter) for key, parameter in search.parameters.items()}
+
+
+def values(trial: Trial | FrozenTrial) -> dict[str, Any]:
+    """Return the value of each parameter of a trial, by key path."""
+    return {
+        key: json.loads(value) if isinstance(trial.distributions[key], CategoricalDistribution) else value
+        for key, value in trial.params.items()
+    }
+
+
+def searches(path: Path) -> list[Any]:
+    """Return what each search in a journal was made from, in order; nothing where there is no journal."""
+    if not path.exists():
+        return []
+    found = optuna.get_all_study_summaries(_storage(path), include_best_trial=False)
+    return [study.user_attrs[_MADE_FROM] for study in found if _MADE_FROM in study.user_attrs]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The last sign of life of a trial, and when it was noticed; ``alive`` once it has changed."""
+
+    sign: tuple[Any, ...]
+    since: float
+    alive: bool = False
+
+
+class _SeededSampler(BaseSampler):
+    """Gives each trial random numbers of its own: they follow from the seed and its place among the trials that count.
+
+    So processes do not propose the same, and a search goes on as if it had not been interrupted.
+    """
+
+    def __init__(self, search: Search, place: Callable[[int], int]) -> None:
+        self._search, self._find_place = search, place
+        self._own = self._make(0)
+
+    def _make(self, place: int) -> BaseSampler:
+        seed = int(np.random.SeedSequence([self._search.seed, place]).generate_state(1)[0])
+        if self._search.sampler == "random":
+            return RandomSampler(seed)
+        return TPESampler(seed=seed, constant_liar=True)  # keeps away from what other processes are trying
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._own = self._make(self._find_place(trial.number))
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._own.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._own.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._own.sample_independent(study, trial, param_name, param_distribution)
+
+
+class _MendingLock(JournalFileOpenLock):
+    """The lock of the journal: a file that only one process can create, even on NFS and AFS; stale after 30 s.
+
+    The other one that Optuna has, a symbolic link to the journal, hangs for good when its owner was killed and the
+    folder is mounted elsewhere. What a process that was killed, or a full disk, has left of a line is cut off, since
+    the next line would be joined to it and nobody could read the journal any more.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._journal = path
+
+    def acquire(self) -> bool:
+        acquired = super().acquire()
+        try:
+            with open(self._journal, "rb+") as file:  # noqa: PTH123 — Optuna's own type
+                _cut_partial_line(file)
+        except BaseException:
+            self.release()
+            raise
+        return acquired
+
+
+def _cut_partial_line(file: Any) -> None:
+    size = file.seek(0, os.SEEK_END)
+    end = size
+    while end:
+        start = max(0, end - 4096)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end < size:
+        file.truncate(end)
+
+
+def _storage(path: Path) -> JournalStorage:
+    return JournalStorage(JournalFileBackend(str(path), _MendingLock(str(path))))
+
+
+def _pruner(name: str, epochs: int) -> BasePruner:
+    """Make a pruner that looks after a ninth and after a third of the epochs."""
+    first = math.ceil(epochs / REDUCTION**2)
+    if name == "asha":
+        return SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
+    if name == "hyperband":
+        return HyperbandPruner(min_resource=first, max_resource=epochs, reduction_factor=REDUCTION)
+    return NopPruner()
+
+
+def _distribution(analysis: Analysis, key: str, parameter: Parameter) -> BaseDistribution:
+    def check(*tried: Any) -> None:
+        for value in tried:
+            change(analysis, {key: value}, f"search.parameters.{key}")
+
+    if parameter.choices is not None:
+        check(*parameter.choices)
+        return CategoricalDistribution([json.dumps(choice) for choice in parameter.choices])
+    low, high, step = parameter.low, parameter.high, parameter.step
+    assert low is not None and high is not None  # noqa: S101 — Parameter has seen to it
+    if step is not None:
+        high = low + math.floor((high - low) / step + 1e-9) * step
+    check(low, high)
+    if all(isinstance(number, int) for number in (low, high, step or 1)) and not _takes_fractions(analysis, key, low):
+        return IntDistribution(int(low), int(high), parameter.log, int(step or 1))
+    check(low + (high - low) / math.pi if step is None else low + step)
+    return FloatDistribution(low, high, parameter.log, step)
+
+
+def _takes_fractions(analysis: Analysis, key: str, low: float) -> bool:
+    """Whether a key that takes ``low`` takes fractions, too; of a user's own network only its author knows."""
+    if key.startswith("model.options."):
+        return False
+    try:
+        change(analysis, {key: low + 0.5}, key)
+    except UserError:
+        return False
+    return True
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    """Whether a trial belongs to the search: one that failed for no reason of its own was given up."""
+    return trial.state != TrialState.FAIL or _REASON in trial.user_attrs
+
+
+def _sign(trial: FrozenTrial) -> tuple[Any, ...]:
+    return trial.user_attrs.get(_BEAT), trial.last_step
