@@ -284,6 +284,91 @@ def export(
 
 
 @app.command()
+def submit(
+    target: Annotated[str, typer.Argument(help="Where: condor, or local (processes of this machine).")],
+    config: Config,
+    overrides: Overrides = None,
+    stage: Annotated[
+        str, typer.Option("--stage", help="generate, skim, convert, train, tune, evaluate, predict; all: as one DAG.")
+    ] = "all",
+    output: Annotated[Path, typer.Option("-o", "--output", help="The job directory.")] = Path("jobs"),
+    split: Annotated[
+        Optional[int], typer.Option("--split", min=1, help="Units (files; blocks of 250 events) for each job.")
+    ] = None,
+    data: Annotated[Optional[Path], typer.Option("--data", help="For train, tune: the dataset.")] = None,
+    run: Annotated[Optional[Path], typer.Option("--run", help="For evaluate, predict: what train made.")] = None,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="For local: jobs at a time.")] = 1,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check everything, submit nothing.")] = False,
+) -> None:
+    """Submit a stage, or all, as batch jobs, as the block 'batch' says; the same command submits nothing twice.
+
+    Example: nanoforge submit condor analysis.yaml --stage convert -o jobs --split 20
+    """
+    from .batch.submit import submit, submit_all
+    from .config import load
+
+    analysis = load(config, overrides or ())
+    if stage == "all":
+        submit_all(target, analysis, output, split, dry_run)
+    else:
+        submit(target, analysis, stage, output, split, data, run, jobs, dry_run)
+
+
+JobDirectory = Annotated[Path, typer.Argument(help="The job directory that submit made.")]
+
+
+@app.command()
+def status(
+    directory: JobDirectory,
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until all jobs have ended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show where the jobs are, why some failed, and when the last will be done.
+
+    Example: nanoforge status jobs --watch
+    """
+    from .batch.status import status
+
+    status(directory, watch, as_json)
+
+
+@app.command()
+def resubmit(
+    directory: JobDirectory,
+    jobs: Jobs = 1,
+    permanent: Annotated[
+        bool, typer.Option("--permanent", help="Also jobs that ended with a mistake (exit code 2).")
+    ] = False,
+) -> None:
+    """Submit again what is neither done nor in the queue, with more time or memory where that was missing.
+
+    Example: nanoforge resubmit jobs
+    """
+    from .batch.resubmit import resubmit
+
+    resubmit(directory, jobs, permanent)
+
+
+@app.command()
+def collect(
+    directory: JobDirectory,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Directory of the stage's result.")],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Go on without what is missing: it is named, and counted as lost.")
+    ] = False,
+    jobs: Jobs = 1,
+    force: Force = False,
+) -> None:
+    """Merge what the jobs made, once nothing is missing.
+
+    Example: nanoforge collect jobs -o dataset
+    """
+    from .batch.collect import collect
+
+    collect(directory, output, partial, jobs, force)
+
+
+@app.command()
 def run(
     config: Config,
     overrides: Overrides = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,9 +16,23 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
+
+
 def say(message: str) -> None:
     """Tell the user what happens, on standard error."""
-    err.print(message, markup=False)
+    if not _silent.get():
+        err.print(message, markup=False)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Show progress bars but no messages: of one of many trainings the details are too much."""
+    before = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(before)
 
 
 @contextmanager
@@ -48,6 +63,20 @@ class Bar:
     def note(self, text: str) -> None:
         """Show a short remark beside the bar, e.g. the loss."""
         self._display.update(self._task, note=text)
+
+
+def show_table(table: Table) -> None:
+    """Print with names whole: wider than the terminal where need be, and one line per row into a pipe or a file."""
+    wish = out.measure(table, options=out.options.update(width=10_000))
+    if out.is_terminal:
+        table.width = min(wish.maximum, max(out.width, wish.minimum))
+        out.print(table)
+    else:
+        table.width = wish.maximum
+        with out.capture() as text:
+            out.print(table)
+        out.print("\n".join(line.rstrip() for line in text.get().splitlines()), markup=False)
+    out.print()
 
 
 def show_accounting(title: str, books: Accounting) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from .config.schema import Analysis
 from .errors import UserError
-from .events.files import sample_files
+from .events.files import sample_files, with_files
 from .provenance import Manifest
 from .stages.convert import convert
 from .stages.evaluate import evaluate
@@ -17,7 +16,9 @@ from .stages.skim import skim
 from .stages.train import train
 
 
-def run_all(analysis: Analysis, output: Path, jobs: int = 1, skip_bad_files: bool = False) -> None:
+def run_all(
+    analysis: Analysis, output: Path, jobs: int = 1, skip_bad_files: bool = False, file: Path | None = None
+) -> None:
     """Run all stages of an analysis.
 
     Samples with a ``generator`` and without ``files`` are generated; where the analysis says what to ``skim``, all
@@ -30,7 +31,7 @@ def run_all(analysis: Analysis, output: Path, jobs: int = 1, skip_bad_files: boo
     output
         Gets ``generated``, ``skimmed``, ``dataset``, ``run`` and ``friends``. Results that are up to date by their
         manifests are kept, others are replaced when their successors are ready.
-    jobs, skip_bad_files
+    jobs, skip_bad_files, file
         As for the single stages.
     """
     dataset, run = output / "dataset", output / "run"
@@ -38,9 +39,9 @@ def run_all(analysis: Analysis, output: Path, jobs: int = 1, skip_bad_files: boo
     if "skim" in analysis.model_fields_set:
         _check_sums(analysis)
         skimmed = skim(analysis, output / "skimmed", jobs, skip_bad_files, force=True)
-        analysis = _with_files(analysis, {n: _outputs(skimmed, output / "skimmed", n) for n in analysis.samples})
+        analysis = with_files(analysis, {n: _outputs(skimmed, output / "skimmed", n) for n in analysis.samples})
     convert(analysis, dataset, jobs, skip_bad_files, force=True)
-    train(analysis, dataset, run, force=True)
+    train(analysis, dataset, run, force=True, file=file)
     evaluate(run, force=True)
     # samples may share a file: it is scored once
     files = list(dict.fromkeys(path for name in analysis.samples for path in sample_files(analysis, name)))
@@ -62,17 +63,8 @@ def _generated(analysis: Analysis, folder: Path, jobs: int) -> Analysis:
     if not missing:
         return analysis
     generate(analysis.model_copy(update={"samples": missing}), folder, jobs=jobs, force=True)
-    return _with_files(analysis, {name: [str(folder / f"{name}.root")] for name in missing})
+    return with_files(analysis, {name: [str(folder / f"{name}.root")] for name in missing})
 
 
 def _outputs(manifest: Manifest, folder: Path, sample: str) -> list[str]:
     return [str(folder / record.path) for record in manifest.outputs if Path(record.path).parts[0] == sample]
-
-
-def _with_files(analysis: Analysis, files: Mapping[str, list[str]]) -> Analysis:
-    """Let samples be read from other files."""
-    changed = {
-        name: sample.model_copy(update={"files": files[name], "dataset": None}) if name in files else sample
-        for name, sample in analysis.samples.items()
-    }
-    return analysis.model_copy(update={"samples": changed})

@@ -85,7 +85,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     assert answer.stdout.splitlines()[-1] == "loaded []", answer.stdout + answer.stderr
 
 
-COMMANDS = ["init", "inspect", "skim", "convert", "train", "evaluate", "predict", "export", "run"]
+COMMANDS = ["init", "inspect", "skim", "convert", "train", "tune", "evaluate", "compare", "predict", "export", "run"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -96,6 +96,24 @@ def roc_log(test: Scored, classes: Sequence[str], summary: Summary) -> Figure:
 
 
 @cms_style
+def rocs(curves: Mapping[str, tuple[Array, Array]], contest: str, log: bool) -> Figure:
+    """Draw ROC curves of several models, efficiencies of signal and background by the text of the legend."""
+    figure, axes = _canvas("Signal efficiency", "Background efficiency")
+    lowest = 0.1
+    for k, (text, (signal, background)) in enumerate(curves.items()):
+        colour = _colours(len(curves))[k]
+        axes.plot(signal, background, color=colour, linestyle=_LINES[k % len(_LINES)], linewidth=3, label=_text(text))
+        lowest = min(lowest, float(np.min(background, where=background > 0, initial=0.1)))
+    axes.plot(*(np.geomspace(1e-6, 1, 200),) * 2, color="0.6", linestyle=":", linewidth=2)
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    if log:
+        decades = np.ceil(-np.log10(lowest))
+        axes.set(yscale="log", ylim=(10**-decades, 10 ** (decades * 0.08 * (1 + len(curves)))))  # the legend is above
+    axes.legend(loc="upper left", title=_text(contest), alignment="left", title_fontsize="small")
+    return figure
+
+
+@cms_style
 def precision_recall(test: Scored, classes: Sequence[str], summary: Summary) -> Figure:
     """Draw purity against signal efficiency, with the average precision and the purity of no selection (dotted)."""
     figure, axes = _canvas("Signal efficiency (recall)", "Purity (precision)")
@@ -313,6 +331,44 @@ def target_bins(bins: TargetBins, target: str) -> Figure:
     return figure
 
 
+@cms_style
+def shares(stages: Sequence[Array], edges: Sequence[float], classes: Sequence[str], variable: str) -> Figure:
+    """Draw how each class is distributed over bins, (C, n), before (upper panel) and after (lower panel) a balance."""
+    figure = new_figure(10)
+    panels = figure.subplots(2, 1, sharex=True, gridspec_kw={"hspace": 0.08})
+    for axes, stage, label in zip(panels, stages, ("before", "after")):
+        for k, (name, colour) in enumerate(zip(classes, _colours(len(classes)))):
+            look = {"color": colour, "linestyle": _LINES[k % len(_LINES)], "linewidth": 3}
+            axes.stairs(stage[k], edges, baseline=None, label=_text(name), **look)
+        least, most = np.min(stage[stage > 0]), np.max(stage)
+        steep = most > 30 * least
+        axes.set(ylabel=f"Share {label}", yscale="log" if steep else "linear")
+        axes.set_ylim((least / 3, most * 8) if steep else (min(0.0, 1.1 * np.min(stage)), 1.5 * most))
+    panels[0].legend(loc="upper right", ncols=2 if len(classes) > 3 else 1)
+    panels[1].set(xlabel=_text(variable), xlim=(edges[0], edges[-1]))
+    panels[1].xaxis.set_major_formatter("{x:.6g}")
+    figure.align_ylabels()
+    return figure
+
+
+@cms_style
+def totals(values: Mapping[str, Array], classes: Sequence[str]) -> Figure:
+    """Draw numbers of each class, (2, C), before and after a balance; each kind has a panel."""
+    figure = new_figure(12)
+    panels = figure.subplots(len(values), 1, sharex=True, gridspec_kw={"hspace": 0.12})
+    places = np.arange(len(classes))
+    for axes, (what, stages) in zip(panels, values.items()):
+        for k, (label, colour) in enumerate({"before": SIX_COLOURS[4], "after": SIX_COLOURS[0]}.items()):
+            axes.bar(places + 0.4 * (k - 0.5), stages[k], 0.38, color=colour, label=label)
+        axes.set(ylabel=what, ylim=(min(0.0, np.min(stages)), 1.3 * max(0.01, np.max(stages))))
+        axes.tick_params(axis="x", which="both", length=0)
+    panels[0].legend(loc="upper right", ncols=2)
+    names = [_short(name) for name in classes]
+    panels[-1].set_xticks(places, names, rotation=0 if max(map(len, names)) * len(names) < 48 else 45)
+    figure.align_ylabels()
+    return figure
+
+
 def new_figure(height: float) -> Figure:
     """Open a figure of width 10 and the given height (inches), which no window shows."""
     figure = Figure(figsize=(10, height))
@@ -352,21 +408,13 @@ def _rocs(test: Scored, classes: Sequence[str]) -> list[tuple[str, metrics.Roc, 
     for name, look in _looks(classes):
         number = list(classes).index(name)
         curve = metrics.roc_curve(test.scores[:, number], test.of_class(number), test.weight)
-        keep = _thin_log(curve.background)
-        found.append((name, metrics.Roc(*(column[keep] for column in curve)), look))
+        found.append((name, metrics.thinned(curve, 2 * _MOST_POINTS), look))
     return found
 
 
 def _thin(number: int) -> Array:
     """Choose evenly spread points of a curve, ends included."""
     return np.unique(np.linspace(0, number - 1, _MOST_POINTS).astype(int)) if number else np.zeros(0, int)
-
-
-def _thin_log(background: Array) -> Array:
-    """Choose points of a ROC curve, half of them evenly in their number and half evenly in its logarithm."""
-    number = len(background)
-    dense_start = np.geomspace(1, number, _MOST_POINTS).astype(int) - 1
-    return np.unique(np.concatenate([_thin(number), dense_start]))
 
 
 def _density(values: Array, weight: Array, edges: Array) -> tuple[Array, Array]:

@@ -112,6 +112,14 @@ def roc_curve(score: Array, signal: Array, weight: Array) -> Roc:
     return Roc(np.concatenate([[np.inf], values[::-1]]), *efficiencies)
 
 
+def thinned(curve: Roc, most: int) -> Roc:
+    """Return at most so many points of a curve, its ends included: half of them dense where little is selected."""
+    number = len(curve.threshold)
+    evenly, dense = np.linspace(0, number - 1, most // 2), np.geomspace(1, number, most - most // 2) - 1
+    keep = np.unique(np.concatenate([evenly, dense]).astype(int))
+    return Roc(*(column[keep] for column in curve))
+
+
 def auc(score: Array, signal: Array, weight: Array) -> Estimate:
     """Return the area under the ROC curve: how probably a signal scores above a background, ties counting half.
 

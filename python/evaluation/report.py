@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from string import Template
+from typing import Union
 
 from .results import Results
 
@@ -66,8 +67,11 @@ class Picture:
     png: bytes
 
 
+Section = Union[Table, Sequence[Picture]]
+
+
 def render(title: str, results: Results, pictures: Sequence[Picture], facts: Mapping[str, str]) -> str:
-    """Return the page as HTML; every text is escaped here and nowhere else.
+    """Return the report of an evaluation as HTML; every text is escaped in this module and nowhere else.
 
     Parameters
     ----------
@@ -81,16 +85,23 @@ def render(title: str, results: Results, pictures: Sequence[Picture], facts: Map
         What the result was made from, as name and text.
     """
     own = [_overtraining(results)] if results.task == "classification" else _bins(results)
+    sections: list[Section] = [_merits(results), *own, pictures, _parts(results)]
+    return page(title, _lead(results), results.notices, sections, facts)
+
+
+def page(
+    title: str,
+    lead: str,
+    notices: Sequence[str],
+    sections: Sequence[Section],
+    facts: Mapping[str, str],
+) -> str:
+    """Return a page of tables and galleries as HTML; see :func:`render`."""
     lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
     parts = [
-        f"<p>{escape(_lead(results))}</p>",
-        *(f'<p class="notice">{escape(notice)}</p>' for notice in results.notices),
-        *map(_table, [_merits(results), *own]),
-        "<h2>Figures</h2>",
-        '<div class="gallery">',
-        *map(_picture, pictures),
-        "</div>",
-        _table(_parts(results)),
+        f"<p>{escape(lead)}</p>",
+        *(f'<p class="notice">{escape(notice)}</p>' for notice in notices),
+        *(_table(section) if isinstance(section, Table) else _gallery(section) for section in sections),
         f"<h2>Made from</h2>\n<dl>{lines}</dl>",
     ]
     return _PAGE.substitute(title=escape(title), body="\n".join(parts))
@@ -188,6 +199,10 @@ def _table(table: Table) -> str:
         f"<h2>{escape(table.title)}</h2>\n<p>{escape(table.note)}</p>\n"
         f'<div class="wide"><table>\n<tr>{head}</tr>\n{lines}\n</table></div>'
     )
+
+
+def _gallery(pictures: Sequence[Picture]) -> str:
+    return "\n".join(["<h2>Figures</h2>", '<div class="gallery">', *map(_picture, pictures), "</div>"])
 
 
 def _picture(picture: Picture) -> str:

@@ -13,6 +13,8 @@ from .importance import Importance
 from .metrics import Array, Estimate
 from .summary import Comparisons, Prediction, Scored, Summary, TargetBins
 
+CURVE_POINTS = 1000
+
 
 class Part:
     """What a part ("train", "val", "test") of a fold holds: rows, sum of weights, rows of negative weight, per class.
@@ -147,6 +149,23 @@ class Results:
         }
         own = self._classification() if self.task == "classification" else {"bins": self._bins()}
         return dict(_plain(content | own))
+
+    def curves(self) -> dict[str, Any]:
+        """Return the ROC curve of each signal class as plain JSON types, to six digits; empty for a regression.
+
+        ``background_number`` is the effective number of background rows beneath it.
+        """
+        found = {}
+        for name in summary.signals(self.outputs) if self.task == "classification" else ():
+            signal = self.test.of_class(self.outputs.index(name))
+            curve = metrics.roc_curve(self.test.scores[:, self.outputs.index(name)], signal, self.test.weight)
+            curve = metrics.thinned(curve, CURVE_POINTS)
+            found[name] = {
+                "signal": [float(f"{value:.6g}") for value in curve.signal],
+                "background": [float(f"{value:.6g}") for value in curve.background],
+                "background_number": metrics.effective_number(self.test.weight[~signal]),
+            }
+        return dict(_plain(found))
 
     def _summary(self, rows: Scored) -> Summary:
         of_task = summary.classification if self.task == "classification" else summary.regression

@@ -105,6 +105,11 @@ class Model(nn.Module):
             self.register_buffer(f"{name}_center", torch.zeros(width))
             self.register_buffer(f"{name}_scale", torch.ones(width))
 
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters, those that are not trained included."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def set_normalisation(self, name: str, center: np.ndarray, scale: np.ndarray) -> None:
         """Set center and scale, (F,), of an input, or of the regression targets ("target").
 

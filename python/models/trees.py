@@ -61,6 +61,12 @@ class TreeModel(nn.Module):
         )
         return scores(self.spec, torch.from_numpy(raw)).to(torch.float32)
 
+    @property
+    def parameter_count(self) -> int:
+        """Number of thresholds and leaves."""
+        leaves = [tree["num_leaves"] for booster in self.boosters for tree in booster.dump_model()["tree_info"]]
+        return 2 * sum(leaves) - len(leaves)
+
     def typical(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return centre and spread, (F,), of the thresholds of an input's features."""
         columns = column_names(self.spec)

@@ -7,9 +7,8 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from isal import isal_zlib
 
 from .. import __version__
 from ..errors import DataError, UserError
+from . import git
 from .accounting import Accounting
 
 NAME = "manifest.json"
@@ -94,8 +94,8 @@ class Manifest:
         ]
         if self.accounting is not None:
             self.accounting.check()
-        self.versions = _versions()
-        self.git_commit = _git_commit()
+        self.versions = versions()
+        self.git_commit = own_commit()
         self.created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         content = asdict(self) | {"config_sha256": self.config_sha256}
         write_atomically(directory / NAME, json.dumps(content, indent=1, default=str) + "\n")
@@ -197,23 +197,27 @@ def changed_keys(old: Any, new: Any, prefix: str = "") -> Iterable[str]:
         yield f"{prefix}: {old!r} -> {new!r}"
 
 
-def _versions() -> dict[str, str]:
-    versions = {"nanoforge": __version__, "python": platform.python_version()}
+def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every value of a configuration as text, with its key path."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", str(value)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of NanoForge, Python, and the packages that matter for a result."""
+    found = {"nanoforge": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            versions[package] = importlib.metadata.version(package)
+            found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return versions
+    return found
 
 
-def _git_commit() -> str | None:
+def own_commit() -> str | None:
     """Return the commit of NanoForge itself, with ``-dirty`` where files were changed; None outside a checkout."""
     here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
-        return None
-    try:
-        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return None
+    return git.commit(here) if (here / ".git").exists() else None

@@ -187,7 +187,7 @@ def convert_file(job: Job, report: Report) -> ShardRecord:
     """
     entries = None
     try:
-        with open_events(job.path, job.analysis.tree) as file:
+        with open_events(job.path, job.analysis.tree, job.analysis.redirectors) as file:
             entries = file.entries
             source = input_record(job.path, file.entries, file.uuid, job.sample)
             key = fingerprint([job.analysis.dataset_part(), job.sample, job.number, source])

@@ -6,31 +6,37 @@ rows for the permutation importance. With folds, every row is scored by the mode
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 
+from ..config.balance import Balance
 from ..config.schema import Analysis
 from ..console import Bar, out, progress, say, show_accounting
+from ..dataset.factors import FILE as BALANCE
+from ..dataset.factors import Factors
 from ..dataset.info import DatasetInfo
 from ..dataset.loading import Batch, TrainingData
 from ..errors import DataError, UserError
-from ..evaluation import figures, gallery, report
+from ..evaluation import balance, figures, gallery, report
 from ..evaluation.importance import Importance, Inputs, permutation_importance
 from ..evaluation.metrics import Array
 from ..evaluation.results import Fold, Part, Results
 from ..evaluation.summary import Scored, headline
 from ..models.model import load_model, score
-from ..models.tasks import class_factors
 from ..provenance import Accounting, Ledger, Manifest, fingerprint, staged_output
 from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
 from ..provenance.output import up_to_date
+from ..training.balance import Balancer, find_factors
+from ..training.tracking import log_evaluation
 
 TRAIN_ROWS = 200_000
 """At most so many training rows are scored, over all folds: a random subset that depends on ``SEED`` only."""
@@ -54,7 +60,8 @@ def evaluate(
         Dataset, or analysis whose files are read directly, to evaluate on, with the inputs and classes of the training;
         by default what the run was trained on.
     output
-        Where ``metrics.json``, ``report.html`` and ``plots/`` go; by default ``run/evaluation``.
+        Where ``metrics.json``, ``curves.json`` (ROC curves), ``report.html`` and ``plots/`` go; by default
+        ``run/evaluation``, and figures of merit, figures and report also into the MLflow store of the run.
     force
         Replace an evaluation of something else.
 
@@ -83,9 +90,14 @@ def evaluate(
         dataset.prepare(run if dataset.identity == trained.details["dataset"]["identity"] else Path(scratch))
     _check_rows(dataset)
     with staged_output(output, key, force) as work:
-        results = _results(run, dataset, trained.config["training"]["class_balance"], notices)
-        files = _write(work, results, run, trained, dataset)
+        block = Balance.model_validate(trained.config["training"]["balance"])
+        dataset.carry(block.columns)
+        factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
+        results = _results(run, dataset, factors, notices)
+        files = _write(work, results, factors, run, trained, dataset)
         _manifest(run, trained, dataset, results, key).write(work, files)
+    if output.resolve() == (run / "evaluation").resolve():
+        log_evaluation(run, trained.details["mlflow"], results.content(), output)
     _show(output, results)
     return results.content()
 
@@ -126,12 +138,19 @@ def _check_rows(dataset: TrainingData) -> None:
             )
 
 
-def _results(run: Path, dataset: TrainingData, balance: str, notices: list[str]) -> Results:
+def _factors(run: Path, trained: Manifest, dataset: TrainingData, block: Balance, fold: int) -> Factors:
+    """Return the factors on the weights of the training; another dataset has factors of its own."""
+    if dataset.identity == trained.details["dataset"]["identity"]:
+        return Factors.read(run / f"fold{fold}" / BALANCE)
+    return find_factors(block, dataset, fold)
+
+
+def _results(run: Path, dataset: TrainingData, factors: Sequence[Factors], notices: list[str]) -> Results:
     """Score all folds."""
     info = dataset.info
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
-        folds = [_Scorer(run, dataset, fold, balance, bar).fold() for fold in range(info.folds)]
+        folds = [_Scorer(run, dataset, fold, own, bar).fold() for fold, own in enumerate(factors)]
     task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
     results = Results(task, names, folds, notices)
     if info.regression:
@@ -156,19 +175,17 @@ def _unknown(dataset: TrainingData, results: Results) -> Iterator[str]:
 class _Scorer:
     """Scores the rows of one fold with its model."""
 
-    def __init__(self, run: Path, dataset: TrainingData, fold: int, balance: str, bar: Bar) -> None:
-        info = dataset.info
+    def __init__(self, run: Path, dataset: TrainingData, fold: int, factors: Factors, bar: Bar) -> None:
         self._model = load_model(run / f"fold{fold}" / "model.pt")
         self._dataset = dataset
         self._fold = fold
         self._bar = bar
-        self._factors = (
-            class_factors(balance, info.classes, *dataset.class_totals(fold)) if info.classes else np.ones(1)
-        )
+        self._lines = len(factors.classes)
+        self._balancer = Balancer(factors, dataset)
 
     def fold(self) -> Fold:
         """Score the training and the test part, and measure the importance of the features."""
-        train, val, test = (Part(self._fold, name, len(self._factors)) for name in ("train", "val", "test"))
+        train, val, test = (Part(self._fold, name, self._lines) for name in ("train", "val", "test"))
         seen = [self._score(_pick(batch, chosen)) for batch, chosen in self._batches(train, TRAIN_ROWS)]
         for _ in self._batches(val, 0):
             pass
@@ -207,7 +224,8 @@ class _Scorer:
         weight = batch.weight.numpy().astype(np.float64)
         if batch.label is not None:
             label = batch.label.numpy().astype(np.int64)
-            return Scored(scores, label, weight, weight * self._factors[label])
+            prior_weight = self._balancer.weighted(batch).weight.numpy().astype(np.float64)
+            return Scored(scores, label, weight, prior_weight)
         truth = cast(torch.Tensor, batch.targets).numpy().astype(np.float64)
         spec = self._model.spec
         by_target = scores.astype(np.float64).reshape(*truth.shape, len(spec.outputs) // len(spec.targets))
@@ -235,8 +253,13 @@ def _pick(batch: Batch, chosen: Array) -> Batch:
 
 def _manifest(run: Path, trained: Manifest, dataset: TrainingData, results: Results, key: dict[str, str]) -> Manifest:
     inputs = [input_record(str(run.absolute() / NAME)), *dataset.sources]
-    details = {"key": fingerprint(key), **key}
+    details = {"key": fingerprint(key), **key, "test_rows": _digest(results.test)}
     return Manifest("evaluate", trained.config, inputs, _books(results), seed=SEED, details=details)
+
+
+def _digest(rows: Scored) -> str:
+    """Hash truth and weights: those of the same rows are the same, whatever inputs a dataset has beside them."""
+    return hashlib.sha256(rows.truth.tobytes() + rows.weight.tobytes()).hexdigest()
 
 
 def _books(results: Results) -> Accounting:
@@ -252,11 +275,14 @@ def _rows(results: Results, name: str) -> int:
     return sum(int(part.rows.sum()) for fold in results.folds for part in fold.parts if part.name == name)
 
 
-def _write(work: Path, results: Results, run: Path, trained: Manifest, dataset: TrainingData) -> dict[str, int | None]:
+def _write(
+    work: Path, results: Results, factors: Sequence[Factors], run: Path, trained: Manifest, dataset: TrainingData
+) -> dict[str, int | None]:
     """Write figures, report and metrics, and return their paths relative to ``work``."""
     (work / "plots").mkdir(exist_ok=True)
     pictures, files = [], ["metrics.json", "report.html"]
-    for plot in gallery.plots(results, [_history(run, fold) for fold in range(len(results.folds))]):
+    histories = [_history(run, fold) for fold in range(len(results.folds))]
+    for plot in chain(gallery.plots(results, histories), balance.plots(factors)):
         pdf, png = figures.save(plot.figure, work / "plots" / plot.name)
         files += [str(path.relative_to(work)) for path in (pdf, png)]
         pictures.append(report.Picture(plot.title, plot.meaning, png.read_bytes()))
@@ -264,6 +290,9 @@ def _write(work: Path, results: Results, run: Path, trained: Manifest, dataset: 
     page = report.render(title, results, pictures, _facts(results, run, trained, dataset))
     write_atomically(work / "report.html", page)
     write_atomically(work / "metrics.json", json.dumps(results.content(), indent=1, allow_nan=False) + "\n")
+    if results.task == "classification":
+        write_atomically(work / "curves.json", json.dumps(results.curves(), allow_nan=False) + "\n")
+        files.append("curves.json")
     return dict.fromkeys(files)
 
 

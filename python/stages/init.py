@@ -426,7 +426,7 @@ def _training(lists: bool) -> list[str]:
         "  batch_size: 1024",
         "  learning_rate: 0.001",
         "  patience: 5  # epochs without a better validation loss, then it stops",
-        "  class_balance: weights  # classes count the same in sum of weights; or counts, or none",
+        "  balance: {classes: weights}  # classes count the same in sum of weights; or counts, or none",
         "  seed: 1",
         "  # accelerator: gpu  # or cpu; the default takes a GPU where there is one",
     ]

@@ -23,7 +23,7 @@ from ..console import say, show_accounting
 from ..errors import DataError, FileError, UserError
 from ..events.branches import KeepList, layout, values
 from ..events.columns import Branch, Chunk, Column, collection_name, offsets_of
-from ..events.files import output_names, sample_files, size_of
+from ..events.files import sample_files, skim_outputs
 from ..events.frame import Schema
 from ..events.readers import EventFile, open_events
 from ..events.selection import Selection
@@ -123,7 +123,8 @@ def skim(
     Manifest
         Of the finished skim.
     """
-    groups = {name: _outputs(analysis, sample_files(analysis, name)) for name in analysis.samples}
+    target, redirectors = analysis.skim.target_bytes, analysis.redirectors
+    groups = {n: skim_outputs(sample_files(analysis, n), target, redirectors) for n in analysis.samples}
     units: dict[str | None, int] = {sample: len(outputs) for sample, outputs in groups.items()}
     share = None if part is None else Part.parse(part, units)
     if share is not None:
@@ -159,14 +160,6 @@ def skim(
     return manifest
 
 
-def _outputs(analysis: Analysis, paths: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Map the outputs of a sample to their inputs."""
-    groups = _groups(paths, analysis.skim.target_bytes)
-    if analysis.skim.target_bytes is None:
-        return dict(zip(output_names(paths, ".root"), groups))
-    return {f"part-{i:04d}.root": group for i, group in enumerate(groups)}
-
-
 def _plan(
     analysis: Analysis, groups: Mapping[str, Mapping[str, tuple[str, ...]]], work: Path, skip_bad_files: bool
 ) -> list[Job]:
@@ -197,20 +190,6 @@ def _gathered(found: Gathered, groups: Mapping[str, Mapping[str, tuple[str, ...]
             record.accounting.lose(unfinished(path))
             records.append(record)
     return records
-
-
-def _groups(paths: Sequence[str], target: float | None) -> list[tuple[str, ...]]:
-    """Put neighbours together until the next one would exceed the target, in bytes of the inputs."""
-    groups: list[list[str]] = []
-    filled = 0.0
-    for path in paths:
-        size = size_of(path) if target is not None else 0
-        if target is None or not groups or filled + size > target:
-            groups.append([])
-            filled = 0
-        groups[-1].append(path)
-        filled += size
-    return [tuple(group) for group in groups]
 
 
 def _check(records: Sequence[Record]) -> None:
@@ -295,7 +274,7 @@ def _write(job: Job, paths: Sequence[str], sources: dict[str, FileRecord], recor
         with NanoFile(temporary, job.analysis.skim.compression) as out:
             trees = _Trees(out)
             for path in paths:
-                with open_events(path, job.analysis.tree) as file:
+                with open_events(path, job.analysis.tree, job.analysis.redirectors) as file:
                     sources[path] = input_record(path, file.entries, file.uuid, job.sample)
                     _copy(job, file, trees, record, report)
         temporary.replace(job.output)

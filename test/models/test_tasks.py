@@ -1,4 +1,4 @@
-"""Losses and the balance of classes."""
+"""Losses."""
 
 from __future__ import annotations
 
@@ -7,39 +7,16 @@ import pytest
 import torch
 from nanoforge.config.schema import Analysis
 from nanoforge.dataset.info import InputInfo
-from nanoforge.errors import UserError
 from nanoforge.models.model import ModelSpec
-from nanoforge.models.tasks import class_factors, cross_entropy, make_objective
+from nanoforge.models.tasks import cross_entropy, make_objective
 from pydantic import ValidationError
 from torch.nn import functional
 
 REGRESSIONS = ["mse", "mae", "log_cosh", "gaussian", "quantile"]
 CLASSES = ("signal", "background")
-COUNTS, SUMS = np.array([100, 300]), np.array([8.0, 2.0])
 RNG = np.random.default_rng(2)
 TARGETS = torch.from_numpy(RNG.normal(size=(50, 2)))
 WEIGHT = torch.from_numpy(RNG.uniform(0.5, 2, 50))
-
-
-def test_balanced_classes_weigh_the_same():
-    assert class_factors("none", CLASSES, COUNTS, SUMS).tolist() == [1, 1]
-    by_count = COUNTS * class_factors("counts", CLASSES, COUNTS, SUMS)
-    assert by_count == pytest.approx([200, 200])
-    by_weight = SUMS * class_factors("weights", CLASSES, COUNTS, SUMS)
-    assert by_weight == pytest.approx([5, 5])
-
-
-@pytest.mark.parametrize("balance", ["none", "counts", "weights"])
-def test_a_class_without_events_is_named(balance):
-    with pytest.raises(UserError, match=r"'background' has no events.*nanoforge convert"):
-        class_factors(balance, CLASSES, np.array([5, 0]), np.array([5.0, 0.0]))
-
-
-def test_a_class_of_negative_weight_cannot_be_balanced_by_weight():
-    sums = np.array([-1.0, 2.0])
-    with pytest.raises(UserError, match=r"class_balance.*'signal'.*'counts' or 'none'"):
-        class_factors("weights", CLASSES, COUNTS, sums)
-    assert class_factors("counts", CLASSES, COUNTS, sums) == pytest.approx([2, 2 / 3])
 
 
 def test_losses_are_weighted_sums_and_their_norm():

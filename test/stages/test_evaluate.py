@@ -42,7 +42,7 @@ def trained(tmp_path_factory):
             write_dataset(home / "data", analysis, rows)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(train_stage, "export_onnx", lambda model, path, metadata: path.write_text("graph"))
-                patch.setattr(train_stage, "_log_to_mlflow", lambda *_: {})
+                patch.setattr(train_stage, "log_training", lambda *_: {})
                 train(analysis, home / "data", home / "run")
             made[key] = home
         if own is None:
@@ -127,7 +127,7 @@ def second_target(split, columns):
 def quick(monkeypatch):
     """Leave out what takes seconds and is tested elsewhere: the export and MLflow."""
     monkeypatch.setattr(train_stage, "export_onnx", lambda model, path, *_: path.write_text("graph"))
-    monkeypatch.setattr(train_stage, "_log_to_mlflow", lambda *_: {})
+    monkeypatch.setattr(train_stage, "log_training", lambda *_: {})
 
 
 def evaluate_anew(home, model, loss=None, regression=True, change=second_target):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 
-import mlflow
 import numpy as np
 import pytest
 import torch
@@ -37,7 +36,7 @@ def make(model=MLP, folds=1, regression=False, **training):
 def quick(monkeypatch):
     """Leave out what takes seconds and is tested elsewhere: the export, MLflow and figures."""
     monkeypatch.setattr(stage, "export_onnx", lambda model, path, metadata: path.write_text("graph"))
-    monkeypatch.setattr(stage, "_log_to_mlflow", lambda *_: {})
+    monkeypatch.setattr(stage, "log_training", lambda *_: {})
     monkeypatch.setattr("nanoforge.evaluation.gallery.plots", lambda *_: [])
 
 
@@ -54,7 +53,9 @@ def folded(tmp_path_factory):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, folded):
     output = tmp_path_factory.mktemp("finished") / "run"
-    return output, train(make(DEEPSETS, folds=2), folded, output)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stage, "log_training", lambda *_: {})
+        return output, train(make(DEEPSETS, folds=2), folded, output)
 
 
 def weights(run, fold=0):
@@ -75,11 +76,14 @@ def scores(run, data, part="val"):
     return score(Model.load(run / "fold0" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()}), rows
 
 
+FILES = ("model.pt", "model.onnx", "history.csv", "balance.json")
+
+
 def test_a_run_directory_is_complete(finished, folded):
     output, manifest = finished
     manifest.verify(output)
     assert Manifest.read(output, "train").identity() == manifest.identity()
-    assert {f"fold{i}/{n}" for i in (0, 1) for n in ("model.pt", "model.onnx", "history.csv")} | {"config.yaml"} == {
+    assert {f"fold{i}/{n}" for i in (0, 1) for n in FILES} | {"config.yaml"} == {
         record.path for record in manifest.outputs
     }
     assert (output / "fold1" / "checkpoints" / "last.ckpt").exists()
@@ -90,26 +94,6 @@ def test_a_run_directory_is_complete(finished, folded):
     for fold, best in enumerate(details["best"]):
         losses = [float(row["val_loss"]) for row in history(output, fold)]
         assert best == {"epoch": 1 + int(np.argmin(losses)), "val_loss": min(losses)}
-
-
-def test_the_finished_directory_is_an_mlflow_store(finished):
-    output, manifest = finished
-    link = manifest.details["mlflow"]
-    uri = link["tracking_uri"].replace("sqlite:///", f"sqlite:///{output}/")
-    (run,) = mlflow.MlflowClient(tracking_uri=uri).search_runs(["1"])
-    assert run.info.run_id == link["run_id"] and run.info.status == "FINISHED"
-    assert run.data.params["training.epochs"] == "3" and run.data.params["model.type"] == "deepsets"
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    try:
-        table = mlflow.search_runs(experiment_names=["toy"])
-        artifacts = {a.path for a in mlflow.artifacts.list_artifacts(run_id=link["run_id"], artifact_path="fold0")}
-    finally:
-        mlflow.set_tracking_uri(before)
-    assert table["params.training.seed"].tolist() == ["3"]
-    curve = mlflow.MlflowClient(tracking_uri=uri).get_metric_history(link["run_id"], "fold1/val_loss")
-    assert [(m.step, m.value) for m in curve] == [(int(r["epoch"]), float(r["val_loss"])) for r in history(output, 1)]
-    assert artifacts == {"fold0/history.csv", "fold0/model.onnx", "fold0/model.pt"}
 
 
 def test_folds_have_their_own_models(finished):

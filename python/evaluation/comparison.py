@@ -1,0 +1,173 @@
+"""Several runs side by side: figures of merit, what they cost, and where their configurations differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..provenance.manifest import flat
+from .metrics import Array, Estimate
+from .report import Table, words
+
+_WIDEST = 60
+_NOTE = (
+    "Of the test rows, with statistical errors; in brackets mean and standard deviation over the folds. What is not "
+    "here is in comparison.json."
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and its evaluation.
+
+    Attributes
+    ----------
+    name
+        What it is called in tables.
+    config
+        The resolved analysis.
+    content
+        What its ``metrics.json`` holds.
+    curves
+        What its ``curves.json`` holds; empty for a regression.
+    cost
+        Of each fold's model: ``parameters``, ``epochs`` (or trees), ``seconds``.
+    dataset
+        Identity of the dataset that it was tested on.
+    test_rows
+        Hash of truth and weights of the test rows.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    content: Mapping[str, Any]
+    curves: Mapping[str, Any]
+    cost: Sequence[Mapping[str, float]]
+    dataset: str
+    test_rows: str
+
+    @property
+    def task(self) -> str:
+        """What it learns, e.g. "a regression of mass"."""
+        return f"a {self.content['task']} of {', '.join(self.content['outputs'])}"
+
+    @property
+    def seconds(self) -> float:
+        """Time of the training, of all folds together."""
+        return sum(fold["seconds"] for fold in self.cost)
+
+    def merit(self, name: str) -> str:
+        """Write a figure of merit, with its mean and spread over the folds in brackets."""
+        test, spread = (self.content[part].get(name) for part in ("test", "spread"))
+        folds = f" (folds: {_estimate(spread)})" if spread else ""
+        return f"{_estimate(test)}{folds}" if test else ""
+
+    def auc(self, signal: str) -> Estimate:
+        """Return the area under the ROC curve of a signal class."""
+        return _estimate(self.content["test"][f"auc.{signal}"])
+
+    def curve(self, signal: str, whole: bool) -> tuple[Array, Array]:
+        """Return the efficiencies of signal and background: all, or where about ten background rows are left."""
+        found = self.curves[signal]
+        passed, left = np.array([found["signal"], found["background"]], dtype=float)
+        shown = left > (-1 if whole else 10 / max(found["background_number"], 20.0))
+        return passed[shown], left[shown]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs of one task."""
+
+    runs: Sequence[Run]
+
+    @property
+    def notice(self) -> str | None:
+        """Say which runs were tested on other rows than the first; None where all are comparable."""
+        first = self.runs[0]
+        others = [run.name for run in self.runs if run.test_rows != first.test_rows]
+        if not others:
+            return None
+        return (
+            f"{', '.join(others)}: tested on other rows, or with other weights, than {first.name}: their figures of "
+            "merit do not compare"
+        )
+
+    @property
+    def tables(self) -> list[Table]:
+        """Figures of merit, cost, and configuration, a column for each run."""
+        head = ["", *(run.name for run in self.runs)]
+        names = dict.fromkeys(name for run in self.runs for name in run.content["test"] if _is_shown(name))
+        merits = [[words(name), *(run.merit(name) for run in self.runs)] for name in names]
+        changes = [[key, *map(_cell, texts)] for key, texts in self.differences.items()]
+        return [
+            Table("Figures of merit", head, merits, _NOTE),
+            Table("Models", head, self._costs(), "With folds: parameters and epochs of each model, time of all."),
+            Table("Configuration", head, changes, "Where the analyses differ."),
+        ]
+
+    @property
+    def differences(self) -> dict[str, list[str | None]]:
+        """Keys of the analysis in which runs differ, with the value of each run; None where it has no such key."""
+        configs = [dict(flat(run.config)) for run in self.runs]
+        keys = dict.fromkeys(key for config in configs for key in config)
+        found = {key: [config.get(key) for config in configs] for key in keys}
+        return {key: values for key, values in found.items() if len(set(values)) > 1}
+
+    def content(self) -> dict[str, Any]:
+        """Return everything as plain JSON types."""
+        runs = [
+            {
+                "name": run.name,
+                "test": run.content["test"],
+                "spread": run.content["spread"],
+                "folds": run.cost,
+                "seconds": run.seconds,
+                "dataset": run.dataset,
+                "test_rows": run.test_rows,
+            }
+            for run in self.runs
+        ]
+        content = {"task": self.runs[0].content["task"], "outputs": self.runs[0].content["outputs"]}
+        return content | {"notice": self.notice, "runs": runs, "differences": self.differences}
+
+    def _costs(self) -> list[list[str]]:
+        """Write what the models are and what their training took."""
+        runs = self.runs
+        return [
+            ["parameters", *(_range([fold["parameters"] for fold in run.cost]) for run in runs)],
+            ["epochs (trees)", *(_range([fold["epochs"] for fold in run.cost]) for run in runs)],
+            ["training time", *(_duration(run.seconds) for run in runs)],
+            ["folds", *(str(len(run.cost)) for run in runs)],
+            ["dataset", *(run.dataset[:12] for run in runs)],
+        ]
+
+
+def _is_shown(name: str) -> bool:
+    kind, *rest = name.split(".")
+    return kind not in ("average_precision", "brier") and (kind != "rejection" or rest[-1] == "50")
+
+
+def _estimate(content: Mapping[str, Any]) -> Estimate:
+    value, error = (np.nan if content[key] is None else content[key] for key in ("value", "error"))
+    return Estimate(value, error)
+
+
+def _cell(text: str | None) -> str:
+    if text is None:
+        return "\N{EN DASH}"
+    return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
+
+
+def _range(numbers: Sequence[float]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,140 @@
+"""``nanoforge compare``: evaluated runs side by side, in a table and in one figure of ROC curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from ..console import say, show_table
+from ..errors import DataError, UserError
+from ..evaluation import figures, report
+from ..evaluation.comparison import Comparison, Run
+from ..evaluation.gallery import Plot
+from ..evaluation.summary import signals
+from ..provenance import Manifest, fingerprint, staged_output
+from ..provenance.manifest import NAME, input_record, write_atomically
+from ..provenance.output import up_to_date
+
+STAGE = "compare"
+EVALUATION = "evaluation"
+
+
+def compare(runs: Sequence[Path], output: Path, force: bool = False) -> Manifest:
+    """Print a table of runs and write it with their ROC curves.
+
+    Parameters
+    ----------
+    runs
+        Outputs of ``nanoforge train``, each with its ``evaluation``.
+    output
+        Where ``comparison.html``, ``comparison.json`` and the figures go.
+    force
+        Replace a comparison of other runs.
+
+    Returns
+    -------
+    Manifest
+        The record of the comparison.
+
+    Raises
+    ------
+    UserError
+        For fewer than two runs, one that is not evaluated, and runs of different tasks or classes.
+    """
+    if len({run.resolve() for run in runs}) < max(2, len(runs)):
+        raise UserError("a comparison needs two runs or more, each once: nanoforge compare RUN RUN ...")
+    evaluated = [_read(run, name) for run, name in zip(runs, _names(runs))]
+    for run in evaluated[1:]:
+        if run.task != evaluated[0].task:
+            raise UserError(f"{run.name} is {run.task}, and {evaluated[0].name} is {evaluated[0].task}: compare alike")
+    comparison = Comparison(evaluated)
+    _show(comparison)
+    sources = [str(place.resolve() / NAME) for run in runs for place in (run, run / EVALUATION)]
+    key = {"names": [run.name for run in evaluated]}
+    previous = up_to_date(output, STAGE, key, sources)
+    if previous is not None:
+        say(f"{output} is up to date")
+        return previous
+    with staged_output(output, [key, sources], force) as work:
+        files = _write(work, comparison, runs)
+        manifest = Manifest(STAGE, key, [input_record(path) for path in sources], details={"key": fingerprint(key)})
+        manifest.write(work, dict.fromkeys(files))
+    say(f"wrote {output / 'comparison.html'}")
+    return Manifest.read(output, STAGE)
+
+
+def _names(runs: Sequence[Path]) -> list[str]:
+    """Call runs by the names of their folders, or as the user does where these are not different."""
+    names = [run.resolve().name for run in runs]
+    return names if len(set(names)) == len(names) else [str(run) for run in runs]
+
+
+def _read(run: Path, name: str) -> Run:
+    """Read a run and its evaluation."""
+    trained = Manifest.read(run, "train")
+    place = run / EVALUATION
+    if not (place / NAME).exists():
+        raise UserError(f"{run}: not evaluated yet: run 'nanoforge evaluate {run}'")
+    evaluation = Manifest.read(place, "evaluate")
+    evaluation.verify(place)
+    if evaluation.details["run"] != trained.identity():
+        raise UserError(f"{place}: of an earlier training: run 'nanoforge evaluate {run} --force'")
+    content = json.loads((place / "metrics.json").read_text())
+    try:
+        curves = json.loads((place / "curves.json").read_text()) if content["task"] == "classification" else {}
+        details = trained.details["cost"], evaluation.details["dataset"], evaluation.details["test_rows"]
+    except (FileNotFoundError, KeyError):
+        raise DataError(
+            f"{run}: of another version of NanoForge: run 'nanoforge train --force' and 'nanoforge evaluate'"
+        ) from None
+    return Run(name, trained.config, content, curves, *details)
+
+
+def _show(comparison: Comparison) -> None:
+    """Print the tables, and what a reader must know."""
+    for content in comparison.tables:
+        table = Table(title=content.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for number, name in enumerate(content.head):
+            table.add_column(Text(name), justify="right" if number else "left", no_wrap=True, overflow="fold")
+        for line in content.lines:
+            table.add_row(*map(Text, line))
+        if content.lines:
+            show_table(table)
+    if comparison.notice:
+        say(f"warning: {comparison.notice}")
+
+
+def _plots(comparison: Comparison) -> Iterator[Plot]:
+    """Draw the ROC curves of all runs: a linear and a logarithmic figure for each signal class."""
+    first = comparison.runs[0]
+    if first.content["task"] == "regression":
+        return
+    classes = first.content["outputs"]
+    for signal in signals(classes):
+        contest = f"{signal} against {classes[1] if len(classes) == 2 else 'the rest'}"
+        for log in (False, True):
+            curves = {f"{run.name}, AUC = {run.auc(signal)}": run.curve(signal, not log) for run in comparison.runs}
+            title = f"ROC curves{', logarithmic' * log}: {contest}"
+            meaning = "Background that a cut on the score leaves, against the fraction of the signal that it keeps."
+            yield Plot(f"roc{'_log' * log}_{signal}", title, meaning, figures.rocs(curves, contest, log))
+
+
+def _write(work: Path, comparison: Comparison, runs: Sequence[Path]) -> list[str]:
+    """Write figures, page and JSON, and return their paths relative to ``work``."""
+    files, pictures = ["comparison.html", "comparison.json"], []
+    for plot in _plots(comparison):
+        pdf, png = figures.save(plot.figure, work / plot.name)
+        files += [pdf.name, png.name]
+        pictures.append(report.Picture(plot.title, plot.meaning, png.read_bytes()))
+    merits, *others = comparison.tables
+    sections: list[report.Section] = [merits, *([pictures] if pictures else []), *others]
+    facts = {run.name: str(path.resolve()) for run, path in zip(comparison.runs, runs)}
+    notices = [comparison.notice] if comparison.notice else []
+    lead = f"{len(runs)} runs, each {comparison.runs[0].task}."
+    write_atomically(work / "comparison.html", report.page("Comparison of runs", lead, notices, sections, facts))
+    write_atomically(work / "comparison.json", json.dumps(comparison.content(), indent=1, allow_nan=False) + "\n")
+    return files
