@@ -28,6 +28,7 @@ Part = Annotated[
     Optional[str], typer.Option("--part", help="Only these units (files; blocks of 250 events): SAMPLE:FIRST-LAST.")
 ]
 Parts = Annotated[Optional[Path], typer.Option("--parts", help="Make the whole from the parts in this folder.")]
+JobDirectory = Annotated[Path, typer.Argument(help="The job directory that submit made.")]
 Tree = Annotated[str, typer.Option("--tree", help="The TTree or RNTuple; dir/tree works.")]
 _YAML = (".yaml", ".yml")
 _debug = False
@@ -284,6 +285,30 @@ def export(
 
 
 @app.command()
+def cmsrun(
+    config: Config,
+    overrides: Overrides = None,
+    *,
+    sample: Annotated[str, typer.Option("--sample", help="Its name.")],
+    step: Annotated[str, typer.Option("--step", help="gen, sim, skim (of MiniAOD) or nano.")],
+    output: Output = Path("cmsrun"),
+    era: Annotated[Optional[str], typer.Option("--era", help="2016preVFP to 2024; default: cmssw.era.")] = None,
+    model: Annotated[
+        Optional[Path], typer.Option("--model", help="What export wrote: its scores become columns.")
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write ready configurations and cmsDriver commands with which a CMSSW release makes or reads a sample.
+
+    Example: nanoforge cmsrun analysis.yaml --sample ttbar --step sim --era 2022 -o ttbar_sim
+    """
+    from .config import load
+    from .stages.cmsrun import cmsrun
+
+    cmsrun(load(config, overrides or ()), sample, step, output, era, model, force)
+
+
+@app.command()
 def submit(
     target: Annotated[str, typer.Argument(help="Where: condor, or local (processes of this machine).")],
     config: Config,
@@ -312,9 +337,6 @@ def submit(
         submit_all(target, analysis, output, split, dry_run)
     else:
         submit(target, analysis, stage, output, split, data, run, jobs, dry_run)
-
-
-JobDirectory = Annotated[Path, typer.Argument(help="The job directory that submit made.")]
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 from pydantic import BeforeValidator, Field, model_validator
 
 from .base import Strict
+from .crab import Crab
 
 FLAVOURS = {
     "espresso": 1200,
@@ -145,9 +146,10 @@ class Batch(Needs):
     """Batch jobs. What stands here holds for all stages, but for what a stage's own block says.
 
     ``shared`` are the folders that a job sees under the same names (by default those of the site); ``output`` is where
-    the results go: a folder, or an address such as ``root://eosuser.cern.ch//eos/user/j/jdoe/ttbar``. ``proxy``: a
-    grid proxy goes along if files of the grid are read; true, false or its path say otherwise. ``workers`` share
-    one search.
+    the results go (a training's stay in the job directory): a folder, or an address such as
+    ``root://eosuser.cern.ch//eos/user/j/jdoe/ttbar``. ``proxy``: a grid proxy goes along if files of the grid are read;
+    true, false or its path say otherwise. ``workers`` share one search. ``crab`` is where jobs of the grid put their
+    results.
     """
 
     site: Literal["lxplus", "lpc", "generic"] = "lxplus"
@@ -158,6 +160,7 @@ class Batch(Needs):
     accounting_group: Optional[str] = Field(default=None, pattern=r"^[\w.-]+$")
     proxy: Union[bool, PlainPath, None] = None
     workers: int = Field(default=4, gt=0, le=1000)
+    crab: Optional[Crab] = None
     generate: Needs = Needs()
     skim: Needs = Needs()
     convert: Needs = Needs()

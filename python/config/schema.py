@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from .base import Cuts, Expr, Identifier, Strict, one_as_list
 from .batch import Batch
+from .cmssw import CmsRun
 from .generator import Generator
 from .inputs import Input
 from .models import CustomModel, LightGBMModel, MLPModel, Model, MomentumModel
@@ -163,6 +164,7 @@ class Analysis(Strict):
     training: Training = Training()
     search: Optional[Search] = None
     batch: Batch = Batch()
+    cmssw: Optional[CmsRun] = None
 
     @field_validator("inputs")
     @classmethod
@@ -262,10 +264,10 @@ class Analysis(Strict):
     def dataset_part(self) -> dict[str, Any]:
         """Return, as plain JSON types, all that a dataset depends on.
 
-        That is everything but name, redirectors, generators, skim, model, training, search and batch. Of the files that
-        the analysis names beside the samples, the lumi mask and the user's functions, the content counts too.
+        That is everything but name, redirectors, generators, skim, model, training, search, batch and cmssw. Of the
+        files that the analysis names beside the samples, the lumi mask and the user's functions, the content counts too.
         """
-        keys = ("name", "redirectors", "skim", "model", "training", "search", "batch", "select_for")
+        keys = ("name", "redirectors", "skim", "model", "training", "search", "batch", "cmssw", "select_for")
         others = dict.fromkeys(keys, True)
         content = self.model_dump(mode="json", exclude={**others, "samples": {"__all__": {"generator"}}})
         return content | {"select": self.cuts("convert"), "sha256": self._digests_of_columns()}

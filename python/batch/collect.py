@@ -1,0 +1,215 @@
+"""Merge what the jobs brought back: only when nothing is missing, or when it is said what is."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from ..console import progress, say
+from ..errors import DataError, NanoForgeError, UserError
+from ..provenance.manifest import NAME, adler32
+from .dag import MERGED
+from .events import ACTIVE, State
+from .jobdir import DAG, STUDY, JobDir
+from .outputs import Outputs, Store
+from .status import JobStatus, Survey, numbers
+from .submit import target
+
+_DIVISIBLE = ("skim", "convert", "predict")
+"""Stages that can leave out inputs; a sample that is generated has the number of events that the file says."""
+_WAITS = (0.5, 1.0, 2.0, 4.0)
+_WORK, _FETCHED = ".collect", "fetched"
+
+
+def collect(path: Path, output: Path, partial_: bool = False, jobs: int = 1, force: bool = False) -> None:
+    """Merge the parts of a job directory by the stage's own command.
+
+    Parameters
+    ----------
+    path
+        The job directory.
+    output
+        The stage's result.
+    partial_
+        Go on without what is missing: it is named, and lost in the accounting.
+    jobs
+        Number of processes.
+    force
+        Replace the result of something else.
+
+    Raises
+    ------
+    DataError
+        When jobs are not done, or a part does not have the checksums of its manifest: it is set aside, so that
+        ``nanoforge resubmit`` makes it again.
+    """
+    if (path / DAG).exists():
+        raise UserError(f"{path}: is a pipeline, which merges its stages itself: see {path}/STAGE/{MERGED}")
+    directory = JobDir.open(path)
+    with _working_folder(directory) as (work, lock):
+        module = target(directory.plan.target)
+        if hasattr(module, "retrieve"):
+            module.retrieve(directory)
+        survey = Survey(directory)
+        states = _settled(survey)
+        done = [status for status in states if status.state is State.DONE]
+        _check(directory, states, partial_)
+        places = directory.parts or _fetch(directory, survey.outputs, done, jobs)
+        if not directory.plan.in_parts:
+            return _copy(
+                directory.path / STUDY if directory.plan.stage == "tune" else places / done[0].job.part, output
+            )
+        for status in done:  # just these: a part that is arriving right now is no part
+            (work / status.job.part).symlink_to(places / status.job.part)
+        words = _words(directory, work, output, partial_, jobs, force)
+        # it inherits the lock: while it works, though we be killed, nobody else takes its parts away
+        code = subprocess.run(words, cwd=directory.path, check=False, pass_fds=(lock,)).returncode  # noqa: S603
+        if code:
+            _set_damaged_aside(directory, survey.outputs, jobs)
+            raise MergeError(code)
+
+
+class MergeError(NanoForgeError):
+    """The stage's command failed, and said why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__("the merge failed, see above")
+        self.exit_code = code
+
+
+@contextmanager
+def _working_folder(directory: JobDir) -> Iterator[tuple[Path, int]]:
+    """Give an empty folder and the descriptor of its lock; whoever was killed here left only links in it."""
+    work = directory.path / _WORK
+    try:
+        with (directory.path / f"{_WORK}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(work, ignore_errors=True)
+            work.mkdir()
+            yield work, lock.fileno()
+            shutil.rmtree(work)
+    except BlockingIOError:
+        raise DataError(f"{directory.path}: another 'nanoforge collect' is at work on it") from None
+    except OSError as error:
+        raise DataError(f"{error.filename or directory.path}: {error.strerror or error}") from error
+
+
+def _settled(survey: Survey) -> list[JobStatus]:
+    """Return the states of the jobs, when no job that is done may write its part again.
+
+    An output comes some moments before the log says so.
+    """
+    for wait in (*_WAITS, None):
+        states = survey.look()
+        writing = [s.job.number for s in states if s.state is State.DONE and s.process and s.process.state in ACTIVE]
+        if not writing:
+            break
+        if wait is None:
+            raise DataError(
+                f"{survey.directory.path}: {numbers(writing)}: the output is whole, but another try is in the queue "
+                "and would write it again: wait for it, or remove it"
+            )
+        time.sleep(wait)
+    return states
+
+
+def _check(directory: JobDir, states: Sequence[JobStatus], partial_: bool) -> None:
+    """Raise a :class:`DataError` where jobs are not done, unless that is allowed; name them then."""
+    missing = [status for status in states if status.state is not State.DONE]
+    if not missing:
+        return
+    counts = ", ".join(f"{n} {state}" for state, n in Counter(s.state for s in missing).items())
+    named = f"{len(missing)} of {len(states)} jobs are not done ({counts}): {numbers([s.job.number for s in missing])}"
+    divisible = directory.plan.stage in _DIVISIBLE and len(missing) < len(states)
+    if not partial_ or not divisible:
+        raise DataError(
+            f"{directory.path}: {named}; 'nanoforge status' says why, 'nanoforge resubmit' tries again"
+            + (", --partial goes on without" if divisible else "")
+        )
+    say(f"{named}; they are left out:")
+    for status in missing:
+        events = "an unknown number of events" if status.job.entries is None else f"{status.job.entries:,} events"
+        say(f"  job {status.job.number} ({status.job.units}), {events}: {status.state} {status.reason}".rstrip())
+
+
+def _words(directory: JobDir, work: Path, output: Path, partial_: bool, jobs: int, force: bool) -> list[str]:
+    """Return the stage's command that merges the parts in a folder."""
+    carried = {Path(place).name: place for place in directory.plan.carried}
+    return [
+        sys.executable, "-m", __package__.rpartition(".")[0],
+        *(carried.get(word, word) for word in directory.plan.command),
+        "--parts", str(work), "-o", str(output.absolute()), "-j", str(jobs),
+        *["--skip-bad-files"] * partial_, *["--force"] * force,
+    ]  # fmt: skip
+
+
+def _set_damaged_aside(directory: JobDir, outputs: Outputs, jobs: int) -> None:
+    """Look for the parts that spoilt a merge: they are missing from now on."""
+    damaged = outputs.damaged(jobs)
+    for number, problem in damaged.items():
+        say(f"{directory.part(number)}: {problem}: set aside, 'nanoforge resubmit' makes it again")
+        outputs.store.set_aside(directory.plan.jobs[number].part)
+        shutil.rmtree(directory.path / _FETCHED / directory.plan.jobs[number].part, ignore_errors=True)
+
+
+def _copy(source: Path, output: Path) -> None:
+    """Copy the result of a stage that runs as a whole; it appears whole."""
+    output = output.absolute()
+    work = output.with_name(f".{output.name}.collecting")
+    if output.exists() and any(output.iterdir()):
+        if (output / NAME).exists() and (output / NAME).read_bytes() == (source / NAME).read_bytes():
+            return say(f"{output} is up to date")
+        raise UserError(f"{output}: holds something else; give another -o")
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(source, work)
+    if output.exists():
+        output.rmdir()
+    work.rename(output)
+
+
+# -- parts at an address ----------------------------------------------------------------------------------------------
+
+
+def _fetch(directory: JobDir, outputs: Outputs, done: Sequence[JobStatus], jobs: int) -> Path:
+    """Bring parts to this machine, once, and checked; returns where they are."""
+    folder = directory.path / _FETCHED
+    folder.mkdir(exist_ok=True)
+    parts = [status.job.part for status in done]
+    connections = max(jobs, outputs.store.connections)
+    with progress("fetching parts", len(parts)) as bar, ThreadPoolExecutor(connections) as pool:
+        damaged = []
+        for part, whole in zip(parts, pool.map(partial(_fetch_one, outputs.store, folder), parts)):
+            damaged += [] if whole else [part]
+            bar.advance(1)
+    if damaged:
+        _set_damaged_aside(directory, outputs, jobs)
+        raise DataError(f"{directory.plan.parts}: {', '.join(damaged)}: did not arrive whole: run it again")
+    return folder
+
+
+def _fetch_one(store: Store, folder: Path, part: str) -> bool:
+    """Bring one part here; returns whether its files have their checksums."""
+    target, work = folder / part, folder / f".{part}"
+    manifest = store.read(f"{part}/{NAME}")
+    if (target / NAME).exists() and (target / NAME).read_bytes() == manifest:
+        return True
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
+    work.mkdir()
+    for record in json.loads(manifest)["outputs"]:
+        store.fetch(f"{part}/{record['path']}", work / record["path"])
+        if adler32(work / record["path"]) != record["adler32"]:
+            return False
+    (work / NAME).write_bytes(manifest)
+    work.rename(target)
+    return True

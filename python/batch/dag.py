@@ -1,0 +1,317 @@
+"""``--stage all``: the stages that an analysis needs as one DAG, from generation to predictions.
+
+Each job is a node of its own, so that DAGMan repeats just those that failed; after a stage in parts, a node puts its
+parts together where the next stage reads them.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from .. import __version__
+from ..config.schema import Analysis
+from ..console import say
+from ..errors import DataError, UserError
+from ..events.files import listed, skim_outputs, with_files
+from ..provenance.manifest import write_atomically
+from . import condor
+from .environments import is_seen, shared
+from .jobdir import DAG, JobDir
+from .lint import Rules
+from .plan import Job, Resources
+from .submit import make
+from .templates import fill, template
+
+MERGED = "merged"
+_MOST_AT_ONCE = 5000
+_RETRIES = 1
+_CHECKED = 20
+
+
+def submit(analysis: Analysis, output: Path, dry_run: bool = False) -> list[JobDir]:
+    """Submit all stages of an analysis as one DAG.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file.
+    output
+        Gets one job directory per stage, and ``pipeline.dag``. The same call again submits nothing twice.
+    dry_run
+        Only make and check them.
+
+    Returns
+    -------
+    list[JobDir]
+        The job directories of the stages, in order.
+
+    Raises
+    ------
+    UserError, DataError
+        See :mod:`nanoforge.errors`; nothing is submitted then.
+    """
+    output = output.resolve()
+    _check(analysis, output)
+    stages = plan(listed(analysis), output)
+    _describe(stages, {})
+    write_atomically(output / DAG, text(stages))
+    _dry_run(stages, output)
+    jobs = sum(len(stage.plan.jobs) for stage in stages)
+    names = ", ".join(stage.plan.stage for stage in stages)
+    if dry_run:
+        say(f"{output / DAG}: {jobs:,} jobs ({names}), not submitted (--dry-run)")
+        return stages
+    with stages[0].lock(".submit"):
+        cluster = _earlier(stages, output)
+        known = cluster is not None
+        cluster = cluster if known else _submit(stages, output, {})
+    say(f"{output}: {jobs:,} jobs ({names}) {'were submitted already' if known else 'submitted'} as DAG {cluster}")
+    return stages
+
+
+def resubmit(output: Path, resources: Mapping[str, Resources]) -> None:
+    """Go on with a DAG that ended with failures: what was done is not done again.
+
+    Parameters
+    ----------
+    output
+        The directory of the DAG.
+    resources
+        What the jobs of a stage ask for from now on.
+    """
+    stages = JobDir.all(output.resolve())
+    _describe(stages, resources)
+    with stages[0].lock(".submit"):
+        cluster = _submit(stages, stages[0].path.parent, resources)
+    say(f"{output}: what is missing was submitted as DAG {cluster}")
+
+
+# -- the stages -------------------------------------------------------------------------------------------------------
+
+
+def plan(analysis: Analysis, output: Path) -> list[JobDir]:
+    """Make the job directories of the stages that a frozen analysis needs.
+
+    The files that a stage makes, and the next one reads, are known by name before they are there.
+    """
+    stages: list[JobDir] = []
+
+    def add(stage: str, data: Path | None = None, run: Path | None = None) -> JobDir:
+        stages.append(make("condor", analysis, stage, output / stage, data=data, run=run))
+        return stages[-1]
+
+    new = {n: s for n, s in analysis.samples.items() if s.generator is not None and s.files is None}
+    if new:
+        whole, analysis = analysis, analysis.model_copy(update={"samples": new})
+        made = add("generate")
+        analysis = with_files(whole, {name: _generated(made, name) for name in new})
+    if "skim" in analysis.model_fields_set:
+        made = add("skim")
+        analysis = with_files(analysis, {name: _skimmed(made, analysis, name) for name in analysis.samples})
+    dataset = merged(add("convert"))
+    run = seen_parts(add("train", data=dataset)) / "part-00000"
+    add("evaluate", run=run)
+    add("predict", run=run)
+    return stages
+
+
+def _check(analysis: Analysis, output: Path) -> None:
+    """Refuse what no DAG can do: its stages meet in folders that all jobs see, before there are files."""
+    batch = analysis.batch
+    if batch.mode != "afs":
+        raise UserError(f"--stage all: DAGMan does not go with 'mode: {batch.mode}': submit from a shared file system")
+    if not is_seen(output, batch):
+        raise UserError(f"{output}: the jobs do not see it, but the stages meet there: put it under {shared(batch)}")
+    generated = any(s.generator is not None and s.files is None for s in analysis.samples.values())
+    if generated and "skim" in analysis.model_fields_set and analysis.skim.target_size is not None:
+        raise UserError("skim.target_size: the sizes of what is yet to be generated are not known: take it out")
+    later = [stage for stage in ("skim", "convert", "predict") if (split := batch.needs(stage).split) and split.events]
+    if later and (generated or "skim" in analysis.model_fields_set):
+        raise UserError(f"batch.{later[0]}.split: the events of files that are yet to be made: split by files")
+    wrong = next((name for name, sample in analysis.samples.items() if sample.sumw == "events"), None)
+    if wrong is not None and "skim" in analysis.model_fields_set:
+        raise UserError(f"samples.{wrong}.sumw: 'events' would sum over what the skim keeps: give the number")
+
+
+def seen_parts(stage: JobDir) -> Path:
+    """Return the folder of a stage's parts as the jobs see it."""
+    if stage.parts is not None:
+        return stage.parts
+    folder = Path("/" + stage.plan.parts.partition("://")[2].partition("/")[2].lstrip("/"))
+    if not is_seen(folder, stage.batch):
+        raise UserError(f"batch.output: the jobs do not see {folder}, but the stages meet there: give another place")
+    return folder
+
+
+def merged(stage: JobDir) -> Path:
+    """Return the folder of what a stage's parts are put together to."""
+    if stage.plan.parts == "parts":
+        return stage.path / MERGED
+    parts = seen_parts(stage)
+    return parts.with_name(f"{parts.name}-{MERGED}")
+
+
+def _generated(stage: JobDir, sample: str) -> list[str]:
+    return [str(merged(stage) / f"{sample}-{job.first:05d}.root") for job in stage.plan.jobs if job.sample == sample]
+
+
+def _skimmed(stage: JobDir, analysis: Analysis, sample: str) -> list[str]:
+    outputs = skim_outputs(analysis.samples[sample].files or [], analysis.skim.target_bytes, analysis.redirectors)
+    return [str(merged(stage) / sample / name) for name in outputs]
+
+
+# -- the files --------------------------------------------------------------------------------------------------------
+
+
+def text(stages: Sequence[JobDir], most: int | None = None) -> str:
+    """Return the DAG file, if need be with so many jobs of each stage only."""
+    lines = [
+        f"# NanoForge {__version__}: {', '.join(stage.plan.stage for stage in stages)}",
+        f"# condor_submit_dag {DAG}; after a failure, the same again goes on with its rescue file",
+        f"RETRY ALL_NODES {_RETRIES} UNLESS-EXIT 2",
+    ]
+    before: str | None = None
+    for stage in stages:
+        jobs = stage.plan.jobs[:most]
+        lines += ["", *_nodes(stage, jobs)]
+        names = [_name(stage, job.number) for job in jobs]
+        if before is not None:
+            lines.append(f"PARENT {before} CHILD {' '.join(names)}")
+        if stage.plan.in_parts:
+            merge = f"{stage.plan.stage}-merge"
+            lines += [f"JOB {merge} {_merge_file(stage)}", f"PARENT {' '.join(names)} CHILD {merge}"]
+        before = f"{stage.plan.stage}-merge" if stage.plan.in_parts else before if _is_leaf(stage) else names[0]
+    return "\n".join(lines) + "\n"
+
+
+def _is_leaf(stage: JobDir) -> bool:
+    """Whether no other stage reads what this one makes."""
+    return stage.plan.stage == "evaluate"
+
+
+def _nodes(stage: JobDir, jobs: Sequence[Job]) -> Iterator[str]:
+    name = stage.plan.stage
+    for job in jobs:
+        node = _name(stage, job.number)
+        yield f"JOB {node} {_file(stage)}"
+        yield f"VARS {node} " + " ".join(f'{column}="{getattr(job, column)}"' for column in stage.plan.columns)
+        yield f"CATEGORY {node} {name}"
+    yield f"MAXJOBS {name} {_MOST_AT_ONCE}"
+
+
+def _name(stage: JobDir, number: int) -> str:
+    return f"{stage.plan.stage}-{number:05d}"
+
+
+def _file(stage: JobDir) -> Path:
+    return stage.path / f"{stage.plan.stage}-0.sub"
+
+
+def _merge_file(stage: JobDir) -> Path:
+    return stage.path / f"{stage.plan.stage}-merge.sub"
+
+
+def _describe(stages: Sequence[JobDir], resources: Mapping[str, Resources]) -> None:
+    """Write and check the descriptions of all nodes."""
+    for stage in stages:
+        wanted = resources.get(stage.plan.stage, stage.plan.resources)
+        stage.make_logs(0, range(len(stage.plan.jobs)))
+        _file(stage).write_text(condor.describe(stage, wanted, (), 0, 1, ""))
+        condor.check(_file(stage), Rules(stage.batch.site, stage.batch.mode, stage.plan.columns))
+        if stage.plan.in_parts:
+            _merge_file(stage).write_text(_merge(stage))
+            condor.check(_merge_file(stage), Rules(stage.batch.site, stage.batch.mode))
+
+
+def _merge(stage: JobDir) -> str:
+    plan = stage.plan
+    words = ["-", *plan.command, "--parts", str(seen_parts(stage)), "-o", str(merged(stage))]
+    values = {
+        **condor.common(stage, plan.resources),
+        "version": __version__, "stage": plan.stage, "name": plan.name, "jobdir": stage.path, "run": plan.run_id,
+        "arguments": " ".join(words),
+    }  # fmt: skip
+    return fill(template("merge.sub"), values)
+
+
+# -- submission -------------------------------------------------------------------------------------------------------
+
+
+def _dry_run(stages: Sequence[JobDir], output: Path) -> None:
+    """Let HTCondor read all descriptions, and DAGMan the DAG, where they are here.
+
+    DAGMan takes a second for 100 nodes: it gets the first jobs of each stage.
+    """
+    if shutil.which("condor_dagman") is None:
+        return
+    for stage in stages:
+        condor.dry_run(_file(stage), [f"{column}=0" for column in stage.plan.columns])
+        if stage.plan.in_parts:
+            condor.dry_run(_merge_file(stage))
+    with tempfile.TemporaryDirectory(prefix=".check", dir=output) as folder:
+        (Path(folder) / DAG).write_text(text(stages, _CHECKED))
+        version = condor.call(["condor_version"]).stdout.partition("\n")[0]
+        answer = condor.call(
+            ["condor_dagman", "-f", "-l", ".", "-p", "0", "-Dag", DAG, "-Lockfile", f"{DAG}.lock", "-AutoRescue", "0",
+             "-DoRescueFrom", "0", "-CsdVersion", version, "-DryRun"],
+            Path(folder),
+        )  # fmt: skip
+        logs = "".join(path.read_text(errors="replace") for path in Path(folder).glob("*dagman.out"))
+    if answer.returncode:
+        errors = re.findall(r"ERROR[^\n]*", logs + answer.stderr) or [f"exit code {answer.returncode}"]
+        raise DataError(f"{output / DAG}: condor_dagman -DryRun: {errors[0]}")
+
+
+def _run_id(stages: Sequence[JobDir]) -> str:
+    return f"{stages[0].plan.run_id}-dag"
+
+
+def _earlier(stages: Sequence[JobDir], output: Path) -> int | None:
+    """Return the cluster of an earlier submission, though it may have been killed in the middle."""
+    known = [submission for stage in stages for submission in stage.submissions() if submission.state != "void"]
+    if not known:
+        return None
+    with stages[0].lock():  # until a condor_submit_dag that outlived us has ended
+        cluster = next((submission.cluster for submission in known if submission.cluster is not None), None)
+        if cluster is None:
+            cluster = condor.in_log(output / f"{DAG}.dagman.log")
+        if cluster is None:
+            cluster = condor.in_queue(f'NanoForgeRun == "{_run_id(stages)}"', (["condor_q"], ["condor_history"]))
+        _conclude(stages, cluster)
+    return cluster
+
+
+def _conclude(stages: Sequence[JobDir], cluster: int | None) -> None:
+    """Record in the journals that mention the DAG what became of it."""
+    schedd = condor.schedd()
+    for stage in stages:
+        for submission in stage.submissions():
+            stage.conclude(submission, "void" if cluster is None else "submitted", cluster, schedd)
+
+
+def _submit(stages: Sequence[JobDir], output: Path, resources: Mapping[str, Resources]) -> int:
+    for stage in stages:
+        stage.intend(range(len(stage.plan.jobs)), resources.get(stage.plan.stage, stage.plan.resources), attempt=0)
+    try:
+        cluster = _submit_dag(stages, output)
+    except DataError:
+        _conclude(stages, None)
+        raise
+    _conclude(stages, cluster)
+    return cluster
+
+
+def _submit_dag(stages: Sequence[JobDir], output: Path) -> int:
+    """Submit DAGMan; it takes the last rescue file, if there is one."""
+    with stages[0].lock() as lock:
+        mark = f'+NanoForgeRun = "{_run_id(stages)}"'
+        command = ["condor_submit_dag", "-update_submit", "-batch-name", _run_id(stages), "-append", mark, DAG]
+        answer = condor.call(command, output, (lock,))
+        found = re.search(r"submitted to cluster (\d+)", answer.stdout)
+        if answer.returncode or found is None:
+            raise DataError(f"{output / DAG}: condor_submit_dag refuses it: {condor.last_words(answer)}")
+        return int(found[1])

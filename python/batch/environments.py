@@ -1,0 +1,122 @@
+"""How a job gets its Python: a view of LCG, CMSSW, an image, a virtual environment, or the Python that submits."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import tarfile
+from pathlib import Path
+
+from ..config.batch import Batch
+from ..errors import UserError
+from .templates import fill, template
+
+SCRIPT, SOFTWARE, VENV = "environment.sh", "nanoforge.tar.gz", "venv.tar.gz"
+SHARED = {"lxplus": ("/afs", "/eos", "/cvmfs"), "lpc": ("/cvmfs",), "generic": ("/",)}
+"""Folders that the jobs of a site see under the same names as the submitting machine."""
+
+
+def shared(batch: Batch) -> tuple[str, ...]:
+    """Return the folders that the jobs see."""
+    return SHARED[batch.site] if batch.shared is None else tuple(batch.shared)
+
+
+def is_seen(path: str | Path, batch: Batch) -> bool:
+    """Whether the jobs see a file or folder of this machine."""
+    return any(absolute(path).is_relative_to(folder) for folder in shared(batch))
+
+
+def absolute(path: str | Path) -> Path:
+    """Return a path from the root on, links kept: the folders that jobs see are often links here."""
+    return Path(os.path.normpath(Path(path).expanduser().absolute()))
+
+
+def furnish(batch: Batch, folder: Path) -> None:
+    """Put what a job needs to run Python with NanoForge into a folder: ``environment.sh`` and archives.
+
+    Parameters
+    ----------
+    batch
+        The block of the analysis file.
+    folder
+        A job directory in the making.
+
+    Raises
+    ------
+    UserError
+        When the jobs would not see the software.
+    """
+    (folder / SCRIPT).write_text(_script(batch, folder))
+    if batch.environment.kind != "local":
+        _pack(Path(__file__).resolve().parents[1], "nanoforge", folder / SOFTWARE)
+
+
+def _script(batch: Batch, folder: Path) -> str:
+    environment = batch.environment
+    if environment.lcg is not None:
+        packages = (
+            None if environment.lcg.packages is None else f"{_seen(environment.lcg.packages, batch, 'lcg.packages')}:"
+        )
+        values = {"view": environment.lcg.view, "platform": environment.lcg.platform, "packages": packages or ""}
+        return fill(template("lcg.sh"), values)
+    if environment.cmssw is not None:
+        release, area = environment.cmssw.release, environment.cmssw.area
+        enter = f"scramv1 project CMSSW {release}; cd {release}/src"
+        if area is not None:
+            enter = f"cd {_seen(area, batch, 'cmssw.area')}"
+        return fill(template("cmssw.sh"), {"arch": environment.cmssw.arch, "enter": enter})
+    if environment.apptainer is not None:
+        image = environment.apptainer.image
+        if "://" not in image:
+            image = str(_seen(image, batch, "apptainer.image"))
+        gpu = "--nv" if batch.train.gpu or batch.gpu or batch.tune.gpu else ""
+        return fill(template("apptainer.sh"), {"image": image, "nv": gpu, "binds": " ".join(shared(batch))})
+    if environment.venv is not None:
+        return _venv(Path(environment.venv).expanduser(), batch, folder)
+    return _local(batch)
+
+
+def _venv(venv: Path, batch: Batch, folder: Path) -> str:
+    if not (venv / "bin" / "python").exists():
+        raise UserError(f"batch.environment.venv: {venv}: no bin/python, so this is no virtual environment")
+    if is_seen(venv, batch):
+        return fill(template("venv.sh"), {"venv": absolute(venv)})
+    _pack(venv, "venv", folder / VENV)
+    return template("packed.sh")
+
+
+def _local(batch: Batch) -> str:
+    if not is_seen(sys.prefix, batch):
+        raise UserError(
+            f"batch.environment: the jobs of {batch.site} do not see {sys.prefix}, the Python that submits: "
+            f"{_remedy(batch)}, or let it travel: batch.environment={{venv: {sys.prefix}}}"
+        )
+    path = [str(absolute(place)) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    return fill(
+        template("local.sh"),
+        {"python": shlex.quote(sys.executable), "pythonpath": shlex.quote(os.pathsep.join(path)) if path else None},
+    )
+
+
+def _seen(path: str, batch: Batch, key: str) -> Path:
+    if not is_seen(path, batch):
+        raise UserError(f"batch.environment.{key}: the jobs of {batch.site} do not see {path}: {_remedy(batch)}")
+    return absolute(path)
+
+
+def _remedy(batch: Batch) -> str:
+    return f"put it under {' or '.join(shared(batch))} (or name the folders that they see in batch.shared)"
+
+
+def _pack(folder: Path, name: str, archive: Path) -> None:
+    """Pack a folder, the same way each time; compiled Python stays behind."""
+
+    def chosen(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        if "__pycache__" in member.name.split("/"):
+            return None
+        member.mtime, member.uid, member.gid, member.uname, member.gname = 0, 0, 0, "", ""
+        return member
+
+    with tarfile.open(archive, "w:gz", compresslevel=6) as out:
+        out.add(folder, name, filter=chosen)

@@ -1,0 +1,293 @@
+"""The work of a stage divided into jobs.
+
+A unit is what a stage can do by itself: an input file, an output of a skim, a block of generated events (see
+:mod:`nanoforge.parts`). A job gets neighbouring units of one sample.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Optional
+
+from ..config.batch import FLAVOURS, Division, Needs
+from ..config.schema import Analysis
+from ..errors import DataError, UserError
+from ..events.files import group_by_size, sample_files
+from ..provenance.manifest import write_atomically
+
+VERSION = 1
+IN_PARTS = ("generate", "skim", "convert", "predict")
+WHOLE = ("train", "tune", "evaluate")
+STAGES = ("generate", "skim", "convert", "train", "tune", "evaluate", "predict")
+FILES = "files.txt"
+"""The list of the files to score, in the directory of a ``predict``."""
+
+_FILES_PER_JOB = 10
+_EVENTS_PER_JOB = 50_000
+_FLAVOURS = {"train": "tomorrow", "tune": "tomorrow", "generate": "workday"}
+_CORES = {"train": 4, "tune": 4}
+_MEMORY, _DISK, _RETRIES = 2000, 10_000, 2
+_CHECKPOINT = 3600
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: units ``first`` to ``last`` of a sample; without one, of a list of files, or a stage as a whole.
+
+    ``entries`` is how many events its inputs have, where that was asked for.
+    """
+
+    number: int
+    sample: Optional[str]
+    first: int
+    last: int
+    entries: Optional[int] = None
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def part(self) -> str:
+        """The name of the directory that it makes."""
+        return f"part-{self.number:05d}"
+
+    @property
+    def units(self) -> str:
+        """Its share as ``--part`` wants it."""
+        prefix = "" if self.sample is None else f"{self.sample}:"
+        return f"{prefix}{self.first}-{self.last}"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job asks for: ``memory`` and ``disk`` in MB for all its cores, ``runtime`` in seconds.
+
+    With a ``flavour``, ``runtime`` is the flavour's. ``checkpoint`` is the time in seconds after which a training
+    writes a checkpoint and begins again with it; 0 where there is none.
+    """
+
+    cores: int
+    memory: int
+    disk: int
+    runtime: int
+    flavour: Optional[str] = None
+    gpus: int = 0
+    retries: int = _RETRIES
+    checkpoint: int = 0
+
+    @classmethod
+    def of(cls, stage: str, needs: Needs) -> Resources:
+        """Complete what the analysis file says with the defaults of a stage."""
+        flavour = needs.flavour or (None if needs.runtime else _FLAVOURS.get(stage, "longlunch"))
+        cores = needs.cores or _CORES.get(stage, 1)
+        return cls(
+            cores=cores,
+            memory=needs.memory or _MEMORY * cores,
+            disk=needs.disk or _DISK,
+            runtime=needs.runtime or FLAVOURS[str(flavour)],
+            flavour=flavour,
+            gpus=needs.gpu.count if needs.gpu else 0,
+            retries=_RETRIES if needs.retries is None else needs.retries,
+            checkpoint=(needs.checkpoint or _CHECKPOINT) if stage == "train" else 0,
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done; ``plan.json`` of a job directory.
+
+    Attributes
+    ----------
+    run_id
+        A name that no other submission has.
+    name, stage, target
+        Of the analysis; what is run; on what (condor, local ...).
+    analysis_sha256
+        Of the frozen analysis file.
+    jobs
+        The jobs, by number.
+    resources
+        What each asks for at first.
+    parts
+        The folder or address where the parts arrive: ``parts`` is that in the job directory.
+    command
+        The words after ``nanoforge`` that all jobs have in common. Relative names lie where the job runs.
+    carried
+        Files and folders that the jobs do not see and take along.
+    """
+
+    run_id: str
+    name: str
+    stage: str
+    target: str
+    analysis_sha256: str
+    jobs: tuple[Job, ...]
+    resources: Resources
+    parts: str
+    command: tuple[str, ...]
+    carried: tuple[str, ...] = ()
+
+    @cached_property
+    def in_parts(self) -> bool:
+        """Whether each job makes a part; otherwise it runs the stage as a whole."""
+        return self.stage in IN_PARTS
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """What differs between the jobs, and their descriptions refer to."""
+        if not self.in_parts:
+            return ("number",)
+        return ("number", "first", "last") if self.stage == "predict" else ("number", "sample", "first", "last")
+
+    def write(self, path: Path) -> None:
+        """Write the plan, atomically."""
+        write_atomically(path, json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":")) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Plan:
+        """Read what :meth:`write` wrote; raises a :class:`DataError` where it is something else."""
+        try:
+            content = json.loads(path.read_text())
+            if content.pop("version") != VERSION:
+                raise ValueError("another version of NanoForge wrote it")
+            content["jobs"] = tuple(Job(**{**job, "inputs": tuple(job["inputs"])}) for job in content["jobs"])
+            content["resources"] = Resources(**content["resources"])
+            content["command"], content["carried"] = tuple(content["command"]), tuple(content["carried"])
+            return cls(**content)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path}: not a plan that this version of NanoForge can read ({error})") from None
+
+
+# -- division ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a stage can do by itself: its inputs, and how many events they have (None: nobody looked)."""
+
+    inputs: tuple[str, ...]
+    entries: Optional[int] = None
+
+
+def jobs(analysis: Analysis, stage: str, split: Division | None = None) -> tuple[Job, ...]:
+    """Divide a stage of an analysis into jobs.
+
+    Parameters
+    ----------
+    analysis
+        The frozen analysis: its samples list their files.
+    stage
+        One of :data:`STAGES`.
+    split
+        How many units a job gets. Files are opened only where events have to be counted.
+
+    Raises
+    ------
+    UserError
+        When there is nothing to do, or the stage cannot be divided in this way.
+    """
+    if stage in WHOLE:
+        count = analysis.batch.workers if stage == "tune" else 1
+        return tuple(Job(number, None, number, number) for number in range(count))
+    split = split or (Division(events=_EVENTS_PER_JOB) if stage == "generate" else Division(files=_FILES_PER_JOB))
+    found: list[Job] = []
+    for sample, units in _units(analysis, stage, split.events is not None).items():
+        for first, last in _ranges(units, split):
+            own = units[first : last + 1]
+            inputs = tuple(path for unit in own for path in unit.inputs)
+            entries = None if own[0].entries is None else sum(unit.entries or 0 for unit in own)
+            found.append(Job(len(found), sample, first, last, entries, inputs))
+    if not found:
+        raise UserError(f"--stage {stage}: there is nothing to do: no sample has a 'generator'")
+    return tuple(found)
+
+
+def _units(analysis: Analysis, stage: str, count: bool) -> Mapping[str | None, list[Unit]]:
+    if stage == "generate":
+        return _blocks(analysis)
+    files = {name: sample_files(analysis, name) for name in analysis.samples}
+    groups: dict[str | None, list[tuple[str, ...]]]
+    if stage == "predict":
+        groups = {None: [(path,) for path in scored(files)]}
+    elif stage == "skim":
+        target, redirectors = analysis.skim.target_bytes, analysis.redirectors
+        groups = {name: group_by_size(paths, target, redirectors) for name, paths in files.items()}
+    else:
+        groups = {name: [(path,) for path in paths] for name, paths in files.items()}
+    if not count:
+        return {name: [Unit(paths) for paths in own] for name, own in groups.items()}
+    entries = _entries(analysis, [path for own in groups.values() for paths in own for path in paths])
+    return {name: [Unit(paths, sum(entries[p] for p in paths)) for paths in own] for name, own in groups.items()}
+
+
+def scored(files: Mapping[str, Sequence[str]]) -> list[str]:
+    """List the files of all samples; samples may share a file, which is scored once."""
+    return list(dict.fromkeys(path for paths in files.values() for path in paths))
+
+
+def _blocks(analysis: Analysis) -> dict[str | None, list[Unit]]:
+    from ..simulation.blocks import sizes
+
+    generators = {name: s.generator for name, s in analysis.samples.items() if s.generator is not None}
+    return {name: [Unit((), size) for size in sizes(generator.events)] for name, generator in generators.items()}
+
+
+def _ranges(units: Sequence[Unit], split: Division) -> Iterator[tuple[int, int]]:
+    """Yield the first and last unit of each job; a unit that has too many events by itself is a job of its own."""
+    first, filled = 0, 0
+    for number, unit in enumerate(units):
+        full = number - first >= split.files if split.files else filled + (unit.entries or 0) > (split.events or 0)
+        if full and number > first:
+            yield first, number - 1
+            first, filled = number, 0
+        filled += unit.entries or 0
+    if units:
+        yield first, len(units) - 1
+
+
+def _entries(analysis: Analysis, paths: Sequence[str]) -> dict[str, int]:
+    """Count the events of files, several at a time: opening one over the network is mostly waiting."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ..console import progress
+
+    def count(path: str) -> int:
+        from ..events.readers import open_events
+
+        with open_events(path, analysis.tree, analysis.redirectors) as file:
+            bar.advance(1)
+            return int(file.entries or 0)
+
+    unique = list(dict.fromkeys(paths))
+    with progress("counting events", len(unique)) as bar, ThreadPoolExecutor(16) as pool:
+        return dict(zip(unique, pool.map(count, unique)))
+
+
+def command(stage: str, data: Path | None, run: Path | None) -> tuple[str, ...]:
+    """Return the words after ``nanoforge`` that all jobs of a stage have in common.
+
+    Parameters
+    ----------
+    stage
+        The stage.
+    data
+        The dataset: for train and tune; for evaluate, another than that of the training.
+    run
+        What ``nanoforge train`` made: for evaluate and predict.
+    """
+    if data is not None and stage not in ("train", "tune", "evaluate"):
+        raise UserError(f"--data: '{stage}' reads no dataset: leave it out")
+    if run is not None and stage not in ("evaluate", "predict"):
+        raise UserError(f"--run: '{stage}' reads no training: leave it out")
+    if stage in ("evaluate", "predict"):
+        if run is None:
+            raise UserError(f"--stage {stage}: which training? give --run RUN")
+        inputs = [FILES] if stage == "predict" else (["--data", str(data)] if data else [])
+        return (stage, str(run), *inputs)
+    if stage in ("train", "tune"):
+        if data is None:
+            raise UserError(f"--stage {stage}: on what? give --data DATASET")
+        return (stage, "analysis.yaml", "--data", str(data))
+    return (stage, "analysis.yaml")

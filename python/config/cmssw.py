@@ -1,0 +1,58 @@
+"""What only the CMSSW chain needs to know: the era, what its simulation keeps, and what its skim of MiniAOD keeps."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+from pydantic import Field, model_validator
+
+from .base import Identifier, Strict
+from .generator import GenFilter
+
+
+class ObjectCut(Strict):
+    """An event has at least ``min`` (and at most ``max``) objects of the collection ``src`` that pass ``cut``.
+
+    ``src`` is a collection of MiniAOD, ``cut`` a string as CMSSW's ``StringCutObjectSelector`` takes it: expressions of
+    ``select`` are about NanoAOD and cannot be used here. Of the cuts with the same ``any`` one is enough.
+    """
+
+    name: Identifier
+    src: Annotated[str, Field(pattern=r"^\w+(:\w*){0,2}$")]
+    cut: str = ""
+    min: int = Field(default=1, ge=0)
+    max: Optional[int] = Field(default=None, ge=0)
+    any: Optional[Identifier] = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> ObjectCut:
+        if self.max is not None and self.max < self.min:
+            raise ValueError(f"'max' is {self.max}, below 'min' {self.min}")
+        return self
+
+
+class Acceptance(GenFilter):
+    """Decays, chosen as by a generator filter, whose every leg deposits energy (GeV) in the calorimeters.
+
+    Looked at after the simulation, in cells within ``hit_delta_r`` of the direction in which the leg is produced.
+    """
+
+    ecal: float = Field(default=0.0, ge=0)
+    hcal: float = Field(default=0.0, ge=0)
+    hit_delta_r: float = Field(default=0.3, gt=0)
+
+
+class CmsRun(Strict):
+    """The CMSSW chain: the data-taking ``era``, ``acceptance`` by sample, and the cuts of the ``skim`` of MiniAOD."""
+
+    era: str = "2024"
+    acceptance: dict[Identifier, Acceptance] = {}
+    skim: list[ObjectCut] = []
+
+    @model_validator(mode="after")
+    def _names(self) -> CmsRun:
+        names = [cut.name for cut in self.skim]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"skim: two cuts are called {twice!r}")
+        return self

@@ -1,0 +1,3 @@
+from pool import pool
+
+__all__ = ["pool"]

@@ -1,0 +1,188 @@
+"""Merging: at full coverage only, of parts that verify, and never of half a truth."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import h5py
+import pytest
+import toys
+from directories import log, make, submit, write_part
+from nanoforge.batch import collect as module
+from nanoforge.batch.collect import collect
+from nanoforge.batch.jobdir import DAG, JobDir
+from nanoforge.errors import DataError, UserError
+
+CONFIG = """
+name: toy
+samples: {tt: {files: [%s], label: signal}}
+inputs: {event: {features: [MET_pt]}}
+target: {regression: {ht: MET_pt}}
+"""
+
+
+@pytest.fixture
+def merged(monkeypatch):
+    """What the stage's command is given; a command that succeeds is run in its place."""
+    calls: list[tuple[list[str], bool]] = []
+
+    def words(directory, work, output, partial_, jobs, force):
+        calls.append((sorted(p.name for p in work.iterdir() if (p / "manifest.json").exists()), partial_))
+        return ["true"]
+
+    monkeypatch.setattr(module, "_words", words)
+    monkeypatch.setattr(module, "_WAITS", ())
+    return calls
+
+
+@pytest.fixture
+def directory(tmp_path):
+    directory = make(tmp_path / "jobs")
+    submit(directory)
+    for number in range(4):
+        write_part(directory, number)
+    return directory
+
+
+def lose(directory: JobDir, number: int) -> None:
+    (Path(directory.part(number)) / "manifest.json").unlink()
+    log(directory).executing(number)
+    log(directory).ended(number, 1, again=False)
+
+
+def test_whole_coverage_is_merged(directory, merged, tmp_path):
+    collect(directory.path, tmp_path / "out")
+    assert merged == [([f"part-0000{i}" for i in range(4)], False)]
+    assert not (directory.path / ".collect").exists()
+
+
+def test_missing_jobs_are_refused_and_counted(directory, merged, tmp_path):
+    lose(directory, 1)
+    with pytest.raises(DataError, match=r"1 of 4 jobs are not done \(1 failed\): job 1; .*--partial"):
+        collect(directory.path, tmp_path / "out")
+    assert merged == []
+
+
+def test_partial_names_what_is_left_out(directory, merged, tmp_path, capsys):
+    lose(directory, 1)
+    collect(directory.path, tmp_path / "out", partial_=True)
+    assert merged == [(["part-00000", "part-00002", "part-00003"], True)]
+    assert "job 1 (tt:1-1), 100 events: failed exit code 1" in capsys.readouterr().err
+
+
+def test_nothing_done_is_no_result(tmp_path, merged):
+    directory = make(tmp_path / "jobs")
+    with pytest.raises(DataError, match="4 of 4"):
+        collect(directory.path, tmp_path / "out", partial_=True)
+    assert merged == []
+
+
+def test_part_that_may_be_written_again_is_not_read(directory, merged, tmp_path):
+    submit(directory, [2])
+    log(directory, 1).submitted(0, 2)
+    log(directory, 1).executing(0)
+    with pytest.raises(DataError, match="job 2: the output is whole, but another try is in the queue"):
+        collect(directory.path, tmp_path / "out")
+
+
+def test_part_that_just_arrives_is_not_taken(directory, merged, tmp_path):
+    (Path(directory.part(3)) / "shards" / "tt-00003.h5").write_bytes(b"ev")
+    collect(directory.path, tmp_path / "out", partial_=True)
+    assert merged == [(["part-00000", "part-00001", "part-00002"], True)]
+
+
+def test_merge_that_outlives_its_collect_keeps_its_parts(directory, merged, tmp_path, monkeypatch):
+    with module._working_folder(directory) as (_, lock):
+        merge = subprocess.Popen(["sleep", "1"], pass_fds=(lock,))
+    with pytest.raises(DataError, match="another 'nanoforge collect'"):
+        collect(directory.path, tmp_path / "out")
+    merge.wait()
+    collect(directory.path, tmp_path / "out")
+    assert len(merged) == 1
+
+
+def test_pipeline_is_no_stage(directory, tmp_path):
+    (directory.path / DAG).touch()
+    with pytest.raises(UserError, match="merges its stages itself"):
+        collect(directory.path, tmp_path / "out")
+
+
+def test_killed_collect_leaves_nothing_in_the_way(directory, merged, tmp_path):
+    (directory.path / ".collect").mkdir()
+    (directory.path / ".collect" / "part-00009").symlink_to(directory.parts / "part-00001")
+    collect(directory.path, tmp_path / "out")
+    assert merged == [([f"part-0000{i}" for i in range(4)], False)]
+
+
+def test_damaged_parts_are_set_aside_when_a_merge_fails(directory, monkeypatch, tmp_path, capsys):
+    (Path(directory.part(2)) / "shards" / "tt-00002.h5").write_bytes(b"Events")
+    monkeypatch.setattr(module, "_words", lambda *_: ["false"])
+    with pytest.raises(module.MergeError) as error:
+        collect(directory.path, tmp_path / "out")
+    assert error.value.exit_code == 1
+    assert "part-00002: shards/tt-00002.h5 has another checksum" in capsys.readouterr().err
+    with pytest.raises(DataError, match="job 2"):
+        collect(directory.path, tmp_path / "out")
+
+
+def test_parts_at_an_address_are_fetched_once(tmp_path, merged, monkeypatch):
+    here = make(tmp_path / "here", count=2)
+    for number in (0, 1):
+        write_part(here, number)
+    address = f"file://{here.parts}"  # stands for a server
+    directory = make(tmp_path / "jobs", count=2, parts=address)
+    collect(directory.path, tmp_path / "out")
+    fetched = directory.path / "fetched" / "part-00001" / "shards" / "tt-00001.h5"
+    assert fetched.read_bytes() == b"events"
+    time = fetched.stat().st_mtime_ns
+    collect(directory.path, tmp_path / "out")
+    assert fetched.stat().st_mtime_ns == time
+    assert merged == [(["part-00000", "part-00001"], False)] * 2
+
+
+def test_part_that_arrives_damaged_is_not_taken(tmp_path, merged):
+    here = make(tmp_path / "here", count=2)
+    for number in (0, 1):
+        write_part(here, number)
+    (here.parts / "part-00001" / "shards" / "tt-00001.h5").write_bytes(b"Events")
+    directory = make(tmp_path / "jobs", count=2, parts=f"file://{here.parts}")
+    with pytest.raises(DataError, match="part-00001: did not arrive whole"):
+        collect(directory.path, tmp_path / "out")
+    with pytest.raises(DataError, match="1 of 2 jobs are not done"):
+        collect(directory.path, tmp_path / "out")
+    assert merged == []
+
+
+def test_result_of_a_whole_stage_is_copied(tmp_path):
+    directory = make(tmp_path / "jobs", count=1, stage="train")
+    with pytest.raises(DataError, match="1 of 1"):
+        collect(directory.path, tmp_path / "run")
+    write_part(directory, 0)
+    for _ in range(2):  # the second finds it up to date
+        collect(directory.path, tmp_path / "run")
+        assert (tmp_path / "run" / "shards" / "tt-00000.h5").read_bytes() == b"events"
+    (tmp_path / "run" / "manifest.json").write_text("{}")
+    with pytest.raises(UserError, match="something else"):
+        collect(directory.path, tmp_path / "run")
+
+
+def test_real_parts_become_what_one_process_makes(tmp_path, nanoforge):
+    files = [str(toys.write(tmp_path / f"tt{i}.root", toys.nano_events(40, first=40 * i))) for i in range(3)]
+    directory = make(tmp_path / "jobs", count=3)
+    (directory.path / "analysis.yaml").write_text(CONFIG % ", ".join(files))
+    for number in range(3):
+        command = ["convert", directory.analysis, "--part", f"tt:{number}", "-o", directory.part(number)]
+        assert nanoforge(*command).returncode == 0
+    assert nanoforge("convert", directory.analysis, "-o", "alone").returncode == 0
+    assert nanoforge("collect", directory.path, "-o", "dataset").returncode == 0
+    for split in ("train", "val", "test"):
+        with (
+            h5py.File(tmp_path / "alone" / f"{split}.h5") as alone,
+            h5py.File(tmp_path / "dataset" / f"{split}.h5") as own,
+        ):
+            assert (own["event/features"][:] == alone["event/features"][:]).all()
+            assert (own["weight"][:] == alone["weight"][:]).all()
+    accounting = [json.loads((tmp_path / n / "manifest.json").read_text())["accounting"] for n in ("alone", "dataset")]
+    assert accounting[0] == accounting[1]

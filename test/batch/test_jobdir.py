@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import toys
+import yaml
+from nanoforge.batch.jobdir import JobDir, as_yaml
+from nanoforge.batch.submit import make
+from nanoforge.config import load
+from nanoforge.config.schema import Analysis
+from nanoforge.errors import UserError
+from nanoforge.events.files import listed
+
+
+def write(folder: Path, **changes: object) -> Path:
+    content = {
+        "name": "toy",
+        "samples": {"tt": {"files": "tt*.root", "label": "signal"}, "dy": {"files": "list.txt", "label": "background"}},
+        "inputs": {"event": {"features": ["MET_pt"]}},
+        "batch": {"site": "generic", "split": 1},
+    }
+    path = folder / "analysis.yaml"
+    path.write_text(yaml.safe_dump({**content, **changes}, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Analysis:
+    for name in ("tt0", "tt1", "dy0"):
+        toys.write(tmp_path / f"{name}.root", toys.nano_events(50, name != "dy0"))
+    (tmp_path / "list.txt").write_text("dy0.root  # the only one\n")
+    return load(write(tmp_path))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_frozen_analysis_lists_its_files_and_means_the_same(toy: Analysis, tmp_path: Path):
+    frozen = listed(toy)
+    assert frozen.samples["tt"].files == [str(tmp_path / "tt0.root"), str(tmp_path / "tt1.root")]
+    assert frozen.samples["dy"].files == [str(tmp_path / "dy0.root")]
+    (tmp_path / "elsewhere").mkdir()
+    path = tmp_path / "elsewhere" / "analysis.yaml"
+    path.write_text(as_yaml(frozen))
+    again = load(path)
+    assert again.dataset_part() == frozen.dataset_part()
+    assert again.model_fields_set - {"model"} == frozen.model_fields_set - {"batch"}
+
+
+def test_text_that_looks_like_an_interpolation_stays_as_it_is(toy: Analysis, tmp_path: Path):
+    changed = toy.model_copy(update={"define": {"x": "${y}"}})
+    (tmp_path / "frozen.yaml").write_text(as_yaml(changed))
+    assert load(tmp_path / "frozen.yaml").define == {"x": "${y}"}
+
+
+def test_the_directory_is_complete_and_making_it_again_changes_nothing(toy: Analysis, tmp_path: Path):
+    place = tmp_path / "jobs"
+    made = make("condor", listed(toy), "convert", place)
+    before = files(place)
+    assert {"analysis.yaml", "batch.yaml", "plan.json", "job.sh", "environment.sh"} <= set(before)
+    assert os.access(place / "job.sh", os.X_OK)
+    assert [job.units for job in made.plan.jobs] == ["tt:0-0", "tt:1-1", "dy:0-0"]
+    again = make("condor", listed(toy), "convert", place)
+    assert again.plan.run_id == made.plan.run_id
+    assert files(place) == before
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".jobs")]
+
+
+def test_other_work_does_not_get_into_the_directory(toy: Analysis, tmp_path: Path):
+    make("condor", listed(toy), "convert", tmp_path / "jobs")
+    with pytest.raises(UserError, match="stage differs"):
+        make("condor", listed(toy), "skim", tmp_path / "jobs")
+    with pytest.raises(UserError, match="jobs differs"):
+        make("condor", listed(toy), "convert", tmp_path / "jobs", split=2)
+    with pytest.raises(UserError, match="analysis_sha256 differs"):
+        make("condor", listed(toy.model_copy(update={"tree": "Other"})), "convert", tmp_path / "jobs")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(UserError, match="did not make"):
+        make("condor", listed(toy), "convert", tmp_path / "mine")
+
+
+def test_jobs_see_their_files_or_submission_is_refused(toy: Analysis, tmp_path: Path):
+    far = toy.model_copy(update={"batch": toy.batch.model_copy(update={"shared": ["/afs"]})})
+    with pytest.raises(UserError, match="do not see"):
+        make("condor", listed(far), "convert", tmp_path / "jobs")
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_the_journal_survives_a_torn_line(toy: Analysis, tmp_path: Path):
+    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    first = directory.intend([0, 1, 2], directory.plan.resources)
+    assert (first.attempt, first.state, first.jobs) == (0, "intent", (0, 1, 2))
+    with (directory.path / "submissions.jsonl").open("a") as file:
+        file.write('{"attempt": 0, "state": "sub')  # killed while writing
+    assert [s.state for s in directory.submissions()] == ["intent"]
+    done = directory.conclude(first, "submitted", 17, "schedd")
+    second = directory.intend([2], directory.plan.resources, ["training.epochs=3"])
+    assert (done.cluster, done.jobs) == (17, (0, 1, 2))
+    assert [(s.attempt, s.state, s.cluster) for s in JobDir.open(directory.path).submissions()] == [
+        (0, "submitted", 17),
+        (1, "intent", None),
+    ]
+    assert second.overrides == ("training.epochs=3",)
+
+
+def test_a_child_holds_the_lock_of_a_parent_that_was_killed(toy: Analysis, tmp_path: Path):
+    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    parent = subprocess.Popen(
+        [
+            sys.executable, "-c",
+            "import subprocess, sys\nfrom pathlib import Path\nfrom nanoforge.batch.jobdir import JobDir\n"
+            f"directory = JobDir.open(Path({str(directory.path)!r}))\n"
+            "with directory.lock() as lock:\n"
+            "    child = subprocess.Popen(['sleep', '2'], pass_fds=(lock,), stdout=subprocess.DEVNULL)\n"
+            "    print('locked', flush=True)\n    child.wait()\n",
+        ],
+        stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == b"locked\n"
+    begun = time.monotonic()
+    parent.kill()
+    parent.wait()
+    with directory.lock():
+        assert time.monotonic() - begun > 1
+
+
+def test_overrides_and_redirectors_reach_the_jobs(toy: Analysis, tmp_path: Path):
+    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    words = ["training.epochs=3", "redirectors=[root://b/,root://a/]"]
+    job = directory.plan.jobs[2]
+    assert directory.words(job, words) == [
+        "part-00002", "convert", "analysis.yaml", "training.epochs=3", "--part", "dy:0-0", "-o", "part-00002",
+    ]  # fmt: skip
+    assert directory.environment(directory.plan.resources, words) == {"NANOFORGE_REDIRECTORS": "root://b/ root://a/"}
