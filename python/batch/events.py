@@ -149,6 +149,15 @@ def read_log(path: Path, numbers: Sequence[int]) -> dict[int, Process]:
     return jobs
 
 
+def read_logs(paths: Mapping[int, Path]) -> dict[int, Process]:
+    """Read the logs of jobs that have one each, by number of the job; those that have not begun have none yet."""
+    found: dict[int, Process] = {}
+    for number, path in paths.items():
+        if path.exists():
+            found.update(read_log(path, (number,)))
+    return found
+
+
 def _rotated(path: Path) -> list[Path]:
     """Return the files of a log, the oldest first."""
     numbered = sorted(path.parent.glob(f"{path.name}.[0-9]*"), key=lambda p: -int(p.suffix[1:]))
@@ -279,6 +288,8 @@ def _seconds(stamp: bytes) -> float | None:
 
 # -- the queue --------------------------------------------------------------------------------------------------------
 
+_SPOOLING = 16
+"""HoldReasonCode of a job whose files are on their way to the queue: it waits, as any other does."""
 _STATUS = {1: State.IDLE, 2: State.RUNNING, 3: State.REMOVED, 5: State.HELD, 6: State.RUNNING, 7: State.RUNNING}
 _COMPLETED = 4
 
@@ -298,6 +309,8 @@ def _process(ad: Mapping[str, Any]) -> Process:
     code = -ad.get("ExitSignal", 0) if ad.get("ExitBySignal") else ad.get("ExitCode")
     ended = State.DONE if code == 0 else State.FAILED
     state = ended if ad["JobStatus"] == _COMPLETED else _STATUS[ad["JobStatus"]]
+    if state is State.HELD and ad.get("HoldReasonCode") == _SPOOLING:
+        state = State.IDLE
     return Process(
         state,
         reason=str(ad.get("HoldReason" if state is State.HELD else "RemoveReason", "")),

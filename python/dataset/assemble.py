@@ -81,13 +81,8 @@ def _join(out: GrowingFile, split: str, shards: Sequence[Shard], concrete: str) 
             out.reserve(values.nbytes)
             out.file.create_dataset(name, data=values)
             continue
-        layout = h5py.VirtualLayout((rows, *shape), dtype)
-        start = 0
-        for _, path, count in sources:
-            if count:
-                layout[start : start + count] = h5py.VirtualSource(path, f"{split}/{name}", (count, *shape), dtype)
-            start += count
-        out.file.create_virtual_dataset(name, layout)
+        places = [(path, f"{split}/{name}", count) for _, path, count in sources]
+        out.map(name, (rows, *shape), dtype, places)
 
 
 def _described(shard: Shard, split: str) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
@@ -122,7 +117,7 @@ def _describe_tensors(
         features.attrs["names"] = list(block.feature_expressions)
         features.attrs["expressions"] = list(block.feature_expressions.values())
         for key, values in normalisation[name].items():
-            file[f"{NORMALISATION}/{name}/{key}"] = values
+            file.create_dataset(f"{NORMALISATION}/{name}/{key}", data=values)  # assigned, it would hold the time
     if "target/label" in file:
         file["target/label"].attrs["classes"] = list(analysis.classes)
     file["id/sample"].attrs["names"] = list(analysis.samples)

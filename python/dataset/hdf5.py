@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,32 @@ class GrowingFile:
         return self.file.create_dataset(
             name, (0, *shape), values.dtype, maxshape=(None, *shape), chunks=(rows, *shape), **self._filter
         )
+
+    def map(self, name: str, shape: tuple[int, ...], dtype: np.dtype, sources: Iterable[tuple[str, str, int]]) -> None:
+        """Make a virtual dataset.
+
+        Not through h5py's ``create_virtual_dataset``, with which the file would hold the time.
+
+        Parameters
+        ----------
+        name, shape, dtype
+            Of the dataset.
+        sources
+            Of its rows, in order: the file, as it is called from the folder of this one, the dataset, number of rows.
+        """
+        space, properties = h5py.h5s.create_simple(shape), h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_obj_track_times(False)
+        start = 0
+        for path, dataset, rows in sources:
+            if rows:
+                space.select_hyperslab((start, *(0 for _ in shape[1:])), (rows, *shape[1:]))
+                source = h5py.h5s.create_simple((rows, *shape[1:]))
+                properties.set_virtual(space, path.encode(), dataset.encode(), source)
+            start += rows
+        space.select_all()
+        group, _, last = name.rpartition("/")
+        parent = self.file.require_group(group) if group else self.file
+        h5py.h5d.create(parent.id, last.encode(), h5py.h5t.py_create(dtype, logical=True), space, properties)
 
     def close(self) -> None:
         """Close the file; raises an OSError when what was written does not reach the disk."""
