@@ -310,7 +310,7 @@ def cmsrun(
 
 @app.command()
 def submit(
-    target: Annotated[str, typer.Argument(help="Where: condor, or local (processes of this machine).")],
+    target: Annotated[str, typer.Argument(help="Where: condor, crab, slurm, dask, or local (this machine).")],
     config: Config,
     overrides: Overrides = None,
     stage: Annotated[
@@ -322,7 +322,7 @@ def submit(
     ] = None,
     data: Annotated[Optional[Path], typer.Option("--data", help="For train, tune: the dataset.")] = None,
     run: Annotated[Optional[Path], typer.Option("--run", help="For evaluate, predict: what train made.")] = None,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="For local: jobs at a time.")] = 1,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="For local, dask: jobs at a time.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check everything, submit nothing.")] = False,
 ) -> None:
     """Submit a stage, or all, as batch jobs, as the block 'batch' says; the same command submits nothing twice.

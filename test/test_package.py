@@ -29,7 +29,8 @@ def release(tmp_path: Path) -> Path:
 
 
 def run(release: Path, *arguments: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(release), "COLUMNS": "100"}
+    stubs = ROOT / "test" / "cmssw" / "release"  # of FWCore, which a release has
+    environment = {**os.environ, "PYTHONPATH": f"{release}:{stubs}", "COLUMNS": "100"}
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd=release)
 
 

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from .base import Strict
 from .crab import Crab
+from .dask import Dask
 
 FLAVOURS = {
     "espresso": 1200,
@@ -149,7 +150,7 @@ class Batch(Needs):
     the results go (a training's stay in the job directory): a folder, or an address such as
     ``root://eosuser.cern.ch//eos/user/j/jdoe/ttbar``. ``proxy``: a grid proxy goes along if files of the grid are read;
     true, false or its path say otherwise. ``workers`` share one search. ``crab`` is where jobs of the grid put their
-    results.
+    results, ``dask`` who runs jobs as tasks of Dask.
     """
 
     site: Literal["lxplus", "lpc", "generic"] = "lxplus"
@@ -161,6 +162,7 @@ class Batch(Needs):
     proxy: Union[bool, PlainPath, None] = None
     workers: int = Field(default=4, gt=0, le=1000)
     crab: Optional[Crab] = None
+    dask: Dask = Dask()
     generate: Needs = Needs()
     skim: Needs = Needs()
     convert: Needs = Needs()

@@ -265,7 +265,7 @@ class Analysis(Strict):
         """Return, as plain JSON types, all that a dataset depends on.
 
         That is everything but name, redirectors, generators, skim, model, training, search, batch and cmssw. Of the
-        files that the analysis names beside the samples, the lumi mask and the user's functions, the content counts too.
+        files that the analysis names beside the samples (lumi mask, user's functions) the content counts too.
         """
         keys = ("name", "redirectors", "skim", "model", "training", "search", "batch", "cmssw", "select_for")
         others = dict.fromkeys(keys, True)

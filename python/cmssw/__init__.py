@@ -1,0 +1,1 @@
+"""What runs inside a CMSSW release: with FWCore, the release's own Python and the standard library only."""

@@ -1,0 +1,26 @@
+"""Who runs jobs as tasks of Dask."""
+
+from __future__ import annotations
+
+from typing import Literal, Optional
+
+from pydantic import Field, model_validator
+
+from .base import Strict
+
+
+class Dask(Strict):
+    """The ``scheduler`` that is there (its address), or a ``cluster`` that is started for the jobs.
+
+    ``lxplus`` is dask-lxplus's cluster, ``htcondor`` and ``slurm`` are dask-jobqueue's. With neither, the workers are
+    processes of this machine.
+    """
+
+    scheduler: Optional[str] = Field(default=None, pattern=r"^(tcp|tls|ws|wss)://\S+$")
+    cluster: Optional[Literal["lxplus", "htcondor", "slurm"]] = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Dask:
+        if self.scheduler is not None and self.cluster is not None:
+            raise ValueError("give 'scheduler' or 'cluster', not both")
+        return self

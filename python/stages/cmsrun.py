@@ -1,0 +1,305 @@
+"""``nanoforge cmsrun``: ready configurations and commands of the CMSSW chain for a sample."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..cmssw import commands
+from ..cmssw import gen as generators
+from ..cmssw.eras import ERAS, Step
+from ..config.cmssw import Acceptance, CmsRun
+from ..config.generator import Generator, GenFilter, GunParticle
+from ..config.schema import Analysis, Sample
+from ..console import say
+from ..errors import UserError, nearest
+from ..provenance import Manifest, fingerprint, staged_output
+from ..provenance.manifest import adler32, write_atomically
+from ..provenance.output import up_to_date
+
+STAGE = "cmsrun"
+GENERATION, READING = ("gen", "sim"), ("skim", "nano")
+PACKAGE = "PhysicsTools/NanoForge"
+_OWN = ("GenDecayFilter", "Pythia8PtMassGun", "SimAcceptanceFilter")
+_MODEL = ("model.onnx", "model.json")
+
+
+def cmsrun(
+    analysis: Analysis,
+    sample: str,
+    step: str,
+    output: Path,
+    era: str | None = None,
+    model: Path | None = None,
+    force: bool = False,
+) -> Manifest:
+    """Write what a job in a CMSSW release needs to make or to read a sample.
+
+    Parameters
+    ----------
+    analysis
+        The analysis file; its block ``cmssw`` has the era, and the cuts of the step "skim".
+    sample
+        Its name.
+    step
+        "gen" or "sim" of a sample with a ``generator``; "skim" or "nano" of MiniAOD.
+    output
+        Gets ``<sample>_<step>_cfg.py`` (where the release of the era has Python 3), ``commands.sh``, and what these
+        need: the frozen generator ``<sample>.json`` with its fragment, the cuts, the model.
+    era
+        Instead of the file's.
+    model
+        What ``nanoforge export`` wrote: its scores become columns. For the steps "skim" and "nano".
+    force
+        Replace a finished result of something else.
+
+    Returns
+    -------
+    Manifest
+        Its details hold ``release``, ``arch`` and ``configuration``.
+
+    Raises
+    ------
+    UserError
+        When the sample, the era or the step do not fit, or Pythia refuses a setting.
+    """
+    name = _checked(analysis, sample, step, era)
+    files, copies = _contents(analysis, sample, step, name, model)
+    asked = {"sample": sample, "step": step, "era": name}
+    key = {**asked, "files": files, "copies": {path: adler32(source) for path, source in copies.items()}}
+    previous = up_to_date(output, STAGE, key)
+    if previous is not None:
+        say(f"{output} is up to date")
+        return previous
+    with staged_output(output, key, force) as work:
+        for path, text in files.items():
+            write_atomically(work / path, text)
+        for path, source in copies.items():
+            (work / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, work / path)
+        configuration = next((path for path in files if path.endswith("_cfg.py")), None)
+        row = _row(name, step)
+        manifest = Manifest(STAGE, {"cmsrun": asked}, [])
+        manifest.details = {"key": fingerprint(key), **asked, "release": row.release, "arch": row.arch,
+                            "configuration": configuration}  # fmt: skip
+        manifest.write(work, dict.fromkeys([*files, *copies]))
+    _tell(output, manifest)
+    return manifest
+
+
+def freeze(generator: Generator, sample: str, acceptance: Acceptance | None = None) -> dict[str, Any]:
+    """Expand a ``generator`` block to plain JSON, as ``cmssw.gen.read`` describes it.
+
+    A gun that is to be flat gets the acceptance of a survey by the embedded generator.
+
+    Raises
+    ------
+    UserError
+        For a gun that CMSSW's cannot shoot.
+    """
+    from ..simulation import presets
+
+    where = f"samples.{sample}.generator"
+    return {
+        "format": generators.FORMAT,
+        "sample": sample,
+        "settings": presets.settings(generator, where),
+        "energy": generator.energy,
+        "events": generator.events,
+        "seed": generators.seed(generator.seed),
+        "gun": None if generator.gun is None else _gun(generator, generator.gun, sample),
+        "filters": {name: _cuts(cuts) for name, cuts in generator.filters.items()},
+        "acceptance": None if acceptance is None else _cuts(acceptance),
+    }
+
+
+def _cuts(cuts: GenFilter) -> dict[str, Any]:
+    return cuts.model_dump(mode="json")
+
+
+def _gun(generator: Generator, particles: Sequence[GunParticle], sample: str) -> dict[str, Any]:
+    where = f"samples.{sample}.generator.gun"
+    first, others = particles[0], particles[1:]
+    ranges = first.model_dump(mode="json", exclude={"pdgId"})
+    if any(other.model_dump(mode="json", exclude={"pdgId"}) != ranges for other in others):
+        raise UserError(f"{where}: CMSSW's gun has the same ranges for all its particles: write them alike")
+    ids = [particle.pdgId for particle in particles]
+    if first.mass is not None and any(abs(i) <= 6 or i == 21 for i in ids):
+        raise UserError(f"{where}.mass: CMSSW's gun cannot choose the mass of a quark or gluon: leave it out")
+    flatten = None
+    if generator.flatten is not None:
+        from ..simulation.blocks import survey
+
+        occupancy = survey(generator, sample)
+        share = occupancy.passed / occupancy.tried.clip(min=1)
+        flatten = {"mass": occupancy.mass.tolist(), "pt": occupancy.pt.tolist(), "acceptance": share.tolist()}
+    return {"ids": ids, **ranges, "flatten": flatten}
+
+
+def _checked(analysis: Analysis, sample: str, step: str, era: str | None) -> str:
+    """Return the era, where all that is asked for exists."""
+    if sample not in analysis.samples:
+        raise UserError(f"--sample {sample}: there is no such sample{nearest(sample, analysis.samples)}")
+    if step not in (*GENERATION, *READING):
+        raise UserError(f"--step {step}: give one of {', '.join((*GENERATION, *READING))}")
+    block = analysis.cmssw or CmsRun()
+    for other in block.acceptance:
+        if other not in analysis.samples:
+            raise UserError(f"cmssw.acceptance.{other}: there is no such sample{nearest(other, analysis.samples)}")
+    name = era or block.era
+    if name not in ERAS:
+        place = "cmssw.era" if era is None else "--era"
+        raise UserError(f"{place}: {name!r} is unknown{nearest(name, ERAS)}; known: {', '.join(ERAS)}")
+    return name
+
+
+def _row(era: str, step: str) -> Step:
+    """Return the step whose release is taken: without Python 3, generation alone takes that of NanoAOD."""
+    rows = ERAS[era].steps
+    if step == "sim" or (step == "gen" and _has_python3(rows["gensim"])):
+        return rows["gensim"]
+    return rows["nano"]
+
+
+def _has_python3(row: Step) -> bool:
+    return not row.release.startswith(("CMSSW_8_", "CMSSW_9_", "CMSSW_10_"))
+
+
+def _contents(
+    analysis: Analysis, sample: str, step: str, era: str, model: Path | None
+) -> tuple[dict[str, str], dict[str, Path]]:
+    """Return the texts to write and the files to copy, by their names in the output."""
+    block = analysis.cmssw or CmsRun()
+    if step in GENERATION:
+        if model is not None:
+            raise UserError(f"--model: the step {step!r} makes no tables: give it with --step skim or nano")
+        accepted = block.acceptance.get(sample) if step == "sim" else None
+        frozen = _frozen(analysis.samples[sample], sample, era, accepted)
+        return _generation(frozen, era, step), {}
+    copies: dict[str, Path] = {}
+    if analysis.samples[sample].data and analysis.golden_json:
+        copies[Path(analysis.golden_json).name] = Path(analysis.golden_json)
+    name = None
+    if model is not None:
+        name = _exported(model)
+        copies |= {f"data/{name}/{file}": model / file for file in _MODEL}
+    return _reading(analysis, block, sample, step, era, name), copies
+
+
+def _frozen(sample: Sample, name: str, era: str, acceptance: Acceptance | None) -> dict[str, Any]:
+    from ..simulation.blocks import check
+
+    generator, where = sample.generator, f"samples.{name}.generator"
+    if generator is None:
+        raise UserError(f"samples.{name}: has no 'generator': there is nothing to generate")
+    energy = ERAS[era].energy
+    if generator.gun is None and generator.energy != energy:
+        raise UserError(f"{where}.energy: {generator.energy:g} GeV, but the protons of {era} collide at {energy:g} GeV")
+    labels = [generators.label(cut, "Filter") for cut in generator.filters]
+    if len(set(labels)) < len(labels):
+        raise UserError(f"{where}.filters: two names differ by underscores only, which CMSSW's labels do not have")
+    check(generator, name)
+    return freeze(generator, name, acceptance)
+
+
+def _generation(block: Mapping[str, Any], era: str, step: str) -> dict[str, str]:
+    """Return the files of the steps that generate, by name."""
+    sample, python3 = block["sample"], _has_python3(ERAS[era].steps["gensim"])
+    head = f"Sample {sample}, era {era}: generator and filters, written by nanoforge cmsrun {__version__}."
+    fragment = generators.fragment(dict(block), head, python3)
+    if any(name in fragment for name in _OWN):
+        fragment = fragment.replace("\n", f"\n# Needs {PACKAGE} in the release, and built.\n", 1)
+    files = {
+        f"{sample}.json": json.dumps(block, indent=1) + "\n",
+        f"{sample}_fragment.py": fragment,
+        "commands.sh": commands.generation(era, block, step, f"{sample}_fragment.py"),
+    }
+    row = _row(era, step)
+    if _has_python3(row):
+        defaults = {"generator": f"{sample}.json", "era": era, "output": f"{sample}_{step}.root"}
+        function = "gensim" if step == "sim" else "gen"
+        files[f"{sample}_{step}_cfg.py"] = _configuration(function, sample, row.release, defaults)
+    return files
+
+
+def _reading(analysis: Analysis, block: CmsRun, sample: str, step: str, era: str, model: str | None) -> dict[str, str]:
+    """Return the files of the steps that read MiniAOD, by name."""
+    data = analysis.samples[sample].data
+    defaults: dict[str, Any] = {"era": era, "input": [f"file:{sample}_mini.root"], "output": f"{sample}_{step}.root"}
+    files, lines = {}, []
+    if step == "skim":
+        if not block.skim:
+            raise UserError("cmssw.skim: there are no cuts: give a list of {name, src, cut, min, max}")
+        cuts = [cut.model_dump(mode="json") for cut in block.skim]
+        defaults["skim"] = f"{sample}_skim.json"
+        files[defaults["skim"]] = json.dumps(cuts, indent=1) + "\n"
+        lines += [
+            "from PhysicsTools.NanoForge.cmssw import skim",
+            f"skim.addSkim(process, skim.read({defaults['skim']!r}))",
+        ]
+    if data:
+        defaults["data"] = True
+        if analysis.golden_json:
+            defaults["lumi_mask"] = Path(analysis.golden_json).name
+    if model is not None:
+        defaults["model"] = f"{PACKAGE}/data/{model}/{_MODEL[0]}"
+        lines += ["from PhysicsTools.NanoForge.cmssw import nano", f"nano.addScores(process, {defaults['model']!r})"]
+    mask = defaults.get("lumi_mask")
+    more = [
+        *(["--lumiToProcess", mask] if mask else []),
+        *(["--customise_commands", "; ".join(lines)] if lines else []),
+    ]
+    files[f"{sample}_{step}_cfg.py"] = _configuration(step, sample, _row(era, step).release, defaults)
+    files["commands.sh"] = commands.reading(era, sample, step, data, more)
+    return files
+
+
+_TEMPLATE = '''\
+"""Sample {sample}, made by nanoforge cmsrun {version}; for {release}, with {package} built.
+
+cmsRun {name} [options]; before 13_3_X: cmsRun {name} -- [options]
+"""
+
+from PhysicsTools.NanoForge.cmssw import configurations
+from PhysicsTools.NanoForge.cmssw.options import beside
+
+process = configurations.{function}(
+    __doc__,
+{defaults}
+)
+'''
+_BESIDE = ("generator", "skim", "lumi_mask")
+
+
+def _configuration(function: str, sample: str, release: str, defaults: Mapping[str, Any]) -> str:
+    lines = [
+        f"    {key}={f'beside({json.dumps(value)})' if key in _BESIDE else json.dumps(value).replace('true', 'True')},"
+        for key, value in defaults.items()
+    ]
+    return _TEMPLATE.format(
+        sample=sample, version=__version__, release=release, package=PACKAGE, function=function,
+        name=f"{sample}_{'sim' if function == 'gensim' else function}_cfg.py", defaults="\n".join(lines),
+    )  # fmt: skip
+
+
+def _exported(model: Path) -> str:
+    """Return the name of an exported model that CMSSW can run."""
+    Manifest.read(model, "export").verify(model)
+    description = json.loads((model / _MODEL[1]).read_text())
+    if description["level"] != "columns":
+        raise UserError(f"--model {model}: takes features, not columns: export it without --features")
+    return str(description["name"])
+
+
+def _tell(output: Path, manifest: Manifest) -> None:
+    details = manifest.details
+    if details["configuration"]:
+        say(f"{output / details['configuration']}: to be run in {details['release']} ({details['arch']}) or newer")
+    else:
+        say(f"{details['release']} has no Python 3, so there is no configuration for it: use {output / 'commands.sh'}")
+    if (output / "data").exists():
+        say(f"copy {output / 'data'} into $CMSSW_BASE/src/{PACKAGE}: the model is looked for there")

@@ -1,0 +1,87 @@
+"""What the plugins' ``fillDescriptions`` say, read from their source: the parameters that a configuration may set."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+CMS_TYPES = {
+    "bool": "bool", "int": "int32", "unsigned int": "uint32", "unsigned long long": "uint64", "double": "double",
+    "std::string": "string", "edm::InputTag": "InputTag", "edm::FileInPath": "FileInPath",
+    "std::vector<int>": "vint32", "std::vector<double>": "vdouble", "std::vector<std::string>": "vstring",
+    "std::vector<edm::InputTag>": "VInputTag",
+}  # fmt: skip
+"""C++ types of parameters, and what they are called in ``FWCore.ParameterSet.Config``."""
+
+_TYPE = r"<((?:[^<>]|<[^<>]*>)+)>"
+_DEFINED = re.compile(r"DEFINE_FWK_MODULE\((\w+)\)")
+_FUNCTION = r"(?ms)^(?P<indent> *)[\w:<>&~ ]*\b{name}\([^;{{]*\{{$(?P<body>.*?)^(?P=indent)\}}"
+_VARIABLE = re.compile(r"edm::ParameterSetDescription (\w+);")
+_ADD = re.compile(rf'(\w+)\s*\.add{_TYPE}\(\s*"(\w+)"\s*(,)?')
+_CHOICE = re.compile(rf'(\w+)\s*\.ifValue\(\s*edm::ParameterDescription{_TYPE}\(\s*"(\w+)",\s*([^,]+),')
+_VPSET = re.compile(r'(\w+)\s*\.addVPSet\(\s*"(\w+)",\s*(\w+)\s*(,)?')
+_CALL = re.compile(r"nanoforge::(describe\w+)\((\w+)\)")
+_GET = re.compile(rf'(\w+)\s*\.getParameter{_TYPE}\(\s*"(\w+)"(\s*\+)?')
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter: its type as in ``cms.<type>``, whether it has no default, and what is inside of a VPSet."""
+
+    type: str
+    required: bool
+    inside: Optional[dict[str, Parameter]] = None
+
+
+def modules() -> dict[str, dict[str, Parameter]]:
+    """Return the parameters of each module of ``plugins/`` that describes them, by the names of modules."""
+    found = {}
+    for path in sorted(PLUGINS.glob("*.cc")):
+        source = path.read_text()
+        for module in _DEFINED.findall(source):
+            body = _body(source, "fillDescriptions")
+            if body is not None:
+                found[module] = described(body)["desc"]
+    return found
+
+
+def gun() -> dict[str, Parameter]:
+    """Return ``PGunParameters`` of Pythia8PtMassGun, which as a generator has no description, from what it reads.
+
+    ``Flatten`` is optional.
+    """
+    source = (PLUGINS / "Pythia8PtMassGun.cc").read_text()
+    read = {name: Parameter(CMS_TYPES[type_], True) for who, type_, name, plus in _GET.findall(source) if who == "gun"
+            and not plus and type_ in CMS_TYPES}  # fmt: skip
+    inside = {name: Parameter(CMS_TYPES[t], True) for who, t, name, _ in _GET.findall(source) if who == "map"}
+    ranges = {f"{end}{name}" for name in re.findall(r'range\("(\w+)"\)', source) for end in ("Min", "Max")}
+    base = {"ParticleID": Parameter("vint32", True)}  # read by gen::Py8GunBase
+    optional = {"Flatten": Parameter("PSet", False, inside)}
+    return base | read | {name: Parameter("double", True) for name in sorted(ranges)} | optional
+
+
+def described(body: str) -> dict[str, dict[str, Parameter]]:
+    """Return the parameters of each description that the body of a function fills, by the names of variables."""
+    found: dict[str, dict[str, Parameter]] = {name: {} for name in [*_VARIABLE.findall(body), "desc"]}
+    for variable, type_, name, default in _ADD.findall(body):
+        found[variable][name] = Parameter(CMS_TYPES[type_], not default)
+    for variable, type_, name, _ in _CHOICE.findall(body):
+        found[variable][name] = Parameter(CMS_TYPES[type_], False)
+    for variable, name, inside, default in _VPSET.findall(body):
+        found[variable][name] = Parameter("VPSet", not default, found[inside])
+    for function, variable in _CALL.findall(body):
+        found[variable] |= described(_helper(function))["desc"]
+    return found
+
+
+def _helper(function: str) -> str:
+    bodies = (_body(path.read_text(), function) for path in sorted(PLUGINS.glob("*.h")))
+    return next(body for body in bodies if body is not None)
+
+
+def _body(source: str, function: str) -> Optional[str]:
+    match = re.search(_FUNCTION.format(name=function), source)
+    return match["body"] if match else None

@@ -1,0 +1,8 @@
+"""Make NanoAOD of MiniAOD, with the particles of jets and the scores of a model.
+
+cmsRun nano_cfg.py --input mini.root --era 2018 --pfcands --model PhysicsTools/NanoForge/data/ttbar/model.onnx
+"""
+
+from PhysicsTools.NanoForge.cmssw import configurations
+
+process = configurations.nano(__doc__)
