@@ -66,6 +66,7 @@ def submit(directory: JobDir, jobs: Sequence[int], resources: Resources, overrid
         answer = call(["condor_submit", "-terse", *spool, description.name], directory.path, (lock,))
         cluster = _SUBMITTED.search(answer.stdout)
         if answer.returncode or cluster is None:
+            withdraw(directory, submission, jobs)  # it may fail when they are in the queue already
             directory.conclude(submission, "void", None, None)
             raise DataError(f"{description}: condor_submit refuses it: {last_words(answer)}")
         return directory.conclude(submission, "submitted", int(cluster[1]), schedd())
@@ -114,7 +115,7 @@ def withdraw(directory: JobDir, submission: Submission, jobs: Sequence[int]) -> 
     numbers = ", ".join(map(str, jobs))
     mine = f"{_mine(directory, submission.attempt)} && member(NanoForgeJob, {{ {numbers} }})"
     answer = call(["condor_rm", "-constraint", mine])
-    if answer.returncode and "not find" not in answer.stderr:
+    if answer.returncode and "find/remove all jobs" not in answer.stderr:  # that is: they had left
         raise DataError(f"{directory.path}: condor_rm: {last_words(answer)}")
 
 

@@ -18,9 +18,8 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Optional
@@ -29,6 +28,7 @@ from .. import __version__
 from ..config.crab import Crab
 from ..console import say
 from ..errors import DataError, UserError
+from .crab_answers import known
 from .crab_rules import MOST_JOBS, check
 from .events import Process, State
 from .jobdir import JOB_SCRIPT, JobDir, Submission
@@ -42,13 +42,6 @@ CONFIGURATION, STATUS = "crab_cfg.py", "status.json"
 _SETUP = "cmsenv; source /cvmfs/cms.cern.ch/common/crab-setup.sh"
 _FRESH = 60.0
 _OFFICIAL = re.compile(r"/store/(?:mc|data)/(?P<era>[^/]+)/(?P<primary>[^/]+)/(?P<tier>[^/]+)/(?P<version>[^/]+)/.+")
-_STATES = {
-    "unsubmitted": State.IDLE, "idle": State.IDLE, "held": State.IDLE, "toRetry": State.EVICTED,
-    "cooloff": State.EVICTED, "running": State.RUNNING, "transferring": State.RUNNING, "killing": State.RUNNING,
-    "transferred": State.DONE, "finished": State.DONE, "failed": State.FAILED, "killed": State.REMOVED,
-}  # fmt: skip
-_KILLED = {50660: "memory", 50662: "disk usage", 50664: "wall time"}
-"""Exit codes of jobs that were removed since they used too much of something."""
 
 
 @dataclass(frozen=True)
@@ -85,14 +78,23 @@ class Task:
         return self.folder.with_name(f"crab_{self.request}")
 
     @property
+    def submitted(self) -> bool:
+        """Whether the server has taken it: then the client has noted under which name."""
+        return (self.project / ".requestcache").exists()
+
+    @property
     def submission(self) -> list[str]:
         """The command that submits it."""
         return ["crab", "submit", "-c", str(self.configuration)]
 
-    @cached_property
+    @property
     def results(self) -> Path:
         """Where the client puts outputs and reports."""
         return self.project / "results"
+
+    def known(self) -> dict[int, Process]:
+        """Return what CRAB has told of its jobs, by their numbers in the task."""
+        return known(self.folder / STATUS, self.results, len(self.jobs))
 
 
 def tasks(directory: JobDir, attempt: int, numbers: Sequence[int]) -> list[Task]:
@@ -115,7 +117,9 @@ def dataset_of(path: str) -> str | None:
 def settings(directory: JobDir) -> Crab:
     """Return what the analysis file says of CRAB."""
     if directory.batch.crab is None:
-        raise UserError("batch.crab: where do the results go? e.g. batch.crab={site: T2_CH_CERN, output: /store/user/<you>}")
+        raise UserError(
+            "batch.crab: where do the results go? e.g. batch.crab={site: T2_CH_CERN, output: /store/user/<you>}"
+        )
     return directory.batch.crab
 
 
@@ -220,7 +224,7 @@ def submit(directory: JobDir, jobs: Sequence[int], resources: Resources, overrid
 
 
 def settle(directory: JobDir, submission: Submission) -> Submission:
-    """Complete a submission that was interrupted: tasks that the client has a directory of are not sent again."""
+    """Complete a submission that was interrupted: tasks that the server has taken are not sent again."""
     with directory.lock():
         submission = directory.submissions()[submission.attempt]
         return submission if submission.state != "intent" else _send(directory, submission)
@@ -231,9 +235,10 @@ def withdraw(directory: JobDir, submission: Submission, jobs: Sequence[int]) -> 
 
 
 def _send(directory: JobDir, submission: Submission) -> Submission:
-    waiting = [t for t in tasks(directory, submission.attempt, submission.jobs) if not t.project.exists()]
+    waiting = [task for task in tasks(directory, submission.attempt, submission.jobs) if not task.submitted]
     if _client():
         for task in waiting:
+            shutil.rmtree(task.project, ignore_errors=True)  # left from an attempt that the server refused
             _call(task, "submit", task.folder / "submit.json", config=task.configuration)
     elif waiting:
         commands = [_SETUP, *(shlex.join(task.submission) for task in waiting)]
@@ -273,18 +278,19 @@ def _call(task: Task, command: str, answer: Path, **options: object) -> Any:
 def update(directory: JobDir, submission: Submission, processes: dict[int, Process]) -> None:
     """Tell where the jobs of a submission are, by what CRAB says; outputs that have come are put in place.
 
-    Without the client, this is what ``crab status --json`` or ``crab report`` have written (see :func:`known`).
+    Without the client, this is what ``crab status --json`` or ``crab report`` have written (see :mod:`.crab_answers`).
     """
     client = _client()
     for task in tasks(directory, submission.attempt, submission.jobs):
         unpack(directory, task)
-        if client and task.project.exists() and _age(task.folder / STATUS) > _FRESH:
+        if client and task.submitted and _age(task.folder / STATUS) > _FRESH:
             with contextlib.suppress(DataError):  # the last answer serves as well
                 _call(task, "status", task.folder / STATUS, dir=task.project)
-        answer = known(task)
+        answer = task.known()
         for number, job in enumerate(task.jobs, 1):
-            process = answer.get(number) or Process(reason=_waits(task))
-            if process.state is State.DONE and not _has_arrived(directory, job):
+            arrived = Path(directory.part(job.number)).exists()
+            process = answer.get(number) or Process(State.DONE if arrived else State.IDLE, _waits(task))
+            if process.state is State.DONE and not arrived and not _was_damaged(directory, submission, job):
                 process.state, process.reason = State.RUNNING, f"its output is to be fetched: {_fetching(task)}"
             processes[job.number] = process
 
@@ -294,8 +300,8 @@ def retrieve(directory: JobDir) -> None:
     client = _client()
     for submission in directory.submissions():
         for task in tasks(directory, submission.attempt, submission.jobs):
-            done = [number for number, process in known(task).items() if process.state is State.DONE]
-            missing = [number for number in done if not _has_arrived(directory, task.jobs[number - 1])]
+            done = [number for number, process in task.known().items() if process.state is State.DONE]
+            missing = [n for n in done if not Path(directory.part(task.jobs[n - 1].number)).exists()]
             if missing and client:
                 _call(task, "getoutput", task.folder / "getoutput.json", dir=task.project, jobids=_ids(missing))
             elif missing and not any(task.results.glob("part_*.tar")):
@@ -312,103 +318,17 @@ def _fetching(task: Task) -> str:
 
 
 def _waits(task: Task) -> str:
-    return "" if task.project.exists() else f"to be submitted: {shlex.join(task.submission)}"
+    return "" if task.submitted else f"to be submitted: {shlex.join(task.submission)}"
 
 
 def _age(path: Path) -> float:
     return time.time() - path.stat().st_mtime if path.exists() else math.inf
 
 
-def _has_arrived(directory: JobDir, job: Job) -> bool:
-    """Whether its part is there, or was and is damaged: then it is to be made again."""
-    damaged = directory.path / f"{directory.plan.parts}-damaged"
-    return Path(directory.part(job.number)).exists() or any(damaged.glob(f"{job.part}-*"))
-
-
-def known(task: Task) -> dict[int, Process]:
-    """Return what is known of the jobs of a task, by their numbers in it.
-
-    That is the answer of ``crab status`` in ``status.json`` of the task (the client's, or what
-    ``crab status -d PROJECT --json > status.json`` prints); without one, what ``crab report`` has put into the
-    results of the project.
-    """
-    path = task.folder / STATUS
-    jobs = _jobs(path.read_text()) if path.exists() else {}
-    if jobs:
-        return {int(number): _process(info) for number, info in jobs.items() if number.isdigit()}
-    finished, failed = reported(task.results)
-    states = {**dict.fromkeys(failed, State.FAILED), **dict.fromkeys(finished, State.DONE)}
-    reasons = {State.FAILED: "not finished, says crab report", State.DONE: ""}
-    return {number: Process(state, reasons[state]) for number, state in states.items()}
-
-
-def _jobs(text: str) -> Mapping[str, Any]:
-    """Find the states of jobs in what the client answers or prints."""
-    for candidate in (text, *(line for line in text.splitlines() if line.startswith("{"))):
-        with contextlib.suppress(ValueError):
-            content = json.loads(candidate)
-            return content.get("jobs", content)
-    return {}
-
-
-def _process(info: Mapping[str, Any]) -> Process:
-    """Read what CRAB says of a job: its state, the times and sizes of each try, and the error of the last."""
-    code, reason = (info.get("Error") or [None, ""])[:2]
-    state = State.REMOVED if code in _KILLED else _STATES.get(info.get("State", ""), State.IDLE)
-    reason = f"{_KILLED[code]}: {reason}" if code in _KILLED else reason
-    running = state in (State.RUNNING, State.DONE)
-    return Process(
-        state=state,
-        reason="" if running else " ".join(str(reason).split()),
-        exit_code=0 if state is State.DONE else code if state is State.FAILED else None,
-        runs=int(info.get("Retries") or 0) + 1,
-        started=(info.get("StartTimes") or [None])[-1],
-        ended=None if state is State.RUNNING else (info.get("EndTimes") or [None])[-1],
-    )
-
-
-def reported(results: Path) -> tuple[set[int], set[int]]:
-    """Read what ``crab report`` says: the numbers of the jobs that are finished, and of those that are not.
-
-    Jobs are finished that processed their files (``processedFiles.json``), or whose luminosity blocks are not among
-    those of ``notFinishedLumis.json``.
-    """
-    processed, missing = _read(results / "processedFiles.json"), _read(results / "notFinishedLumis.json")
-    wanted = dict(_wanted(results / "run_and_lumis.tar.gz"))
-    jobs = {int(number) for number in _read(results / "filesToProcess.json")} | set(wanted)
-    if processed:
-        finished = {int(number) for number in processed}
-    elif missing:
-        finished = {number for number, lumis in wanted.items() if lumis and not _overlap(lumis, missing)}
-    else:
-        finished = set()
-    failed = {int(number) for number in _read(results / "failedFiles.json")}
-    return finished, (jobs - finished if missing else failed)
-
-
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _wanted(path: Path) -> Iterator[tuple[int, Mapping[str, list[list[int]]]]]:
-    """Yield the luminosity blocks that each job was to do."""
-    if not path.exists():
-        return
-    with tarfile.open(path) as archive:
-        for member in archive:
-            number, file = re.search(r"job_lumis_(\d+)\.json$", member.name), archive.extractfile(member)
-            if number and file:
-                yield int(number[1]), json.load(file)
-
-
-def _overlap(one: Mapping[str, list[list[int]]], other: Mapping[str, list[list[int]]]) -> bool:
-    """Whether two lists of luminosity blocks, as ranges by run, have any in common."""
-    return any(
-        first <= high and low <= last
-        for run in one.keys() & other.keys()
-        for first, last in one[run]
-        for low, high in other[run]
-    )
+def _was_damaged(directory: JobDir, submission: Submission, job: Job) -> bool:
+    """Whether what it made had to be set aside: then it is to be made again."""
+    aside = (directory.path / f"{directory.plan.parts}-damaged").glob(f"{job.part}-*")
+    return any(folder.stat().st_ctime > submission.time for folder in aside)
 
 
 def unpack(directory: JobDir, task: Task) -> None:

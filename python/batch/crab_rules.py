@@ -26,7 +26,7 @@ LONGEST = 2750
 _CORES = (1, 2, 4, 8)
 _LUMIS_PER_FILE = 1000
 _AUTOMATIC = (180, 2700)
-_DATASET_NAME = 166
+_DATASET_NAME = 199
 _ACCELERATOR_BYTES = 1024
 
 
@@ -136,7 +136,7 @@ _ACCELERATOR = {
 }
 _HINTS = {
     "General.requestName": "letters, digits, '_' and '-', 100 at most",
-    "JobType.scriptArgs": "key=value, in letters, digits and -.,_:?/\"",
+    "JobType.scriptArgs": 'key=value, in letters, digits and -.,_:?/"',
     "Data.outLFNDirBase": "/store/user/<you>/... or /store/group/<group>/...",
     "Data.outputDatasetTag": "letters, digits, '-' and '_', no dots",
     "Data.userInputFiles": "/store/... or root://..., without blanks",
@@ -304,7 +304,9 @@ def _splitting(c: Configuration) -> Found:
         if units is not None and not _AUTOMATIC[0] <= units <= _AUTOMATIC[1]:
             yield Finding(c.lines["Data.unitsPerJob"], "units", f"{units} minutes per job", f"{_AUTOMATIC}")
     elif units is None or units <= 0:
-        yield Finding(c.lines.get("Data.unitsPerJob", line), "units", f"{splitting} needs Data.unitsPerJob > 0", "set it")
+        yield Finding(
+            c.lines.get("Data.unitsPerJob", line), "units", f"{splitting} needs Data.unitsPerJob > 0", "set it"
+        )
     if c.jobs is not None and c.jobs > MOST_JOBS:
         yield Finding(line, "jobs", f"{c.jobs:,} jobs", f"a task has {MOST_JOBS:,} at most: make several")
 
@@ -321,9 +323,10 @@ def _generation(c: Configuration) -> Found:
     for name in ("Data.inputDataset", "Data.userInputFiles", "Data.inputBlocks"):
         if c.has(name):
             yield Finding(c.lines[name], "inputs", f"PrivateMC reads nothing, but {name} is set", "Analysis reads")
-    if c.get("Data.lumisPerFile", 1) > _LUMIS_PER_FILE:
+    most = min(_LUMIS_PER_FILE, c.get("Data.unitsPerJob") or 1)
+    if c.get("Data.lumisPerFile", 1) > most:
         line = c.lines["Data.lumisPerFile"]
-        yield Finding(line, "lumis", "too many luminosity blocks in a file", f"{_LUMIS_PER_FILE} at most")
+        yield Finding(line, "lumis", "too many luminosity blocks in a file", f"{most} at most")
 
 
 def _analysis(c: Configuration) -> Found:
@@ -346,7 +349,11 @@ def _analysis(c: Configuration) -> Found:
         yield Finding(line, "primary", "the primary dataset is that of the input", "drop Data.outputPrimaryDataset")
     if c.has("Data.useParent") and c.has("Data.secondaryInputDataset"):
         yield Finding(c.lines["Data.useParent"], "parents", "both parents and a second dataset", "drop one of them")
-    if dataset and str(c.get("Data.inputDBS", "")).startswith("phys") and not c.get("Data.inputDataset").endswith("/USER"):
+    if (
+        dataset
+        and str(c.get("Data.inputDBS", "")).startswith("phys")
+        and not c.get("Data.inputDataset").endswith("/USER")
+    ):
         line = c.lines["Data.inputDBS"]
         yield Finding(line, "dbs", "only USER datasets are in a DBS of users", "Data.inputDBS = 'global'")
 
@@ -354,7 +361,9 @@ def _analysis(c: Configuration) -> Found:
 def _sites(c: Configuration) -> Found:
     free = c.has("Data.userInputFiles") and not c.has("Data.inputDataset")
     if (free or c.get("Data.ignoreLocality")) and not c.has("Site.whitelist"):
-        yield Finding(0, "whitelist", "nothing says where the jobs may run", "set Site.whitelist (batch.crab.whitelist)")
+        yield Finding(
+            0, "whitelist", "nothing says where the jobs may run", "set Site.whitelist (batch.crab.whitelist)"
+        )
 
 
 def _output(c: Configuration) -> Found:

@@ -18,7 +18,7 @@ from ..console import say
 from ..errors import DataError, UserError
 from ..events.files import listed, skim_outputs, with_files
 from ..provenance.manifest import write_atomically
-from . import condor
+from . import condor, proxy
 from .environments import is_seen, shared
 from .jobdir import DAG, JobDir
 from .lint import Rules
@@ -65,6 +65,8 @@ def submit(analysis: Analysis, output: Path, dry_run: bool = False) -> list[JobD
     if dry_run:
         say(f"{output / DAG}: {jobs:,} jobs ({names}), not submitted (--dry-run)")
         return stages
+    for stage in stages:
+        proxy.check(stage.batch, stage.plan, stage.plan.resources.runtime)
     with stages[0].lock(".submit"):
         cluster = _earlier(stages, output)
         known = cluster is not None

@@ -10,8 +10,10 @@ from typing import Optional
 
 PER_JOB = frozenset({"process", "procid", "step", "row", "item", "itemindex", "jobid", "job"})
 """Macros of HTCondor's own that differ between the jobs of a cluster."""
-REFERENCE = re.compile(r"\$(?:(?P<function>[A-Za-z]*)\()(?P<name>\w+)(?P<rest>[^()]*)\)")
-"""``$(name)``, ``$(name:default)`` or ``$FUNCTION(name, ...)``."""
+REFERENCE = re.compile(r"(?<!\$)\$(?:(?P<function>[A-Za-z]*)\()(?P<name>\w+)(?P<rest>[^()]*)\)")
+"""``$(name)``, ``$(name:default)`` or ``$FUNCTION(name, ...)``; ``$$(name)`` is about the machine."""
+NOT_OF_MACROS = frozenset({"ENV", "RANDOM_CHOICE", "RANDOM_INTEGER"})
+"""Functions whose arguments are no names of macros."""
 _SIZE = re.compile(r"^([0-9.]+) *([KMGT]?)B?$", re.IGNORECASE)
 _MEGA = {"K": 1e-3, "M": 1.0, "G": 1e3, "T": 1e6}
 
@@ -123,7 +125,7 @@ class Description:
         while todo:
             for match in REFERENCE.finditer(todo.pop()):
                 name = match["name"].lower()
-                if name not in found and match["function"].upper() != "ENV":
+                if name not in found and match["function"].upper() not in NOT_OF_MACROS:
                     found.add(name)
                     todo += [self.last[name].value] if name in self.last else []
         return found
@@ -184,11 +186,17 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 def _read_items(description: Description, text: str) -> None:
     line, words = description.queue or (0, "")
-    found = re.match(r"(?:\d+\s+)?([\w\s,]*?)\s*\b(from|in)\s+(.*)$", words, re.IGNORECASE | re.DOTALL)
+    found = re.match(r"(?:\d+\s+)?([\w\s,]*?)\s*\b(from|in|matching)\s+(.*)$", words, re.IGNORECASE | re.DOTALL)
     if found is None:
         return
     description.variables = [name.lower() for name in re.split(r"[\s,]+", found[1]) if name] or ["item"]
     source = description.expand(found[3].strip())
+    if found[2].lower() == "matching":
+        patterns = re.sub(r"^(files|dirs|any)\b", "", source, flags=re.IGNORECASE).strip("() ")
+        description.rows = sorted(
+            str(p) for name in re.split(r"[\s,]+", patterns) for p in description.directory.glob(name)
+        )
+        return
     if source.startswith("("):
         inside = source[1:-1].split(",") if source.endswith(")") else _inline(text, line)
         description.rows = [row.strip() for row in inside if row.strip()]

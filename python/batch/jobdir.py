@@ -263,7 +263,9 @@ def sha256(text: str) -> str:
 
 
 def create(path: Path, analysis: Analysis, plan: Plan) -> JobDir:
-    """Make a job directory, which appears whole or not at all; one of the same work is kept as it is.
+    """Make a job directory, which appears whole or not at all.
+
+    One from which something was submitted is kept, if it is for the same work; another is made anew.
 
     Parameters
     ----------
@@ -280,9 +282,10 @@ def create(path: Path, analysis: Analysis, plan: Plan) -> JobDir:
         When there is something else at ``path``.
     """
     path = path.resolve()
-    if (path / PLAN).exists():
+    made = (path / PLAN).exists()
+    if made and (path / JOURNAL).exists():
         return _same(JobDir.open(path), plan)
-    if path.exists() and any(path.iterdir()):
+    if path.exists() and not made and any(path.iterdir()):
         raise UserError(f"{path}: holds files that NanoForge did not make; give an empty or new directory")
     work = path.with_name(f".{path.name}.unfinished")
     try:
@@ -298,7 +301,7 @@ def create(path: Path, analysis: Analysis, plan: Plan) -> JobDir:
         (work / PARTS).mkdir()
         plan.write(work / PLAN)
         if path.exists():
-            path.rmdir()
+            shutil.rmtree(path)
         work.rename(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be made: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..config.batch import FLAVOURS
 from ..errors import nearest
-from .description import PER_JOB, REFERENCE, Description, Entry, parse
+from .description import NOT_OF_MACROS, PER_JOB, REFERENCE, Description, Entry, parse
 from .templates import template
 
 MOST_JOBS = 10_000
@@ -126,7 +126,9 @@ def _macros(description: Description, rules: Rules) -> Found:
     for entry in description.entries:
         for found in REFERENCE.finditer(entry.value):
             name = found["name"].lower()
-            if name not in known and found["function"].upper() != "ENV" and not found["rest"].startswith(":"):
+            if found["function"].upper() in NOT_OF_MACROS or found["rest"].startswith(":"):
+                continue
+            if name not in known:
                 message = f"$({found['name']}) is defined nowhere, and HTCondor puts in nothing"
                 remedy = f"define it, or name it after 'queue'{nearest(name, known)}"
                 yield Finding(entry.line, "undefined-macro", message, remedy)

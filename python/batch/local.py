@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
@@ -68,10 +68,14 @@ def run(directory: JobDir, submission: Submission, processes: int) -> None:
     What another process submitted is left to that process. After Ctrl-C (KeyboardInterrupt) the running jobs are
     interrupted as well; ``nanoforge resubmit`` does the rest.
     """
-    if directory.event_log(submission.attempt) not in _pools:
+    if not is_mine(directory, submission):
         return
-    pool = _Pool(directory, submission)
-    with progress("running jobs", len(submission.jobs)) as bar, ThreadPoolExecutor(processes) as threads:
+    pool = Pool(directory, submission)
+    with (
+        release(directory, submission),
+        progress("running jobs", len(submission.jobs)) as bar,
+        ThreadPoolExecutor(processes) as threads,
+    ):
         try:
             futures = [threads.submit(pool.work, process) for process in range(len(submission.jobs))]
             for future in futures:
@@ -81,16 +85,15 @@ def run(directory: JobDir, submission: Submission, processes: int) -> None:
         finally:
             pool.interrupt()
             threads.shutdown(cancel_futures=True)
-            _pools.pop(pool.log.path).close()
     say(f"{len(futures) - failed} jobs are done" + (f", {failed} failed" if failed else ""))
 
 
-class _Pool:
-    """The jobs of one submission at work."""
+class Pool:
+    """The jobs of one submission at work; ``log`` is where they tell of it, if not in that of the submission."""
 
-    def __init__(self, directory: JobDir, submission: Submission) -> None:
+    def __init__(self, directory: JobDir, submission: Submission, log: EventLog | None = None) -> None:
         self.directory, self.submission = directory, submission
-        self.log = EventLog(directory.event_log(submission.attempt))
+        self.log = log or EventLog(directory.event_log(submission.attempt))
         self._stop = threading.Event()
         self._running: set[subprocess.Popen[bytes]] = set()
 
@@ -128,7 +131,7 @@ class _Pool:
         words = ["bash", str(self.directory.path / JOB_SCRIPT), *self.directory.words(job, self.submission.overrides)]
         resources = replace(self.submission.resources, checkpoint=0)  # needed only where jobs are evicted
         environment = os.environ | self.directory.environment(resources, self.submission.overrides)
-        lock = _pools[self.log.path].fileno()
+        lock = (_pools[self.log.path].fileno(),) if self.log.path in _pools else ()
         out, err = self.directory.stdout(attempt, job.number), self.directory.stderr(attempt, job.number)
         with (
             out.open("wb") as stdout,
@@ -139,7 +142,7 @@ class _Pool:
                 env=environment,
                 stdout=stdout,
                 stderr=stderr,
-                pass_fds=(lock,),
+                pass_fds=lock,
                 start_new_session=True,
             ) as child,
         ):
@@ -163,6 +166,20 @@ def _scratch(directory: JobDir, job: Job) -> Path:
 
 
 # -- whether anybody still works --------------------------------------------------------------------------------------
+
+
+def is_mine(directory: JobDir, submission: Submission) -> bool:
+    """Whether this process submitted the jobs, and has yet to run them."""
+    return directory.event_log(submission.attempt) in _pools
+
+
+@contextlib.contextmanager
+def release(directory: JobDir, submission: Submission) -> Iterator[None]:
+    """Let nobody take the jobs for running any longer when the block ends."""
+    try:
+        yield
+    finally:
+        _pools.pop(directory.event_log(submission.attempt)).close()
 
 
 def is_running(log: Path) -> bool:

@@ -150,7 +150,8 @@ def _changed(directory: JobDir, status: JobStatus) -> Changes:
     submission = status.submission
     resources = directory.plan.resources if submission is None else submission.resources
     overrides = () if submission is None else submission.overrides
-    per_core = directory.batch.site == "lxplus"  # which gives 2 GB of memory and 20 GB of disk with each core
+    # they give 2 GB of memory and 20 GB of disk with each core
+    per_core = directory.batch.site == "lxplus" or directory.plan.target == "crab"
     if status.cause is Cause.TIME:
         resources = _longer(resources, status)
     elif status.cause is Cause.MEMORY:

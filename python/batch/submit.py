@@ -22,8 +22,8 @@ from .plan import STAGES, Job, Plan, Resources
 TARGETS = {"condor": "condor", "crab": "crab", "slurm": "slurm", "local": "local", "dask": "on_dask"}
 """Where jobs may run, and the module of this package that brings them there.
 
-Each has ``submit``, ``settle`` and ``withdraw``; where there is more to do, ``prepare`` (what a dry run makes), ``run``
-(the jobs are ours to run), ``update`` (what is known of jobs beside their log) and ``retrieve`` (what they brought back).
+Each has ``submit``, ``settle`` and ``withdraw``; some have ``prepare`` (what a dry run makes), ``run`` (the jobs are
+ours to run), ``update`` (what is known of jobs beside their log) and ``retrieve`` (fetches what they have made).
 """
 GRID_STAGES = ("generate", "skim", "convert")
 _EOS = {"user": "eosuser", "home": "eosuser", "cms": "eoscms", "project": "eosproject"}
@@ -195,7 +195,7 @@ def _parts(batch: Batch, stage: str, run_id: str) -> str:
 
 
 def _placed(batch: Batch, where: str, stage: str) -> Batch:
-    """Let the rules of HTCondor's sites hold for HTCondor alone; jobs of the grid see CVMFS, and have their own output."""
+    """Let the rules of HTCondor's sites hold for HTCondor alone; jobs of the grid see CVMFS, and have a place there."""
     if where == "condor":
         return batch
     changes: dict[str, Any] = {"site": "generic", "mode": "afs"}

@@ -31,6 +31,11 @@ def is_logical(path: str) -> bool:
     return path.startswith(_LOGICAL) and not Path(_LOGICAL).is_dir()
 
 
+def is_xrootd(address: str) -> bool:
+    """Whether an address is one of an XRootD server."""
+    return address.startswith(("root://", "xroot://", "roots://", "xroots://"))
+
+
 def addresses(path: str, redirectors: Sequence[str] = REDIRECTORS) -> list[str]:
     """Return where a remote file is read from, in the order of trying.
 
@@ -117,7 +122,7 @@ def size_of(path: str, redirectors: Sequence[str] = REDIRECTORS) -> int:
     try:
         if not is_remote(path):
             return Path(path).stat().st_size
-        if "root://" in addresses(path, redirectors)[0]:
+        if is_xrootd(addresses(path, redirectors)[0]):
             from .xrootd import size
 
             return size(path, addresses(path, redirectors))
@@ -226,7 +231,12 @@ def _remote_glob(pattern: str, redirectors: Sequence[str]) -> list[str]:
     failures = []
     for address in addresses(pattern, redirectors):
         try:
+            if is_xrootd(address):
+                from .xrootd import limit_waiting
+
+                limit_waiting()
             system, path = fsspec.core.url_to_fs(address)
+            system.ls(path.partition("*")[0].rpartition("/")[0])  # says why it fails; glob finds nothing then
             matches = sorted(system.glob(path))
             return matches if is_logical(pattern) else [system.unstrip_protocol(match) for match in matches]
         except Exception as error:  # every protocol has its own exceptions

@@ -18,7 +18,7 @@ from ..config.schema import REDIRECTORS
 from ..errors import FileError, nearest
 from .baskets import Basket, decode_basket
 from .columns import Branch, Chunk, Column, columns_of_form
-from .files import addresses, is_remote
+from .files import addresses, is_remote, is_xrootd
 from .readers import EventFile, awkward_chunk, broken_file
 from .xrootd import XRootDSource
 
@@ -40,7 +40,7 @@ def open_file(path: str, redirectors: Sequence[str] = REDIRECTORS) -> Any:
     """
     if is_remote(path):
         places = addresses(path, redirectors)
-        if places[0].startswith(("root://", "xroot://", "roots://", "xroots://")):
+        if is_xrootd(places[0]):
             return uproot.open({path: None}, handler=XRootDSource, addresses=places)
         return uproot.open(path)
     file = uproot.open({path: None}, handler=uproot.source.file.MultithreadedFileSource, num_workers=1)

@@ -106,11 +106,10 @@ class XRootDSource(Source):
         raise FileError(self._file_path, f"cannot be read from {failures}. {_said_limits()}")
 
     def _open(self, address: str) -> Any:
-        from XRootD import client
+        from XRootD.client.file import File
 
-        for name, value in _LIMITS.items():
-            client.EnvPutInt(name, value)
-        file = client.File()
+        limit_waiting()
+        file = File()
         _answer(file.open(address))
         size = _answer(file.stat()).size
         head = _answer(file.read(0, min(size, _HEAD)))
@@ -126,6 +125,14 @@ class XRootDSource(Source):
         if self._file is not None:
             self._file.close(timeout=1)  # of a server that is gone nobody waits for the answer
             self._file = None
+
+
+def limit_waiting() -> None:
+    """Give this process's XRootD client limits of time, where the user's environment gives none."""
+    from XRootD.client.env import EnvPutInt
+
+    for name, value in _LIMITS.items():
+        EnvPutInt(name, value)
 
 
 def size(path: str, addresses: Sequence[str]) -> int:

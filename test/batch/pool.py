@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,9 @@ class Pool:
         config.write_text(
             f"RELEASE_DIR = {PROGRAMS / 'root' / 'usr'}\nLOCAL_DIR = {folder}\ninclude : {HERE / 'condor_config'}\n"
         )
+        plugin = folder / "xrdcp_plugin"
+        plugin.write_text(f'#!/bin/sh\nexec {sys.executable} {HERE / "xrdcp_plugin.py"} "$@"\n')
+        plugin.chmod(0o755)
         self.environment = {
             "CONDOR_CONFIG": str(config),
             "PATH": f"{PROGRAMS / 'bin'}{os.pathsep}{os.environ['PATH']}",
@@ -66,13 +70,8 @@ class Pool:
         return self.run("condor_status", "-af", "Name", check=False).stdout.split()
 
     def stop(self) -> None:
-        self.run("condor_rm", "-all", check=False)
-        self.master.terminate()
-        try:
-            self.master.wait(20)
-        except subprocess.TimeoutExpired:
-            self.master.send_signal(3)  # SIGQUIT: at once
-            self.master.wait(20)
+        self.master.send_signal(signal.SIGQUIT)  # at once: jobs that still run are killed
+        self.master.wait(60)
         self._log.close()
 
 

@@ -21,7 +21,7 @@ from nanoforge.batch.plan import STAGES
 from nanoforge.batch.submit import make, submit
 from nanoforge.config import load
 from nanoforge.config.schema import Analysis
-from nanoforge.errors import UserError
+from nanoforge.errors import DataError, UserError
 from nanoforge.events.files import listed
 
 STUB = Path(__file__).with_name("stub.py")
@@ -390,17 +390,19 @@ def test_a_training_stops_at_a_checkpoint_and_goes_on(job: Callable, tmp_path: P
 
 
 @pytest.fixture
-def queue(pool: Any, analysis: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., JobDir]:
-    """Make a job directory whose jobs run the stub, with the commands of the pool at hand."""
+def queue(
+    pool: Any, analysis: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Analysis, Path]]:
+    """An analysis whose jobs will run the stub, and a place for them, with the commands of the pool at hand."""
     for name, value in pool.environment.items():
         monkeypatch.setenv(name, value)
 
-    def prepare(stage: str, environment: str = "", **batch: Any) -> JobDir:
-        toy = analysis(**{**GENERIC, **batch})
-        directory = make("condor", listed(toy), stage, tmp_path / "jobs", **reads(stage, tmp_path))
-        stub = f"export STUB={tmp_path} {environment}\npython=({sys.executable} {STUB})\n"
-        (directory.path / "environment.sh").write_text(stub)
-        return directory
+    def prepare(stage: str, environment: str = "", **batch: Any) -> tuple[Analysis, Path]:
+        text = f"export STUB={tmp_path} {environment}\npython=({sys.executable} {STUB})\n"
+        monkeypatch.setattr(
+            "nanoforge.batch.jobdir.furnish", lambda _, folder: (folder / "environment.sh").write_text(text)
+        )
+        return analysis(**{**GENERIC, **batch}), tmp_path / "jobs"
 
     return prepare
 
@@ -412,13 +414,13 @@ def ended(pool: Any, directory: JobDir, seconds: float = 90) -> str:
 
 
 def test_jobs_of_a_pool_fail_and_are_tried_again(
-    pool: Any, queue: Callable, analysis: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+    pool: Any, queue: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
     """One fails once (it is tried again), one for good (it is not, and not held either, and says why)."""
-    directory = queue("convert", split=2)
+    toy, place = queue("convert", split=2)
     (tmp_path / "fail-convert-0").write_text("1")
     (tmp_path / "fail-convert-4").write_text("2")
-    submit("condor", analysis(**GENERIC, split=2), "convert", directory.path)
+    directory = submit("condor", toy, "convert", place)
     log = ended(pool, directory)
     assert [Path(directory.part(number), "manifest.json").exists() for number in range(4)] == [True, True, False, True]
     assert log.count("Job terminated and was requeued") >= 1
@@ -426,46 +428,71 @@ def test_jobs_of_a_pool_fail_and_are_tried_again(
     assert "return value 2" in log
     assert "fails as ordered" in directory.stderr(0, 2).read_text()
     capsys.readouterr()
-    submit("condor", analysis(**GENERIC, split=2), "convert", directory.path)
+    submit("condor", toy, "convert", place)
     assert "submitted already" in capsys.readouterr().err
     assert len(directory.submissions()) == 1
 
 
-def test_a_submission_that_was_killed_is_found_again(pool: Any, queue: Callable, analysis: Callable, tmp_path: Path):
+def test_a_submission_that_was_killed_is_found_again(
+    pool: Any, queue: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """kill -9 while condor_submit is at work: it goes on, and the same command submits nothing twice."""
-    directory = queue("convert", split=2)
+    toy, place = queue("convert", split=2)
     slow = tmp_path / "bin"
     slow.mkdir()
     real = pool.run("sh", "-c", "command -v condor_submit").stdout.strip()
     (slow / "condor_submit").write_text(f'#!/bin/sh\ncase "$*" in *-terse*) sleep 2;; esac\nexec {real} "$@"\n')
     (slow / "condor_submit").chmod(0o755)
-    script = (
-        "from pathlib import Path\nfrom nanoforge.batch.submit import submit\nfrom nanoforge.config import load\n"
-        f"submit('condor', load({str(tmp_path / 'analysis.yaml')!r}), 'convert', Path({str(directory.path)!r}))\n"
-    )
-    path = f"{slow}{os.pathsep}{os.environ['PATH']}"
-    child = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PATH": path})
-    while not directory.submissions():
+    monkeypatch.setenv("PATH", f"{slow}{os.pathsep}{os.environ['PATH']}")
+    child = os.fork()
+    if not child:
+        submit("condor", toy, "convert", place)
+        os._exit(0)
+    while not (place / "submissions.jsonl").exists():
         time.sleep(0.05)
-    child.kill()
-    child.wait()
-    assert directory.submissions()[0].state == "intent"
-    submit("condor", analysis(**GENERIC, split=2), "convert", directory.path)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert JobDir.open(place).submissions()[0].state == "intent"
+    directory = submit("condor", toy, "convert", place)
     assert [s.state for s in directory.submissions()] == ["submitted"]
     log = ended(pool, directory)
     assert log.count("Job submitted from host") == 4
 
 
-def test_a_submission_that_never_began_is_made(pool: Any, queue: Callable, analysis: Callable):
-    directory = queue("convert", split=2)
+def test_a_submission_that_never_began_is_made(pool: Any, queue: Callable):
+    toy, place = queue("convert", split=2)
+    directory = make("condor", listed(toy), "convert", place)
     directory.intend(range(4), directory.plan.resources)  # killed before condor_submit
-    submit("condor", analysis(**GENERIC, split=2), "convert", directory.path)
+    submit("condor", toy, "convert", place)
     assert [(s.attempt, s.state) for s in directory.submissions()] == [(0, "void"), (1, "submitted")]
     pool.run("condor_rm", str(directory.submissions()[1].cluster))
 
 
+def test_jobs_of_a_submission_that_failed_in_the_end_do_not_stay(
+    pool: Any, queue: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """condor_submit breaks off after the jobs are in the queue, the connection being lost, say."""
+    toy, place = queue("convert", split=2)
+    broken = tmp_path / "bin"
+    broken.mkdir()
+    real = pool.run("sh", "-c", "command -v condor_submit").stdout.strip()
+    (broken / "condor_submit").write_text(
+        f'#!/bin/sh\n{real} "$@" || exit\ncase "$*" in *-terse*) echo "ERROR: lost" >&2; exit 1;; esac\n'
+    )
+    (broken / "condor_submit").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{broken}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(DataError, match="ERROR: lost"):
+        submit("condor", toy, "convert", place)
+    directory = JobDir.open(place)
+    assert [s.state for s in directory.submissions()] == ["void"]
+    removed = 3
+    assert {job["JobStatus"] for job in condor.queued(directory, directory.submissions()[0])} <= {removed}
+    condor.withdraw(directory, directory.submissions()[0], range(4))  # nothing is left to be taken out
+
+
 def test_what_condor_warns_of_is_not_submitted(queue: Callable, tmp_path: Path):
-    text = (Path(queue("convert").path) / "job.sh").with_name("odd.sub")
+    queue("convert")
+    text = tmp_path / "odd.sub"
     text.write_text(f"executable = {sys.executable}\nrequest_cups = 1\nmy_own = 3\nqueue\n")
     with pytest.raises(UserError, match="my_own"):
         condor.dry_run(text)
@@ -474,11 +501,11 @@ def test_what_condor_warns_of_is_not_submitted(queue: Callable, tmp_path: Path):
         condor.dry_run(text)
 
 
-def test_an_evicted_training_goes_on_from_its_checkpoint(pool: Any, queue: Callable, analysis: Callable):
+def test_an_evicted_training_goes_on_from_its_checkpoint(pool: Any, queue: Callable):
     """On a (simulated) GPU; the machine is taken away after the first checkpoint came back."""
     batch = {"train": {"gpu": 1, "cores": 1, "memory": "100 MB", "disk": "100 MB", "checkpoint": 1}}
-    directory = queue("train", "EPOCHS=25", **batch)
-    submit("condor", analysis(**GENERIC, **batch), "train", directory.path, **reads("train", directory.path.parent))
+    toy, place = queue("train", "EPOCHS=25", **batch)
+    directory = submit("condor", toy, "train", place, **reads("train", place.parent))
     end = time.monotonic() + 60
     while directory.event_log(0).read_text().count("Finished transferring output files") < 1:
         assert time.monotonic() < end, directory.event_log(0).read_text()
@@ -492,10 +519,10 @@ def test_an_evicted_training_goes_on_from_its_checkpoint(pool: Any, queue: Calla
     assert begun == sorted(begun)
 
 
-def test_a_spool_submission_comes_home(pool: Any, queue: Callable, analysis: Callable):
+def test_a_spool_submission_comes_home(queue: Callable):
     """The scheduler keeps everything, logs too, until it is fetched; then nothing is left in the queue."""
-    directory = queue("convert", split=2, mode="spool")
-    submit("condor", analysis(**GENERIC, split=2, mode="spool"), "convert", directory.path)
+    toy, place = queue("convert", split=2, mode="spool")
+    directory = submit("condor", toy, "convert", place)
     submission = directory.submissions()[0]
     end = time.monotonic() + 60
     while {job["JobStatus"] for job in condor.queued(directory, submission)} != {4}:
@@ -555,3 +582,18 @@ def test_a_submission_that_is_killed_anywhere_is_made_just_once(
         assert [s.state for s in JobDir.open(place).submissions()].count("submitted") == 1
         queue.unlink()
     assert {"none", "intent"} <= states, "the kills came at few places"
+
+
+def test_jobs_that_enter_the_queue_gradually_are_all_done(pool: Any, queue: Callable, monkeypatch: pytest.MonkeyPatch):
+    """With late materialisation, as for more than 10,000 jobs."""
+    monkeypatch.setattr(condor, "MOST_JOBS", 3)
+    toy, place = queue("convert", split=2)
+    directory = submit("condor", toy, "convert", place)
+    assert "max_materialize   = 1" in (place / "convert-0.sub").read_text()
+    end = time.monotonic() + 60
+    while not all((Path(directory.part(number)) / "manifest.json").exists() for number in range(4)):
+        assert time.monotonic() < end, directory.event_log(0).read_text()
+        time.sleep(0.2)
+    log = directory.event_log(0).read_text()
+    assert [f"NanoForge job {number}" in log for number in range(4)] == [True] * 4
+    assert directory.submissions()[0].cluster is not None

@@ -8,17 +8,20 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import xml.etree.ElementTree as xml
+import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from directories import make, write_part
 from nanoforge.batch import crab
 from nanoforge.batch.causes import Cause
+from nanoforge.batch.crab_answers import reported
 from nanoforge.batch.crab_rules import MOST_JOBS, SANDBOX_BYTES, Configuration, check
 from nanoforge.batch.events import State
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.plan import Job
+from nanoforge.batch.resubmit import resubmit
 from nanoforge.batch.status import Survey
 from nanoforge.errors import UserError
 
@@ -95,7 +98,10 @@ def test_each_stage_passes_the_rules(tmp_path, nanoforge, stage, tasks, jobs):
     first = configurations[0]
     assert first.get("JobType.pluginName") == ("PrivateMC" if stage == "generate" else "Analysis")
     if stage != "generate":
-        assert first.get("Data.inputDataset") == "/TTTo2L2Nu_TuneCP5/RunIISummer20UL18NanoAODv9-106X_upgrade2018-v1/NANOAODSIM"
+        assert (
+            first.get("Data.inputDataset")
+            == "/TTTo2L2Nu_TuneCP5/RunIISummer20UL18NanoAODv9-106X_upgrade2018-v1/NANOAODSIM"
+        )
         assert first.get("Data.userInputFiles") == [f"{OFFICIAL}/A.root", f"{OFFICIAL}/C.root"]
         assert not configurations[1].has("Data.inputDataset")
 
@@ -121,7 +127,7 @@ def test_a_task_has_as_many_jobs_as_the_server_takes(tmp_path):
 
 def test_without_a_place_for_the_results(directory):
     (directory.path / "batch.yaml").write_text("site: generic\n")
-    with pytest.raises(UserError, match="batch.crab"):
+    with pytest.raises(UserError, match=r"batch\.crab"):
         prepared(directory)
 
 
@@ -145,7 +151,7 @@ BREAKING = [
     ("spelling", "JobType.outputFiles", ["out put.h5"]),
     ("spelling", "Data.splitting", "FilesBased"),
     ("spelling", "Data.outputDatasetTag", "v1.2"),
-    ("tag", "Data.outputDatasetTag", "x" * 140),
+    ("tag", "Data.outputDatasetTag", "x" * 170),
     ("spelling", "Data.outLFNDirBase", "/eos/user/j/jdoe"),
     ("spelling", "Data.userInputFiles", ["/store/a b.root"]),
     ("repeated", "Data.userInputFiles", ["/store/a.root", "/store/a.root"]),
@@ -268,7 +274,10 @@ def test_splitting_of_wmcore_makes_the_jobs_of_the_plan(tmp_path, stage):
         fake = File("MCFakeFile", size=1000, events=values.get("Data.totalUnits"))
         fake.addRun(Run(1, *range(1, 100)))
         fake["first_event"], fake["last_event"] = 1, values.get("Data.totalUnits")
-        parameters = {"events_per_job": values.get("Data.unitsPerJob"), "events_per_lumi": values.get("Data.unitsPerJob")}
+        parameters = {
+            "events_per_job": values.get("Data.unitsPerJob"),
+            "events_per_lumi": values.get("Data.unitsPerJob"),
+        }
         found = [fake]
     else:  # as its UserDataDiscovery
         found = [File(name, size=1000, events=1) for name in values.get("Data.userInputFiles")]
@@ -329,7 +338,7 @@ def test_the_job_does_its_line(tmp_path):
     assert "NANOFORGE_REDIRECTORS=root://b/ root://a/\n" in variables and "CMSSW_BASE" not in variables
     with tarfile.open(tmp_path / "part.tar") as archive:
         assert archive.getnames() == ["part-00007", "part-00007/manifest.json"]
-    report = xml.parse(tmp_path / "FrameworkJobReport.xml").getroot()
+    report = ElementTree.parse(tmp_path / "FrameworkJobReport.xml").getroot()
     assert [e.text for e in report.iter("LFN")] == ["/store/tt1.root", "/store/tt2.root"]
     assert [e.text for e in report.iter("EventsRead")] == ["100", "40"]
     lumis = [(run.get("ID"), lumi.get("ID")) for run in report.iter("Run") for lumi in run.iter("LumiSection")]
@@ -337,10 +346,12 @@ def test_the_job_does_its_line(tmp_path):
     assert report.find("FrameworkError") is None
 
 
-@pytest.mark.parametrize("behaviour, code, text", [("mistake", 2, "error: a < b is no cut"), ("killed", 137, "see the")])
+@pytest.mark.parametrize(
+    "behaviour, code, text", [("mistake", 2, "error: a < b is no cut"), ("killed", 137, "see the")]
+)
 def test_the_job_tells_why_it_failed(tmp_path, behaviour, code, text):
     assert run_job(tmp_path, behaviour) == code
-    error = xml.parse(tmp_path / "FrameworkJobReport.xml").getroot().find("FrameworkError")
+    error = ElementTree.parse(tmp_path / "FrameworkJobReport.xml").getroot().find("FrameworkError")
     assert error.get("ExitStatus") == str(code) and text in error.text
     assert not (tmp_path / "part.tar").exists()
 
@@ -370,9 +381,11 @@ def crabCommand(command, **options):
     if command == "submit":
         text = pathlib.Path(options["config"]).read_text()
         area, request = (re.search(key + ' = "(.*)"', text)[1] for key in ("workArea", "requestName"))
+        project = pathlib.Path(area) / f"crab_{request}"
+        (project / "results").mkdir(parents=True)
         if (HERE / "refuse").exists():
             raise RuntimeError("Problem sending the request: Incorrect 'JobType.outputFiles' parameter")
-        (pathlib.Path(area) / f"crab_{request}" / "results").mkdir(parents=True)
+        (project / ".requestcache").touch()
         return {"commandStatus": "SUCCESS", "uniquerequestname": "261122_030000:jdoe_crab_" + request}
     if command == "status":
         return {"commandStatus": "SUCCESS", "jobs": json.loads((HERE / "states").read_text())}
@@ -453,11 +466,31 @@ def test_what_the_server_refuses_is_told_and_sent_again(directory, client):
     assert calls(client) == ["submit", "submit"]
 
 
+def test_a_task_that_the_server_cannot_divide(directory, no_client):
+    task = submitted_by_hand(directory)
+    answer = {"status": "SUBMITFAILED", "taskFailureMsg": "The splitting on your task\ngenerated 0 jobs", "jobs": {}}
+    (task.folder / "status.json").write_text(json.dumps(answer))
+    found = Survey(directory).look()
+    assert {s.state for s in found} == {State.REMOVED} and "generated 0 jobs" in found[0].reason
+
+
+def test_memory_grows_with_cores(directory, no_client):
+    task = submitted_by_hand(directory)
+    answer = {"1": info("failed", 50660, "Job killed by HTCondor due to excessive memory use")}
+    (task.folder / "status.json").write_text(json.dumps(answer))
+    resubmit(directory.path)
+    again = read(crab.tasks(directory, 1, [0])[0])
+    assert (again.get("JobType.maxMemoryMB"), again.get("JobType.numCores"), again.jobs) == (4000, 2, 1)
+
+
 def test_a_part_that_was_damaged_is_made_again(directory, client):
     submit(directory)
     (client / "states").write_text(json.dumps({"1": info("finished")}))
     (directory.path / "parts-damaged" / "part-00000-261122-030000").mkdir(parents=True)
     assert states(directory)[0] is State.FAILED
+    time.sleep(0.02)  # the kernel's clock for files is coarse
+    crab.submit(directory, [0], directory.plan.resources)
+    assert states(directory)[0] is State.RUNNING
 
 
 # -- without a client -------------------------------------------------------------------------------------------------
@@ -475,6 +508,7 @@ def submitted_by_hand(directory: JobDir) -> crab.Task:
     submit(directory)
     task = crab.tasks(directory, 0, all_jobs(directory))[0]
     task.results.mkdir(parents=True)
+    (task.project / ".requestcache").touch()
     return task
 
 
@@ -500,9 +534,9 @@ def test_what_crab_report_writes_is_read(directory, no_client):
             path.write_text(json.dumps({"1": lumis}))
             archive.add(path, path.name)
     (results / "notFinishedLumis.json").write_text(json.dumps({"1": [[7, 7], [21, 30]], "2": [[1, 4]]}))
-    assert crab.reported(results) == ({1, 4}, {2, 3})
+    assert reported(results) == ({1, 4}, {2, 3})
     assert states(directory) == [State.RUNNING, State.FAILED, State.FAILED, State.RUNNING]
     (results / "notFinishedLumis.json").unlink()
     (results / "processedFiles.json").write_text(json.dumps({"2": ["/store/tt1.root"]}))
     (results / "failedFiles.json").write_text(json.dumps({"3": ["/store/tt2.root"]}))
-    assert crab.reported(results) == ({2}, {3})
+    assert reported(results) == ({2}, {3})

@@ -149,13 +149,13 @@ def test_a_pool_runs_the_dag_and_its_rescue(
     for name, value in pool.environment.items():
         monkeypatch.setenv(name, value)
     toy, output = analysis({"train": {"cores": 1, "gpu": 1}, "split": 4}), tmp_path / "all"
-    submit_all("condor", toy, output, dry_run=True)
-    stages = {stage.plan.stage: stage for stage in JobDir.all(output)}
-    for stage in stages.values():
-        stub = f"export STUB={tmp_path}\npython=({sys.executable} {STUB})\n"
-        (stage.path / "environment.sh").write_text(stub)
+    stub = f"export STUB={tmp_path}\npython=({sys.executable} {STUB})\n"
+    monkeypatch.setattr(
+        "nanoforge.batch.jobdir.furnish", lambda _, folder: (folder / "environment.sh").write_text(stub)
+    )
     (tmp_path / "fail-predict-0").write_text("2")
     submit_all("condor", toy, output)
+    stages = {stage.plan.stage: stage for stage in JobDir.all(output)}
     assert finished(pool, output) != 0
     assert (output / "pipeline.dag.rescue001").exists()
     assert not (Path(stages["predict"].part(0)) / "manifest.json").exists()

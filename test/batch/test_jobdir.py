@@ -59,21 +59,26 @@ def test_text_that_looks_like_an_interpolation_stays_as_it_is(toy: Analysis, tmp
     assert load(tmp_path / "frozen.yaml").define == {"x": "${y}"}
 
 
-def test_the_directory_is_complete_and_making_it_again_changes_nothing(toy: Analysis, tmp_path: Path):
+def test_the_directory_is_complete_and_kept_once_something_was_submitted(toy: Analysis, tmp_path: Path):
     place = tmp_path / "jobs"
     made = make("condor", listed(toy), "convert", place)
-    before = files(place)
-    assert {"analysis.yaml", "batch.yaml", "plan.json", "job.sh", "environment.sh"} <= set(before)
+    assert {"analysis.yaml", "batch.yaml", "plan.json", "job.sh", "environment.sh"} <= set(files(place))
     assert os.access(place / "job.sh", os.X_OK)
     assert [job.units for job in made.plan.jobs] == ["tt:0-0", "tt:1-1", "dy:0-0"]
-    again = make("condor", listed(toy), "convert", place)
+    more = toy.model_copy(update={"batch": toy.batch.model_copy(update={"memory": 3000})})
+    made = make("condor", listed(more), "convert", place)
+    assert made.plan.resources.memory == 3000
+    made.intend([0, 1, 2], made.plan.resources)
+    before = files(place)
+    again = make("condor", listed(more), "convert", place)
     assert again.plan.run_id == made.plan.run_id
     assert files(place) == before
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".jobs")]
 
 
 def test_other_work_does_not_get_into_the_directory(toy: Analysis, tmp_path: Path):
-    make("condor", listed(toy), "convert", tmp_path / "jobs")
+    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    directory.intend([0, 1, 2], directory.plan.resources)
     with pytest.raises(UserError, match="stage differs"):
         make("condor", listed(toy), "skim", tmp_path / "jobs")
     with pytest.raises(UserError, match="jobs differs"):

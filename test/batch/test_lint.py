@@ -174,3 +174,39 @@ def test_macros_of_a_dag_are_given(folder: Path):
     text = GOOD.replace("queue number, sample from items.txt", "queue")
     assert {f.rule for f in lint(text, folder)} == {"undefined-macro"}
     assert lint(text, folder, Rules(given=("number", "sample"))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        """
+universe = vanilla
+executable = job.sh
+arguments = $(ClusterId) $(ProcId) $ENV(HOME) $RANDOM_CHOICE(1,2) $$(Arch) $(tag:none)
+output = logs/hello.$(ClusterId).$(ProcId).out
+error  = logs/hello.$(ClusterId).$(ProcId).err
+log    = logs/hello.$(ClusterId).log
++MaxRuntime = 3600
+requirements = (OpSysAndVer =?= "AlmaLinux9")
+queue 150
+""",
+        """
+executable = job.sh
+arguments = $Fnx(filename)
+transfer_input_files = $(filename)
+output = logs/$Fn(filename).out
+log = logs/log
++JobFlavour = "tomorrow"
+queue filename matching files *.txt
+""",
+        """
+executable = job.sh
+output = logs/$(what).$(Step).out
+log = logs/log
++JobFlavour = "tomorrow"
+Queue 2 what in (a, b, c)
+""",
+    ],
+)
+def test_what_physicists_write_passes(folder: Path, text: str):
+    assert lint(text, folder) == []

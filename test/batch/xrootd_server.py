@@ -24,7 +24,7 @@ class Server:
         scratch.mkdir()
         (scratch / "xrootd.cfg").write_text(
             f"all.export /\noss.localroot {folder}\nall.adminpath {scratch}\nall.pidpath {scratch}\n"
-            "xrd.port any\nxrd.network nodnr\n"
+            "xrd.port any\nxrd.network nodnr\nxrootd.chksum adler32\n"
         )
         log = scratch / "log"
         with log.open("w") as file:
