@@ -59,8 +59,8 @@ def test_sources_are_python_3_9(path: Path) -> None:
 
 def test_rooms_import_one_way() -> None:
     """cli -> pipeline -> stages -> training -> {evaluation, export, models, dataset, events} -> provenance."""
-    order = ["cli", "pipeline", "stages", "training", "evaluation", "export", "models", "dataset", "simulation"]
-    order += ["events", "parallel", "console", "provenance", "config", "errors"]
+    order = ["cli", "pipeline", "stages", "training", "evaluation", "export", "models", "dataset", "batch"]
+    order += ["simulation", "cmssw", "events", "parts", "parallel", "console", "provenance", "config", "errors"]
     for path in SOURCES:
         parts = path.relative_to(ROOT / "python").with_suffix("").parts
         if parts[0] not in order:
