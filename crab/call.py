@@ -1,4 +1,4 @@
-"""Calls a command of CRAB, and writes its answer to a file:
+"""Calls a command of CRAB, and writes its answer to a file.
 
     call.py ANSWER COMMAND [OPTION=VALUE ...]
 

@@ -24,6 +24,7 @@ KEPT = (
 
 
 def main(number, *variables):
+    """Do a job, and tell of it; returns its exit code."""
     with open(ITEMS) as file:
         words = shlex.split(file.read().splitlines()[int(number) - 1])
     code, error = run(words, variables)
@@ -88,6 +89,7 @@ def report(manifest, lumis, code, error):
 
 
 def input_file(path, entries, lumis):
+    """Yield the lines of a job report on a file that was read."""
     at = path.find("/store/")
     yield "<InputFile>"
     yield '<State Value="closed"/>'

@@ -227,7 +227,7 @@ def settle(directory: JobDir, submission: Submission) -> Submission:
     """Complete a submission that was interrupted: tasks that the server has taken are not sent again."""
     with directory.lock():
         submission = directory.submissions()[submission.attempt]
-        return submission if submission.state != "intent" else _send(directory, submission)
+        return submission if submission.state in ("submitted", "void") else _send(directory, submission)
 
 
 def withdraw(directory: JobDir, submission: Submission, jobs: Sequence[int]) -> None:
@@ -243,6 +243,7 @@ def _send(directory: JobDir, submission: Submission) -> Submission:
     elif waiting:
         commands = [_SETUP, *(shlex.join(task.submission) for task in waiting)]
         say("CRAB's client is not here; these commands submit the tasks:\n  " + "\n  ".join(commands))
+        return directory.conclude(submission, "prepared", None, None)
     return directory.conclude(submission, "submitted", None, "crab")
 
 
@@ -289,9 +290,9 @@ def update(directory: JobDir, submission: Submission, processes: dict[int, Proce
         answer = task.known()
         for number, job in enumerate(task.jobs, 1):
             arrived = Path(directory.part(job.number)).exists()
-            process = answer.get(number) or Process(State.DONE if arrived else State.IDLE, _waits(task))
+            process = answer.get(number) or Process(State.DONE if arrived else State.IDLE, _waits(task, client))
             if process.state is State.DONE and not arrived and not _was_damaged(directory, submission, job):
-                process.state, process.reason = State.RUNNING, f"its output is to be fetched: {_fetching(task)}"
+                process.state, process.reason = State.IDLE, f"its output is to be fetched: {_fetching(task)}"
             processes[job.number] = process
 
 
@@ -317,8 +318,11 @@ def _fetching(task: Task) -> str:
     return f"crab getoutput -d {task.project}"
 
 
-def _waits(task: Task) -> str:
-    return "" if task.submitted else f"to be submitted: {shlex.join(task.submission)}"
+def _waits(task: Task, client: bool) -> str:
+    """Say what to do about a task of which nothing is known."""
+    if not task.submitted:
+        return f"to be submitted: {shlex.join(task.submission)}"
+    return "" if client else f"to be asked for: crab status -d {task.project} --json > {task.folder / STATUS}"
 
 
 def _age(path: Path) -> float:

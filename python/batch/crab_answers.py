@@ -59,12 +59,12 @@ def _answer(text: str) -> dict[str, Any]:
 def _process(info: Mapping[str, Any]) -> Process:
     """Read what CRAB says of a job: its state, the times and sizes of each try, and the error of the last."""
     code, reason = (info.get("Error") or [None, ""])[:2]
-    state = State.REMOVED if code in _KILLED else _STATES.get(info.get("State", ""), State.IDLE)
-    reason = f"{_KILLED[code]}: {reason}" if code in _KILLED else reason
-    running = state in (State.RUNNING, State.DONE)
+    state = _STATES.get(info.get("State", ""), State.IDLE)
+    if state is State.FAILED and code in _KILLED:
+        state, reason = State.REMOVED, f"{_KILLED[code]}: {reason}"
     return Process(
         state=state,
-        reason="" if running else " ".join(str(reason).split()),
+        reason=" ".join(str(reason).split()) if state in (State.FAILED, State.REMOVED) else "",
         exit_code=0 if state is State.DONE else code if state is State.FAILED else None,
         runs=int(info.get("Retries") or 0) + 1,
         started=(info.get("StartTimes") or [None])[-1],
@@ -73,7 +73,7 @@ def _process(info: Mapping[str, Any]) -> Process:
 
 
 def reported(results: Path) -> tuple[set[int], set[int]]:
-    """Read what ``crab report`` says: the numbers of the jobs that are finished, and of those that are not.
+    """Read what ``crab report`` says of a task that has ended: which jobs are finished, and which are not.
 
     Jobs are finished that processed their files (``processedFiles.json``), or whose luminosity blocks are not among
     those of ``notFinishedLumis.json``.

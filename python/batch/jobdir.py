@@ -54,7 +54,8 @@ SHARD = 1000
 class Submission:
     """One line of the journal, folded with those that came later.
 
-    ``state`` is "intent" until it is known whether the jobs are in the queue, then "submitted" or "void".
+    ``state`` is "intent" until it is known whether the jobs are in the queue, then "submitted" or "void";
+    "prepared" is what the user has yet to submit by a command.
     """
 
     attempt: int

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -92,13 +94,12 @@ class LocalStore:
 
     def receive(self, folder: Path) -> None:
         """Take a folder of this machine in."""
-        if (self.folder / folder.name).exists():
-            self.set_aside(folder.name)
-        arriving = self.folder / f".{folder.name}.arriving"
-        shutil.rmtree(arriving, ignore_errors=True)
-        arriving.parent.mkdir(parents=True, exist_ok=True)
-        shutil.move(folder, arriving)  # a copy, where that is another file system
-        arriving.rename(self.folder / folder.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=self.folder) as work:
+            arrived = Path(shutil.move(folder, work))  # a copy, where that is another file system
+            while (self.folder / folder.name).exists() or not _is_renamed(arrived, self.folder / folder.name):
+                with contextlib.suppress(FileNotFoundError):  # another try of the job was faster
+                    self.set_aside(folder.name)
 
 
 class RemoteStore:
@@ -174,8 +175,19 @@ def _telling_absence() -> Iterator[None]:
         raise
 
 
+def _is_renamed(source: Path, target: Path) -> bool:
+    """Whether a folder could get its name; another one may have it, which appeared just now."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            return False
+        raise
+    return True
+
+
 def _aside(folder: str, part: str) -> str:
-    return f"{folder}-damaged/{part}-{time.strftime('%y%m%d-%H%M%S')}"
+    return f"{folder}-damaged/{part}-{time.strftime('%y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True)

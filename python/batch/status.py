@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -252,17 +253,17 @@ class Summary:
     def finish(self) -> float | None:
         """When the last job will be done, in seconds since 1970, if as many run at a time as now.
 
-        Every job is taken to last as long as the mean of those that are done.
+        Every job is taken to last as long as the median of those that are done: clocks may have jumped during some.
         """
         lasted = [s.process.seconds for s in self.states if s.state is State.DONE and s.process is not None]
         known = [seconds for seconds in lasted if seconds is not None]
         running = [s.process for s in self.states if s.state is State.RUNNING and s.process is not None]
         if not known or not running:
             return None
-        mean = sum(known) / len(known)
-        rest = [max(mean - max(self.now - (p.started or self.now), 0), 0) for p in running]
+        usual = statistics.median(known)
+        rest = [max(usual - max(self.now - (p.started or self.now), 0), 0) for p in running]
         waiting = self.counts[State.IDLE] + self.counts[State.EVICTED]
-        return self.now + max((sum(rest) + waiting * mean) / len(running), *rest)
+        return self.now + max((sum(rest) + waiting * usual) / len(running), *rest)
 
     @cached_property
     def reasons(self) -> list[Reason]:

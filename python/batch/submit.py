@@ -93,9 +93,10 @@ def submit(
         submission = _earlier(module, directory)
         if submission is None:
             submission = module.submit(directory, numbers, directory.plan.resources, ())
-            say(f"{output}: {len(numbers):,} jobs submitted{_cluster(submission)}: see nanoforge status {output}")
+            how = f"{submission.state}{_cluster(submission)}"
+            say(f"{output}: {len(numbers):,} jobs {how}: see nanoforge status {output}")
         else:
-            say(f"{output}: was submitted already{_cluster(submission)}: see nanoforge status {output}")
+            say(f"{output}: was {submission.state} already{_cluster(submission)}: see nanoforge status {output}")
     if hasattr(module, "run"):
         module.run(directory, submission, processes)
     return directory
@@ -114,8 +115,9 @@ def submit_all(where: str, analysis: Analysis, output: Path, split: int | None =
 
 def _earlier(module: ModuleType, directory: JobDir) -> Submission | None:
     """Return what was submitted by an earlier call, though it may have been killed in the middle."""
-    settled = [module.settle(directory, s) if s.state == "intent" else s for s in directory.submissions()]
-    return next((submission for submission in settled if submission.state == "submitted"), None)
+    open_ = ("intent", "prepared")
+    settled = [module.settle(directory, s) if s.state in open_ else s for s in directory.submissions()]
+    return next((submission for submission in settled if submission.state != "void"), None)
 
 
 def _cluster(submission: Submission) -> str:

@@ -439,7 +439,7 @@ def test_from_submission_to_parts(directory, client):
                info("failed", 50664, "Not retrying job due to wall clock limit")]  # fmt: skip
     (client / "states").write_text(json.dumps({i: answer for i, answer in enumerate(answers, 1)}))
     found = Survey(directory).look()
-    assert [status.state for status in found] == [State.RUNNING, State.FAILED, State.RUNNING, State.REMOVED]
+    assert [status.state for status in found] == [State.IDLE, State.FAILED, State.RUNNING, State.REMOVED]
     assert "crab getoutput" in found[0].reason
     assert found[1].cause is Cause.MISTAKE and "no such branch" in found[1].reason
     assert found[3].cause is Cause.TIME
@@ -490,18 +490,23 @@ def test_a_part_that_was_damaged_is_made_again(directory, client):
     assert states(directory)[0] is State.FAILED
     time.sleep(0.02)  # the kernel's clock for files is coarse
     crab.submit(directory, [0], directory.plan.resources)
-    assert states(directory)[0] is State.RUNNING
+    assert states(directory)[0] is State.IDLE
 
 
 # -- without a client -------------------------------------------------------------------------------------------------
 
 
 def test_the_commands_are_told(directory, no_client, capsys):
-    submit(directory)
+    submission = submit(directory)
+    assert submission.state == "prepared" and crab.settle(directory, submission).state == "prepared"
     task = crab.tasks(directory, 0, all_jobs(directory))[0]
     assert f"crab submit -c {task.configuration}" in capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
     found = Survey(directory).look()
-    assert {status.state for status in found} == {State.IDLE}
+    assert {status.state for status in found} == {State.IDLE} and "crab submit" in found[0].reason
+    task.project.mkdir()
+    (task.project / ".requestcache").touch()
+    assert f"crab status -d {task.project} --json" in Survey(directory).look()[0].reason
+    assert crab.settle(directory, directory.submissions()[0]).state == "submitted"
 
 
 def submitted_by_hand(directory: JobDir) -> crab.Task:
@@ -517,7 +522,7 @@ def test_what_crab_status_prints_is_read(directory, no_client):
     table = {"1": info("finished"), "2": info("killed"), "3": info("cooloff"), "4": info("unsubmitted")}
     text = f"CRAB project directory: x\n{json.dumps(table)}\nLog file is x\n"
     (task.folder / "status.json").write_text(text)
-    assert states(directory) == [State.RUNNING, State.REMOVED, State.EVICTED, State.IDLE]
+    assert states(directory) == [State.IDLE, State.REMOVED, State.EVICTED, State.IDLE]
     write_part(directory, 0)
     with tarfile.open(task.results / "part_1.tar", "w") as archive:
         archive.add(directory.part(0), "part-00000")
@@ -535,7 +540,7 @@ def test_what_crab_report_writes_is_read(directory, no_client):
             archive.add(path, path.name)
     (results / "notFinishedLumis.json").write_text(json.dumps({"1": [[7, 7], [21, 30]], "2": [[1, 4]]}))
     assert reported(results) == ({1, 4}, {2, 3})
-    assert states(directory) == [State.RUNNING, State.FAILED, State.FAILED, State.RUNNING]
+    assert states(directory) == [State.IDLE, State.FAILED, State.FAILED, State.IDLE]
     (results / "notFinishedLumis.json").unlink()
     (results / "processedFiles.json").write_text(json.dumps({"2": ["/store/tt1.root"]}))
     (results / "failedFiles.json").write_text(json.dumps({"3": ["/store/tt2.root"]}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import fsspec
 import pytest
 from directories import make, write_part
@@ -99,6 +101,18 @@ def address(tmp_path, monkeypatch):
     server = Server(tmp_path / "eos", tmp_path / "server")
     yield f"{server.address}/toy-1"
     server.kill()
+
+
+def test_two_tries_that_end_at_once_leave_one_whole_part(tmp_path):
+    directory = make(tmp_path / "jobs", count=1)
+    outputs = Outputs(directory.plan, LocalStore(directory.parts))
+    tries = [write_part(make(tmp_path / f"try{i}", count=1), 0, content=bytes([i]) * 1000) for i in range(8)]
+    with ThreadPoolExecutor(len(tries)) as threads:
+        list(threads.map(outputs.store.receive, tries))
+    assert [path.name for path in directory.parts.iterdir()] == ["part-00000"]
+    assert outputs.survey()[0].problem is None
+    assert outputs.damaged() == {}
+    assert len(list((directory.path / "parts-damaged").iterdir())) == len(tries) - 1
 
 
 def test_parts_on_a_server(tmp_path, address):

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import toys
 import yaml
-from compare import assert_same_dataset
+from compare import assert_same_files
 from nanoforge.batch import condor
 from nanoforge.batch.causes import Cause
 from nanoforge.batch.events import ACTIVE, State
@@ -145,7 +145,7 @@ def test_jobs_that_fail_in_all_ways(
     done = nanoforge("collect", jobs, "-o", tmp_path / "dataset")
     assert done.returncode == 0, done.stderr
     convert(load(JobDir.open(jobs).analysis), tmp_path / "local")
-    assert_same_dataset(tmp_path / "dataset", tmp_path / "local")
+    assert_same_files(tmp_path / "dataset", tmp_path / "local")
 
 
 def test_a_pipeline_goes_on_from_its_rescue(pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_spool_mode(pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path) -
     done = nanoforge("collect", jobs, "-o", tmp_path / "dataset")
     assert done.returncode == 0, done.stderr
     convert(load(JobDir.open(jobs).analysis), tmp_path / "local")
-    assert_same_dataset(tmp_path / "dataset", tmp_path / "local")
+    assert_same_files(tmp_path / "dataset", tmp_path / "local")
 
 
 def test_a_training_goes_on_from_its_checkpoint(pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_the_commands_survive_being_killed(pool: Pool, faults: Work, nanoforge: 
         if name == "submit":
             wait(jobs)
     convert(load(JobDir.open(jobs).analysis), tmp_path / "local")
-    assert_same_dataset(tmp_path / "dataset", tmp_path / "local")
+    assert_same_files(tmp_path / "dataset", tmp_path / "local")
     run = JobDir.open(jobs).plan.run_id
     history = pool.run("condor_history", "-constraint", f'NanoForgeRun == "{run}"', "-af", "NanoForgeJob").stdout
     assert sorted(history.split()) == ["0", "1"]
@@ -295,7 +295,7 @@ def test_outputs_go_to_a_server(pool: Pool, faults: Work, nanoforge: Work, tmp_p
         done = nanoforge("collect", jobs, "-o", tmp_path / "dataset")
         assert done.returncode == 0, done.stderr
         convert(load(JobDir.open(jobs).analysis), tmp_path / "local")
-        assert_same_dataset(tmp_path / "dataset", tmp_path / "local")
+        assert_same_files(tmp_path / "dataset", tmp_path / "local")
     finally:
         server.kill()
 

@@ -189,6 +189,23 @@ def test_what_grew_goes_on_growing(tmp_path, target):
     assert directory.submissions()[-1].resources.cores == 8
 
 
+@pytest.mark.parametrize(("start", "end"), [("10:00:00", "05:00:00"), ("05:00:00", "10:00:00")])
+def test_clock_that_jumps_lets_nothing_be_done_twice(tmp_path, target, start, end):
+    directory = make(tmp_path / "jobs", count=3)
+    submit(directory)
+    for process in range(3):
+        tell(directory, 0, event(0, process, "Job submitted from host: <h>", "23:00:00"))
+        tell(directory, 0, event(1, process, "Job executing on host: <h>", start))
+    for process, code in enumerate((0, 1)):
+        text = f"Job terminated.\n\t(1) Normal termination (return value {code})"
+        tell(directory, 0, event(5, process, text, end))
+    write_part(directory, 0)
+    resubmit(directory.path)
+    assert again(directory) == {(1,): (RESOURCES, ())}
+    resubmit(directory.path)
+    assert len(directory.submissions()) == 2
+
+
 def test_redirectors_go_round(tmp_path, target):
     directory = make(tmp_path / "jobs", count=1)
     submit(directory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import time
+from datetime import datetime
 
 import pytest
 from directories import event, log, make, submit, tell, write_part
@@ -217,6 +218,23 @@ def test_expected_finish(directory):
     assert Summary("convert", jobs_like(directory, done, ahead), now).finish == now + 100
     assert Summary("convert", jobs_like(directory, done, waiting), now).finish is None
     assert Summary("convert", jobs_like(directory, running, waiting), now).finish is None
+
+
+def test_clocks_that_jump_by_hours_change_neither_states_nor_the_expected_finish(tmp_path):
+    directory = make(tmp_path / "jobs", count=7)
+    submit(directory)
+    ended = ["10:10:00", "10:10:00", "10:10:00", "13:10:00", "07:10:00"]  # the last two: ahead, and back
+    for process in range(6):
+        tell(directory, 0, event(0, process, "Job submitted from host: <h>", "12:00:00"))
+        start = "10:00:00" if process < 5 else "15:00:00"
+        tell(directory, 0, event(1, process, "Job executing on host: <h>", start))
+    for process, clock in enumerate(ended):
+        tell(directory, 0, event(5, process, "Job terminated.\n\t(1) Normal termination (return value 0)", clock))
+        write_part(directory, process)
+    tell(directory, 0, event(0, 6, "Job submitted from host: <h>", "02:00:00"))
+    found, now = look(directory), datetime(2026, 11, 22, 10, 20).timestamp()
+    assert [s.state for s in found] == [State.DONE] * 5 + [State.RUNNING, State.IDLE]
+    assert Summary("convert", found, now).finish == pytest.approx(now + 600 + 600)
 
 
 def test_status_prints_a_table_and_json(directory, nanoforge):

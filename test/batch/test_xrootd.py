@@ -15,7 +15,7 @@ import pytest
 import toys
 import uproot
 import yaml
-from compare import assert_same_content
+from compare import assert_same_files
 from nanoforge.config import load
 from nanoforge.stages.convert import convert
 from nanoforge.stages.predict import predict
@@ -124,7 +124,7 @@ def test_convert_goes_on_at_the_next_server(tmp_path: Path, local: Path, serve: 
     path = write_analysis(tmp_path / "served", "", redirectors=[dying.address, serve().address])
     nanoforge("convert", path, "-o", tmp_path / "dataset")
     assert dying.is_dead
-    assert_same_content(tmp_path / "dataset", local / "dataset")
+    assert_same_files(tmp_path / "dataset", local / "dataset", "*.h5")
     assert books(tmp_path / "dataset") == books(local / "dataset")
     said = nanoforge("convert", path, "-o", tmp_path / "dataset", "redirectors=[root://127.0.0.1:1/]")
     assert "is up to date" in said.stdout + said.stderr  # where a file is read from is no part of what it is
