@@ -85,9 +85,16 @@ def _merge(path: Path, overrides: Sequence[str]) -> Any:
 
 
 def _override(config: DictConfig, word: str) -> None:
-    """Put one ``key=value`` into the configuration; an element of a list goes by its number."""
+    """Put one ``key=value`` into the configuration; an element of a list goes by its number.
+
+    A block takes the place of another, and is not mixed with it: another model has other options.
+    """
+    key, _, text = word.partition("=")
     try:
-        config.merge_with_dotlist([word])
+        if text.lstrip().startswith("{"):
+            OmegaConf.update(config, key, OmegaConf.create(text), merge=False)
+        else:
+            config.merge_with_dotlist([word])
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UserError(f"override {word!r}: the value is not valid YAML: {problem}") from None

@@ -119,6 +119,11 @@ def test_numbers_are_expressions(tmp_path: Path) -> None:
     assert analysis.inputs["e"].feature_expressions == {"c": "3"}
 
 
+def test_a_block_takes_the_place_of_another(tmp_path: Path) -> None:
+    model = {"type": "deepsets", "constituent": [8]}
+    assert read(tmp_path, "model={type: mlp, hidden: [5]}", model=model).model.hidden == [5]
+
+
 @pytest.mark.parametrize(
     ("overrides", "keys", "expected"),
     [
