@@ -40,8 +40,8 @@ from ..training.tracking import log_evaluation
 
 TRAIN_ROWS = 200_000
 """At most so many training rows are scored, over all folds: a random subset that depends on ``SEED`` only."""
-IMPORTANCE_ROWS = 20_000
-"""At most so many test rows serve for the permutation importance, chosen alike."""
+IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS = 20_000, 200_000
+"""At most so many test rows serve for the permutation importance, chosen alike, and fewer where each is long."""
 REPEATS = 3
 BATCH_ROWS = 8192
 SEED = 1
@@ -190,7 +190,8 @@ class _Scorer:
         for _ in self._batches(val, 0):
             pass
         unseen, kept = [], []
-        for batch, chosen in self._batches(test, IMPORTANCE_ROWS):
+        longest = max(shape.length or 1 for shape in self._dataset.info.inputs.values())
+        for batch, chosen in self._batches(test, min(IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS // longest)):
             unseen.append(self._score(batch))
             kept.append(_pick(batch, chosen))
         importance = self._importance(Batch.join(kept))
