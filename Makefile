@@ -18,6 +18,7 @@ lint: $(READY)
 	@$(BIN)/ruff check python test
 	@$(BIN)/ruff format --check python test
 	@$(BIN)/mypy
+	@$(BIN)/clang-format --dry-run --Werror plugins/*.h plugins/*.cc test/cpp/* test/catch2/*
 
 bench: $(READY)
 	@$(BIN)/python test/bench

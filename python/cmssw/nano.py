@@ -23,6 +23,9 @@ MODEL = "PhysicsTools/NanoForge/data/model.onnx"
 DESCRIPTION = "model.json"
 """Beside ``model.onnx``, as ``nanoforge export`` writes it."""
 _IDENTITY = ("run", "luminosityBlock", "event")
+_BITS = ("HLT_", "L1_", "Flag_")
+"""Branches that NanoAOD makes of trigger results, and not of tables."""
+_TRIGGERS = ("TriggerResults::HLT", "TriggerResults::PAT", "TriggerResults::RECO")
 _INSTANCES: dict[str, dict[str, str]] = {
     "VertexTableProducer": {"pv": "pvName", "svs": "svName"},
     "GenWeightsTableProducer": {},
@@ -125,6 +128,7 @@ def scoreTable(model: str, description: Mapping[str, Any], known: Sequence[Table
     """
     name, fold = description["name"], description["fold"]
     by_event = fold["rule"] == "by-event"
+    bits = any(one["name"].startswith(_BITS) for one in description["inputs"])
     return cms.EDProducer(
         "OnnxScoreTableProducer",
         model=cms.FileInPath(model),
@@ -132,6 +136,7 @@ def scoreTable(model: str, description: Mapping[str, Any], known: Sequence[Table
         row=cms.string(description["row"]),
         outputs=cms.vstring(*(score[len(name) + 1 :] for score in description["outputs"]["scores"])),
         tables=cms.VInputTag(*_needed(description, known)),
+        triggers=cms.VInputTag(*(_TRIGGERS if bits else ())),
         inputs=cms.VPSet(*map(_input, description["inputs"])),
         fill=cms.double(description["fill"]),
         folds=cms.uint32(fold["folds"] if by_event else 1),
@@ -151,7 +156,8 @@ def _needed(description: Mapping[str, Any], known: Sequence[Table]) -> list[str]
     """Return the tags of the tables with the model's columns, each once; those that say their columns come first."""
     found: dict[str, None] = {}
     missing = []
-    wanted = [i["name"] for i in description["inputs"] if i["kind"] != "fold" and i["name"] not in _IDENTITY]
+    names = [one["name"] for one in description["inputs"] if one["kind"] != "fold"]
+    wanted = [name for name in names if name not in _IDENTITY and not name.startswith(_BITS)]
     counters = [f"n{description['row']}"] if description["row"] != "event" else []
     for branch in [*wanted, *counters]:
         holders = [t for t in known if (t.columns is not None and t.has(branch)) or branch == f"n{t.name}"]
@@ -161,9 +167,7 @@ def _needed(description: Mapping[str, Any], known: Sequence[Table]) -> list[str]
         else:
             missing.append(branch)
     if missing:
-        raise ValueError(
-            f"no table has {', '.join(missing)}: make it before, or give its tag in 'also' (trigger bits have none)"
-        )
+        raise ValueError(f"no table has {', '.join(missing)}: make it before, or give its tag in 'also'")
     return list(found)
 
 

@@ -380,7 +380,7 @@ def test_nano_with_scores_finds_the_tables_of_all_columns(release: Run) -> None:
     scores = _plain(process.tagJetsScoresTable)
     assert scores.pop("tables") == TABLES
     assert scores.pop("inputs") == [{**i, "collection": i.get("collection") or ""} for i in MODEL["inputs"]]
-    assert scores == {"model": model, "name": "tag_jets", "row": "Jet", "outputs": ["b", "c_or_light"], "fill": -1,
+    assert scores == {"model": model, "name": "tag_jets", "row": "Jet", "outputs": ["b", "c_or_light"], "triggers": [], "fill": -1,
                       "folds": 3, "foldSeed": 7}  # fmt: skip
     assert process.tagJetsScoresTable._label in process.schedule.moduleNames()
     assert process.commandLine.era == "Run3,run3_nanoAOD_pre142X"
@@ -397,11 +397,21 @@ def test_infer_reads_the_same_tables_from_the_file(release: Run) -> None:
     assert process.NANOAODoutput.type_() == "NanoAODOutputModule"
 
 
-def test_columns_that_no_table_has_are_named(release: Run, tmp_path: Path) -> None:
+def test_trigger_bits_come_from_trigger_results(release: Run, tmp_path: Path) -> None:
     inputs = [*MODEL["inputs"], {"name": "HLT_IsoMu24", "kind": "event", "collection": None}]
     path = tmp_path / "search/PhysicsTools/NanoForge/data/model.json"
     path.write_text(json.dumps({**MODEL, "inputs": inputs}))
-    with pytest.raises(ValueError, match=r"HLT_IsoMu24.*trigger bits"):
+    process = release(CONFIGURATIONS["infer"], "--input", "m")
+    found = _plain(process.tagJetsScoresTable)
+    assert found["tables"] == TABLES
+    assert found["triggers"] == ["TriggerResults::HLT", "TriggerResults::PAT", "TriggerResults::RECO"]
+
+
+def test_columns_that_no_table_has_are_named(release: Run, tmp_path: Path) -> None:
+    inputs = [*MODEL["inputs"], {"name": "Jet_unheardOf", "kind": "object", "collection": "Jet"}]
+    path = tmp_path / "search/PhysicsTools/NanoForge/data/model.json"
+    path.write_text(json.dumps({**MODEL, "inputs": inputs}))
+    with pytest.raises(ValueError, match=r"no table has Jet_unheardOf: make it before"):
         release(CONFIGURATIONS["nano"], "--input", "m", "--model", "PhysicsTools/NanoForge/data/model.onnx")
     path.write_text(json.dumps({**MODEL, "level": "features"}))
     with pytest.raises(ValueError, match="--features"):
