@@ -380,8 +380,8 @@ def test_nano_with_scores_finds_the_tables_of_all_columns(release: Run) -> None:
     scores = _plain(process.tagJetsScoresTable)
     assert scores.pop("tables") == TABLES
     assert scores.pop("inputs") == [{**i, "collection": i.get("collection") or ""} for i in MODEL["inputs"]]
-    assert scores == {"model": model, "name": "tag_jets", "row": "Jet", "outputs": ["b", "c_or_light"], "triggers": [], "fill": -1,
-                      "folds": 3, "foldSeed": 7}  # fmt: skip
+    assert scores == {"model": model, "name": "tag_jets", "row": "Jet", "outputs": ["b", "c_or_light"], "triggers": [],
+                      "fill": -1, "folds": 3, "foldSeed": 7}  # fmt: skip
     assert process.tagJetsScoresTable._label in process.schedule.moduleNames()
     assert process.commandLine.era == "Run3,run3_nanoAOD_pre142X"
 
