@@ -14,9 +14,11 @@ import pytest
 import toys
 from directories import ANALYSIS, make
 from nanoforge.batch import local
+from nanoforge.batch.causes import Cause
 from nanoforge.batch.events import State
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.status import Survey
+from pool import EXPECTED
 
 SCRIPT = """#!/bin/bash
 # stands for job.sh: notes each run, and does what a file named after the part says
@@ -39,6 +41,7 @@ cat > $result/manifest.json <<END
  "accounting": {"events": {"read": 100}, "lost": []}}
 END
 """
+BATCH = "batch: {site: generic, retries: 0}\n"
 START = "import sys; from nanoforge.cli import main; main()"
 
 
@@ -154,13 +157,47 @@ def test_killed_pool_leaves_its_jobs_alone_until_they_end(directory):
     assert states(directory) == [State.DONE] * 4
 
 
+ON_A_SMALL_DISK = """#!/bin/bash
+# does the work of job.sh on a disk of 1 MB, as often as the file full is there
+rm ../../full || exec bash ../../real.sh "$@"
+exec unshare --user --map-root-user --mount bash -c '
+  mkdir disk && mount -t tmpfs -o size=1012k none disk && cp -L analysis.yaml environment.sh disk && cd disk &&
+  exec bash "$@"' - "$(realpath ../../real.sh)" "$@"
+"""
+
+
+@pytest.fixture
+def can_mount():
+    """Skip where a user may not mount a disk of their own; with the pool, that too is expected."""
+    mount = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    if subprocess.run(mount, check=False).returncode:
+        (pytest.fail if os.environ.get(EXPECTED) else pytest.skip)("users may not mount a tmpfs here")
+
+
+def test_disk_that_is_full_is_named_and_the_job_done_elsewhere(tmp_path, nanoforge, can_mount):
+    toys.write(tmp_path / "tt0.root", toys.nano_events(3000))
+    config = tmp_path / "analysis.yaml"
+    config.write_text(ANALYSIS.replace("tt0.root, tt1.root, tt2.root, tt3.root", "tt0.root") + BATCH)
+    assert nanoforge("submit", "local", config, "--stage", "convert", "-o", "jobs", "--dry-run").returncode == 0
+    directory = JobDir.open(tmp_path / "jobs")
+    (directory.path / "job.sh").rename(directory.path / "real.sh")
+    (directory.path / "job.sh").write_text(ON_A_SMALL_DISK)
+    (directory.path / "full").touch()
+    run(directory)
+    found = Survey(directory).look()[0]
+    assert (found.state, found.cause) == (State.FAILED, Cause.DISK)
+    assert "no space left on the disk" in nanoforge("status", directory.path).stdout
+    assert nanoforge("resubmit", directory.path).returncode == 0
+    assert states(directory) == [State.DONE]
+    first, second = (submission.resources.disk for submission in directory.submissions())
+    assert second == 2 * first
+
+
 def test_the_real_script_does_a_real_job(tmp_path, nanoforge):
     for i in range(2):
         toys.write(tmp_path / f"tt{i}.root", toys.nano_events(40, first=40 * i))
     config = tmp_path / "analysis.yaml"
-    config.write_text(
-        ANALYSIS.replace("tt0.root, tt1.root, tt2.root, tt3.root", "tt*.root") + "batch: {site: generic}\n"
-    )
+    config.write_text(ANALYSIS.replace("tt0.root, tt1.root, tt2.root, tt3.root", "tt*.root") + BATCH)
     answer = nanoforge("submit", "local", config, "--stage", "convert", "--split", 2, "-o", "jobs", "-j", 2)
     assert answer.returncode == 0, answer.stderr
     assert states(JobDir.open(tmp_path / "jobs")) == [State.DONE]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -28,20 +29,20 @@ from pool import Pool
 from xrootd_server import Server
 
 EVENTS = 200
-RUNTIME = 45
-PATIENCE = 180
+RUNTIME = 600
+PATIENCE = 400
 """Seconds in which any of these jobs must be done, on a busy machine too."""
 
-BATCH = {"site": "generic", "retries": 1, "cores": 1, "memory": 500, "disk": 100, "runtime": 600}
-GPU = {"train": {"gpu": {"devices": ["A100"]}, "checkpoint": 10}}
-LONG = {"epochs": 150, "patience": 150, "batch_size": 8}
+BATCH = {"site": "generic", "retries": 1, "cores": 1, "memory": 500, "disk": 100, "runtime": RUNTIME}
+GPU = {"train": {"gpu": {"devices": ["A100"]}, "checkpoint": 5}}
+LONG = {"epochs": 100, "patience": 100}
 
 FAULTS = '''
 """Every Python of a job imports this first: it does what a file with the name of the job's share says."""
 import os, pathlib, sys, time
-words = sys.orig_argv
+FAULTS, words = pathlib.Path(__file__).parent, sys.orig_argv
 if "--part" in words:
-    fault = pathlib.Path(__file__).parent / words[words.index("--part") + 1]
+    fault = FAULTS / words[words.index("--part") + 1]
     what = fault.read_text() if fault.exists() else ""
     if what in ("fail once", "sleep once"):
         fault.unlink()
@@ -50,6 +51,15 @@ if "--part" in words:
         os._exit(1)
     if what.startswith("sleep"):
         time.sleep(600)
+if "train" in words:
+    replace = os.replace
+
+    def replace_and_rest(source, target):
+        replace(source, target)
+        if str(target).endswith("last.ckpt") and (FAULTS / "train").exists():
+            time.sleep(1)
+
+    os.replace = replace_and_rest
 '''
 
 Work = Callable[..., Any]
@@ -104,11 +114,19 @@ def wait(directory: Path) -> list[JobStatus]:
     return look(directory)
 
 
+def assert_collected_is_local(nanoforge: Work, jobs: Path) -> None:
+    """Merge the parts; it is what one process makes, byte for byte."""
+    done = nanoforge("collect", jobs, "-o", jobs / "dataset")
+    assert done.returncode == 0, done.stderr
+    convert(load(JobDir.open(jobs).analysis), jobs / "local")
+    assert_same_files(jobs / "dataset", jobs / "local")
+
+
 def test_jobs_that_fail_in_all_ways(
     pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(condor, "MOST_JOBS", 5)  # six jobs are more: they come into the queue by twos
-    path, jobs = write_analysis(tmp_path, 12, batch=BATCH | {"runtime": RUNTIME}), tmp_path / "jobs"
+    path, jobs = write_analysis(tmp_path, 12), tmp_path / "jobs"
     mended = {i: (tmp_path / f"file{i}.root").read_bytes() for i in (5, 7)}
     toys.write(tmp_path / "file5.root", toys.nano_events(EVENTS), tree="Other")
     (tmp_path / "file7.root").write_bytes(mended[7][:-1000])
@@ -122,6 +140,10 @@ def test_jobs_that_fail_in_all_ways(
     assert "was submitted already" in again.stdout + again.stderr
     assert len(JobDir.open(jobs).submissions()) == 1
 
+    wait_for(lambda: look(jobs)[0].state is State.RUNNING)
+    pool.run(
+        "condor_qedit", "-forward", f"{cluster}.0", "MaxRuntime", "1"
+    )  # just the one that sleeps is too slow for the pool
     found = wait(jobs)
     assert [job.state for job in found] == [
         State.REMOVED, State.DONE, State.FAILED, State.FAILED, State.DONE, State.DONE,
@@ -142,10 +164,7 @@ def test_jobs_that_fail_in_all_ways(
     runtimes = {number: submission.resources.runtime for submission in later for number in submission.jobs}
     assert runtimes == {0: 2 * RUNTIME, 2: RUNTIME, 3: RUNTIME}
     assert {job.state for job in wait(jobs)} == {State.DONE}
-    done = nanoforge("collect", jobs, "-o", tmp_path / "dataset")
-    assert done.returncode == 0, done.stderr
-    convert(load(JobDir.open(jobs).analysis), tmp_path / "local")
-    assert_same_files(tmp_path / "dataset", tmp_path / "local")
+    assert_collected_is_local(nanoforge, jobs)
 
 
 def test_a_pipeline_goes_on_from_its_rescue(pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path) -> None:
@@ -176,14 +195,12 @@ def test_spool_mode(pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path) -
     path, jobs = write_analysis(tmp_path, 2, batch=BATCH | {"mode": "spool"}), tmp_path / "jobs"
     assert nanoforge("submit", "condor", path, "--stage", "convert", "--split", 2, "-o", jobs).returncode == 0
     assert {job.state for job in wait(jobs)} == {State.DONE}
-    done = nanoforge("collect", jobs, "-o", tmp_path / "dataset")
-    assert done.returncode == 0, done.stderr
-    convert(load(JobDir.open(jobs).analysis), tmp_path / "local")
-    assert_same_files(tmp_path / "dataset", tmp_path / "local")
+    assert_collected_is_local(nanoforge, jobs)
 
 
 def test_a_training_goes_on_from_its_checkpoint(pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path) -> None:
     """It is evicted from its (simulated) GPU in the middle."""
+    faults("train", "a second for each epoch")
     path, jobs = write_analysis(tmp_path, 2, batch=BATCH | GPU, training=LONG), tmp_path / "jobs"
     convert(load(path), tmp_path / "dataset")
     submitted = nanoforge("submit", "condor", path, "--stage", "train", "--data", tmp_path / "dataset", "-o", jobs)
@@ -199,6 +216,7 @@ def test_a_training_goes_on_from_its_checkpoint(pool: Pool, faults: Work, nanofo
     wait_for(lambda: "Finished transferring output files" in log.read_text())  # the first checkpoint
     pool.run("condor_vacate_job", "-fast", str(directory.submissions()[0].cluster))
     wait_for(lambda: "Job was evicted" in log.read_text())
+    (tmp_path / "faults" / "train").unlink()
     assert {job.state for job in wait(jobs)} == {State.DONE}
     last = directory.stderr(0, 0).with_suffix(".out").read_text() + directory.stderr(0, 0).read_text()
     assert "goes on after epoch" in last, last
@@ -260,13 +278,14 @@ def test_the_commands_survive_being_killed(pool: Pool, faults: Work, nanoforge: 
     commands = {
         "submit": ["submit", "condor", path, "--stage", "convert", "--split", "1", "-o", jobs],
         "status": ["status", jobs],
-        "collect": ["collect", jobs, "-o", tmp_path / "dataset"],
+        "collect": ["collect", jobs, "-o", jobs / "dataset"],
     }
     rng = np.random.default_rng(2)
     for name, words in commands.items():
         for _ in range(3):
             process = subprocess.Popen([*start, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(rng.uniform(0.5, 5))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(rng.uniform(0.5, 4))
             process.kill()
             process.wait()
         end = time.monotonic() + PATIENCE
@@ -275,8 +294,7 @@ def test_the_commands_survive_being_killed(pool: Pool, faults: Work, nanoforge: 
         assert done.returncode == 0, done.stderr
         if name == "submit":
             wait(jobs)
-    convert(load(JobDir.open(jobs).analysis), tmp_path / "local")
-    assert_same_files(tmp_path / "dataset", tmp_path / "local")
+    assert_collected_is_local(nanoforge, jobs)
     run = JobDir.open(jobs).plan.run_id
     history = pool.run("condor_history", "-constraint", f'NanoForgeRun == "{run}"', "-af", "NanoForgeJob").stdout
     assert sorted(history.split()) == ["0", "1"]
@@ -292,12 +310,19 @@ def test_outputs_go_to_a_server(pool: Pool, faults: Work, nanoforge: Work, tmp_p
         assert nanoforge("submit", "condor", path, "--stage", "convert", "--split", 2, "-o", jobs).returncode == 0
         assert {job.state for job in wait(jobs)} == {State.DONE}, [job.reason for job in look(jobs)]
         assert not list((jobs / "parts").glob("*")) and list((tmp_path / "eos" / "eos" / "tt").iterdir())
-        done = nanoforge("collect", jobs, "-o", tmp_path / "dataset")
-        assert done.returncode == 0, done.stderr
-        convert(load(JobDir.open(jobs).analysis), tmp_path / "local")
-        assert_same_files(tmp_path / "dataset", tmp_path / "local")
+        assert_collected_is_local(nanoforge, jobs)
     finally:
         server.kill()
+
+
+def test_two_tries_at_once_make_one_output(pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path) -> None:
+    path, jobs = write_analysis(tmp_path, 2), tmp_path / "jobs"
+    assert nanoforge("submit", "condor", path, "--stage", "convert", "--split", 2, "-o", jobs).returncode == 0
+    directory = JobDir.open(jobs)
+    condor.submit(directory, [0], directory.plan.resources)
+    wait_for(lambda: all("Job terminated" in directory.event_log(attempt).read_text() for attempt in (0, 1)))
+    assert [job.state for job in look(jobs)] == [State.DONE]
+    assert_collected_is_local(nanoforge, jobs)
 
 
 MODES = [
