@@ -486,9 +486,10 @@ def test_memory_grows_with_cores(directory, no_client):
 def test_a_part_that_was_damaged_is_made_again(directory, client):
     submit(directory)
     (client / "states").write_text(json.dumps({"1": info("finished")}))
+    time.sleep(0.02)  # the kernel's clock for files is coarse
     (directory.path / "parts-damaged" / "part-00000-261122-030000").mkdir(parents=True)
     assert states(directory)[0] is State.FAILED
-    time.sleep(0.02)  # the kernel's clock for files is coarse
+    time.sleep(0.02)
     crab.submit(directory, [0], directory.plan.resources)
     assert states(directory)[0] is State.IDLE
 
