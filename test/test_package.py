@@ -86,7 +86,8 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     assert answer.stdout.splitlines()[-1] == "loaded []", answer.stdout + answer.stderr
 
 
-COMMANDS = ["init", "inspect", "skim", "convert", "train", "tune", "evaluate", "compare", "predict", "export", "run"]
+COMMANDS = ["init", "inspect", "generate", "skim", "convert", "train", "tune", "evaluate", "compare", "predict"]
+COMMANDS += ["export", "run", "submit", "status", "resubmit", "collect", "cmsrun"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
