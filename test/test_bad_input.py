@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -187,7 +188,8 @@ def test_interrupted_conversion_leaves_no_half_result(folder: Path, nanoforge: R
     os.killpg(process.pid, how)
     _, errors = process.communicate(timeout=240)
     assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGKILL)
-    assert "Traceback" not in errors
+    # one that comes during a callback of the garbage collector, Python itself reports and forgets
+    assert "Traceback" not in re.sub(r"Exception ignored in.*?\nKeyboardInterrupt: *\n", "", errors, flags=re.DOTALL)
     assert not (folder / "dataset").exists()
     check(nanoforge("train", "analysis.yaml", "--data", "dataset"), MISTAKE, "nanoforge convert")
     check(nanoforge("train", "analysis.yaml", "--data", ".dataset.unfinished"), MISTAKE, "nanoforge convert")

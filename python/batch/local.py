@@ -118,7 +118,7 @@ class Pool:
         self._stop.set()
         for child in tuple(self._running):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGINT)
+                os.killpg(child.pid, signal.SIGTERM)  # SIGINT may be ignored, as behind a shell's "&"
 
     def _execute(self, job: Job) -> int:
         """Run the job's script in a folder of its own; it goes on with what an earlier try left there."""

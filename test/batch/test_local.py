@@ -111,10 +111,11 @@ def command(directory: JobDir, *words: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-c", START, *words], cwd=directory.path.parent, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's "&" had it ignored
     )  # fmt: skip
 
 
-def wait_for(condition, seconds: float = 30) -> None:
+def wait_for(condition, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -132,12 +133,12 @@ def test_ctrl_c_leaves_a_directory_to_go_on_with(directory):
     behave(directory, 1, "sleep")
     child = begin(directory, 1)
     child.send_signal(signal.SIGINT)
-    output, _ = child.communicate(timeout=20)
+    output, _ = child.communicate(timeout=120)
     assert child.returncode == 130, output
     assert states(directory) == [State.DONE] + [State.REMOVED] * 3
     behave(directory, 1, "")
     again = command(directory, "resubmit", str(directory.path), "-j", "2")
-    assert again.wait(60) == 0
+    assert again.wait(240) == 0
     again.stdout.close()
     assert states(directory) == [State.DONE] * 4
     assert runs(directory) == {"part-00000": 1, "part-00001": 2, "part-00002": 1, "part-00003": 1}
@@ -147,12 +148,12 @@ def test_killed_pool_leaves_its_jobs_alone_until_they_end(directory):
     behave(directory, 1, "slow")
     child = begin(directory, 1)
     os.kill(child.pid, signal.SIGKILL)
-    child.communicate(timeout=20)
+    child.communicate(timeout=120)
     assert states(directory)[:2] == [State.DONE, State.RUNNING]
     wait_for(lambda: states(directory)[1] is not State.RUNNING)
     assert states(directory) == [State.DONE] + [State.REMOVED] * 3
     again = command(directory, "resubmit", str(directory.path))
-    assert again.wait(60) == 0
+    assert again.wait(240) == 0
     again.stdout.close()
     assert states(directory) == [State.DONE] * 4
 
