@@ -422,10 +422,10 @@ def _density(values: Array, weight: Array, edges: Array) -> tuple[Array, Array]:
     total = float(np.sum(weight))
     if not total > 0:
         return np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
-    scale = 1 / (total * np.diff(edges))
     content, _ = np.histogram(values, edges, weights=weight)
-    variance, _ = np.histogram(values, edges, weights=weight**2)
-    return content * scale, np.sqrt(variance) * scale
+    squares, _ = np.histogram(values, edges, weights=weight**2)
+    errors = metrics.fraction_error(content / total, squares, weight)
+    return content / total / np.diff(edges), np.nan_to_num(errors) / np.diff(edges)
 
 
 def _contest(classes: Sequence[str]) -> str:

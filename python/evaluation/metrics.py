@@ -3,6 +3,12 @@
 Every sum is a sum of weights, negative ones included: what they mean is the difference of two samples, so an
 efficiency may leave [0, 1] and a curve need not be monotonic, but expectation values are right. Where a sum of weights
 that must be positive is not (an absent class, say), the answer is NaN, never an exception or a guess.
+
+Errors are those of repeating the measurement with other events: what a bootstrap of the rows gives, by formulas. They
+follow from one: the squared error of a weighted mean Σwx/Σw is Σw²(x - mean)²/(Σw)² (Taylor linearisation of a ratio;
+Cochran, Sampling Techniques, 3rd ed., section 6.4), with the factor n/(n - 1) of an unbiased variance, where n is the
+effective number (Σw)²/Σw². Weights are taken as given. Fewer than two effective rows say nothing about their
+fluctuation, and have no error.
 """
 
 from __future__ import annotations
@@ -14,7 +20,7 @@ from scipy.special import kolmogorov
 
 Array = np.ndarray
 
-_HALF_WIDTH_ERROR = 0.962  # of (q84 - q16)/2 in units of sigma/sqrt(n): sqrt of 0.925, from the quantiles' covariance
+_ONE_SIGMA = (0.158655, 0.841345)
 
 
 class Estimate(NamedTuple):
@@ -36,11 +42,16 @@ class Estimate(NamedTuple):
 
 
 class Roc(NamedTuple):
-    """A ROC curve from (0, 0) to (1, 1), by falling threshold; equal scores make one point. Each (points,)."""
+    """A ROC curve from (0, 0) to (1, 1), by falling threshold; equal scores make one point. Each (points,).
+
+    The errors are those of the efficiencies of a fixed threshold.
+    """
 
     threshold: Array
     signal: Array
     background: Array
+    signal_error: Array
+    background_error: Array
 
 
 class Reliability(NamedTuple):
@@ -61,6 +72,21 @@ def mean(values: Array, weight: Array) -> float:
     """Return Σwx/Σw of (N,) values; NaN where the weights do not sum to something positive."""
     total = float(np.sum(weight))
     return float(np.sum(values * weight)) / total if total > 0 else float("nan")
+
+
+def average(values: Array, weight: Array) -> Estimate:
+    """Return the mean of (N,) values with its error, in their unit.
+
+    Of residuals prediction - truth it is the bias, of a condition the fraction of the rows that fulfil it.
+    """
+    value = mean(values, weight)
+    return Estimate(value, _root(float(np.sum((weight * (values - value)) ** 2)) * _per_total(weight)))
+
+
+def fraction_error(share: Array, squares: Array, weight: Array) -> Array:
+    """Return the errors of fractions of the rows of ``weight`` (N,), (Q,); they are of those whose Σw² is given, (Q,)."""
+    variance = (1 - share) ** 2 * squares + share**2 * (np.sum(weight**2) - squares)
+    return np.asarray(np.sqrt(np.maximum(variance, 0.0) * _per_total(weight)))
 
 
 def quantile(values: Array, weight: Array, fraction: Array) -> Array:
@@ -107,9 +133,13 @@ def roc_curve(score: Array, signal: Array, weight: Array) -> Roc:
     Roc
         Efficiencies of signal and background above each threshold; all NaN for an absent class.
     """
-    values, s, b = _by_score(score, signal, weight)
+    values, s, b, s2, b2 = _by_score(score, signal, weight, weight**2)
     efficiencies = [np.concatenate([[0.0], _fraction(np.cumsum(x[::-1]), np.sum(x))]) for x in (s, b)]
-    return Roc(np.concatenate([[np.inf], values[::-1]]), *efficiencies)
+    errors = []
+    for share, squares, side in zip(efficiencies, (s2, b2), (signal, ~signal)):
+        passed = np.concatenate([[0.0], np.cumsum(squares[::-1])])
+        errors.append(fraction_error(share, passed, weight[side]))
+    return Roc(np.concatenate([[np.inf], values[::-1]]), *efficiencies, *errors)
 
 
 def thinned(curve: Roc, most: int) -> Roc:
@@ -125,7 +155,8 @@ def auc(score: Array, signal: Array, weight: Array) -> Estimate:
 
     The value is Σ_i Σ_j w_i w_j ([s_i > b_j] + ½[s_i = b_j]) / (Σ_i w_i Σ_j w_j) over signals i and backgrounds j, by
     cumulative sums, for weights of either sign. The error is that of DeLong, DeLong and Clarke-Pearson (Biometrics 44
-    (1988) 837), with each row's structural component weighted.
+    (1988) 837): the mean of the structural components of the signal fluctuates, and independently that of the
+    background. A single row of either has an unknown fluctuation, so that there is no error.
 
     Parameters
     ----------
@@ -141,18 +172,17 @@ def auc(score: Array, signal: Array, weight: Array) -> Estimate:
     group = np.searchsorted(values, score)
     below = _fraction(np.cumsum(b) - b / 2, np.sum(b))[group]  # of the background, for each row as a signal
     above = 1 - _fraction(np.cumsum(s) - s / 2, np.sum(s))[group]  # of the signal, for each row as a background
-    value = mean(below[signal], weight[signal])
-    variance = 0.0
-    for component, side in ((below, signal), (above, ~signal)):
-        w = weight[side]
-        variance += np.sum((w * (component[side] - value)) ** 2) / np.sum(w) ** 2 if np.sum(w) > 0 else np.nan
-    return Estimate(value, _root(variance))
+    sides = average(below[signal], weight[signal]), average(above[~signal], weight[~signal])
+    return Estimate(sides[0].value, float(np.hypot(sides[0].error, sides[1].error)))
 
 
-def rejection(curve: Roc, efficiency: float, background_number: float) -> Estimate:
+def rejection(curve: Roc, efficiency: float) -> Estimate:
     """Return the background rejection 1/ε_b where the signal efficiency first reaches a value.
 
-    Between two points of the curve it is interpolated, as if equal scores were ordered at random.
+    Between two points of the curve it is interpolated, as if equal scores were ordered at random. Two fluctuations are
+    in the error: that of the background above the threshold, and that of the signal, which moves the threshold: its
+    error of the signal efficiency times the slope of the curve (Hsieh, Turnbull, Ann. Stat. 24 (1996) 25; Pepe, The
+    Statistical Evaluation of Medical Tests, 2003, section 5.2). The slope is that between one error below and above.
 
     Parameters
     ----------
@@ -160,8 +190,6 @@ def rejection(curve: Roc, efficiency: float, background_number: float) -> Estima
         Of :func:`roc_curve`.
     efficiency
         The signal efficiency, in (0, 1].
-    background_number
-        Effective number of background events, for the binomial error of ε_b.
 
     Returns
     -------
@@ -170,12 +198,26 @@ def rejection(curve: Roc, efficiency: float, background_number: float) -> Estima
     """
     if not np.all(np.isfinite(curve.signal)) or not np.all(np.isfinite(curve.background)):
         return Estimate(float("nan"))
-    k = int(np.argmax(curve.signal >= efficiency * (1 - 1e-12)))
-    step = (efficiency - curve.signal[k - 1]) / (curve.signal[k] - curve.signal[k - 1])
-    left = float(curve.background[k - 1] + step * (curve.background[k] - curve.background[k - 1]))
+    left, signal_error, background_error = _at(curve, efficiency)
     if left <= 0:
         return Estimate(float("inf"))
-    return Estimate(1 / left, float(np.sqrt(max(left * (1 - left), 0.0) / background_number)) / left**2)
+    ends = [float(np.clip(efficiency + sign * signal_error, 0.0, 1.0)) for sign in (-1, 1)]
+    moved = np.nan
+    if signal_error == 0:
+        moved = 0.0
+    elif ends[1] > ends[0]:
+        moved = (_at(curve, ends[1])[0] - _at(curve, ends[0])[0]) / (ends[1] - ends[0]) * signal_error
+    return Estimate(1 / left, float(np.hypot(background_error, moved)) / left**2)
+
+
+def _at(curve: Roc, efficiency: float) -> tuple[float, float, float]:
+    """Return the background efficiency where that of the signal first reaches a value, and the errors of both there."""
+    k = max(1, int(np.argmax(curve.signal >= efficiency * (1 - 1e-12))))
+    width = curve.signal[k] - curve.signal[k - 1]
+    step = (efficiency - curve.signal[k - 1]) / width if width else 0.0
+    columns = (curve.background, curve.signal_error, curve.background_error)
+    left, *errors = (float(column[k - 1] + step * (column[k] - column[k - 1])) for column in columns)
+    return left, errors[0], errors[1]
 
 
 def precision_recall(score: Array, signal: Array, weight: Array) -> tuple[Array, Array]:
@@ -224,23 +266,23 @@ def normalised(matrix: Array, axis: int) -> Array:
     return out
 
 
-def accuracy(scores: Array, label: Array, weight: Array) -> float:
+def accuracy(scores: Array, label: Array, weight: Array) -> Estimate:
     """Return the weighted fraction of the rows whose highest score, of (N, C), is that of their class."""
-    return mean(scores.argmax(axis=1) == label, weight)
+    return average(scores.argmax(axis=1) == label, weight)
 
 
-def log_loss(scores: Array, label: Array, weight: Array) -> float:
+def log_loss(scores: Array, label: Array, weight: Array) -> Estimate:
     """Return the mean of -log p(true class) of (N, C) probabilities, in nats; p is clipped at machine epsilon."""
     true = np.take_along_axis(scores, label[:, None].astype(np.int64), axis=1)[:, 0]
     likely = np.clip(true.astype(np.float64), np.finfo(scores.dtype).eps, None)
-    return -mean(np.log(likely), weight)
+    return average(-np.log(likely), weight)
 
 
-def brier(scores: Array, label: Array, weight: Array) -> float:
+def brier(scores: Array, label: Array, weight: Array) -> Estimate:
     """Return the mean of Σ_k (p_k - y_k)² (Brier, Mon. Weather Rev. 78 (1950) 1), halved for two classes: (p - y)²."""
     hot = label[:, None] == np.arange(scores.shape[1])
     square: Array = ((scores - hot) ** 2).sum(axis=1, dtype=np.float64)
-    return mean(square / 2 if scores.shape[1] == 2 else square, weight)
+    return average(square / 2 if scores.shape[1] == 2 else square, weight)
 
 
 def reliability(score: Array, signal: Array, weight: Array, bins: int = 10) -> Reliability:
@@ -262,7 +304,7 @@ def reliability(score: Array, signal: Array, weight: Array, bins: int = 10) -> R
     Returns
     -------
     Reliability
-        The error is that of a weighted fraction, sqrt(Σw²(y - f)²)/Σw.
+        The error is that of the fraction; NaN where a bin holds fewer than two effective rows.
     """
     where = _probability_bin(score, bins)
     total = np.bincount(where, weight, bins)
@@ -270,7 +312,9 @@ def reliability(score: Array, signal: Array, weight: Array, bins: int = 10) -> R
     safe = np.where(good, total, 1.0)
     predicted = np.bincount(where, weight * score, bins) / safe
     observed = np.bincount(where, weight * signal, bins) / safe
-    error = np.sqrt(np.bincount(where, (weight * (signal - observed[where])) ** 2, bins)) / safe
+    squares = np.bincount(where, (weight * (signal - observed[where])) ** 2, bins)
+    spare = safe**2 - np.bincount(where, weight**2, bins)  # (Σw)² - Σw², see _per_total
+    error = np.sqrt(np.divide(squares, spare, out=np.full(bins, np.nan), where=spare > 0))
     return Reliability(predicted[good], observed[good], error[good])
 
 
@@ -316,26 +360,31 @@ def kolmogorov_smirnov(first: Array, first_weight: Array, second: Array, second_
     return distance, float(kolmogorov((root + 0.12 + 0.11 / root) * distance))
 
 
-def average(values: Array, weight: Array) -> Estimate:
-    """Return the mean of (N,) values: of residuals prediction - truth it is the bias, in the target's unit."""
-    value = mean(values, weight)
-    return Estimate(value, _over_root(_root(mean((values - value) ** 2, weight)), weight))
-
-
 def rms(residual: Array, weight: Array) -> Estimate:
     """Return the root of the mean squared residual, bias included, in the target's unit."""
-    return Estimate(_root(mean(residual**2, weight)))
+    square = average(residual**2, weight)
+    value = _root(square.value)
+    return Estimate(value, square.error / (2 * value) if value > 0 else float("nan"))
 
 
 def resolution(residual: Array, weight: Array) -> Estimate:
     """Return half the width of the central 68.27 % of the residuals, in the target's unit.
 
-    It is the standard deviation of a normal distribution and insensitive to tails. The error is that of the same
-    quantiles of a normal distribution (Stuart and Ord, Kendall's Advanced Theory of Statistics I, section 10.10).
+    It is the standard deviation of a normal distribution and insensitive to tails. The error is that of two quantiles
+    of any distribution: each moves by the error of the fraction below it over the density there (Stuart and Ord,
+    Kendall's Advanced Theory of Statistics I, section 10.10), where the density is that between one error of the
+    fraction below and above (Woodruff, J. Am. Stat. Assoc. 47 (1952) 635).
     """
-    low, high = quantile(residual, weight, np.array([0.158655, 0.841345]))
-    value = float(high - low) / 2
-    return Estimate(value, _HALF_WIDTH_ERROR * _over_root(value, weight))
+    low, high = _ONE_SIGMA
+    number = effective_number(weight)
+    step = float(np.sqrt(low * high / number)) if number > 1 else low
+    ends = np.clip([low - step, low, low + step, high - step, high, high + step], 0, 1)
+    at = quantile(residual, weight, ends)
+    value = float(at[4] - at[1]) / 2
+    # how far each quantile moves for one error of its fraction; their correlation is (low (1 - high)) / (low (1 - low))
+    moves = [float((at[k + 2] - at[k]) / (ends[k + 2] - ends[k])) * step for k in (0, 3)]
+    variance = (moves[0] ** 2 + moves[1] ** 2 - 2 * moves[0] * moves[1] * low / high) / 4
+    return Estimate(value, _root(variance) if number > 1 else float("nan"))
 
 
 def r2(true: Array, predicted: Array, weight: Array) -> Estimate:
@@ -355,12 +404,11 @@ def in_bins(true: Array, edges: Array) -> Array:
     return np.clip(np.searchsorted(edges, true, side="right") - 1, 0, len(edges) - 2)
 
 
-def _by_score(score: Array, signal: Array, weight: Array) -> tuple[Array, Array, Array]:
-    """Return the distinct scores, rising, and the sums of signal and background weights at each."""
+def _by_score(score: Array, signal: Array, *weights: Array) -> list[Array]:
+    """Return the distinct scores, rising, and of each kind of weights the sums of signal and background there."""
     values, group = np.unique(score, return_inverse=True)
-    s = np.bincount(group[signal], weight[signal], len(values))
-    b = np.bincount(group[~signal], weight[~signal], len(values))
-    return values, s, b
+    sides = (signal, ~signal)
+    return [values, *(np.bincount(group[side], w[side], len(values)) for w in weights for side in sides)]
 
 
 def _fraction(part: Array, total: float) -> Array:
@@ -375,6 +423,10 @@ def _root(square: float) -> float:
     return float(np.sqrt(square)) if square >= 0 else float("nan")
 
 
-def _over_root(width: float, weight: Array) -> float:
-    number = effective_number(weight)
-    return float(width / np.sqrt(number)) if number > 0 else float("nan")
+def _per_total(weight: Array) -> float:
+    """Return what Σw²(x - mean)² is multiplied by for the squared error of a mean.
+
+    It is 1/((Σw)² - Σw²), or 1/(Σw)² with the factor n/(n - 1); NaN for fewer than two effective rows, or one.
+    """
+    total, squares = float(np.sum(weight)), float(np.sum(weight**2))
+    return 1 / (total**2 - squares) if total > 0 and total**2 > squares * (1 + 1e-9) else float("nan")

@@ -118,9 +118,9 @@ def classification(test: Scored, classes: Sequence[str]) -> Summary:
     for name in signals(classes):
         result.update(_separation(test, name, list(classes).index(name)))
     label, prior = test.truth, test.prior_weight
-    result["accuracy"] = Estimate(metrics.accuracy(test.scores, label, prior))
-    result["log_loss"] = Estimate(metrics.log_loss(test.scores, label, prior))
-    result["brier"] = Estimate(metrics.brier(test.scores, label, prior))
+    result["accuracy"] = metrics.accuracy(test.scores, label, prior)
+    result["log_loss"] = metrics.log_loss(test.scores, label, prior)
+    result["brier"] = metrics.brier(test.scores, label, prior)
     return result
 
 
@@ -214,11 +214,10 @@ def headline(scored: Scored, names: Sequence[str], task: str) -> float:
 def _separation(test: Scored, name: str, number: int) -> Summary:
     score, signal = test.scores[:, number], test.of_class(number)
     curve = metrics.roc_curve(score, signal, test.weight)
-    background = metrics.effective_number(test.weight[~signal])
     calibration = metrics.calibration_error(score, signal, test.prior_weight)
     return {
         f"auc.{name}": metrics.auc(score, signal, test.weight),
-        **{f"rejection.{name}.{e * 100:.0f}": metrics.rejection(curve, e, background) for e in EFFICIENCIES},
+        **{f"rejection.{name}.{e * 100:.0f}": metrics.rejection(curve, e) for e in EFFICIENCIES},
         f"average_precision.{name}": metrics.average_precision(score, signal, test.weight),
         f"calibration_error.{name}": Estimate(calibration),
     }
