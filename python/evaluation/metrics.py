@@ -84,7 +84,7 @@ def average(values: Array, weight: Array) -> Estimate:
 
 
 def fraction_error(share: Array, squares: Array, weight: Array) -> Array:
-    """Return the errors of fractions of the rows of ``weight`` (N,), (Q,); they are of those whose Σw² is given, (Q,)."""
+    """Return the errors of fractions, (Q,), of the rows of ``weight`` (N,); each is of rows of a known Σw², (Q,)."""
     variance = (1 - share) ** 2 * squares + share**2 * (np.sum(weight**2) - squares)
     return np.asarray(np.sqrt(np.maximum(variance, 0.0) * _per_total(weight)))
 
