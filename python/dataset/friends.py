@@ -96,10 +96,10 @@ class RootFriend(FriendWriter):
     suffix = ".root"
 
     def __init__(self, path: Path, tree: str, row: str | None) -> None:
-        import uproot
+        from ..events.writer import new_file
 
         super().__init__(path, tree, row)
-        self._file = uproot.recreate(path, compression=uproot.ZSTD(3))
+        self._file = new_file(path, "zstd 3")
         self._writer: Any = None
 
     def write(self, entries: Entries) -> None:

@@ -6,12 +6,16 @@ recorded; the redirectors turn it into addresses when the file is opened.
 
 from __future__ import annotations
 
+import codecs
 import glob
+import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ..config.schema import REDIRECTORS, Analysis
 from ..errors import DataError, FileError, UserError
@@ -19,6 +23,29 @@ from ..errors import DataError, FileError, UserError
 _LIST_SUFFIXES = (".txt", ".list")
 _LOGICAL = "/store/"
 _OVERRIDE = "NANOFORGE_REDIRECTORS"
+_CHECKSUM = re.compile(r"(?P<name>.*\S)\s+ad:(?P<adler32>[0-9a-fA-F]{1,8})", re.DOTALL)
+_COMMENT = re.compile(r"(^|\s)#.*")
+
+
+class ListedFile(str):
+    """The name of a file together with the checksum that a list of files or DAS gives it.
+
+    Attributes
+    ----------
+    adler32
+        Eight hexadecimal digits.
+    """
+
+    adler32: str
+
+    def __new__(cls, name: str, adler32: str) -> ListedFile:
+        """Make the name of a file, with its checksum of up to eight hexadecimal digits."""
+        listed = super().__new__(cls, name)
+        listed.adler32 = adler32.lower().zfill(8)
+        return listed
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.adler32)
 
 
 def is_remote(path: str) -> bool:
@@ -80,7 +107,9 @@ def listed(analysis: Analysis) -> Analysis:
 
 
 def _plain(path: str) -> str:
-    return path if is_remote(path) else os.path.normpath(path)
+    """Return a file's name as plain text, its checksum behind it where there is one."""
+    name = str(path) if is_remote(path) else os.path.normpath(path)
+    return f"{name} ad:{path.adler32}" if isinstance(path, ListedFile) else name
 
 
 def expand(patterns: Iterable[str], where: str, redirectors: Sequence[str] = REDIRECTORS) -> list[str]:
@@ -179,18 +208,38 @@ def das_files(dataset: str) -> list[str]:
     client = shutil.which("dasgoclient")
     if client is None:
         raise UserError(f"{dataset}: dasgoclient is not here: run on LXPLUS (or with CMSSW set up), or list 'files'")
-    command = [client, "-query", f"file dataset={dataset}"]
+    command = [client, "-query", f"file dataset={dataset}", "-json"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if answer.returncode:
         raise DataError(f"{dataset}: dasgoclient failed: {answer.stderr.strip() or answer.stdout.strip()}")
-    names = answer.stdout.split()
+    names = _das_names(dataset, answer.stdout)
     if not names:
         raise UserError(f"{dataset}: DAS knows no files of this dataset")
     return sorted(names)
 
 
+def _das_names(dataset: str, answer: str) -> list[str]:
+    """Return the names in an answer of DAS, with their checksums where it has them."""
+    try:
+        files = [file for record in json.loads(answer or "[]") for file in record["file"]]
+        checksums: dict[str, str] = {}
+        for file in files:
+            checksum = str(file.get("adler32") or "")
+            known = checksum if re.fullmatch("[0-9a-fA-F]{1,8}", checksum) else ""  # DBS also has NOTSET
+            checksums[file["name"]] = checksums.get(file["name"]) or known
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{dataset}: dasgoclient answers in no known form: {answer[:100]!r}") from None
+    return [ListedFile(name, checksum) if checksum else name for name, checksum in checksums.items()]
+
+
 def _expand_one(pattern: str, where: str, redirectors: Sequence[str]) -> Iterator[str]:
-    if pattern.endswith(_LIST_SUFFIXES):
+    checksum = _CHECKSUM.fullmatch(pattern)
+    if checksum is not None:
+        files = list(_expand_one(checksum["name"], where, redirectors))
+        if len(files) != 1:
+            raise UserError(f"{where}: {pattern}: a checksum belongs to one file, not to {len(files)}")
+        yield ListedFile(files[0], checksum["adler32"])
+    elif pattern.endswith(_LIST_SUFFIXES):
         yield from _read_list(Path(pattern), where, redirectors)
     elif _is_glob(pattern) and not Path(pattern).exists():
         matches = _remote_glob(pattern, redirectors) if is_remote(pattern) else _local_glob(pattern)
@@ -206,19 +255,31 @@ def _is_glob(pattern: str) -> bool:
 
 
 def _read_list(path: Path, where: str, redirectors: Sequence[str]) -> Iterator[str]:
-    """Read a list file: one file or pattern a line, ``#`` starts a comment, relative to the list itself."""
+    """Read a list file: one file or pattern a line, relative to the list itself.
+
+    A comment begins with ``#`` at the start of a line or behind white space. A name may stand in quotes, and have its
+    checksum behind it: ``a.root  ad:1a2b3c4d``.
+    """
     if f"({path})" in where:
         raise UserError(f"{where}: the file list {path} lists itself")
     try:
-        lines = path.read_text().splitlines()
+        content = path.read_bytes()
+        encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        lines = re.split(r"\r\n|\r|\n", content.decode(encoding))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{where}: the file list {path} cannot be read ({error})") from None
-    names = [line.split("#")[0].strip() for line in lines]
+    names = [_unquoted(_COMMENT.sub("", line).strip()) for line in lines]
     if not any(names):
         raise UserError(f"{where}: the file list {path} is empty")
     for name in filter(None, names):
         place = name if is_remote(name) else str(path.parent / os.path.expanduser(name))  # noqa: PTH111 - never fails
         yield from _expand_one(place, f"{where} ({path})", redirectors)
+
+
+def _unquoted(line: str) -> str:
+    """Take the quotes off a name, which some programs put around every field or only around those with spaces."""
+    quoted = re.fullmatch(r"""(?P<quote>['"])(?P<name>.*)(?P=quote)(?P<rest>(\s+ad:\w+)?)""", line)
+    return quoted["name"] + quoted["rest"] if quoted else line
 
 
 def _local_glob(pattern: str) -> list[str]:

@@ -21,6 +21,20 @@ MOST = 25_000
 _CODECS = {"zstd": uproot.ZSTD, "zlib": uproot.ZLIB, "lz4": uproot.LZ4, "lzma": uproot.LZMA}
 
 
+def new_file(path: Path, compression: str) -> Any:
+    """Begin a ROOT file for uproot, which takes a name apart at ``::`` and ``:`` where it opens the file itself.
+
+    Parameters
+    ----------
+    path
+        The file; one that is there is replaced.
+    compression
+        "zstd", "zlib", "lz4" or "lzma" with a level of 1 to 9, e.g. "zstd 5"; or "none".
+    """
+    codec, _, level = compression.partition(" ")
+    return uproot.recreate(path.open("w+b"), compression=_CODECS[codec](int(level)) if codec != "none" else None)
+
+
 class NanoFile:
     """A new ROOT file of TTrees; a context manager.
 
@@ -29,12 +43,11 @@ class NanoFile:
     path
         The file to write.
     compression
-        "zstd", "zlib", "lz4" or "lzma" with a level of 1 to 9, e.g. "zstd 5"; or "none".
+        As for :func:`new_file`.
     """
 
     def __init__(self, path: Path, compression: str = "zstd 5") -> None:
-        codec, _, level = compression.partition(" ")
-        self._file = uproot.recreate(path, compression=_CODECS[codec](int(level)) if codec != "none" else None)
+        self._file = new_file(path, compression)
         self._trees: list[TreeWriter] = []
 
     def tree(self, name: str, branches: Sequence[Branch]) -> TreeWriter:

@@ -9,11 +9,10 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-import uproot
 
 from ..config.generator import Generator
 from ..events.columns import Branch, Column
-from ..events.writer import POOL, NanoFile
+from ..events.writer import POOL, NanoFile, new_file
 from . import detector, genparticles, objects, ttbar
 from .blocks import generate_block
 from .books import Trials
@@ -142,7 +141,7 @@ class NanoTuple:
     """What :class:`NanoFile` is for TTrees, for RNTuples: lists are vectors without a counter; there are no titles."""
 
     def __init__(self, path: Path, compression: str = COMPRESSION) -> None:
-        self._file = uproot.recreate(path, compression=uproot.ZSTD(int(compression.split()[1])))
+        self._file = new_file(path, compression)
         self._writers: list[TupleWriter] = []
 
     def tree(self, name: str, described: Sequence[Branch]) -> TupleWriter:

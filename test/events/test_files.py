@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nanoforge.config.schema import Analysis
 from nanoforge.errors import DataError, FileError, UserError
-from nanoforge.events.files import addresses, das_files, expand, is_remote, require
+from nanoforge.events.files import addresses, das_files, expand, is_remote, listed, require, sample_files
 
 KEY = "samples.tt.files"
 
@@ -105,6 +108,31 @@ def test_list_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(expand([str(folder / "all.list")], KEY)) == 5
 
 
+def test_list_files_as_editors_write_them(folder: Path) -> None:
+    """A BOM, the line ends of Windows, tabs, quotes, and ``#`` inside of a name; Notepad's "Unicode" is UTF-16."""
+    lines = ["x#1.root", '"my file.root"\t# copied', "  'a.root'   ", "\t# nothing", "b.root #2", "c d.root"]
+    text = "\r\n".join(lines)
+    for name, content in (("bom", text.encode("utf-8-sig")), ("wide", text.encode("utf-16")), ("old", text.encode())):
+        (folder / f"{name}.txt").write_bytes(content)
+        assert names(folder, f"{name}.txt") == ["x#1.root", "my file.root", "a.root", "b.root", "c d.root"]
+
+
+def test_checksums_in_a_list_file(folder: Path) -> None:
+    lines = ["a.root  ad:1A2b3c4d", "'b.root'\tad:1 # short", "root://server//c.root ad:00000002", "deep/e.root"]
+    (folder / "files.txt").write_text("\n".join(lines))
+    found = expand([str(folder / "files.txt")], KEY)
+    assert found[:3] == [f"{folder}/a.root", f"{folder}/b.root", "root://server//c.root"]
+    checksums = ["1a2b3c4d", "00000001", "00000002", None]
+    assert [getattr(name, "adler32", None) for name in pickle.loads(pickle.dumps(found))] == checksums
+    analysis = Analysis.model_validate({
+        "name": "t", "inputs": {"e": {"features": ["x"]}}, "samples": {"tt": {"files": f"{folder}/files.txt"}},
+    })  # fmt: skip
+    again = sample_files(listed(analysis), "tt")
+    assert again == found and [getattr(name, "adler32", None) for name in again] == checksums
+    message = refusal(f"{folder}/[ab].root ad:12")
+    assert message == f"{KEY}: {folder}/[ab].root ad:12: a checksum belongs to one file, not to 2"
+
+
 def test_home_in_a_list_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder))
     (folder / "deep" / "files.txt").write_text("~/a.root\n~nobody-here/b.root\n")
@@ -142,16 +170,24 @@ def _client(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 
 
 def test_das(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _client(
-        folder, monkeypatch, '[ "$1 $2" = "-query file dataset=/A/B/C" ] && printf "/store/b.root\\n/store/a.root\\n"'
-    )
-    assert das_files("/A/B/C") == ["/store/a.root", "/store/b.root"]
+    """DAS answers one record for each file and service; what DBS has not summed is called NOTSET."""
+    files = [
+        {"name": "/store/b.root", "adler32": "NOTSET"},
+        {"name": "/store/a.root"},
+        {"name": "/store/a.root", "adler32": "1ABC"},
+    ]
+    (folder / "answer").write_text(json.dumps([{"das": {}, "file": [file]} for file in files]))
+    _client(folder, monkeypatch, f'[ "$1 $2 $3" = "-query file dataset=/A/B/C -json" ] && cat {folder}/answer')
+    found = das_files("/A/B/C")
+    assert found == ["/store/a.root", "/store/b.root"]
+    assert [getattr(name, "adler32", None) for name in found] == ["00001abc", None]
 
 
 @pytest.mark.parametrize(
     ("script", "error", "message"),
     [
-        ("exit 0", UserError, "/A/B/C: DAS knows no files of this dataset"),
+        ("echo '[]'", UserError, "/A/B/C: DAS knows no files of this dataset"),
+        ("echo Sorry", DataError, "/A/B/C: dasgoclient answers in no known form: 'Sorry"),
         ("echo no proxy >&2; exit 3", DataError, "/A/B/C: dasgoclient failed: no proxy"),
     ],
 )

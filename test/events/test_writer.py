@@ -7,9 +7,12 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from nanoforge.dataset.friends import Entries, RootFriend
 from nanoforge.errors import DataError
 from nanoforge.events.columns import Branch, Column, offsets_of
+from nanoforge.events.readers import open_events
 from nanoforge.events.writer import NanoFile
+from nanoforge.simulation.nanoaod import NanoTuple
 
 TYPES = ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
 BRANCHES = [
@@ -53,6 +56,23 @@ def content(path: Path, tree: str = "Events") -> dict[str, bytes]:
     with uproot.open(path) as file:
         arrays = {b.name: b.array() for b in file[tree].branches}
         return {n: np.asarray(ak.flatten(a) if a.ndim > 1 else a).tobytes() for n, a in arrays.items()}
+
+
+def test_names_that_a_library_would_take_apart(tmp_path: Path) -> None:
+    """``::`` and ``:`` are syntax of uproot and fsspec, ``#``, ``?`` and ``%`` of addresses."""
+    folder = tmp_path / "p::q#1 %20?x=y"
+    folder.mkdir()
+    for file in (NanoFile, NanoTuple):
+        with file(folder / "e::f:g#2.root") as out:
+            out.tree("Events", BRANCHES[:1]).append(3, {"event": Column([np.arange(3, dtype="u8")])})
+        with open_events(str(folder / "e::f:g#2.root"), "Events") as events:
+            assert [c.columns["event"].content.tolist() for c in events.chunks(["event"])] == [[0, 1, 2]]
+    with RootFriend(folder / "e::f:g#2.root", "Events", None) as friend:
+        friend.write(Entries(0, 2, {}, {"score": np.ones(2, "f4")}, {}, None))
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.root")] == [
+        "p::q#1 %20?x=y/e::f:g#2.root"
+    ]
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_names_types_titles_counters_and_bits_are_those_given(tmp_path: Path) -> None:
