@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := demo
+SECONDS ?= 3600
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench faults clean
 
 demo: $(READY)
 	@$(BIN)/python test/demo.py $(DEMO)
@@ -22,6 +23,9 @@ lint: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python test/bench
+
+faults: $(READY)
+	@$(BIN)/python test/faults --seconds $(SECONDS) --jobs 2
 
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info
