@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+if TYPE_CHECKING:
+    from .config import Analysis
 
 app = typer.Typer(
     name="nanoforge",
@@ -40,6 +43,31 @@ def _print_version(wanted: bool) -> None:
 
         typer.echo(f"nanoforge {__version__}")
         raise typer.Exit
+
+
+# What a user may have mistyped is read before a stage is imported: that takes seconds.
+
+
+def _load(config: Path, overrides: Optional[list[str]]) -> Analysis:
+    from .config import load
+
+    return load(config, overrides or ())
+
+
+def _source(data: Path, overrides: Optional[list[str]] = None) -> Path | Analysis:
+    """Read the analysis whose files are the training data, or look whether the dataset is there."""
+    if data.suffix in _YAML:
+        return _load(data, overrides)
+    from .provenance import Manifest
+
+    Manifest.read(data, "convert")
+    return data
+
+
+def _check_run(run: Path) -> None:
+    from .provenance import Manifest
+
+    Manifest.read(run, "train")
 
 
 @app.callback()
@@ -101,10 +129,10 @@ def generate(
 
     Example: nanoforge generate analysis.yaml -o generated -j 4 samples.ttbar.generator.events=10000
     """
-    from .config import load
+    analysis = _load(config, overrides)
     from .stages.generate import generate
 
-    generate(load(config, overrides or ()), output, sample, events, jobs, force, part, parts)
+    generate(analysis, output, sample, events, jobs, force, part, parts)
 
 
 @app.command()
@@ -125,10 +153,10 @@ def skim(
 
     Example: nanoforge skim analysis.yaml -o skim -j 4 skim.target_size='500 MB'
     """
-    from .config import load
+    analysis = _load(config, overrides)
     from .stages.skim import skim
 
-    skim(load(config, overrides or ()), output, jobs, skip_bad_files, force, scheduler, part, parts)
+    skim(analysis, output, jobs, skip_bad_files, force, scheduler, part, parts)
 
 
 @app.command()
@@ -146,10 +174,10 @@ def convert(
 
     Example: nanoforge convert analysis.yaml -o dataset -j 4 inputs.jets.length=20
     """
-    from .config import load
+    analysis = _load(config, overrides)
     from .stages.convert import convert
 
-    convert(load(config, overrides or ()), output, jobs, skip_bad_files, force, part, parts)
+    convert(analysis, output, jobs, skip_bad_files, force, part, parts)
 
 
 @app.command()
@@ -170,11 +198,10 @@ def train(
 
     Example: nanoforge train analysis.yaml --data dataset -o run training.epochs=50
     """
-    from .config import load
+    analysis, source = _load(config, overrides), _source(data, overrides)
     from .stages.train import train
 
-    source = load(data, overrides or ()) if data.suffix in _YAML else data
-    train(load(config, overrides or ()), source, output, force, skip_bad_files, config)
+    train(analysis, source, output, force, skip_bad_files, config)
 
 
 @app.command()
@@ -195,11 +222,10 @@ def tune(
 
     Example: nanoforge tune analysis.yaml --data dataset -o search --trials 50
     """
-    from .config import load
+    analysis, source = _load(config, overrides), _source(data, overrides)
     from .stages.tune import tune
 
-    source = load(data, overrides or ()) if data.suffix in _YAML else data
-    tune(load(config, overrides or ()), source, output, trials, force, skip_bad_files)
+    tune(analysis, source, output, trials, force, skip_bad_files)
 
 
 @app.command()
@@ -215,10 +241,11 @@ def evaluate(
 
     Example: nanoforge evaluate run
     """
-    from .config import load
+    source = _source(data) if data else None
+    _check_run(run)
     from .stages.evaluate import evaluate
 
-    evaluate(run, load(data) if data and data.suffix in _YAML else data, output, force)
+    evaluate(run, source, output, force)
 
 
 @app.command()
@@ -252,6 +279,7 @@ def predict(
 
     Example: nanoforge predict run data/*.root -o friends
     """
+    _check_run(run)
     from .stages.predict import predict
 
     predict(run, files, output, format, jobs, skip_bad_files, force, part, parts)
@@ -279,6 +307,7 @@ def export(
 
     Example: nanoforge export run -o export --check data/nano.root
     """
+    _check_run(run)
     from .stages.export import export
 
     export(run, output, features, fold, check or (), force)
@@ -302,10 +331,10 @@ def cmsrun(
 
     Example: nanoforge cmsrun analysis.yaml --sample ttbar --step sim --era 2022 -o ttbar_sim
     """
-    from .config import load
+    analysis = _load(config, overrides)
     from .stages.cmsrun import cmsrun
 
-    cmsrun(load(config, overrides or ()), sample, step, output, era, model, force)
+    cmsrun(analysis, sample, step, output, era, model, force)
 
 
 @app.command()
@@ -329,10 +358,9 @@ def submit(
 
     Example: nanoforge submit condor analysis.yaml --stage convert -o jobs --split 20
     """
+    analysis = _load(config, overrides)
     from .batch.submit import submit, submit_all
-    from .config import load
 
-    analysis = load(config, overrides or ())
     if stage == "all":
         submit_all(target, analysis, output, split, dry_run)
     else:
@@ -404,10 +432,10 @@ def run(
 
     Example: nanoforge run analysis.yaml -o results -j 4
     """
-    from .config import load
+    analysis = _load(config, overrides)
     from .pipeline import run_all
 
-    run_all(load(config, overrides or ()), output, jobs, skip_bad_files, config)
+    run_all(analysis, output, jobs, skip_bad_files, config)
 
 
 def main() -> None:
