@@ -50,8 +50,9 @@ def _print_version(wanted: bool) -> None:
 
 def _load(config: Path, overrides: Optional[list[str]]) -> Analysis:
     from .config import load
+    from .console import say
 
-    return load(config, overrides or ())
+    return load(config, overrides or (), say)
 
 
 def _source(data: Path, overrides: Optional[list[str]] = None) -> Path | Analysis:

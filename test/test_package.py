@@ -13,6 +13,8 @@ from pathlib import Path
 
 import nanoforge
 import pytest
+from nanoforge.cli import app
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted((ROOT / "python").rglob("*.py"))
@@ -90,10 +92,38 @@ COMMANDS = ["init", "inspect", "generate", "skim", "convert", "train", "tune", "
 COMMANDS += ["export", "run", "submit", "status", "resubmit", "collect", "cmsrun"]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example(command: str) -> None:
-    answer = subprocess.run([sys.executable, "-m", "nanoforge", command, "--help"], capture_output=True, text=True)
-    assert f"Example: nanoforge {command}" in " ".join(answer.stdout.split())
+def test_help_has_an_example() -> None:
+    for command in COMMANDS:
+        answer = CliRunner().invoke(app, [command, "--help"])
+        assert f"Example: nanoforge {command}" in " ".join(answer.stdout.split()), command
+
+
+def test_what_is_mistyped_is_told_before_a_stage_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "typo.yaml").write_text("name: a\nsampels: {}\n")
+    (tmp_path / "good.yaml").write_text(
+        "name: a\nsamples: {a: {files: a.root, label: a}}\ninputs: {e: {features: [x]}}\n"
+    )
+    commands = [[c, "typo.yaml"] for c in ("generate", "skim", "convert", "train", "tune", "run")]
+    commands += [["train", "good.yaml", "--data", data] for data in ("gone", "typo.yaml")]
+    commands += [["train", "good.yaml", "training.epoch=1"], ["tune", "good.yaml", "--data", "gone"]]
+    commands += [["submit", "local", "typo.yaml"], ["cmsrun", "typo.yaml", "--sample", "a", "--step", "sim"]]
+    commands += [
+        ["evaluate", "gone"],
+        ["evaluate", "gone", "--data", "typo.yaml"],
+        ["predict", "gone", "a.root"],
+        ["export", "gone"],
+    ]
+    code = (
+        "import sys, nanoforge.cli\n"
+        f"for command in {commands!r}:\n"
+        "    sys.argv = ['nanoforge', *command]\n"
+        "    try:\n        nanoforge.cli.main()\n    except SystemExit as end:\n        assert end.code == 2, command\n"
+        "heavy = {'torch', 'lightning', 'awkward', 'uproot', 'pyarrow', 'numba', 'matplotlib', 'optuna', 'mlflow'}\n"
+        "print('loaded', sorted(heavy & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert answer.stdout.splitlines() == ["loaded []"], answer.stdout + answer.stderr
+    assert len(answer.stderr.splitlines()) == len(commands)
 
 
 def test_the_wheel_holds_all_modules_and_the_batch_templates(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from typing import Annotated, Literal, Optional, Union
 
 import numpy as np
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
-from .base import Strict
+from .base import Strict, pair
 
 MOST_CELLS = 10_000
 """Cells that a reweighting may have: all bins of all variables, multiplied."""
@@ -28,7 +28,9 @@ class Bins(Strict):
     """Bins of equal width."""
 
     bins: int = Field(gt=0, le=MOST_CELLS)
-    range: Annotated[tuple[float, float], AfterValidator(lambda ends: tuple(_rising(list(ends))))]
+    range: Annotated[
+        tuple[float, float], BeforeValidator(pair), AfterValidator(lambda ends: tuple(_rising(list(ends))))
+    ]
 
     @property
     def edges(self) -> list[float]:

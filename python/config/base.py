@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+
+def of_form(form: str, words: str) -> AfterValidator:
+    """Accept a text that matches a regular expression as a whole, which ``words`` describe to users."""
+    compiled = re.compile(form)
+
+    def check(text: str) -> str:
+        if compiled.fullmatch(text) is None:
+            raise ValueError(f"should be {words}")
+        return text
+
+    return AfterValidator(check)
+
+
+Identifier = Annotated[
+    str, of_form("[A-Za-z][A-Za-z0-9_]*", "a name of letters, digits and _ that begins with a letter")
+]
 """A name that becomes part of a branch, dataset or graph input."""
 
 
@@ -31,13 +47,20 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def pair(value: Any) -> Any:
+    """Refuse what is not a list of two."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise ValueError("should be two numbers: [from, to]")
+    return value
+
+
 def _ascending(low_high: tuple[float, float]) -> tuple[float, float]:
     if low_high[0] > low_high[1]:
         raise ValueError(f"[{low_high[0]:g}, {low_high[1]:g}] is empty: write [from, to]")
     return low_high
 
 
-Interval = Annotated[tuple[float, float], AfterValidator(_ascending)]
+Interval = Annotated[tuple[float, float], BeforeValidator(pair), AfterValidator(_ascending)]
 """A closed interval, written ``[from, to]``; both ends may be equal."""
 Positive = Annotated[float, Field(gt=0)]
 

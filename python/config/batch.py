@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from .base import Strict
+from .base import Strict, of_form
 from .crab import Crab
 from .dask import Dask
 
@@ -46,7 +46,8 @@ def _plain(path: str) -> str:
     return path
 
 
-PlainPath = Annotated[str, Field(min_length=1), BeforeValidator(_plain)]
+PlainPath = Annotated[str, Field(min_length=1), AfterValidator(_plain)]
+Word = Annotated[str, of_form(r"[\w.-]+", "one word of letters, digits, '_', '.' and '-'")]
 Megabytes = Annotated[int, Field(gt=0), _quantity(_SIZE)]
 Seconds = Annotated[int, Field(gt=0), _quantity(_TIME)]
 
@@ -54,16 +55,16 @@ Seconds = Annotated[int, Field(gt=0), _quantity(_TIME)]
 class LCG(Strict):
     """A view of the LCG releases; ``packages`` is what ``pip install --target`` added to it, where the jobs see it."""
 
-    view: str = Field(pattern=r"^[\w.-]+$")
-    platform: str = Field(default="x86_64-el9-gcc13-opt", pattern=r"^[\w.-]+$")
+    view: Annotated[str, of_form(r"[\w.-]+", "a view of CVMFS, such as LCG_107")]
+    platform: Word = "x86_64-el9-gcc13-opt"
     packages: Optional[PlainPath] = None
 
 
 class CMSSW(Strict):
     """A CMSSW release, or with ``area`` the ``src`` folder of a developer's area of it."""
 
-    release: str = Field(pattern=r"^CMSSW_\w+$")
-    arch: str = Field(default="el9_amd64_gcc12", pattern=r"^\w+$")
+    release: Annotated[str, of_form(r"CMSSW_\w+", "a release, such as CMSSW_14_0_18")]
+    arch: Word = "el9_amd64_gcc12"
     area: Optional[PlainPath] = None
 
 
@@ -101,7 +102,9 @@ class GPU(Strict):
 
     count: int = Field(default=1, gt=0, le=16)
     memory: Optional[Megabytes] = None
-    devices: Optional[Annotated[list[Annotated[str, Field(pattern=r"^[\w .-]+$")]], Field(min_length=1)]] = None
+    devices: Optional[
+        Annotated[list[Annotated[str, of_form(r"[\w .-]+", "the name of a GPU, such as A100")]], Field(min_length=1)]
+    ] = None
 
 
 class Division(Strict):
@@ -158,7 +161,7 @@ class Batch(Needs):
     environment: Annotated[Environment, BeforeValidator(lambda v: {} if v == "local" else v)] = Environment()
     output: Optional[PlainPath] = None
     shared: Optional[list[PlainPath]] = None
-    accounting_group: Optional[str] = Field(default=None, pattern=r"^[\w.-]+$")
+    accounting_group: Optional[Word] = None
     proxy: Union[bool, PlainPath, None] = None
     workers: int = Field(default=4, gt=0, le=1000)
     crab: Optional[Crab] = None

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 from pydantic import Field, model_validator
 
-from .base import Identifier, Strict
+from .base import Identifier, Strict, of_form
 from .generator import GenFilter
 
 
@@ -18,7 +18,7 @@ class ObjectCut(Strict):
     """
 
     name: Identifier
-    src: Annotated[str, Field(pattern=r"^\w+(:\w*){0,2}$")]
+    src: Annotated[str, of_form(r"\w+(:\w*){0,2}", "a collection of MiniAOD, such as slimmedJets")]
     cut: str = ""
     min: int = Field(default=1, ge=0)
     max: Optional[int] = Field(default=None, ge=0)

@@ -6,11 +6,13 @@ from typing import Annotated, Optional
 
 from pydantic import Field
 
-from .base import Strict
+from .base import Strict, of_form
 
-Site = Annotated[str, Field(pattern=r"^T[0-3](_[A-Z]{2}(_\w+|_?\*)+|_?\*)$")]
+Site = Annotated[str, of_form(r"T[0-3](_[A-Z]{2}(_\w+|_?\*)+|_?\*)", "a CMS site, such as T2_CH_CERN or T2_US_*")]
 """A CMS site, or several: ``T2_CH_CERN``, ``T2_US_*``."""
-Folder = Annotated[str, Field(pattern=r"^/store/(user|group|local|test)/[\w./-]+$")]
+Folder = Annotated[
+    str, of_form(r"/store/(user|group|local|test)/[\w./-]+", "a folder of the grid, such as /store/user/<you>/ttbar")
+]
 
 
 class Crab(Strict):

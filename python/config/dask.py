@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Optional
+from typing import Annotated, Literal, Optional
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
-from .base import Strict
+from .base import Strict, of_form
 
 
 class Dask(Strict):
@@ -16,7 +16,9 @@ class Dask(Strict):
     processes of this machine.
     """
 
-    scheduler: Optional[str] = Field(default=None, pattern=r"^(tcp|tls|ws|wss)://\S+$")
+    scheduler: Optional[Annotated[str, of_form(r"(tcp|tls|ws|wss)://\S+", "an address, such as tcp://host:8786")]] = (
+        None
+    )
     cluster: Optional[Literal["lxplus", "htcondor", "slurm"]] = None
 
     @model_validator(mode="after")

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
-import types
-import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from ..errors import UserError, nearest
+from ..errors import UserError
+from .alternatives import drop_other_options
+from .mistakes import explain
 from .models import CustomModel
 from .schema import Analysis
+from .text import AnalysisText, yaml_problem
 
 
-def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Analysis:
+def load(
+    path: str | os.PathLike[str], overrides: Sequence[str] = (), note: Callable[[str], None] = lambda _: None
+) -> Analysis:
     """Load, override and validate an analysis file.
 
     Parameters
@@ -28,6 +32,8 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Analysi
         The YAML file. Relative paths inside it are relative to its own folder.
     overrides
         ``key=value`` pairs as given on the command line, e.g. ``training.epochs=5``.
+    note
+        Is told what of the file an override leaves out.
 
     Returns
     -------
@@ -40,15 +46,20 @@ def load(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Analysi
         With the file, the key path and what was expected there.
     """
     path = Path(path)
-    return _absolute(validated(_merge(path, overrides), str(path)), path.resolve().parent)
+    text = AnalysisText(_read(path), str(path))
+    content = _merge(path, text, parse_overrides(overrides), note)
+    return _absolute(validated(content, str(path), text), path.resolve().parent)
 
 
-def validated(content: Any, place: str) -> Analysis:
-    """Make an analysis of plain types; a mistake in it is a :class:`UserError` that begins with ``place``."""
+def validated(content: Any, place: str, text: AnalysisText | None = None) -> Analysis:
+    """Make an analysis of plain types; a mistake in it is a :class:`UserError` that begins with ``place``.
+
+    ``text`` is what the content was read from, for the line of a mistake.
+    """
     try:
         return Analysis.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{place}: {_explain(error)}") from None
+        raise UserError(f"{place}: {explain(error.errors(), Analysis, text)}") from None
 
 
 def parse_overrides(words: Iterable[str]) -> list[str]:
@@ -61,21 +72,26 @@ def parse_overrides(words: Iterable[str]) -> list[str]:
     return words
 
 
-def _merge(path: Path, overrides: Sequence[str]) -> Any:
+def _read(path: Path) -> str:
     try:
-        with path.open() as file:
-            config = OmegaConf.load(file, max_yaml_expanded_nodes=None)  # 10,000 files are no attack
-        if not isinstance(config, DictConfig):
-            raise UserError(f"{path}: expected 'key: value' lines, found a list")
-        for word in parse_overrides(overrides):
-            _override(config, word)
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; 'nanoforge init FILES' writes an analysis file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a text file ({error})") from None
+
+
+def _merge(path: Path, text: AnalysisText, overrides: Sequence[str], note: Callable[[str], None]) -> Any:
+    try:
+        config = OmegaConf.load(io.StringIO(text.content), max_yaml_expanded_nodes=None)  # 10,000 files are no attack
+        if not isinstance(config, DictConfig):
+            raise UserError(f"{path}: expected 'key: value' lines, found a list")
+        drop_other_options(config, overrides, note)
+        for word in overrides:
+            _override(config, word)
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {_yaml_problem(error)}") from None
+        raise UserError(f"{path}: not valid YAML: {yaml_problem(error, text.content)}") from None
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
         place = f"{path}: {key}" if key else str(path)
@@ -101,92 +117,6 @@ def _override(config: DictConfig, word: str) -> None:
     except (OmegaConfBaseException, TypeError, ValueError, LookupError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"override {word!r}: there is no such place in the analysis file ({reason})") from None
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
-
-
-def _explain(error: ValidationError) -> str:
-    """Say the first problem in one line: key path, what was expected, the nearest known key."""
-    places: dict[tuple[str, ...], tuple[Any, type[BaseModel] | None]] = {}
-    for problem in error.errors():
-        parent, keys = _walk(problem["loc"])
-        if problem["type"].startswith("union_tag"):
-            keys.append("type")
-        places.setdefault(tuple(keys), (problem, parent))
-    # of the alternatives of a union, the one that got furthest is the one that was meant
-    mistakes = {k: v for k, v in places.items() if not any(k == other[: len(k)] for other in places if other != k)}
-    path = next((k for k, (p, _) in mistakes.items() if p["type"] == "extra_forbidden"), next(iter(mistakes)))
-    more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-    place = f"{'.'.join(path) or repr('')}: " if path else ""
-    return place + _complaint(*mistakes[path], path) + more
-
-
-def _complaint(problem: Any, parent: type[BaseModel] | None, path: tuple[str, ...]) -> str:
-    kind, context = problem["type"], problem.get("ctx", {})
-    if kind == "extra_forbidden":
-        known = list(parent.model_fields) if parent else []
-        return "unknown key" + (nearest(path[-1], known) or f"; known here: {', '.join(known)}")
-    if kind in ("missing", "union_tag_not_found"):
-        return "this key is required"
-    if kind == "union_tag_invalid":
-        known = [tag.strip("' ") for tag in context["expected_tags"].split(",")]
-        return f"{context['tag']!r} is unknown{nearest(context['tag'], known) or '; known: ' + ', '.join(known)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    given = problem["input"]
-    shown = f" (given: {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    return f"{message[0].lower() + message[1:]}{shown}"
-
-
-def _walk(location: tuple[int | str, ...]) -> tuple[type[BaseModel] | None, list[str]]:
-    """Follow pydantic's error location; drop the steps that only say which alternative of a union was tried."""
-    parent: type[BaseModel] | None = None
-    here: Any = Analysis
-    keys: list[str] = []
-    for step in location:
-        branches = _branches(here)
-        if step == "[key]":  # pydantic's mark for a key that is wrong itself
-            continue
-        if len(branches) > 1:
-            here = next((b for b in branches if _is_alternative(b, str(step))), None)
-            continue
-        if not branches:
-            continue
-        keys.append(str(step))
-        if _is_model(branches[0]):
-            parent = branches[0]
-            here = parent.model_fields[str(step)].annotation if step in parent.model_fields else None
-        else:
-            here = (typing.get_args(branches[0]) or (None,))[-1]
-    return parent, keys
-
-
-def _is_alternative(branch: Any, step: str) -> bool:
-    """Whether a step of pydantic's error location names this branch of a union."""
-    if _is_model(branch):
-        return step in (branch.__name__, _tag(branch))
-    return typing.get_origin(branch) is dict and "dict[" in step
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _tag(model: type[BaseModel]) -> str | None:
-    field = model.model_fields.get("type")
-    return typing.get_args(field.annotation)[0] if field is not None else None
-
-
-def _branches(annotation: Any) -> list[Any]:
-    """All alternatives of an annotation but None, with ``Annotated`` and unions taken apart."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _branches(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return [b for a in typing.get_args(annotation) for b in _branches(a)]
-    return [] if annotation in (None, type(None)) else [annotation]
 
 
 def _absolute(analysis: Analysis, folder: Path) -> Analysis:

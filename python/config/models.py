@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from .base import Identifier, Positive, Strict
+from .base import Identifier, Positive, Strict, of_form
 from .inputs import Input
 
 Widths = Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)]
@@ -146,7 +146,7 @@ class CustomModel(Strict):
     """A network of the user's own, written ``type: my_package.my_module:MyNet`` (see ``models.networks``)."""
 
     type: Literal["custom"]
-    network: Annotated[str, Field(pattern=r"^[^:]+:[A-Za-z]\w*$")]
+    network: Annotated[str, of_form(r"[^:]+:[A-Za-z]\w*", "module:Class")]
     options: dict[str, Any] = {}
 
 

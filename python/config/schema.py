@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from .base import Cuts, Expr, Identifier, Strict, one_as_list
+from .base import Cuts, Expr, Identifier, Strict, of_form, one_as_list
 from .batch import Batch
 from .cmssw import CmsRun
 from .generator import Generator
@@ -20,7 +20,7 @@ from .training import CrossEntropyLoss, FocalLoss, GaussianLoss, LogCoshLoss, Re
 
 REDIRECTORS = ("root://cms-xrd-global.cern.ch/",)
 """Where files with logical names (``/store/...``) are read from, in the order of trying."""
-Redirector = Annotated[str, Field(pattern=r"^x?roots?://[\w.@:-]+/*$")]
+Redirector = Annotated[str, of_form(r"x?roots?://[\w.@:-]+/*", "the address of a server, such as root://server/")]
 
 
 class Sample(Strict):
@@ -32,7 +32,7 @@ class Sample(Strict):
     """
 
     files: Annotated[Optional[Annotated[list[str], Field(min_length=1)]], BeforeValidator(one_as_list)] = None
-    dataset: Optional[str] = Field(default=None, pattern=r"^/[^/]+/[^/]+/[^/]+$")
+    dataset: Optional[Annotated[str, of_form("/[^/]+/[^/]+/[^/]+", "a dataset of DAS, /primary/processed/TIER")]] = None
     generator: Optional[Generator] = None
     label: Optional[Identifier] = None
     xsec: Optional[float] = Field(default=None, gt=0)
@@ -105,6 +105,9 @@ class DatasetOptions(Strict):
         return self
 
 
+_Rule = Annotated[
+    str, of_form("(keep|drop)(match)? +[^ ]+", "keep, drop, keepmatch or dropmatch and what they concern: keep Jet_*")
+]
 _SIZES = {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 
@@ -116,9 +119,13 @@ class Skim(Strict):
     that no line fits is kept. Without a ``target_size`` there is one output per input.
     """
 
-    keep: list[Annotated[str, Field(pattern=r"^(keep|drop)(match)? +[^ ]+$")]] = []
-    target_size: Optional[Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)? ?(kB|MB|GB)$")]] = None
-    compression: Annotated[str, Field(pattern=r"^((zstd|zlib|lz4|lzma) [1-9]|none)$")] = "zstd 5"
+    keep: list[_Rule] = []
+    target_size: Optional[
+        Annotated[str, of_form(r"[0-9]+(\.[0-9]+)? ?(kB|MB|GB)", "a size in kB, MB or GB: 500 MB")]
+    ] = None
+    compression: Annotated[
+        str, of_form("(zstd|zlib|lz4|lzma) [1-9]|none", "zstd, zlib, lz4 or lzma and a level (zstd 5), or none")
+    ] = "zstd 5"
 
     @field_validator("keep")
     @classmethod
@@ -146,7 +153,7 @@ class Analysis(Strict):
     tree: str = "Events"
     samples: Annotated[dict[Identifier, Sample], Field(min_length=1)]
     redirectors: Annotated[list[Redirector], BeforeValidator(one_as_list), Field(min_length=1)] = [*REDIRECTORS]
-    functions: list[Annotated[str, Field(pattern=r"^[^:]+:\w+$")]] = []
+    functions: list[Annotated[str, of_form(r"[^:]+:\w+", "module:function")]] = []
     define: dict[Identifier, Expr] = {}
     select: Cuts = {}
     select_for: dict[Literal["skim", "convert", "predict"], Cuts] = {}

@@ -128,7 +128,7 @@ def test_the_defaults_keep_the_limits_of_the_site(stage: str):
         ({"environment": {"venv": "/a", "cmssw": {"release": "CMSSW_14_0_0"}}}, "give one of"),
         ({"mode": "eossubmit", "site": "lpc"}, "CERN"),
         ({"output": "/eos/user/j/my files"}, "blanks"),
-        ({"accounting_group": "group; rm"}, "pattern"),
+        ({"accounting_group": "group; rm"}, "one word of letters"),
     ],
 )
 def test_a_mistake_in_the_block_is_refused(block: dict[str, Any], words: str):

@@ -49,7 +49,7 @@ def test_bins_are_edges_or_equal_widths():
             r"shape\.variables: makes 10,201 cells, and 10,000 are allowed",
         ),
         ({"shape": {"variables": {}}}, r"shape\.variables: .*at least 1"),
-        ({"shape": {"variables": {"ht": [0, 1]}, "cap": 0.5}}, r"shape\.cap: .*greater than or equal to 1"),
+        ({"shape": {"variables": {"ht": [0, 1]}, "cap": 0.5}}, r"shape\.cap: should be at least 1"),
         ({"negative": "ignore"}, r"balance\.negative: .*'keep', 'absolute', 'drop' or 'rescale'"),
     ],
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import re
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nanoforge.config import Analysis, load, parse_overrides
+from nanoforge.config.mistakes import explain, is_model
 from nanoforge.errors import UserError
+from pydantic import BaseModel, ValidationError
 
 BASE: dict[str, Any] = {
     "name": "test",
@@ -200,20 +205,29 @@ WRONG_VALUES = [
     ({"model": {"type": "deepset"}}, "model.type: 'deepset' is unknown; did you mean 'deepsets'?"),
     ({"model": {"type": "xyz"}}, "model.type: 'xyz' is unknown; known: mlp, deepsets"),
     ({"model": {"hidden": [1]}}, "model.type: this key is required"),
-    ({"model": {"type": "mlp", "hidden": [64, "x"]}}, "model.hidden.1: input should be a valid integer"),
+    ({"model": {"type": "mlp", "hidden": [64, "x"]}}, "model.hidden.1: should be an integer (given: 'x') (line 27)"),
     ({"inputs": {"jets": {**JETS, "nan": {"fil": 0}}}}, "inputs.jets.nan.fil: unknown key; did you mean 'fill'?"),
-    ({"inputs": {"jets": {**JETS, "nan": {"fill": "a"}}}}, "inputs.jets.nan.fill: input should be a valid number"),
-    ({"inputs": {"jets": {**JETS, "nan": {"fill": float("nan")}}}}, "inputs.jets.nan.fill: input should be a finite"),
-    ({"inputs": {"jets": {**JETS, "nan": "eror"}}}, "inputs.jets.nan: input should be 'error' (given: 'eror')"),
+    (
+        {"inputs": {"jets": {**JETS, "nan": {"fill": "a"}}}},
+        "inputs.jets.nan.fill: should be a number (given: 'a') (line ",
+    ),
+    ({"inputs": {"jets": {**JETS, "nan": {"fill": float("nan")}}}}, "inputs.jets.nan.fill: should be a finite number"),
+    (
+        {"inputs": {"jets": {**JETS, "nan": "eror"}}},
+        "inputs.jets.nan: should be 'error' or a block of 'key: value' lines; did you mean 'error'? (given: 'eror')",
+    ),
     ({"inputs": {"jets": {**JETS, "features": ["pt", "pt"]}}}, "inputs.jets: feature 'pt' is listed twice"),
     ({"inputs": {"jets": {**JETS, "features": ["pt", {"pt": "x"}]}}}, "inputs.jets: feature 'pt' is listed twice"),
-    ({"inputs": {"jets": {**JETS, "features": []}}}, "inputs.jets.features: list should have at least 1 item"),
+    ({"inputs": {"jets": {**JETS, "features": []}}}, "inputs.jets.features: is empty: give at least 1"),
     ({"inputs": {"jets": {**JETS, "features": [{}]}}}, "inputs.jets.features.0: "),
-    ({"inputs": {"jets": {**JETS, "features": [""]}}}, "inputs.jets.features.0: string should have at least 1"),
-    ({"inputs": {"jets": {**JETS, "features": [{"a b": "x"}]}}}, "inputs.jets.features.0.a b: string should match"),
+    ({"inputs": {"jets": {**JETS, "features": [""]}}}, "inputs.jets.features.0: is empty: give at least 1"),
+    (
+        {"inputs": {"jets": {**JETS, "features": [{"a b": "x"}]}}},
+        "inputs.jets.features.0.a b: should be a name of letters, digits and _ that begins with",
+    ),
     ({"inputs": {"jets": {"collection": "Jet", "features": ["pt"]}}}, "inputs.jets: 'collection' needs a 'length'"),
     ({"inputs": {"jets": {"features": ["pt"], "sort": "-pt"}}}, "inputs.jets: 'sort' needs a 'collection'"),
-    ({"inputs": {"jets": {**JETS, "length": 0}}}, "inputs.jets.length: input should be greater than 0 (given: 0)"),
+    ({"inputs": {"jets": {**JETS, "length": 0}}}, "inputs.jets.length: should be greater than 0 (given: 0)"),
     ({"inputs": {"jets": {**JETS, "match": "delta_r < 1"}}}, "inputs.jets: 'index' and 'match' attach constituents"),
     (
         {"row": "Jet", "inputs": {"a": {**JETS, "match": "x", "index": "y"}}},
@@ -222,9 +236,12 @@ WRONG_VALUES = [
     ({"inputs": {"jets": {**JETS, "missing": -999}}}, "inputs.jets: 'missing' values become NaN: say what they are"),
     ({"inputs": {"weight": {"features": ["x"]}}}, "inputs: 'weight' is a name of the dataset itself"),
     ({"inputs": {"jets_mask": {"features": ["x"]}}}, "inputs: 'jets_mask' is a name of the dataset itself"),
-    ({"inputs": {"1jet": {"features": ["x"]}}}, "inputs.1jet: string should match pattern"),
-    ({"inputs": {}}, "inputs: dictionary should have at least 1 item"),
-    ({"inputs": None}, "inputs: input should be a valid dictionary"),
+    (
+        {"inputs": {"1jet": {"features": ["x"]}}},
+        "inputs.1jet: should be a name of letters, digits and _ that begins with a letter",
+    ),
+    ({"inputs": {}}, "inputs: is empty: give at least 1"),
+    ({"inputs": None}, "inputs: should be a block of 'key: value' lines (it is empty)"),
     ({"split": {"train": 0.5}}, "split: train + val + test is 0.8, not 1"),
     ({"split": {"train": 0.8, "val": 0.1, "test": 0.1, "folds": 5}}, "split: with folds every event is tested"),
     ({"define": {"event": "run"}}, "define.event: event identifies the event: give the new column another name"),
@@ -236,20 +253,23 @@ WRONG_VALUES = [
     ({"samples": {"a": {"files": "a", "data": True, "xsec": 1}}}, "samples.a: data has no cross section"),
     ({"samples": {"a": {"files": "a", "sumw": 1}}}, "samples.a: 'sumw' does nothing without 'xsec'"),
     ({"samples": {"a": {}}}, "samples.a: give exactly one of 'files', 'dataset' and 'generator'"),
-    ({"samples": {"a": {"files": []}}}, "samples.a.files: list should have at least 1 item"),
-    ({"samples": {"a": {"files": "x", "label": "it's"}}}, "samples.a.label: string should match pattern"),
-    ({"samples": {"a": {"dataset": "A/B"}}}, "samples.a.dataset: string should match pattern"),
-    ({"samples": {"a": None}}, "samples.a: input should be a valid dictionary"),
+    ({"samples": {"a": {"files": []}}}, "samples.a.files: is empty: give at least 1"),
+    (
+        {"samples": {"a": {"files": "x", "label": "it's"}}},
+        'samples.a.label: should be a name of letters, digits and _ that begins with a letter (given: "it\'s")',
+    ),
+    ({"samples": {"a": {"dataset": "A/B"}}}, "samples.a.dataset: should be a dataset of DAS, /primary/processed/TIER"),
+    ({"samples": {"a": None}}, "samples.a: should be a block of 'key: value' lines (it is empty)"),
     ({"target": {}}, "target: give exactly one of 'classes' and 'regression'"),
-    ({"target": {"classes": {"a": "x"}}}, "target.classes: dictionary should have at least 2 items"),
-    ({"weight": True}, "weight: input should be a valid string (given: True)"),
-    ({"weight": ""}, "weight: value should have at least 1 item"),
-    ({"select": {"a b": "x > 1"}}, "select.a b: string should match pattern"),
-    ({"select_for": {"train": {}}}, "select_for.train: input should be '"),
+    ({"target": {"classes": {"a": "x"}}}, "target.classes: needs at least 2 entries"),
+    ({"weight": True}, "weight: should be a text (given: true, which YAML reads as true: quote it, 'true')"),
+    ({"weight": ""}, "weight: is empty: give at least 1"),
+    ({"select": {"a b": "x > 1"}}, "select.a b: should be a name of letters"),
+    ({"select_for": {"train": {}}}, "select_for.train: should be 'skim', 'convert' or 'predict'"),
     ({"training": {"epoch": 1}}, "training.epoch: unknown key; did you mean 'epochs'?"),
-    ({"functions": ["module.name"]}, "functions.0: string should match pattern"),
+    ({"functions": ["module.name"]}, "functions.0: should be module:function"),
     ({"dataset": {"format": "parquet", "layout": "salt"}}, "dataset: 'layout: salt' and 'compression' are for HDF5"),
-    ({"lumi": 0}, "lumi: input should be greater than 0 (given: 0)"),
+    ({"lumi": 0}, "lumi: should be greater than 0 (given: 0)"),
     ({"name": "${nothing}"}, "name: Interpolation key 'nothing' not found"),
     ({"name": "${name}"}, "name: Recursive interpolation detected"),
     ({"name": "${oc.env:NO_SUCH_VARIABLE}"}, "name: KeyError raised while resolving interpolation"),
@@ -266,10 +286,11 @@ def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], message: st
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: a\nname: b\n", "not valid YAML: line 2, column 1: found duplicate key name"),
+        ("name: a\nname: b\n", "name: this key is there twice, in lines 1 and 2: remove one"),
         ("name: a\nsamples: [\n", "not valid YAML: line 3, column 1: "),
         ("name: a\n  tree: b\n", "not valid YAML: line 2, column 7: mapping values are not allowed"),
         ("name: a\n\ttree: b\n", "not valid YAML: line 2, column 1: "),
+        ("name: a\nselect: {a: *x}\n", "not valid YAML: line 2, column 13: "),
         ("name: !!python/object:os.system x\n", "not valid YAML: line 1, column 7: could not determine a constructor"),
         ("lumi: !!int many\n", "not valid YAML: invalid literal for int()"),
         ("a: &x [*x]\n", "not valid YAML: line 1, column 4: "),
@@ -284,13 +305,13 @@ def test_a_broken_text_is_named_with_its_line(tmp_path: Path, text: str, message
 
 
 def test_only_real_mistakes_are_counted(tmp_path: Path) -> None:
-    assert refusal(tmp_path, inputs={"a": {"features": ["x"], "nan": "eror"}}).endswith("(given: 'eror')")
+    assert refusal(tmp_path, inputs={"a": {"features": ["x"], "nan": "eror"}}).endswith("(given: 'eror') (line 16)")
     assert refusal(tmp_path, lumi=0, keep="run").endswith("(and 1 more)")
 
 
 def test_an_unknown_override_key_is_named_with_the_nearest(tmp_path: Path) -> None:
     assert refusal(tmp_path, "training.epoch=5") == "training.epoch: unknown key; did you mean 'epochs'?"
-    assert refusal(tmp_path, "training=5").startswith("training: input should be a valid dictionary")
+    assert refusal(tmp_path, "training=5").startswith("training: should be a block of 'key: value' lines (given: 5)")
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
@@ -301,6 +322,129 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\xff\xfe\x00root")
     with pytest.raises(UserError, match=r"a.yaml: cannot be read as a text file"):
         load(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("samples:\n  no: {files: a.root}\n", "samples.no: YAML reads this key as false: quote it, 'no' (line 2)"),
+        ("samples:\n  on: {files: a.root}\n", "samples.on: YAML reads this key as true: quote it, 'on' (line 2)"),
+        ("samples:\n  null: {files: a}\n", "samples.null: YAML reads this key as nothing: quote it, 'null' (line 2)"),
+        ("samples:\n  2016: {files: a.root}\n", "samples.2016: a name begins with a letter: write s2016, say (line 2)"),
+        ("samples:\n  1e3: {files: a.root}\n", "samples.1e3: a name begins with a letter: write s1e3, say (line 2)"),
+        ("select:\n  a: x\n\n  'a': y\n", "select.a: this key is there twice, in lines 2 and 4: remove one"),
+        ("? [a, b]\n: c\n", "a key has to be a name, and this is a list or block (line 1)"),
+        ("lumi: 0123\n", "lumi: YAML reads 0123 as 83: write it without leading zeros or colons, or quote it (line 1)"),
+        ("lumi: 1:30\n", "lumi: YAML reads 1:30 as 90: write it without leading zeros or colons, or quote it (line 1)"),
+        (
+            "name: a\n\ttree: b\n",
+            "not valid YAML: line 2, column 1: found a tab character that violates indentation: the line begins",
+        ),
+        ("name: a\nselect: {a: *x}\n", "not valid YAML: line 2, column 13: found undefined alias: a text that begins"),
+    ],
+)
+def test_words_that_yaml_reads_otherwise_are_shown_as_they_stand(tmp_path: Path, text: str, message: str) -> None:
+    assert refusal(tmp_path, text=text).startswith(message)
+
+
+def test_values_are_shown_as_they_stand_with_their_line(tmp_path: Path) -> None:
+    label = "name: a\nsamples:\n  a: {files: a.root,\n    label: no}\ninputs: {event: {features: [x]}}\n"
+    assert (
+        refusal(tmp_path, text=label)
+        == "samples.a.label: should be a text (given: no, which YAML reads as false: quote it, 'no') (line 4)"
+    )
+    comma = refusal(tmp_path, text=label.replace("label: no", "xsec: 1,5"))
+    assert comma == "samples.a.5: a comma begins the next key: write numbers with a point, as 1.5 (line 4)"
+    comma = refusal(tmp_path, samples={"a": {"files": "a.root", "xsec": "1,5"}})
+    assert comma == "samples.a.xsec: should be a number: write 1.5, with a point (given: '1,5') (line 5)"
+    date = refusal(tmp_path, text=label.replace("name: a", "name: 2026-11-30").replace("no}", "n}"))
+    assert date.startswith(
+        "name: should be a name of letters, digits and _ that begins with a letter (given: '2026-11-30')"
+    )
+    other = refusal(tmp_path, text=label.replace("label: no}", "xsec: 1}\n  b: {files: b.root}"))
+    assert other.startswith("samples.b: has no 'xsec' while others have") and other.endswith("(line 5)")
+
+
+def test_what_says_the_same_as_before_is_still_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + yaml.safe_dump({**BASE, "lumi": 100.5}).encode())  # what some editors write
+    assert load(path).lumi == 100.5
+    path.write_text(
+        yaml.safe_dump(BASE).replace("name: test", "name: test\nlumi: 1e3\ntraining: {compile: on, seed: 0}")
+    )
+    assert (load(path).lumi, load(path).training.compile) == (1000.0, True)
+
+
+def test_another_type_leaves_the_options_of_the_old_one(tmp_path: Path) -> None:
+    notes: list[str] = []
+    changes = {
+        "model": {"type": "deepsets", "constituent": [8], "dropout": 0.1},
+        "training": {"loss": {"type": "focal", "gamma": 1}},
+    }
+    path = write(tmp_path, **changes)
+    analysis = load(
+        path, ["model.type=lightgbm", "training.loss.type=cross_entropy", "model.num_leaves=7"], notes.append
+    )
+    assert analysis.model.model_dump(exclude_unset=True) == {"type": "lightgbm", "num_leaves": 7}
+    assert notes == [
+        "note: model.type=lightgbm leaves out what the file says for another type: constituent, dropout",
+        "note: training.loss.type=cross_entropy leaves out what the file says for another type: gamma",
+    ]
+    assert load(path, ["model.type=mlp"], notes.append).model.dropout == 0.1  # an option of both
+    with pytest.raises(UserError, match=r"model.constituent: unknown key"):  # what is asked for here is checked
+        load(path, ["model.constituent=[8]", "model.type=lightgbm"])
+    with pytest.raises(UserError, match=r"model.type: 'lightgmb' is unknown; did you mean 'lightgbm'"):
+        load(path, ["model.type=lightgmb"])
+
+
+WRONG = [
+    None,
+    "",
+    "a b!",
+    "'",
+    True,
+    -1,
+    1.5,
+    1e400,
+    10**30,
+    [],
+    {},
+    [[]],
+    [None],
+    [1, 2, 3],
+    ["x", 1],
+    {"no name": {}},
+]
+WRONG += [{"a": None}, {"a": []}, {"a": {"b": {}}}, [{"type": "x"}], {"type": "x"}, {"type": None}, "a:b:c", [["a", 1]]]
+
+
+def blocks(annotation: Any, seen: set[type[BaseModel]]) -> set[type[BaseModel]]:
+    """All blocks of the analysis file, by the types of their keys."""
+    for inner in typing.get_args(annotation):
+        blocks(inner, seen)
+    if is_model(annotation) and annotation not in seen:
+        seen.add(annotation)
+        for field in annotation.model_fields.values():
+            blocks(field.annotation, seen)
+    return seen
+
+
+def test_every_key_refuses_wrong_values_in_plain_words() -> None:
+    found = blocks(Analysis, set())
+    names = "|".join(model.__name__ for model in found)
+    python = re.compile(
+        rf"regex|pattern|[Ii]nput should|`|\[type=|\(\d+, |\('|valid (string|integer|number)|cannot stand|\b({names})\b"
+    )
+    messages = set()
+    for model, value in itertools.product(sorted(found, key=str), WRONG):
+        for key in model.model_fields:
+            try:
+                model.model_validate({key: value})
+            except ValidationError as error:
+                problems = [p for p in error.errors() if p["loc"][:1] == (key,)]
+                messages |= {explain(problems, model)} if problems else set()
+    assert len(messages) > 1000
+    assert not [message for message in messages if python.search(message) or "\n" in message]
 
 
 # --- whatever is written, the answer is an analysis or a UserError ---

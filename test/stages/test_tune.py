@@ -232,11 +232,11 @@ def test_a_wrong_value_is_refused_before_anything_is_made(tmp_path):
         ({"training.seed": {"low": 1, "high": 3}}, "luck"),
         ({RATE: {"low": 1e-2, "high": 1e-4}}, "low 0.01 is not below high 0.0001"),
         ({RATE: {"low": 0, "high": 1, "log": True}}, "low above 0"),
-        ({RATE: {"choices": [0.1]}}, "at least 2 items"),
+        ({RATE: {"choices": [0.1]}}, "at least 2 entries"),
         ({RATE: {"choices": [0.1, 0.1]}}, "twice"),
         ({RATE: {"choices": [0.1, 0.2], "low": 1}}, "stand alone"),
         ({RATE: {"min": 1}}, "unknown key"),
-        ({}, "at least 1 item"),
+        ({}, "give at least 1"),
     ],
 )
 def test_the_block_is_checked(parameters, message, tmp_path):

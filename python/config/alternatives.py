@@ -1,0 +1,47 @@
+"""Blocks that come in several types, each with options of its own: model, loss and schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from .mistakes import alternatives, type_of
+from .models import CustomModel, Model
+from .training import Loss, Schedule
+
+_BLOCKS: dict[str, Any] = {"model": Model, "training.loss": Loss, "training.schedule": Schedule}
+
+
+def drop_other_options(config: DictConfig, overrides: Iterable[str], note: Callable[[str], None]) -> None:
+    """Where an override chooses another type of a block, take out what the file says for the old type only.
+
+    Parameters
+    ----------
+    config
+        The analysis file as it is written, before all overrides: what they say themselves stays, and is checked.
+    overrides
+        ``key=value`` pairs, e.g. ``model.type=lightgbm``.
+    note
+        Is told what was taken out.
+    """
+    for word in overrides:
+        key, _, new = word.partition("=")
+        name = key.removesuffix(".type")
+        block = OmegaConf.select(config, name) if name != key and name in _BLOCKS else None
+        options = _options(_BLOCKS[name], new.strip()) if name in _BLOCKS else None
+        if options is None or not isinstance(block, DictConfig):
+            continue
+        others = [option for option in map(str, block) if option not in options]
+        for option in others:
+            del block[option]
+        if others:
+            note(f"note: {word} leaves out what the file says for another type: {', '.join(others)}")
+
+
+def _options(annotation: Any, type: str) -> set[str] | None:
+    """Return the keys that a block of a type may have; None where there is no such type."""
+    if ":" in type:
+        return set(CustomModel.model_fields)
+    return next((set(m.model_fields) for m in alternatives(annotation) if type_of(m) == type), None)
