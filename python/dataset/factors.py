@@ -15,6 +15,8 @@ from ..provenance.manifest import write_atomically
 
 FILE = "balance.json"
 """Where a run keeps them, fold by fold."""
+ALL = "all"
+"""The name of the only class of a regression."""
 _ARRAYS = ("content", "signs", "shape", "draws")
 
 
@@ -97,11 +99,29 @@ def sign_factors(negative: str, classes: Sequence[str], sums: np.ndarray) -> np.
             if not total > 0:
                 raise UserError(
                     f"training.balance.negative: the weights of class {name!r} sum to {total:g} in the training part, "
-                    "and those of absolute values cannot: use 'absolute', 'drop' or 'keep', or more events"
+                    "and those of absolute values cannot: use 'absolute' or 'drop', or more events"
                 )
         kept = sums.sum(axis=0) / np.abs(sums).sum(axis=0)
         return np.stack([kept, -kept])
     return np.stack([ones, {"keep": ones, "absolute": -ones, "drop": 0 * ones}[negative]])
+
+
+def check_sum(name: str, total: float) -> None:
+    """Refuse a class whose weights do not sum to something positive: the worse it is classified, the less its loss.
+
+    Raises
+    ------
+    UserError
+        With the class and the sum of its weights.
+    """
+    if not total > 0:
+        remedy = (
+            "set training.balance.negative to 'absolute', or use more events"
+            if total
+            else "correct 'weight' (or 'weight' of its samples); training.balance.negative may have dropped them"
+        )
+        of_class = "" if name == ALL else f" of class {name!r}"
+        raise UserError(f"the weights{of_class} sum to {total:g} in the training part, which teaches nothing: {remedy}")
 
 
 def shape_factors(shape: Shape, classes: Sequence[str], sums: np.ndarray) -> np.ndarray:
@@ -160,7 +180,7 @@ def class_factors(
     Raises
     ------
     UserError
-        When a class has no events, or cannot be balanced because its weights do not sum to something positive.
+        When a class has no events, or weights that do not sum to something positive.
     """
     for name, count, total in zip(classes, counts, sums):
         if count == 0:
@@ -168,11 +188,7 @@ def class_factors(
                 f"class {name!r} has no events in the training part: check its condition under target.classes, the "
                 "samples and the cuts (select), and run 'nanoforge convert' again"
             )
-        if balance == "weights" and not total > 0:
-            raise UserError(
-                f"training.balance.classes: the weights of class {name!r} sum to {total:g} in the training part and "
-                "cannot be balanced: use 'counts' or 'none', or more events"
-            )
+        check_sum(name, total)
     if balance == "none":
         return np.ones(len(classes))
     size = counts if balance == "counts" else sums

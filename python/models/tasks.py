@@ -22,6 +22,11 @@ LEAST_SIGMA = 1e-4
 class Objective(nn.Module):
     """What a model learns: the loss of its raw outputs, and the scores that they become."""
 
+    def weights(self, truth: Tensor, weight: Tensor) -> Tensor:
+        """Return what each loss of a row counts: the weight (N,); of T targets (N, T), 0 where one is not known."""
+        del truth
+        return weight
+
     @abstractmethod
     def loss(self, raw: Tensor, truth: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Sum up the weighted loss.
@@ -38,13 +43,23 @@ class Objective(nn.Module):
         Returns
         -------
         tuple of Tensor
-            Σ w·loss and Σ|w| (of a regression: over known targets), scalars; their ratio is the loss. Sums of both over
-            batches give the loss of all.
+            Σ w·loss and Σw over all :meth:`weights`, scalars; sums of both over batches give the :func:`mean_loss`.
         """
 
     @abstractmethod
     def scores(self, raw: Tensor, center: Tensor, scale: Tensor) -> Tensor:
         """Turn raw outputs into scores, (N, C); ``center`` and ``scale``, (T,), are those of the targets."""
+
+
+def mean_loss(total: float, weight: float) -> float:
+    """Return the loss of a part as all models quote it, networks and trees, ``total`` Σ w·loss over ``weight`` Σw.
+
+    That is an unbiased estimate of what the loss of infinitely many events would be, negative weights included; over
+    Σ|w| it would be less the more of them there are. With several targets both are sums over them, each with its share
+    of ``training.loss.weights`` and of the losses of standardised targets. (A step of the training divides by Σ|w|,
+    since batches whose weights nearly cancel would make giant ones.) NaN where Σw is not positive.
+    """
+    return total / weight if weight > 0 else math.nan
 
 
 def make_objective(task: str, targets: Sequence[str], config: Mapping[str, Any] | None) -> Objective:
@@ -118,8 +133,12 @@ class Regression(Objective):
         known = ~truth.isnan()
         # masked before and after: what is not known has a gradient of 0, and not 0 times NaN
         losses = self._each(self._by_target(raw).to(weight.dtype), torch.where(known, truth, 0.0))
-        weights = torch.where(known, weight.unsqueeze(1) * self.get_buffer("shares"), 0.0)
-        return (weights * torch.where(known, losses, 0.0)).sum(), _norm(weights)
+        weights = self.weights(truth, weight)
+        return (weights * torch.where(known, losses, 0.0)).sum(), weights.sum()
+
+    def weights(self, truth: Tensor, weight: Tensor) -> Tensor:
+        """See :meth:`Objective.weights`."""
+        return torch.where(truth.isnan(), 0.0, weight.unsqueeze(1) * self.get_buffer("shares"))
 
     def scores(self, raw: Tensor, center: Tensor, scale: Tensor) -> Tensor:
         """Return the targets in their units."""
@@ -141,14 +160,14 @@ class GaussianRegression(Regression):
 def cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
     """Sum up the weighted cross entropy; arguments and result are those of :meth:`Objective.loss`."""
     each = functional.cross_entropy(logits, label, reduction="none", label_smoothing=label_smoothing)
-    return (weight * each).sum(), _norm(weight)
+    return (weight * each).sum(), weight.sum()
 
 
 def focal(logits: Tensor, label: Tensor, weight: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
     """Sum up the focal loss, -(1 - p)^gamma ln p with p of the true class (Lin et al., arXiv:1708.02002)."""
     log_p = -functional.cross_entropy(logits, label, reduction="none")
     wrong = -torch.expm1(log_p)  # 1 - p without cancellation; not 0, where the power has no derivative
-    return (weight * -log_p * wrong.clamp(min=1e-12) ** gamma).sum(), _norm(weight)
+    return (weight * -log_p * wrong.clamp(min=1e-12) ** gamma).sum(), weight.sum()
 
 
 def squares(raw: Tensor, target: Tensor) -> Tensor:
@@ -189,8 +208,3 @@ def mean_and_sigma(raw: Tensor) -> tuple[Tensor, Tensor]:
 
 
 _PLAIN = {"mse": squares, "mae": absolutes, "log_cosh": log_cosh}
-
-
-def _norm(weight: Tensor) -> Tensor:
-    # A batch of zero weights has the loss 0, not 0/0.
-    return weight.abs().sum().clamp(min=torch.finfo(weight.dtype).tiny)

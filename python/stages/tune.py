@@ -111,9 +111,6 @@ def _search(analysis: Analysis) -> Search:
         )
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise UserError("tune: a trial is trained in one process: start 'nanoforge tune' several times, not torchrun")
-    types = analysis.search.parameters.get("model.type")
-    if analysis.regression and types is not None and types.choices and "lightgbm" in types.choices:
-        raise UserError("search.parameters.model.type: in a regression the losses of lightgbm have other units")
     return analysis.search
 
 

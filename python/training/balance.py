@@ -13,7 +13,7 @@ from torch import Tensor
 from ..config.balance import Balance, Shape
 from ..console import progress, say
 from ..dataset.draws import Draw
-from ..dataset.factors import Factors, class_factors, shape_factors, sign_factors
+from ..dataset.factors import ALL, Factors, check_sum, class_factors, shape_factors, sign_factors
 from ..dataset.loading import Batch, TrainingData
 
 
@@ -120,12 +120,15 @@ def find_factors(config: Balance, data: TrainingData, fold: int, world: int = 1)
     UserError
         When a class has no rows, or weights that cannot be balanced.
     """
-    classes = data.info.classes or ("all",)
+    classes = data.info.classes or (ALL,)
     totals = data.class_weights(fold)
     signs = sign_factors(config.negative, classes, totals[1])
     counts, sums = ((signs != 0) * totals[0]).sum(axis=0), (signs * totals[1]).sum(axis=0)
-    # regression targets have no classes to tell apart
-    by_class = class_factors(config.classes, config.normalise, classes, counts, sums) if data.info.classes else 1.0
+    if data.info.classes:
+        by_class = class_factors(config.classes, config.normalise, classes, counts, sums)
+    else:  # regression targets have no classes to tell apart
+        check_sum(ALL, float(sums[0]))
+        by_class = np.ones(1)
     shape = config.shape
     if shape is None:
         return Factors(classes, {}, totals[..., np.newaxis], signs * by_class, np.ones((len(classes), 1)), np.empty(0))

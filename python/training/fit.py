@@ -25,10 +25,11 @@ from ..console import Bar, progress, say
 from ..dataset.loading import Batch, TrainingData, on_device
 from ..errors import TrainingError
 from ..models.model import Model
+from ..models.tasks import mean_loss
 from .balance import Balancer
 from .checkpoints import Checkpoints, State
 from .devices import explained
-from .history import Epoch, best
+from .history import Epoch, best, check_validation_weight
 from .rates import RangeTest, range_test
 from .schedules import factor, make_optimizer
 from .start import train_mode
@@ -149,8 +150,8 @@ class Fit:
         state, saved = self._state, time.perf_counter()
         for step, batch in enumerate(self._batches(epoch, state.step), state.step + 1):
             self._set_rate(epoch, step)
-            numerator, denominator = self._step(batch, epoch, step)
-            value = numerator / denominator
+            numerator, denominator, size = self._step(batch, epoch, step)
+            value = numerator / size
             if not math.isfinite(value):
                 reason = self._suspect(batch)
                 raise TrainingError(f"epoch {epoch}, step {step}: the training loss is {value}: {reason}")
@@ -162,7 +163,7 @@ class Fit:
             if time.perf_counter() - saved > SAVE_EVERY:
                 self._save()
                 saved = time.perf_counter()
-        return state.numerator / state.denominator
+        return mean_loss(state.numerator, state.denominator)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Batch]:
         """Pass over the training rows of this process, without the batches that are done already."""
@@ -179,27 +180,29 @@ class Fit:
         )
         return on_device(map(self._balancer.trained, islice(batches, done, None)), self._fabric.device)
 
-    def _step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float]:
-        """Make one step, and return the sums over all processes whose ratio is the loss."""
+    def _step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float, float]:
+        """Make one step, and return over all processes Σ w·loss, Σw, and Σ|w|, by which the step divides the first."""
         seed_generators(self._seed, epoch, step, self._fabric.global_rank)
         self._optimizer.zero_grad()
-        denominator = self._sum(self._model.objective.loss(self._blank(batch), *self._truth(batch))[1])
-        numerator = torch.zeros_like(denominator)
+        weights = self._model.objective.weights(*self._truth(batch))
+        net, norm = self._sum(torch.stack([weights.sum(), weights.abs().sum()]))
+        norm = norm.clamp(min=torch.finfo(norm.dtype).tiny)  # a batch of zero weights has the loss 0, not 0/0
+        numerator = torch.zeros_like(net)
         size = math.ceil(len(batch) / self._training.accumulation)
         for start in range(0, len(batch), size):
             last = start + size >= len(batch)
             with self._fabric.no_backward_sync(self._network, enabled=not last):
                 part = self._loss(self._network, batch.take(start, min(start + size, len(batch))))[0]
                 # gradients are averaged over the processes
-                self._fabric.backward(self._scaler.scale(part * self._fabric.world_size / denominator))
+                self._fabric.backward(self._scaler.scale(part * self._fabric.world_size / norm))
             numerator += part.detach()
         self._scaler.unscale_(self._optimizer)
         if self._training.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._model.parameters(), self._training.gradient_clip)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        total, norm = torch.stack([self._sum(numerator), denominator]).tolist()
-        return total, norm
+        total, weight, divisor = torch.stack([self._sum(numerator), net, norm]).tolist()
+        return total, weight, divisor
 
     def _validate(self, epoch: int) -> float | None:
         self._model.eval()
@@ -213,8 +216,11 @@ class Fit:
                 if not math.isfinite(numerator.item()):
                     raise TrainingError(f"epoch {epoch}: the validation loss is {numerator}: {self._suspect(batch)}")
                 sums += torch.stack([numerator, denominator])
-        total, norm = self._sum(sums).tolist()
-        return total / norm if self._dataset.rows("val", self._fold) else None
+        total, weight = self._sum(sums).tolist()
+        if not self._dataset.rows("val", self._fold):
+            return None
+        check_validation_weight(self._dataset.name, self._fold, weight)
+        return mean_loss(total, weight)
 
     def _loss(self, network: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         precision = self._training.precision
@@ -228,10 +234,6 @@ class Fit:
             return batch.label, batch.weight
         assert batch.targets is not None  # noqa: S101 — a dataset has labels or targets
         return self._model.standardise_targets(batch.targets), batch.weight
-
-    def _blank(self, batch: Batch) -> Tensor:
-        """Return outputs for a loss of which only the sum of weights is wanted."""
-        return batch.weight.new_zeros(len(batch), len(self._model.spec.outputs))
 
     def _sum(self, value: Tensor) -> Tensor:
         return self._fabric.all_reduce(value, reduce_op="sum")  # type: ignore[return-value]
@@ -252,8 +254,8 @@ class Fit:
         def step(rate: float) -> float:
             for group in self._optimizer.param_groups:
                 group["lr"] = rate
-            numerator, denominator = self._step(next(batches), 0, next(steps))
-            return numerator / denominator
+            numerator, _, size = self._step(next(batches), 0, next(steps))
+            return numerator / size
 
         test = range_test(step)
         for name, part in self._parts().items():

@@ -7,21 +7,23 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from lightning.fabric import Fabric
 
 from ..config.schema import Analysis
 from ..config.training import Training
+from ..console import say
 from ..dataset.factors import Factors
 from ..dataset.info import DatasetInfo
 from ..dataset.loading import TrainingData
-from ..errors import NanoForgeError, UserError
+from ..errors import NanoForgeError, TrainingError, UserError
 from ..events.files import listed
-from ..models.model import Model, ModelSpec
+from ..models.model import Model, ModelSpec, score
 from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import changed_keys
 from .balance import Balancer, find_factors
 from .fit import Fit, Report, fold_seed, seed_generators
-from .history import Epoch
+from .history import Epoch, best
 from .rates import RangeTest
 from .start import freeze, new_model, take_weights
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from ..models.trees import TreeModel
 
 _STAGE = "train"
+CHECKED_ROWS = 4096
+"""Of so many training rows the predictions of a finished model are looked at."""
 
 
 @dataclass(frozen=True)
@@ -126,12 +130,34 @@ def fit_fold(
         from .trees import fit_trees
 
         seed = fold_seed(training, fold)
-        return Fitted(*fit_trees(training, dataset, spec, fold, seed, fabric.world_size, balancer), factors)
-    model = _new_model(training, dataset, spec, fold)
-    key = fingerprint([made_from(analysis, dataset), fold])
-    fit = Fit(fabric, training, dataset, model, fold, checkpoints, key, balancer, report)
-    history = fit.run()
-    return Fitted(fit.best_model(), history, factors, fit.range_test)
+        fitted = Fitted(*fit_trees(training, dataset, spec, fold, seed, fabric.world_size, balancer), factors)
+    else:
+        model = _new_model(training, dataset, spec, fold)
+        key = fingerprint([made_from(analysis, dataset), fold])
+        fit = Fit(fabric, training, dataset, model, fold, checkpoints, key, balancer, report)
+        history = fit.run()
+        fitted = Fitted(fit.best_model(), history, factors, fit.range_test)
+    if fabric.is_global_zero:
+        _check(fitted, dataset, fold)
+    return fitted
+
+
+def _check(fitted: Fitted, dataset: TrainingData, fold: int) -> None:
+    """Refuse a model whose predictions are not finite, and say where its loss rewards what it should not."""
+    rows = dataset.first("train", fold, CHECKED_ROWS)
+    scores = score(fitted.model, {name: tensor.numpy() for name, tensor in rows.inputs.items()})
+    if not np.isfinite(scores).all():
+        output = fitted.model.spec.outputs[int(np.argmin(np.isfinite(scores).all(axis=0)))]
+        raise TrainingError(
+            f"fold {fold}: the trained model gives NaN or infinite {output!r}: look at its loss curve, and lower "
+            "the learning rate"
+        )
+    loss = fitted.model.spec.loss
+    if best(fitted.history).train_loss < 0 and (loss is None or loss["type"] != "gaussian"):
+        say(
+            f"warning: fold {fold}: the training loss is negative, so the model has learnt which rows have negative "
+            "weights: set training.balance.negative to rescale, absolute or drop"
+        )
 
 
 def _factors(fabric: Fabric, training: Training, dataset: TrainingData, fold: int) -> Factors:
@@ -146,8 +172,8 @@ def _new_model(training: Training, dataset: TrainingData, spec: ModelSpec, fold:
     seed_generators(fold_seed(training, fold))
     model = new_model(spec, dataset, fold)
     if training.init is not None:
-        take_weights(model, _initial(Path(training.init.run), dataset.info.folds, fold))
-        freeze(model, training.init.freeze)
+        new = take_weights(model, _initial(Path(training.init.run), dataset.info.folds, fold))
+        freeze(model, training.init.freeze, new)
     return model
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ..errors import UserError
 from ..provenance.manifest import write_atomically
 
 
@@ -29,6 +30,16 @@ class Epoch:
 def best(history: Sequence[Epoch]) -> Epoch:
     """Return the first epoch of the least validation loss; the last epoch where nothing was validated."""
     return min(history, key=lambda e: -e.epoch if e.val_loss is None else e.val_loss)
+
+
+def check_validation_weight(name: str, fold: int, weight: float) -> None:
+    """Refuse rows to validate on whose weights, with all factors of the training, do not sum to something positive."""
+    if not weight > 0:
+        raise UserError(
+            f"{name}: the weights of the validation part of fold {fold} sum to {weight:.4g}, so that no loss of it "
+            "tells epochs or trees apart: set training.balance.negative to rescale or absolute, use more events "
+            "(split.val), or none (split.val: 0)"
+        )
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:

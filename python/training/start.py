@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -24,10 +24,15 @@ def new_model(spec: ModelSpec, dataset: TrainingData, fold: int) -> Model:
     return model
 
 
-def take_weights(model: Model, path: Path) -> None:
+def take_weights(model: Model, path: Path) -> list[str]:
     """Take over the layers of a saved model that have the same name and shapes, and say which are new.
 
     The normalisation of an input belongs to the weights, and comes with them where both models have its features.
+
+    Returns
+    -------
+    list of str
+        The parameters that are new.
 
     Raises
     ------
@@ -54,6 +59,7 @@ def take_weights(model: Model, path: Path) -> None:
     model.load_state_dict(fitting, strict=False)
     remark = f"; new are {', '.join(new)}" if new else ""
     say(f"{len(parameters) - len(new)} of {len(parameters)} parameters are those of {path}{remark}")
+    return new
 
 
 def _layer(name: str) -> str:
@@ -61,13 +67,14 @@ def _layer(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+def freeze(model: nn.Module, patterns: Sequence[str], new: Collection[str] = ()) -> None:
     """Exclude the parameters whose whole names match one of the regular expressions from the training.
 
     Raises
     ------
     UserError
-        When an expression matches none, or nothing is left to train.
+        When an expression matches none, or a ``new`` one, which is random and would stay so, or nothing is left to
+        train.
     """
     parameters = dict(model.named_parameters())
     for pattern in patterns:
@@ -75,6 +82,12 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
         if not matching:
             raise UserError(
                 f"training.init.freeze: {pattern!r} matches no parameter; there are {', '.join(parameters)}"
+            )
+        random = [name for name in matching if name in new]
+        if random:
+            raise UserError(
+                f"training.init.freeze: {pattern!r} would freeze {', '.join(random)}, which training.init.run lacks or "
+                "has with another shape: it would stay random: freeze less, or make the layer as it is there"
             )
         for name in matching:
             parameters[name].requires_grad = False

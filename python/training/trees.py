@@ -6,16 +6,21 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 
 from ..config.training import Training
 from ..console import say
 from ..dataset.loading import Batch, TrainingData
 from ..dataset.resources import cores
-from ..errors import UserError
+from ..errors import TrainingError, UserError
 from ..models.model import ModelSpec
+from ..models.tasks import make_objective, mean_loss
 from ..models.trees import Rows, TreeModel, fit
 from .balance import Balancer
-from .history import Epoch, best
+from .history import Epoch, best, check_validation_weight
+
+DIVERGED = 100.0
+"""Trees whose loss is so many times that of the first one, of either sign, have diverged."""
 
 
 def fit_trees(
@@ -45,12 +50,14 @@ def fit_trees(
     Returns
     -------
     tuple
-        The model and its history; with several outputs, the mean of their losses.
+        The model and its history, with the losses of :func:`~..models.tasks.mean_loss`.
 
     Raises
     ------
     UserError
         When trees cannot be trained so.
+    TrainingError
+        When they diverge.
     """
     if processes > 1:
         raise UserError("model.type: lightgbm trains in one process, which uses all cores: start it without torchrun")
@@ -61,9 +68,14 @@ def fit_trees(
     start = time.perf_counter()
     rows = {part: _rows(balancer.weighted(dataset.arrays(part, fold))) for part in ("train", "val")}
     validation = rows["val"] if len(rows["val"].weight) else None
+    if validation is not None:
+        check_validation_weight(dataset.name, fold, float(_counted(spec, validation).sum()))
     model, losses = fit(spec, rows["train"], validation, seed, cores())
+    for name, found in losses.items():
+        _check_growth(name, found)
     parts = [part for part in rows if all(part in found for found in losses.values())]
-    curves = {part: np.mean(_aligned(list(losses.values()), part), axis=0).tolist() for part in parts}
+    scale = dataset.target_moments(fold)[1] if dataset.info.regression else np.ones(1)
+    curves = {part: _curve(spec, rows[part], _aligned(list(losses.values()), part), scale) for part in parts}
     number = len(curves["train"])
     seconds = (time.perf_counter() - start) / number
     rate = float(spec.network["learning_rate"])
@@ -73,10 +85,50 @@ def fit_trees(
     return model, history
 
 
+def _check_growth(name: str, losses: Mapping[str, Sequence[float]]) -> None:
+    """Refuse trees that diverged: LightGBM looks for leaves in which weights of both signs cancel, and divides by them.
+
+    Raises
+    ------
+    TrainingError
+        With the output and the remedy.
+    """
+    kept = _best(losses)
+    for part, values in losses.items():
+        if not abs(values[kept]) <= DIVERGED * abs(values[0]):
+            raise TrainingError(
+                f"the trees of {name!r} diverge: their {part} loss goes from {values[0]:.3g} to {values[kept]:.3g}, as "
+                "where negative weights cancel the others in a leaf: set training.balance.negative to rescale, "
+                "absolute or drop, or raise model.min_data_in_leaf"
+            )
+
+
+def _best(losses: Mapping[str, Sequence[float]]) -> int:
+    """Return the number of the tree with the least loss."""
+    return int(np.argmin(losses.get("val", losses["train"])))
+
+
+def _counted(spec: ModelSpec, rows: Rows) -> np.ndarray:
+    """Return what each target counts in the loss of the rows, (T,); classes are one."""
+    objective = make_objective(spec.task, spec.targets, spec.loss)
+    weights = objective.weights(torch.from_numpy(rows.truth), torch.from_numpy(rows.weight).double())
+    return weights.reshape(len(rows.weight), -1).sum(dim=0).numpy()
+
+
+def _curve(spec: ModelSpec, rows: Rows, losses: Sequence[Sequence[float]], scale: np.ndarray) -> list[float]:
+    """Put LightGBM's losses of each output, Σw·loss/Σw in the units of its target, together to that of all models."""
+    counted = _counted(spec, rows)
+    units = np.where(scale > 0, scale, 1.0) ** (2 if spec.loss is None or spec.loss["type"] == "mse" else 1)
+    of_target = np.array(losses).reshape(len(counted), -1, len(losses[0])).sum(axis=1)  # over the quantiles
+    if spec.task == "regression":
+        of_target /= units[:, np.newaxis]
+    return [mean_loss(float(total), float(counted.sum())) for total in counted @ of_target]
+
+
 def _aligned(losses: Sequence[Mapping[str, Sequence[float]]], part: str) -> list[list[float]]:
     """Bring the losses of all outputs to one length: one that stopped early stays as good as it was at its best."""
     number = max(len(found[part]) for found in losses)
-    bests = [int(np.argmin(found.get("val", found["train"]))) for found in losses]
+    bests = list(map(_best, losses))
     return [[*found[part], *[found[part][b]] * (number - len(found[part]))] for found, b in zip(losses, bests)]
 
 

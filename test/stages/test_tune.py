@@ -248,9 +248,6 @@ def test_the_block_is_checked(parameters, message, tmp_path):
 def test_what_cannot_be_searched_is_refused(data, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no such block"):
         tune(make_analysis(), data, tmp_path / "search")
-    mixed = {"model.type": {"choices": ["mlp", "lightgbm"]}}
-    with pytest.raises(UserError, match="other units"):
-        tune(make(mixed, regression=True), data, tmp_path / "search")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").touch()
     with pytest.raises(UserError, match="holds no search"):

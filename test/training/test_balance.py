@@ -287,11 +287,22 @@ def test_a_class_without_events_is_named(balance):
         class_factors(balance, "mean", CLASSES, np.array([5, 0]), np.array([5.0, 0.0]))
 
 
-def test_a_class_of_negative_weight_cannot_be_balanced_by_weight():
-    sums = np.array([-1.0, 2.0])
-    with pytest.raises(UserError, match=r"balance\.classes.*'signal'.*'counts' or 'none'"):
-        class_factors("weights", "mean", CLASSES, COUNTS, sums)
-    assert class_factors("counts", "mean", CLASSES, COUNTS, sums) == pytest.approx([2, 2 / 3])
+@pytest.mark.parametrize("balance", ["none", "counts", "weights"])
+def test_a_class_of_negative_weight_is_named_with_its_sum(balance):
+    with pytest.raises(UserError, match=r"weights of class 'signal' sum to -1 .*balance\.negative to 'absolute'"):
+        class_factors(balance, "mean", CLASSES, COUNTS, np.array([-1.0, 2.0]))
+    with pytest.raises(UserError, match=r"weights of class 'background' sum to 0 .*correct 'weight'"):
+        class_factors(balance, "mean", CLASSES, COUNTS, np.array([1.0, 0.0]))
+
+
+def test_negative_weights_alone_teach_no_regression(tmp_path):
+    def negate(_, columns):
+        columns["weight"] *= -1
+
+    rows = opened(write_dataset(tmp_path / "data", make_analysis(regression=True), (50, 10, 0), change=negate))
+    with pytest.raises(UserError, match=r"the weights sum to -\d+.* in the training part"):
+        find_factors(Balance(), rows, 0)
+    assert balancer(rows, negative="absolute")[0].weighted(rows.arrays("train", 0)).weight.min() > 0
 
 
 @pytest.mark.parametrize("negative", ["keep", "absolute", "drop", "rescale"])

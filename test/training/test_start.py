@@ -68,6 +68,13 @@ def test_another_network_is_refused(trained, tmp_path):
         train(options(init={"run": str(tmp_path / "nothing")}), data, tmp_path / "second")
 
 
+def test_a_layer_that_did_not_fit_is_not_frozen(trained, tmp_path):
+    data, first = trained
+    init = {"run": str(first), "freeze": [r"network\.phi\..*", r"network\..*\.0\..*"]}
+    with pytest.raises(UserError, match=r"init\.freeze: 'network.*would freeze network\.\S+.*it would stay random"):
+        train(options(DEEPSETS | {"hidden": [24]}, epochs=1, init=init), data, tmp_path / "second")
+
+
 def test_freezing_says_what_there_is(trained):
     model = Model.load(trained[1] / "fold0" / "model.pt")
     with pytest.raises(UserError, match=r"'head' matches no parameter; there are network\."):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from datasets import make_analysis, write_dataset
+from fitting import PLAIN, options, run
 from nanoforge.config.balance import Balance
 from nanoforge.config.training import Training
 from nanoforge.dataset.loading import TrainingData
-from nanoforge.errors import UserError
-from nanoforge.models.model import ModelSpec
+from nanoforge.errors import TrainingError, UserError
+from nanoforge.models.model import ModelSpec, score
+from nanoforge.models.tasks import make_objective, mean_loss
 from nanoforge.training.balance import Balancer, find_factors
+from nanoforge.training.folds import model_spec
 from nanoforge.training.history import best
 from nanoforge.training.trees import fit_trees
 
@@ -42,3 +46,65 @@ def test_the_history_goes_on_when_one_of_several_targets_is_done(tmp_path):
 def test_a_target_that_is_never_known_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"target\.regression\.y: is NaN in all"):
         fit(tmp_path, lambda z, rng: z * np.nan)
+
+
+@pytest.mark.parametrize("task", ["classes", "mse", "quantile"])
+def test_the_losses_of_trees_are_those_of_networks(task, tmp_path):
+    """One definition, so that a search over model.type compares like with like: weights of both signs, two targets."""
+    regression = task != "classes"
+    changes = {"target": {"regression": {"z": "z", "y": "y"}}} if regression else {}
+    loss = {"type": task, "weights": {"y": 3.0}} if regression else None
+    model = {"type": "lightgbm", "num_iterations": 12}
+    analysis = make_analysis(regression=regression, model=model, training={"loss": loss}, **changes)
+
+    def change(split, columns):
+        columns["weight"][::5] *= -0.5
+        if regression:
+            columns["target/y"] = 1e3 * columns["target/z"] + columns["weight"]
+            columns["target/y"][::7] = np.nan
+
+    data = TrainingData.open(write_dataset(tmp_path / "data", analysis, change=change))
+    balance = Balancer(find_factors(Balance(), data, 0), data)
+    trees, history = fit_trees(analysis.training, data, model_spec(analysis, data.info), 0, 1, 1, balance)
+    objective = make_objective(trees.spec.task, trees.spec.targets, trees.spec.loss)
+    for part in ("train", "val"):
+        rows = balance.weighted(data.arrays(part, 0))
+        scores = torch.from_numpy(score(trees, {name: tensor.numpy() for name, tensor in rows.inputs.items()})).double()
+        raw, truth = scores.clamp(min=1e-15).log(), rows.label
+        if regression:
+            center, scale = (torch.from_numpy(values) for values in data.target_moments(0))
+            raw = ((scores.unflatten(1, (2, -1)) - center[:, None]) / scale[:, None]).flatten(1)
+            truth = (rows.targets - center) / scale
+        total, weight = objective.loss(raw, truth, rows.weight.double())
+        assert (rows.weight < 0).any() and weight < rows.weight.abs().sum()
+        values = [epoch.train_loss if part == "train" else epoch.val_loss for epoch in history]
+        last = best(history).epoch if task == "classes" else len(history)
+        assert values[last - 1] == pytest.approx(mean_loss(total.item(), weight.item()), rel=1e-4)
+
+
+def test_trees_that_diverge_are_refused_with_the_remedy(tmp_path):
+    def change(split, columns):
+        columns["weight"] = np.where(np.random.default_rng(2).random(len(columns["weight"])) < 0.3, -1, 1).astype("f4")
+
+    model = {"type": "lightgbm", "num_iterations": 200, "num_leaves": 63, "learning_rate": 0.3}
+    analysis = make_analysis(regression=True, model=model)
+    data = TrainingData.open(write_dataset(tmp_path / "data", analysis, (2000, 0, 0), change=change))
+    spec = model_spec(analysis, data.info)
+    with pytest.raises(TrainingError, match=r"trees of 'z' diverge: .*training\.balance\.negative to rescale"):
+        fit_trees(analysis.training, data, spec, 0, 1, 1, Balancer(find_factors(Balance(), data, 0), data))
+    rescaled = Balance(negative="rescale")
+    _, history = fit_trees(Training(), data, spec, 0, 1, 1, Balancer(find_factors(rescaled, data, 0), data))
+    assert 0 < history[-1].train_loss < history[0].train_loss
+
+
+def test_a_validation_part_of_negative_weight_is_refused(tmp_path):
+    def change(split, columns):
+        columns["weight"] *= -1 if split == "val" else 1
+
+    analysis = make_analysis(model={"type": "lightgbm", "num_iterations": 3})
+    data = TrainingData.open(write_dataset(tmp_path / "data", analysis, (50, 20, 0), change=change))
+    with pytest.raises(UserError, match=r"weights of the validation part of fold 0 sum to -.*rescale or absolute"):
+        spec, balance = model_spec(analysis, data.info), Balancer(find_factors(Balance(), data, 0), data)
+        fit_trees(analysis.training, data, spec, 0, 1, 1, balance)
+    with pytest.raises(UserError, match=r"weights of the validation part of fold 0 sum to -.*rescale or absolute"):
+        run(options(PLAIN), tmp_path / "data", tmp_path / "run")
