@@ -124,10 +124,15 @@ def scoreTable(model: str, description: Mapping[str, Any], known: Sequence[Table
     Raises
     ------
     ValueError
-        With the columns that no table has.
+        With the columns that no table has, or the fold is chosen by columns that cmsRun does not know.
     """
     name, fold = description["name"], description["fold"]
     by_event = fold["rule"] == "by-event"
+    if by_event and tuple(fold["hash"]["columns"]) != _IDENTITY:
+        raise ValueError(
+            f"{model}: its fold is chosen by {', '.join(fold['hash']['columns'])} ('identity' of the analysis), and "
+            f"cmsRun knows {', '.join(_IDENTITY)} only: export with --fold average"
+        )
     bits = any(one["name"].startswith(_BITS) for one in description["inputs"])
     return cms.EDProducer(
         "OnnxScoreTableProducer",

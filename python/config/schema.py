@@ -20,6 +20,8 @@ from .training import CrossEntropyLoss, FocalLoss, GaussianLoss, LogCoshLoss, Re
 
 REDIRECTORS = ("root://cms-xrd-global.cern.ch/",)
 """Where files with logical names (``/store/...``) are read from, in the order of trying."""
+IDENTITY = ("run", "luminosityBlock", "event")
+"""The columns that identify an event, unless the analysis names others."""
 Redirector = Annotated[str, of_form(r"x?roots?://[\w.@:-]+/*", "the address of a server, such as root://server/")]
 
 
@@ -158,6 +160,7 @@ class Analysis(Strict):
     select: Cuts = {}
     select_for: dict[Literal["skim", "convert", "predict"], Cuts] = {}
     golden_json: Optional[str] = None
+    identity: Annotated[Optional[Annotated[list[str], Field(min_length=1)]], BeforeValidator(one_as_list)] = None
     skim: Skim = Skim()
     row: Identifier = "event"
     inputs: Annotated[dict[Identifier, Input], Field(min_length=1)]
@@ -210,9 +213,8 @@ class Analysis(Strict):
 
     def _check_names(self) -> None:
         """Refuse columns that would take the place of the dataset's own where a layout has but one level of names."""
-        identity = {"run", "luminosityBlock", "event"}
-        for name in identity & set(self.define):
-            raise ValueError(f"define.{name}: {name} identifies the event: give the new column another name")
+        self._check_identity()
+        identity = set(self.identity_columns)
         for name in {"entry", "object"} & set(self.keep):
             raise ValueError(f"keep.{name}: predictions have a column of this name: define another name for it")
         if self.dataset.format == "hdf5" and self.dataset.layout == "tensors":
@@ -223,10 +225,25 @@ class Analysis(Strict):
         for key, names, refused in (
             ("keep", self.keep, own),
             ("target.regression", self.regression, own | identity),
-            ("inputs", features, own),
+            ("inputs", features, own | identity),
         ):
             for name in refused & set(names):
                 raise ValueError(f"{key}: {name!r} is a column of the dataset itself: give yours another name")
+
+    def _check_identity(self) -> None:
+        """Refuse an identity that other columns would take the place of."""
+        identity = self.identity_columns
+        for name in IDENTITY:
+            if name in self.define:
+                columns = ", ".join(self.define.get(column, column) for column in IDENTITY)
+                raise ValueError(
+                    f"define.{name}: {name} identifies the event: name the columns that do so in your files, e.g. "
+                    f"'identity: [{columns}]', or give the new column another name"
+                )
+        for name in {"label", "weight", "fold", "entry", "sample", "file", "object"} & set(identity):
+            raise ValueError(f"identity: {name!r} is a column of the dataset itself: define another name for it")
+        if len(set(identity)) < len(identity):
+            raise ValueError("identity: a column is listed twice")
 
     def _check_loss(self) -> None:
         """Refuse a loss of another task, and names that two outputs would share."""
@@ -250,6 +267,11 @@ class Analysis(Strict):
             twice = next((name for name in outputs if outputs.count(name) > 1), None)
             if twice is not None:
                 raise ValueError(f"training.loss: two outputs would be called {twice!r}: rename a target")
+
+    @property
+    def identity_columns(self) -> tuple[str, ...]:
+        """The columns that identify an event."""
+        return tuple(self.identity or IDENTITY)
 
     @property
     def classes(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ import numpy as np
 from ..config.schema import Analysis
 from ..events.columns import Chunk
 from ..events.readers import EventFile, broken_file
-from .identity import STORED, assign, event_hash
+from .identity import assign, event_hash, stored_type
 from .info import SPLITS
 from .inputs import Rows
 from .layouts import Block
@@ -50,6 +50,7 @@ class FileRows:
             with broken_file(self._file.path, "the Runs tree cannot be read"):
                 record.gen_sum_of_weights = self._file.gen_sum_of_weights()
         record.begin(dataset_info(self._analysis))
+        record.lacks, record.likely = self._builder.lacks, self._builder.likely
         if not self._file.entries:
             yield self._block(self._builder.empty_chunk(), record)
         for chunk in self._file.chunks(self._builder.columns, within=within):
@@ -67,7 +68,7 @@ class FileRows:
         order = np.argsort(side, kind="stable")
         rows = Rows(rows.positions[order], rows.events[order])
         table = builder.table(frame, rows)
-        stored = {n: v[order].astype(STORED[n]) for n, v in identity.items()}
+        stored = {n: v[order].astype(stored_type(n)) for n, v in identity.items()}
         stored["entry"] = entries[order]
         stored["sample"] = np.full(len(order), self._origin["sample"], "u2")
         stored["file"] = np.full(len(order), self._origin["file"], "u4")

@@ -22,7 +22,7 @@ class Entries:
     start, size
         The first entry and how many.
     identity
-        Run, luminosityBlock and event (size,) where the file has them.
+        The columns (size,) that identify events, where the file has them.
     scores, kept
         Per table row, rejected rows included.
     offsets

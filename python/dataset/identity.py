@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..config.schema import Split
-from ..events.columns import IDENTITY
+from ..config.schema import IDENTITY, Split
 from .info import SPLITS
 
-STORED = {"run": "u4", "luminosityBlock": "u4", "event": "u8"}
-"""Types of the identity in a dataset, as NanoAOD has them, whatever the input files use."""
 _SPLIT, _FOLD = 0x5350_4C49, 0x464F_4C44
+
+
+def stored_type(column: str) -> str:
+    """Return the type of a column of the identity in a dataset, as NanoAOD has it, whatever the input files use."""
+    return "u4" if column in IDENTITY[:2] else "u8"
 
 
 def event_hash(identity: dict[str, np.ndarray], uuid: str, entries: np.ndarray, seed: int) -> np.ndarray:
@@ -19,8 +21,9 @@ def event_hash(identity: dict[str, np.ndarray], uuid: str, entries: np.ndarray, 
     Parameters
     ----------
     identity
-        ``run``, ``luminosityBlock`` and ``event`` (N,) where the file has them; else empty, then the file's identity
-        and the entry stand for them. The sample is left out: an event that is in two samples stays on one side.
+        The columns (N,) that identify an event, in the order of the analysis, where the file has them; else empty, then
+        the file's identity and the entry stand for them. The sample is left out: an event that is in two samples stays
+        on one side.
     uuid
         Identity of the file, 32 hexadecimal digits.
     entries
@@ -29,7 +32,7 @@ def event_hash(identity: dict[str, np.ndarray], uuid: str, entries: np.ndarray, 
         Another seed is another split.
     """
     if identity:
-        parts = [identity[name] for name in IDENTITY]
+        parts = list(identity.values())
     else:
         parts = [np.array(int(half, 16), dtype=np.uint64) for half in (uuid[:16], uuid[16:])] + [entries]
     state = _mix(np.full(len(entries), seed, dtype=np.uint64))

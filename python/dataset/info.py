@@ -9,7 +9,7 @@ of at most L constituents, N rows::
     /target/label (N,) i8   or   /target/<name> (N,) f4
     /weight (N,) f4        the physics weight: xsec * lumi / sumw * weight; negative weights are kept
     /fold (N,) u1
-    /id/{run,luminosityBlock,event,entry,sample,file}    /keep/<name>
+    /id/{run,luminosityBlock,event,entry,sample,file}    /keep/<name>    the first three: as "identity" says
     /normalisation/<input>/{center,scale} (F,) f4        from valid, finite entries of the training split only
     /normalisation/<input>/{fold_center,fold_scale} (K, F) f4     the same without fold i, where there are K > 1 folds
 

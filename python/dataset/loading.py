@@ -165,6 +165,8 @@ class TrainingData(ABC):
         The files that it is read from, for the manifests of later stages.
     accounting
         The books of what was read to make it, where that was done for this training and not before.
+    notices
+        What a reader of results must know of the data; complete once :meth:`prepare` was called.
     """
 
     name: str
@@ -174,6 +176,7 @@ class TrainingData(ABC):
     config: dict[str, Any]
     sources: list[FileRecord]
     accounting: Accounting | None = None
+    notices: Sequence[str] = ()
     _carried: tuple[str, ...] = ()
     _most_readers = 64
 
@@ -538,6 +541,7 @@ class StoredData(TrainingData):
         self.identity = manifest.identity()
         self.key = manifest.details["key"]
         self.config = manifest.config
+        self.notices = manifest.details.get("notices", [])
         self.sources = [input_record(str(directory.absolute() / NAME))]
 
 

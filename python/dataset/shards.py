@@ -45,6 +45,9 @@ class ShardRecord:
         Number of rows per split, fold and class, (3, K, C); without classes C is 1.
     known
         Number of rows in which a regression target is known, per split, fold and target, (3, K, T).
+    lacks, likely
+        Columns of the identity that the file does not have, so that its events are identified by file and entry; and
+        those that may do so in their place.
     moments
         Per input: (folds, 3, F) counts, means and squared deviations of the training rows.
     """
@@ -59,6 +62,8 @@ class ShardRecord:
     known: np.ndarray = field(default_factory=lambda: np.zeros((len(SPLITS), 1, 0), np.int64))
     moments: dict[str, np.ndarray] = field(default_factory=dict)
     size: int = 0
+    lacks: list[str] = field(default_factory=list)
+    likely: list[str] = field(default_factory=list)
 
     def begin(self, info: DatasetInfo) -> None:
         """Begin with no rows of a dataset."""

@@ -27,6 +27,7 @@ from .blocks import FileRows
 from .info import SPLITS
 from .layouts import Block
 from .loading import OPEN_FILES, Batch, Read, Slab, TrainingData
+from .notices import find_notices
 from .resources import Handles, threaded
 from .shards import ShardRecord
 from .statistics import Truth, merge, normalisation
@@ -127,6 +128,7 @@ class StreamedData(TrainingData):
             self._records = list(threaded(lambda job: survey_file(job, report), jobs, self._workers, stop))
         self.accounting = Accounting.total(r.accounting for r in self._records)
         check(self._analysis, self.info, self._records, self.accounting)
+        self.notices = find_notices(self._analysis, self._records)
         self._scales = scales(self._analysis, self._records)
         self.sources = [r.source for r in self._records]
         return [f"{FOLDER}/{job.sidecar.name}" for job in jobs]

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..config.schema import Analysis, Sample
-from ..errors import DataError, UserError
-from ..events.columns import IDENTITY, Chunk
+from ..config.schema import IDENTITY, Analysis, Sample
+from ..errors import DataError, FileError, UserError, nearest
+from ..events.columns import Chunk
 from ..events.expressions import Expression
 from ..events.frame import Frame, Level, Schema
+from ..events.identity import integer_columns, lacking, likely_identity
 from ..events.readers import EventFile
 from ..events.selection import Selection, condition, cut
 from ..provenance import Accounting, Ledger
@@ -77,6 +78,15 @@ class TableBuilder:
         The opened file.
     stage
         "convert" or "predict": whose cuts apply. Only "convert" has labels, targets, weights and kept columns.
+
+    Attributes
+    ----------
+    columns
+        The columns to read, no others.
+    lacks
+        Columns of the identity that the file does not have: its events are then identified by file and entry.
+    likely
+        Columns that may identify events in their place.
     """
 
     def __init__(self, analysis: Analysis, sample: Sample | None, file: EventFile, stage: str) -> None:
@@ -85,7 +95,13 @@ class TableBuilder:
         self._file = file
         self._selection = Selection(analysis, sample, file, cuts)
         self._row = self._selection.row
-        self.has_identity = all(n in file.branches and not file.branches[n].jagged for n in IDENTITY)
+        self._identity = analysis.identity_columns
+        self.lacks = [n for n in lacking(self._identity, file.branches) if n not in analysis.define]
+        self.likely = likely_identity(file.branches) if self.lacks else []
+        if self.lacks and analysis.identity is not None and training:
+            known = nearest(self.lacks[0], integer_columns(file.branches))
+            reason = f"identity: there is no column {self.lacks[0]!r} with one integer per event{known}"
+            raise FileError(file.path, reason, mistake=True)
         self._parse_all(analysis, sample, training)
         self.columns = self._required(training)
         self._schema = Schema(file.path, file.branches, self.columns)
@@ -114,14 +130,16 @@ class TableBuilder:
         wanted |= {representative(c, self._file, defines, where) for where, c in collections.items() if c}
         for builder in self._inputs:
             wanted |= builder.columns()
+        wanted |= set() if self.lacks else set(self._identity)
         if not training:
             self._selection.restrict(wanted)
-        wanted |= self._selection.columns() | (set(IDENTITY) if self.has_identity else set())
+        wanted |= self._selection.columns()
         return [n for n in self._file.branches if n in wanted]
 
     def _try_out(self) -> None:
         """Run once on made-up events: wrong depths and kinds are reported before anything is read."""
         frame = self.frame(self._schema.probe())
+        self._check_identity(frame)
         self.select(frame, Accounting())
         level = self._level(frame)
         rows = Rows(np.arange(2), np.arange(2) if self._row is None else np.zeros(2, dtype=np.int64))
@@ -132,6 +150,13 @@ class TableBuilder:
         for expression in self._classes.values():
             condition(self._values(frame, expression, level), expression)
         self._values(frame, self._weight, frame.event_level())
+
+    def _check_identity(self, frame: Frame) -> None:
+        """Refuse a defined column that cannot identify events."""
+        for name in set(self._identity) & set(self._selection.defines):
+            column = frame.columns[name]
+            if column.offsets is not None or column.content.dtype.kind not in "iu":
+                raise UserError(f"identity: define.{name} has to give one integer per event")
 
     def _values(self, frame: Frame, expression: Expression, level: Level) -> np.ndarray:
         return frame.values(expression, self._selection.resolver(expression.where), level)
@@ -165,8 +190,14 @@ class TableBuilder:
         return Rows(rows, np.searchsorted(frame.offsets(row), rows, side="right") - 1)
 
     def identity(self, frame: Frame) -> dict[str, np.ndarray]:
-        """Return run, luminosityBlock and event (n,) of all events of a chunk; empty where the file lacks them."""
-        return {n: frame.columns[n].content for n in IDENTITY} if self.has_identity else {}
+        """Return the columns (n,) that identify the events of a chunk; empty where the file lacks one."""
+        if self.lacks:
+            return {}
+        found = {name: frame.columns[name].content for name in self._identity}
+        for name, values in found.items():
+            if values.dtype.kind not in "iu":
+                raise FileError(self._file.path, f"{name}, by which events are identified, is missing in some of them")
+        return found
 
     def weights(self, frame: Frame) -> np.ndarray:
         """Return the physics weight (n,) f8 of all events of a chunk, before any cut."""
@@ -226,5 +257,6 @@ class TableBuilder:
 
     def _place(self, frame: Frame, event: int) -> str:
         identity = self.identity(frame)
-        shown = f" (run:lumi:event {':'.join(str(v[event]) for v in identity.values())})" if identity else ""
+        names = "run:lumi:event" if self._identity == IDENTITY else ":".join(self._identity)
+        shown = f" ({names} {':'.join(str(v[event]) for v in identity.values())})" if identity else ""
         return f"{self._file.path}: entry {frame.start + int(event)}{shown}"

@@ -13,6 +13,7 @@ from ..events.expressions import parse
 from ..provenance import Accounting
 from ..provenance.manifest import refuse_copies
 from .info import DatasetInfo
+from .notices import check_identity
 from .shards import ShardRecord
 
 FEWEST = 0.1
@@ -88,11 +89,13 @@ def check(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord],
     Raises
     ------
     UserError
-        Where a sample has one file twice, or a class, a target or a fold has too few rows.
+        Where a sample has one file twice, some files lack what identifies events in others, or a class, a target or a
+        fold has too few rows.
     DataError
         Where nothing of a sample can be used, or the cuts leave nothing.
     """
     refuse_copies([r.source for r in records])
+    check_identity(analysis, records)
     for record in records:
         if record.rows and not record.accounting.events.read:
             say(f"note: {record.source.path} holds no events")
@@ -112,7 +115,7 @@ def check(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord],
         raise DataError(f"none of the {ledger.read} {ledger.unit} passes the cuts{hint}")
     _check_truth(analysis, info, records)
     if info.folds > 1:
-        _check_folds(info, records)
+        _check_folds(analysis, info, records)
 
 
 def unknown_targets(info: DatasetInfo, records: Sequence[ShardRecord]) -> dict[str, int]:
@@ -139,9 +142,10 @@ def _check_truth(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardR
             )
 
 
-def _check_folds(info: DatasetInfo, records: Sequence[ShardRecord]) -> None:
+def _check_folds(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord]) -> None:
     """Refuse folds whose model has nothing to learn a class or target from, or (almost) no rows to be tested on."""
     counts = np.concatenate([_sum(records, "population"), _sum(records, "known")], axis=2)
+    identity = " and ".join(analysis.identity_columns)
     kinds = [f"of class {name!r}" for name in info.classes] or ["of any kind"]
     kinds += [f"with a known {name!r}" for name in info.regression]
     for kind, (trained, *others) in zip(kinds, np.moveaxis(counts, 2, 0)):
@@ -154,8 +158,8 @@ def _check_folds(info: DatasetInfo, records: Sequence[ShardRecord]) -> None:
         else:
             continue
         raise UserError(
-            f"split.folds: {few}: use fewer folds, add events, and see that run, luminosityBlock and event, by which "
-            "folds are chosen, differ from event to event"
+            f"split.folds: {few}: use fewer folds, add events, and see that {identity}, by which folds are chosen, "
+            "differ from event to event"
         )
 
 

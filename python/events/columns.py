@@ -9,9 +9,6 @@ from typing import Any
 
 import numpy as np
 
-IDENTITY = ("run", "luminosityBlock", "event")
-"""The columns that identify an event."""
-
 
 @dataclass(frozen=True)
 class Branch:

@@ -9,9 +9,10 @@ import numpy as np
 from ..config.schema import Analysis, Sample
 from ..errors import UserError
 from ..provenance import Ledger
-from .columns import IDENTITY, Chunk
+from .columns import Chunk
 from .expressions import Expression, load_functions, parse
 from .frame import LABEL, Frame, Resolver, Schema, resolver
+from .identity import lumi_columns
 from .lumi import LumiMask
 from .readers import EventFile
 
@@ -46,6 +47,7 @@ class Selection:
         self._path = file.path
         self._label = sample.label if sample else None
         self._mask = LumiMask(analysis.golden_json) if sample and sample.data and analysis.golden_json else None
+        self._lumi_columns = lumi_columns(analysis.identity_columns) if self._mask is not None else ()
         self._functions = load_functions(analysis.functions, "functions")
         self.row = analysis.row if analysis.row != "event" else None
         self.known = {*file.branches, *analysis.define}
@@ -84,9 +86,10 @@ class Selection:
 
     def columns(self) -> set[str]:
         """Return the columns that definitions, cuts and lumi mask need."""
-        masked = IDENTITY[:2] if self._mask is not None else ()
         resolve = self.resolver(GOLDEN_JSON)
-        return self.columns_of([*self.defines.values(), *self._cuts.values()]) | {resolve(n) for n in masked}
+        return self.columns_of([*self.defines.values(), *self._cuts.values()]) | {
+            resolve(n) for n in self._lumi_columns
+        }
 
     def frame(self, schema: Schema, chunk: Chunk) -> Frame:
         """Put the defined columns on top of a chunk."""
@@ -106,7 +109,8 @@ class Selection:
         events = np.arange(frame.size)
         ledger.read += frame.size
         if self._mask is not None:
-            events = cut(ledger, GOLDEN_JSON, events, self._mask(*(frame.columns[n].content for n in IDENTITY[:2])))
+            run, section = (frame.columns[name].content for name in self._lumi_columns)
+            events = cut(ledger, GOLDEN_JSON, events, self._mask(run, section))
         row_cuts: dict[str, np.ndarray] = {}
         for name, expression in self._cuts.items():
             column, owner = frame.evaluate(expression, self.resolver(expression.where))

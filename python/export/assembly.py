@@ -12,7 +12,6 @@ import onnx
 
 from .. import __version__
 from ..config.schema import Analysis
-from ..events.columns import IDENTITY
 from ..events.readers import EventFile
 from ..models.model import ModelSpec
 from ..provenance import fingerprint
@@ -167,7 +166,7 @@ def _fold(analysis: Analysis, rule: str) -> dict[str, Any]:
     return {
         "rule": BY_EVENT,
         "folds": folds,
-        "hash": {"columns": list(IDENTITY), "seed": analysis.split.seed, "recipe": recipe},
+        "hash": {"columns": list(analysis.identity_columns), "seed": analysis.split.seed, "recipe": recipe},
     }
 
 

@@ -14,7 +14,7 @@ from ..dataset.identity import assign_fold, event_hash
 from ..dataset.inputs import Rows, split_input
 from ..dataset.table import Table, TableBuilder
 from ..errors import DataError, UserError
-from ..events.columns import IDENTITY, Chunk, Column, offsets_of
+from ..events.columns import Chunk, Column, offsets_of
 from ..events.frame import Frame
 from ..events.readers import EventFile
 from ..models.model import Model, score
@@ -148,8 +148,9 @@ class Comparison:
     def _folds(self, builder: TableBuilder, file: EventFile, frame: Frame) -> np.ndarray:
         identity = builder.identity(frame)
         if not identity:
+            columns = ", ".join(self._analysis.identity_columns)
             raise UserError(
-                f"--fold by-event: {file.path} has no {', '.join(IDENTITY)}, by which the fold is chosen: use 'average'"
+                f"--fold by-event: {file.path} has no {columns}, by which the fold is chosen: use 'average'"
             )
         entries = np.arange(frame.size)
         hashes = event_hash(identity, file.uuid, entries, self._analysis.split.seed)

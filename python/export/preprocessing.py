@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config.inputs import Input
-from ..config.schema import Analysis
+from ..config.schema import IDENTITY, Analysis
 from ..dataset.inputs import representative
 from ..dataset.table import TableBuilder
-from ..events.columns import IDENTITY
 from ..events.expressions import Expression
 from ..events.frame import Resolver, resolver
 from ..events.readers import EventFile

@@ -11,6 +11,7 @@ from ..console import say, show_accounting
 from ..dataset.assemble import SHARDS, Shard, assemble
 from ..dataset.blocks import FileRows
 from ..dataset.info import SPLITS
+from ..dataset.notices import find_notices
 from ..dataset.shards import ShardRecord, open_shard, shard_files, shard_size
 from ..dataset.table import dataset_info
 from ..dataset.totals import check, check_weights, scales, unknown_targets
@@ -112,6 +113,7 @@ def convert(
             "key": fingerprint(analysis.dataset_part()),
             "rows": {split: sum(s.record.rows[split] for s in shards) for split in SPLITS},
             "unknown_targets": unknown_targets(info, records),
+            "notices": find_notices(analysis, records),
         }
         manifest.write(work, outputs)
     show_accounting(f"convert: {output}", accounting)

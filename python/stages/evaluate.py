@@ -88,6 +88,7 @@ def evaluate(
     with tempfile.TemporaryDirectory() as scratch:
         # what the training found in its files lies in the run
         dataset.prepare(run if dataset.identity == trained.details["dataset"]["identity"] else Path(scratch))
+    notices += dataset.notices
     _check_rows(dataset)
     with staged_output(output, key, force) as work:
         block = Balance.model_validate(trained.config["training"]["balance"])

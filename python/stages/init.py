@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from ..config.schema import IDENTITY
 from ..console import out, progress
 from ..errors import UserError
-from ..events.columns import IDENTITY, Branch, Column, collections
+from ..events.columns import Branch, Column, collections
 from ..events.expressions import parse
 from ..events.files import expand, is_remote
+from ..events.identity import is_identifier, likely_identity
 from ..events.readers import EventFile, open_events
 
 MISSING = -999
@@ -202,8 +204,9 @@ def _look_at_events(file: EventFile, look: Look) -> None:
 
 
 def _usable(branches: Iterable[Branch], unwanted: Sequence[str]) -> list[str]:
-    """Return the names of columns of numbers that are no flags, and that no glob excludes."""
-    return [b.name for b in branches if b.dtype is not None and b.dtype.kind in "iuf" and not _like(b.name, unwanted)]
+    """Return the names of columns of numbers that are no flags and no identifiers, and that no glob excludes."""
+    numbers = [b for b in branches if b.dtype is not None and b.dtype.kind in "iuf"]
+    return [b.name for b in numbers if (b.jagged or not is_identifier(b.name)) and not _like(b.name, unwanted)]
 
 
 def _like(name: str, patterns: Iterable[str]) -> bool:
@@ -407,9 +410,14 @@ def _event_keys(common: Mapping[str, Branch]) -> list[str]:
     lines.append(f"{mark}weight: {_quoted(weights[0] if weights else '1')}  # without it every event counts the same")
     if len(weights) > 1:
         lines += _wrapped("# further columns that look like weights: ", weights[1:_MOST_MENTIONED], "", "#   ")
+    identity = likely_identity(common)
+    columns = ", ".join(map(_quoted, identity or IDENTITY))
+    mark = "" if identity else "# "
+    if identity != [*IDENTITY]:
+        lines += ["", "# The columns that identify an event: copies of it, in any file, are on one side of the split."]
+        lines.append(f"{mark}identity: [{columns}]")
     lines += ["", "# Columns carried along to the training data and the predictions, not shown to the model."]
-    mark = "" if all(name in flat for name in IDENTITY) else "# "
-    return [*lines, f"{mark}keep: [{', '.join(IDENTITY)}]"]
+    return [*lines, f"{mark}keep: [{columns}]"]
 
 
 def _training(lists: bool) -> list[str]:

@@ -89,6 +89,8 @@ def train(
         histories = [_fold(fabric, analysis, dataset, spec, i, folder) for i, folder in enumerate(folds)]
         if fabric.is_global_zero:
             details = {"key": fingerprint(key), "dataset": source | {"info": dataset.info.as_dict()}}
+            if dataset.accounting is not None:
+                details["notices"] = list(dataset.notices)
             _finish(work, output, analysis, dataset, details | {"spec": spec.as_dict()}, histories, kept, file)
     if dataset.accounting is not None:
         show_accounting(f"train: {output}", dataset.accounting)

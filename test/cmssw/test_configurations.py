@@ -69,7 +69,7 @@ MODEL: dict[str, Any] = {
         {"name": "nSV", "kind": "event", "collection": None}, {"name": "run", "kind": "event", "collection": None},
         {"name": "fold", "kind": "fold"},
     ],
-    "fold": {"rule": "by-event", "folds": 3, "hash": {"columns": ["run"], "seed": 7}},
+    "fold": {"rule": "by-event", "folds": 3, "hash": {"columns": ["run", "luminosityBlock", "event"], "seed": 7}},
 }  # fmt: skip
 TABLES = ["jetPuppiTable", "jetMCTable", "vertexTable:svs", "vertexTable:pv", "rhoTable", "genWeightsTable"]
 Run = Callable[..., Any]
@@ -415,6 +415,10 @@ def test_columns_that_no_table_has_are_named(release: Run, tmp_path: Path) -> No
         release(CONFIGURATIONS["nano"], "--input", "m", "--model", "PhysicsTools/NanoForge/data/model.onnx")
     path.write_text(json.dumps({**MODEL, "level": "features"}))
     with pytest.raises(ValueError, match="--features"):
+        release(CONFIGURATIONS["infer"], "--input", "m")
+    fold = {**MODEL["fold"], "hash": {"columns": ["event"], "seed": 7}}
+    path.write_text(json.dumps({**MODEL, "fold": fold}))
+    with pytest.raises(ValueError, match=r"its fold is chosen by event .* export with --fold average"):
         release(CONFIGURATIONS["infer"], "--input", "m")
     with pytest.raises(ValueError, match=r"other/model\.json: not in CMSSW_SEARCH_PATH"):
         release(CONFIGURATIONS["infer"], "--input", "m", "--model", "other/model.onnx")

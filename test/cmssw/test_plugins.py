@@ -23,8 +23,9 @@ import onnxruntime
 import pytest
 from nanoforge.config import load
 from nanoforge.config.generator import Generator, GenFilter
+from nanoforge.config.schema import IDENTITY
 from nanoforge.dataset.identity import assign_fold, event_hash
-from nanoforge.events.columns import IDENTITY, Chunk
+from nanoforge.events.columns import Chunk
 from nanoforge.events.readers import open_events
 from nanoforge.export.assembly import Exported
 from nanoforge.export.parity import Comparison

@@ -210,3 +210,28 @@ def test_real_data_has_no_generator_weight(tmp_path):
     init(SHARED / "nano_dimuon.root", "-o", tmp_path / "analysis.yaml")
     analysis = load(tmp_path / "analysis.yaml")
     assert (analysis.weight, analysis.keep) == ("1", ["run", "luminosityBlock", "event"])
+
+
+@pytest.mark.parametrize(
+    ("names", "written"),
+    [
+        (["run", "lumi", "event"], "identity: [run, lumi, event]"),
+        (["RunNumber", "ls", "EventNumber"], "identity: [RunNumber, ls, EventNumber]"),
+        (["event_no"], "identity: [event_no]"),
+        (["run", "luminosityBlock", "event"], None),
+        (["run", "lumi"], "# identity: [run, luminosityBlock, event]"),
+    ],
+    ids=str,
+)
+def test_the_columns_that_identify_an_event_are_named(tmp_path, names, written):
+    random = np.random.default_rng(1)
+    columns = {"x": random.normal(size=50), "k": np.arange(50)} | dict.fromkeys(names, np.arange(50))
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("Events", {n: c.dtype for n, c in columns.items()})
+        file["Events"].extend(columns)
+    init(tmp_path / "a.root", "-o", tmp_path / "a.yaml")
+    found = [line for line in (tmp_path / "a.yaml").read_text().splitlines() if "identity: [" in line]
+    assert found == ([] if written is None else [written])
+    analysis = load(tmp_path / "a.yaml")
+    assert features(analysis)["event"] == ["x", "k"], "what identifies an event is no feature"
+    assert analysis.keep == ([] if written and written.startswith("#") else names)

@@ -1,0 +1,189 @@
+"""What switches a protection off, or spoils a training, is said at convert, at train from ROOT and in the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import h5py
+import numpy as np
+import pytest
+import toys
+import yaml
+
+Columns = dict[str, np.ndarray]
+
+
+def events(count: int, first: int, mean: float = 0.0, section: str = "luminosityBlock", **more: np.ndarray) -> Columns:
+    """Events with numbers from ``first`` on and one feature x around ``mean``."""
+    number = np.arange(first, first + count, dtype="u8")
+    x = np.random.default_rng(first).normal(mean, 1, count).astype("f4")
+    return {"run": np.ones(count, "u4"), section: (number // 50).astype("u4"), "event": number, "x": x, **more}
+
+
+def without(columns: Columns, *names: str) -> Columns:
+    return {name: values for name, values in columns.items() if name not in names}
+
+
+def copies(columns: Columns, times: int = 3) -> Columns:
+    return {name: np.tile(values, times) for name, values in columns.items()}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., None]:
+    """Write two samples, by default 60 events each, and an analysis of them."""
+
+    def write(signal: Columns | None = None, background: Columns | None = None, **changes: Any) -> None:
+        toys.write(tmp_path / "sig.root", events(60, 1, 1.0) if signal is None else signal)
+        toys.write(tmp_path / "bkg.root", events(60, 1000) if background is None else background)
+        content = {
+            "name": "test",
+            "samples": {"sig": {"files": "sig.root", "label": "s"}, "bkg": {"files": "bkg.root", "label": "b"}},
+            "inputs": {"event": {"features": ["x"]}},
+            "model": {"type": "mlp", "hidden": [2]},
+            "training": {"epochs": 1, "accelerator": "cpu"},
+        }
+        (tmp_path / "a.yaml").write_text(yaml.safe_dump(content | changes))
+
+    return write
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def sides(dataset: Path) -> dict[int, set[str]]:
+    """Map the feature x of every row to the splits that it is in."""
+    found: dict[int, set[str]] = {}
+    for split in ("train", "val", "test"):
+        with h5py.File(dataset / f"{split}.h5") as file:
+            for x in file["event/features"][:, 0]:
+                found.setdefault(x, set()).add(split)
+    return found
+
+
+FALLBACK = "an event is identified by its file and entry: copies of it in other files are not recognised"
+
+
+def test_a_fallback_to_file_and_entry_is_said_everywhere(
+    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path
+) -> None:
+    write(copies(events(60, 1, 1.0, "lumi")), events(60, 1000, section="lumi"))
+    answer = nanoforge("convert", "a.yaml", "-o", "dataset")
+    assert answer.returncode == 0 and answer.stderr.count(FALLBACK) == 1, answer.stderr
+    assert "the files have no luminosityBlock" in answer.stderr and "'identity: [run, lumi, event]'" in answer.stderr
+    assert FALLBACK in manifest(tmp_path / "dataset")["details"]["notices"][0]
+    assert max(map(len, sides(tmp_path / "dataset").values())) > 1, "copies are on several sides"
+    for data, run in (("dataset", "run"), ("a.yaml", "direct")):
+        answer = nanoforge("train", "a.yaml", "--data", data, "-o", run)
+        assert answer.returncode == 0 and answer.stderr.count(FALLBACK) == (data == "a.yaml"), answer.stderr
+    assert FALLBACK in manifest(tmp_path / "direct")["details"]["notices"][0]
+    for run in ("run", "direct"):
+        assert nanoforge("evaluate", run).returncode == 0
+        assert FALLBACK in (tmp_path / run / "evaluation" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("dataset", [{}, {"format": "parquet"}, {"layout": "salt"}], ids=["tensors", "parquet", "salt"])
+def test_named_columns_identify_events(
+    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path, dataset: dict[str, str]
+) -> None:
+    identity = ["run", "lumi", "event"]
+    write(copies(events(60, 1, 1.0, "lumi")), events(60, 2**63, section="lumi"), identity=identity, dataset=dataset)
+    answer = nanoforge("convert", "a.yaml", "-o", "dataset")
+    assert answer.returncode == 0 and FALLBACK not in answer.stderr, answer.stderr
+    if dataset:
+        return
+    assert max(map(len, sides(tmp_path / "dataset").values())) == 1, "all copies are on one side"
+    with h5py.File(tmp_path / "dataset" / "train.h5") as file:
+        assert {n: file[f"id/{n}"].dtype for n in identity} == {"run": "u4", "lumi": "u8", "event": "u8"}
+        assert file["id/event"][:].max() > 2**63
+
+
+@pytest.mark.parametrize("first", ["sig", "bkg"])
+@pytest.mark.parametrize("command", [("convert", "a.yaml"), ("train", "a.yaml", "--data", "a.yaml")], ids=" ".join)
+def test_files_with_and_without_identity_do_not_mix(
+    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path, command: tuple[str, ...], first: str
+) -> None:
+    """The same line in both orders, with one process and with more."""
+    tables = {"sig": events(60, 1, 1.0), "bkg": events(60, 1000)}
+    tables[first] = without(tables[first], "luminosityBlock")
+    write(tables["sig"], tables["bkg"])
+    for more in ([], ["-j", "2"] if command[0] == "convert" and first == "bkg" else []):
+        answer = nanoforge(*command, *more, "-o", "out")
+        assert answer.returncode == 2, answer.stderr
+        assert f"{first}.root: has no column 'luminosityBlock'" in answer.stderr
+        assert "'identity: [run, event]'" in answer.stderr and not (tmp_path / "out").exists()
+
+
+def test_parts_with_and_without_identity_do_not_mix(
+    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A job sees its own files alone: that they differ is found where the parts meet."""
+    write(without(events(60, 1), "luminosityBlock"))
+    for sample in ("sig", "bkg"):
+        answer = nanoforge("convert", "a.yaml", "--part", f"{sample}:0", "-o", f"parts/{sample}")
+        assert answer.returncode == 0, answer.stderr
+    answer = nanoforge("convert", "a.yaml", "--parts", "parts", "-o", "dataset")
+    assert answer.returncode == 2 and "sig.root: has no column 'luminosityBlock'" in answer.stderr, answer.stderr
+
+
+def test_a_file_without_a_named_column_is_refused(
+    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path
+) -> None:
+    write(events(60, 1, section="lumi"), without(events(60, 1000, section="Lumi")), identity=["run", "lumi", "event"])
+    for command in (("convert", "a.yaml"), ("train", "a.yaml", "--data", "a.yaml")):
+        answer = nanoforge(*command, "-o", "out")
+        assert answer.returncode == 2, answer.stderr
+        assert "bkg.root: identity: there is no column 'lumi' with one integer per event; did you mean 'Lumi'" in (
+            answer.stderr
+        )
+    write(identity=["x", "event"])
+    answer = nanoforge("convert", "a.yaml", "-o", "out")
+    assert answer.returncode == 2 and "no column 'x' with one integer per event" in answer.stderr
+
+
+def test_predictions_have_the_identity_of_the_training(
+    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Copies of an event are scored by one model, and the friend has the columns by their names."""
+    import uproot
+
+    split = {"train": 0.8, "val": 0.2, "test": 0, "folds": 2}
+    write(copies(events(60, 1, 1.0, "lumi")), events(60, 1000, section="lumi"), identity=["lumi", "event"], split=split)
+    assert nanoforge("train", "a.yaml", "--data", "a.yaml", "-o", "run").returncode == 0
+    assert nanoforge("predict", "run", "sig.root", "bkg.root", "-o", "friends").returncode == 0
+    friend = uproot.open(tmp_path / "friends" / "sig.root")["Events"].arrays(library="np")
+    assert set(friend) == {"lumi", "event", "test_s", "test_b"}
+    scores = friend["test_s"].reshape(3, 60)
+    np.testing.assert_array_equal(scores, np.tile(scores[:1], (3, 1)))
+    toys.write(tmp_path / "anonymous.root", without(events(60, 1), "event"))
+    assert nanoforge("predict", "run", "anonymous.root", "-o", "more").returncode == 0
+    assert set(uproot.open(tmp_path / "more" / "anonymous.root")["Events"].keys()) == {"test_s", "test_b"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"define": {"luminosityBlock": "lumi"}}, r"'identity: \[run, lumi, event\]'"),
+        ({"identity": ["event", "event"]}, "identity: a column is listed twice"),
+        ({"identity": ["entry"]}, "identity: 'entry' is a column of the dataset itself"),
+        ({"identity": ["h"], "define": {"h": "x / 2"}}, "identity: define.h has to give one integer per event"),
+    ],
+)
+def test_identities_that_cannot_be(
+    write: Callable[..., None], nanoforge: Callable[..., Any], changes: dict[str, Any], message: str
+) -> None:
+    import re
+
+    write(**changes)
+    answer = nanoforge("convert", "a.yaml", "-o", "dataset")
+    assert answer.returncode == 2 and re.search(message, answer.stderr), answer.stderr
+
+
+def test_a_defined_column_may_identify_events(
+    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path
+) -> None:
+    write(copies(events(60, 1)), define={"number": "1000 * run + event"}, identity="number")
+    assert nanoforge("convert", "a.yaml", "-o", "dataset").returncode == 0
+    assert max(map(len, sides(tmp_path / "dataset").values())) == 1
