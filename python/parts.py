@@ -108,6 +108,11 @@ class Gathered:
         """Map the outputs of all parts to their entries."""
         return {output.path: output.entries for manifest in self.manifests for output in manifest.outputs}
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """Map the outputs of all parts to their checksums."""
+        return {output.path: str(output.adler32) for manifest in self.manifests for output in manifest.outputs}
+
     def accounting(self, files: Mapping[str | None, Sequence[str]]) -> Accounting:
         """Sum up the books of all parts; the ``files`` that missing units stand for are lost."""
         books = Accounting.total(m.accounting for m in self.manifests if m.accounting is not None)

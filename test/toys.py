@@ -117,3 +117,10 @@ def plain(columns: Columns) -> Columns:
         else:
             out[name] = values
     return out
+
+
+def flip_bit(path: Path, place: float = 0.5) -> None:
+    """Flip one bit of a file, as a failing disk does; ``place`` is 0 at its beginning and 1 at its end."""
+    content = bytearray(path.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 4
+    path.write_bytes(content)

@@ -7,11 +7,14 @@ import hashlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..config.schema import REDIRECTORS
 from ..errors import FileError, NanoForgeError
+from ..provenance import FileRecord
+from ..provenance.manifest import input_record
 from .columns import Branch, Chunk, Column, column_of_awkward
 from .files import is_remote, require
 
@@ -112,6 +115,34 @@ def open_events(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS) 
     with broken_file(path, "cannot be opened"):
         require(path)
         return ArrowFile(path) if is_arrow(path) else open_root(path, tree, redirectors)
+
+
+@contextlib.contextmanager
+def reading(
+    path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS, sample: str | None = None
+) -> Iterator[tuple[EventFile, FileRecord]]:
+    """Open the table of events of a file that must stay as it is until the end, and describe it as it was before.
+
+    Raises
+    ------
+    FileError
+        As :func:`open_events` does; and when another program changed the file meanwhile: nothing of it can be trusted.
+    """
+    before = input_record(path, sample=sample)
+    try:
+        with open_events(path, tree, redirectors) as file:
+            yield file, replace(before, entries=file.entries, uuid=file.uuid)
+    except FileError as error:
+        _check_unchanged(before, error)
+        raise
+    _check_unchanged(before)
+
+
+def _check_unchanged(before: FileRecord, cause: FileError | None = None) -> None:
+    if before.size is not None and not before.unchanged():
+        raise FileError(
+            before.path, "changed while it was read: run the same command again when it is whole"
+        ) from cause
 
 
 @contextlib.contextmanager

@@ -5,5 +5,16 @@ from __future__ import annotations
 from .accounting import Accounting, Ledger, Lost
 from .manifest import FileRecord, Manifest, fingerprint
 from .output import staged_output
+from .pieces import Piece, make_room
 
-__all__ = ["Accounting", "FileRecord", "Ledger", "Lost", "Manifest", "fingerprint", "staged_output"]
+__all__ = [
+    "Accounting",
+    "FileRecord",
+    "Ledger",
+    "Lost",
+    "Manifest",
+    "Piece",
+    "fingerprint",
+    "make_room",
+    "staged_output",
+]

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,12 +22,27 @@ from . import git
 from .accounting import Accounting
 
 NAME = "manifest.json"
+_SEAL = "content_sha256"
 _PACKAGES = ("uproot", "awkward", "numpy", "h5py", "pyarrow", "torch", "lightning", "onnx", "pythia8mc", "fastjet")
 
 
 def fingerprint(content: Any) -> str:
     """Return the SHA-256 of plain JSON content, independent of the order of keys."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> str:
+    """Return content as JSON text with a checksum of itself, ``content_sha256``."""
+    plain = json.loads(json.dumps(content, default=str))
+    return json.dumps(plain | {_SEAL: fingerprint(plain)}, indent=1) + "\n"
+
+
+def unsealed(text: str) -> dict[str, Any]:
+    """Return the content that :func:`sealed` wrote; a ValueError where it is not as it was written."""
+    content = json.loads(text)
+    if not isinstance(content, dict) or content.pop(_SEAL, None) != fingerprint(content):
+        raise ValueError("its content and its checksum disagree")
+    return content
 
 
 def adler32(path: Path) -> str:
@@ -86,11 +102,16 @@ class Manifest:
         outputs = sorted((o.path, o.size, o.adler32, o.entries) for o in self.outputs)
         return fingerprint({"stage": self.stage, "config": self.config, "outputs": outputs})
 
-    def write(self, directory: Path, files: Mapping[str, int | None]) -> None:
-        """Record the given files (relative path to entries) and write the manifest last and atomically."""
+    def write(
+        self, directory: Path, files: Mapping[str, int | None], checksums: Mapping[str, str] | None = None
+    ) -> None:
+        """Record the given files (relative path to entries) and write the manifest last and atomically.
+
+        The ``checksums`` of some were taken when they were finished: what happened to them afterwards is damage.
+        """
+        taken = checksums or {}
         self.outputs = [
-            FileRecord(name, (directory / name).stat().st_size, entries, adler32=adler32(directory / name))
-            for name, entries in sorted(files.items())
+            output_record(directory / name, name, entries, taken.get(name)) for name, entries in sorted(files.items())
         ]
         if self.accounting is not None:
             self.accounting.check()
@@ -98,7 +119,7 @@ class Manifest:
         self.git_commit = own_commit()
         self.created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         content = asdict(self) | {"config_sha256": self.config_sha256}
-        write_atomically(directory / NAME, json.dumps(content, indent=1, default=str) + "\n")
+        write_atomically(directory / NAME, sealed(content))
 
     @classmethod
     def read(cls, directory: Path, stage: str) -> Manifest:
@@ -108,29 +129,40 @@ class Manifest:
         ------
         UserError
             When the directory is missing, unfinished, or the output of another stage.
+        DataError
+            When the manifest is damaged.
         """
-        try:
-            content = json.loads((directory / NAME).read_text())
-            content.pop("config_sha256")
-            books = content.pop("accounting")
-            found = cls(
-                **{k: v for k, v in content.items() if k not in ("inputs", "outputs")},
-                inputs=[FileRecord(**r) for r in content["inputs"]],
-                outputs=[FileRecord(**r) for r in content["outputs"]],
-                accounting=Accounting.from_dict(books) if books else None,
-            )
-        except (FileNotFoundError, NotADirectoryError):
-            raise UserError(
-                f"{directory}: no {NAME}, so this is no finished output: run 'nanoforge {stage}' (again)"
-            ) from None
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise DataError(f"{directory / NAME}: not a manifest of this version of NanoForge ({error})") from None
-        if any(Path(o.path).is_absolute() or ".." in Path(o.path).parts for o in found.outputs):
-            raise DataError(f"{directory / NAME}: lists outputs outside of its directory")
+        found = cls.load(directory, stage)
         if found.stage != stage:
             raise UserError(
                 f"{directory}: made by 'nanoforge {found.stage}', but the output of '{stage}' is needed here"
             )
+        return found
+
+    @classmethod
+    def load(cls, directory: Path, stage: str = "...") -> Manifest:
+        """Read the manifest of the finished output of any stage; ``stage`` is the one to run where there is none."""
+        path = directory / NAME
+        try:
+            content = unsealed(path.read_text())
+            digest, books = content.pop("config_sha256"), content.pop("accounting")
+            inputs, outputs = ([FileRecord(**r) for r in content.pop(name)] for name in ("inputs", "outputs"))
+            found = cls(
+                **content, inputs=inputs, outputs=outputs, accounting=Accounting.from_dict(books) if books else None
+            )
+            if digest != found.config_sha256:
+                raise ValueError("its configuration and config_sha256 disagree")
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"{directory}: no {NAME}, so this is no finished output: run 'nanoforge {stage}' (again)"
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+            raise DataError(
+                f"{path}: not a manifest of this version of NanoForge, or damaged ({error}): make {directory} again "
+                "(--force)"
+            ) from None
+        for output in found.outputs:
+            check_inside(output.path, path)
         return found
 
     def verify(self, directory: Path) -> None:
@@ -143,15 +175,25 @@ class Manifest:
                 raise DataError(f"{path}: changed since it was written: run 'nanoforge {self.stage}' again")
 
 
+def check_inside(name: str, source: Path | str) -> None:
+    """Raise a :class:`DataError` where ``source`` names a file that would lie outside of the folder it speaks of."""
+    if not name or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DataError(f"{source}: lists {name!r}, which lies outside of its directory: it is damaged, or not ours")
+
+
 def is_whole(directory: Path) -> bool:
-    """Whether a finished output still has all its files, with their recorded sizes; checksums are not looked at."""
+    """Whether a finished output still has all its files, with their recorded sizes; checksums are not looked at.
+
+    Raises
+    ------
+    DataError
+        When its manifest is damaged, or one of something else: not to be replaced unasked.
+    """
     try:
-        outputs = json.loads((directory / NAME).read_text())["outputs"]
-        return all((directory / record["path"]).stat().st_size == record["size"] for record in outputs)
-    except FileNotFoundError:
+        outputs = Manifest.load(directory).outputs
+        return all((directory / record.path).stat().st_size == record.size for record in outputs)
+    except (UserError, OSError):
         return False
-    except (OSError, ValueError, KeyError, TypeError):
-        return True  # a manifest of something else: not to be replaced unasked
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -162,6 +204,14 @@ def write_atomically(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def input_record(
@@ -175,6 +225,14 @@ def input_record(
     if status is None:
         return FileRecord(path, entries=entries, uuid=uuid, sample=sample)
     return FileRecord(path, status.st_size, entries, uuid, status.st_mtime_ns, sample=sample)
+
+
+def output_record(path: Path, name: str, entries: int | None = None, checksum: str | None = None) -> FileRecord:
+    """Describe a finished output, once it is safe on the disk: what is recorded must outlive a failure of the power."""
+    if checksum is None:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    return FileRecord(name, path.stat().st_size, entries, adler32=checksum or adler32(path))
 
 
 def refuse_copies(sources: Iterable[FileRecord]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UserError
-from .manifest import NAME, Manifest, fingerprint, is_whole, write_atomically
+from .manifest import NAME, Manifest, fingerprint, is_whole, remove, write_atomically
 
 _KEY, _LOCK = ".inputs", ".lock"
 
@@ -52,8 +52,8 @@ def staged_output(directory: Path, key: Any, force: bool = False) -> Iterator[Pa
         if not directory.exists() and _backup(directory).exists():
             _backup(directory).rename(directory)  # interrupted while replacing: the old result is the result
         _check_replaceable(directory, force)
-        work.mkdir(parents=True, exist_ok=True)
-        with (work / _LOCK).open("w") as lock:
+        _make_folder(work)
+        with _lock_file(work / _LOCK).open("w") as lock:
             _lock(lock, directory)
             _reuse_or_clear(work, fingerprint(key))
             yield work
@@ -78,7 +78,10 @@ def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str] | No
     """
     if not (directory / NAME).exists():
         return None
-    found = Manifest.read(directory, stage)
+    try:
+        found = Manifest.read(directory, stage)
+    except DataError:  # damaged: made again with --force, which staged_output asks for
+        return None
     if found.details.get("key") != fingerprint(key) or not is_whole(directory):
         return None
     if inputs is not None:
@@ -108,13 +111,28 @@ def _lock(lock: Any, directory: Path) -> None:
 
 def _reuse_or_clear(work: Path, key: str) -> None:
     marker = work / _KEY
-    if not marker.exists() or marker.read_text() != key:
+    try:
+        same = marker.read_text() == key
+    except (OSError, ValueError):  # none, or damaged
+        same = False
+    if not same:
         for item in work.iterdir():
-            if item.is_dir():
-                shutil.rmtree(item)
-            elif item.name != _LOCK:
-                item.unlink()
+            if item.name != _LOCK:
+                remove(item)
         write_atomically(marker, key)
+
+
+def _make_folder(work: Path) -> None:
+    """Make the folder to work in; what else bears its name is a relic."""
+    if not work.is_dir():
+        remove(work)
+        work.mkdir(parents=True, exist_ok=True)
+
+
+def _lock_file(path: Path) -> Path:
+    if path.is_dir() or path.is_symlink():
+        remove(path)
+    return path
 
 
 def _replace(directory: Path, work: Path) -> None:

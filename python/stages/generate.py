@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,8 +16,8 @@ from ..console import say, show_accounting
 from ..errors import UserError, nearest
 from ..parallel import Report, stream_jobs
 from ..parts import Gathered, Part, gather, scope
-from ..provenance import Accounting, Ledger, Manifest, staged_output
-from ..provenance.manifest import write_atomically
+from ..provenance import Accounting, Ledger, Manifest, Piece, fingerprint, make_room, staged_output
+from ..provenance.manifest import remove
 from ..provenance.output import up_to_date
 from ..simulation import nanoaod
 from ..simulation.blocks import check, sizes, survey
@@ -99,16 +97,16 @@ def generate(
             files = _files(plan, share)
             for file in files:  # before anything is made: a refused setting costs nothing
                 check(file.generator, file.sample)
-            books = _write(files, work, jobs)
+            books, sums = _write(files, work, jobs)
             entries: dict[str, int | None] = {file.name: file.events for file in files}
         else:
             found = gather(parts, work, STAGE, whole, units, False, jobs)
-            books, entries = _gathered(found), found.entries
+            books, entries, sums = _gathered(found), found.entries, found.checksums
         manifest = Manifest(stage, {"samples": whole}, [], _accounting(books), seed=min(g.seed for g in plan.values()))
         manifest.details = details | {"samples": {n: _details(plan[n], b) for n, b in books.items()}}
         if share is None:
             entries |= {path.name: None for path in _draw(books, work)}
-        manifest.write(work, entries)
+        manifest.write(work, entries, sums)
     _tell(output, plan, books, manifest)
     return manifest
 
@@ -155,23 +153,36 @@ def _files(plan: Mapping[str, Generator], part: Part | None) -> list[_File]:
     return [_File(f"{name}.root", name, g, range(len(sizes(g.events)))) for name, g in plan.items()]
 
 
-def _write(files: Sequence[_File], work: Path, jobs: int) -> dict[str, Trials]:
-    """Write all files but those that an interrupted run finished; returns the books of the samples' filters."""
-    records = {file.sample: work / _RECORDS / f"{file.sample}.json" for file in files}
-    (work / _RECORDS).mkdir(exist_ok=True)
-    missing = [(file, _jobs(file)) for file in files if not records[file.sample].exists()]
+def _write(files: Sequence[_File], work: Path, jobs: int) -> tuple[dict[str, Trials], dict[str, str]]:
+    """Write all files but those that an interrupted run finished.
+
+    Returns the books of the samples' filters, and the checksums of the files.
+    """
+    records = {file.name: work / _RECORDS / f"{file.name}.json" for file in files}
+    pieces = {file.name: Piece.read(records[file.name], _key(file)) for file in files}
+    missing = [(file, _jobs(file)) for file in files if pieces[file.name] is None]
     stream = stream_jobs(make_block, [job for _, blocks in missing for job in blocks], jobs, "generating blocks")
     with closing(stream):
         for file, blocks in missing:
             unfinished = work / f"{file.name}.part"
+            make_room(unfinished, work / file.name, records[file.name])
             with nanoaod.SampleFile(unfinished, file.generator.format) as out:
-                for piece in islice(stream, len(blocks)):
-                    out.append(piece)
+                for block in islice(stream, len(blocks)):
+                    out.append(block)
             unfinished.rename(work / file.name)
-            write_atomically(records[file.sample], json.dumps(out.books.as_dict()))
-    books = {sample: Trials.from_dict(json.loads(record.read_text())) for sample, record in records.items()}
-    shutil.rmtree(work / _RECORDS)
-    return books
+            books = out.books.as_dict()
+            pieces[file.name] = Piece.write(records[file.name], _key(file), [work / file.name], books)
+    remove(work / _RECORDS)
+    done = [(file, piece) for file in files if (piece := pieces[file.name]) is not None]
+    return (
+        {file.sample: Trials.from_dict(piece.payload) for file, piece in done},
+        {file.name: str(piece.outputs[0].adler32) for file, piece in done},
+    )
+
+
+def _key(file: _File) -> str:
+    blocks = [file.blocks.start, file.blocks.stop]
+    return fingerprint([file.sample, file.name, file.generator.model_dump(mode="json"), blocks])
 
 
 def _jobs(file: _File) -> list[Job]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +17,12 @@ from ..dataset.table import Table, TableBuilder
 from ..errors import FileError, UserError, nearest
 from ..events.files import expand, is_remote, output_names
 from ..events.frame import Frame
-from ..events.readers import EventFile, open_events
+from ..events.readers import EventFile, reading
 from ..models.model import Model, load_model, score
 from ..parallel import Report, run_jobs
 from ..parts import Part, gather, scope
-from ..provenance import Accounting, FileRecord, Manifest, fingerprint, staged_output
-from ..provenance.manifest import input_record, write_atomically
+from ..provenance import Accounting, FileRecord, Manifest, Piece, fingerprint, make_room, staged_output
+from ..provenance.manifest import input_record, remove
 from ..provenance.output import up_to_date
 
 if TYPE_CHECKING:
@@ -51,6 +49,15 @@ class Job:
     format: str
     skip_bad_files: bool
     threads: int
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of a file: the file, its accounting, and the checksum of its friend; None where it is lost."""
+
+    source: FileRecord
+    accounting: Accounting
+    checksum: str | None = None
 
 
 def predict(
@@ -107,31 +114,34 @@ def predict(
         if parts is None:
             folds, threads = trained.details["dataset"]["info"]["folds"], 0 if jobs == 1 else 1
             one = Job(run, analysis, folds, "", work, work, fingerprint(key), format, skip_bad_files, threads)
-            inputs, accounting, entries = _score_all(one, dict(zip(names, paths)), jobs)
+            scored = _score_all(one, dict(zip(names, paths)), jobs)
+            inputs = [s.source for s in scored.values()]
+            accounting = Accounting.total(s.accounting for s in scored.values())
+            entries = {n: s.source.entries for n, s in scored.items() if s.checksum is not None}
+            sums = {n: s.checksum for n, s in scored.items() if s.checksum is not None}
         else:
             found = gather(parts, work, STAGE, whole, {None: len(paths)}, skip_bad_files, jobs)
             inputs, accounting, entries = found.inputs, found.accounting({None: paths}), found.entries
+            sums = found.checksums
         manifest = Manifest(stage, trained.config, inputs, accounting)
         manifest.details = {"run": str(run.resolve()), "run_identity": trained.identity(), **details}
-        manifest.write(work, entries)
+        manifest.write(work, entries, sums)
     show_accounting(f"predict: {output}", accounting)
     return manifest
 
 
-def _score_all(
-    one: Job, files: Mapping[str, str], jobs: int
-) -> tuple[list[FileRecord], Accounting, dict[str, int | None]]:
-    """Score all files as ``one``, into its folder and under these names; returns inputs, books and entries."""
+def _score_all(one: Job, files: Mapping[str, str], jobs: int) -> dict[str, Scored]:
+    """Score all files as ``one``, into its folder and under these names."""
     work, records = one.output, one.output / _RECORDS
-    records.mkdir(exist_ok=True)
     plan = [
-        replace(one, path=path, output=work / name, record=records / f"{i}.json")
+        replace(
+            one, path=path, output=work / name, record=records / f"{i}.json", key=fingerprint([one.key, path, name])
+        )
         for i, (name, path) in enumerate(files.items())
     ]
     results = run_jobs(predict_file, plan, jobs, "scoring files")
-    shutil.rmtree(records)
-    entries = {name: record.entries for name, (record, books) in zip(files, results) if not books.lost}
-    return [record for record, _ in results], Accounting.total(books for _, books in results), entries
+    remove(records)
+    return dict(zip(files, results))
 
 
 def _check_same_functions(run: Path, trained: Manifest, analysis: Analysis) -> None:
@@ -141,42 +151,28 @@ def _check_same_functions(run: Path, trained: Manifest, analysis: Analysis) -> N
             raise UserError(f"{name}: changed since {run} was trained with it: restore it, or convert and train again")
 
 
-def predict_file(job: Job, report: Report) -> tuple[FileRecord, Accounting]:
+def predict_file(job: Job, report: Report) -> Scored:
     """Score one file into its friend, unless that is there already."""
     entries = None
     try:
-        with open_events(job.path, job.analysis.tree, job.analysis.redirectors) as file:
+        with reading(job.path, job.analysis.tree, job.analysis.redirectors) as (file, source):
             entries = file.entries
-            source = input_record(job.path, file.entries, file.uuid)
-            known = _finished(job, source)
-            if known is not None:
+            piece = Piece.read(job.record, job.key)
+            if piece is not None and piece.inputs[0].uuid == source.uuid:
                 report(1)
-                return known
+                return Scored(piece.inputs[0], Accounting.from_dict(piece.payload), piece.outputs[0].adler32)
+            make_room(job.record, job.output)
             books = _score_file(job, file, report)
     except FileError as error:
+        job.output.unlink(missing_ok=True)
         if not job.skip_bad_files:
             raise
         lost = Accounting.of_lost(job.path, error.reason, entries)
         report(1)
-        return input_record(job.path, entries), lost
-    source = input_record(job.path, books.events.read, source.uuid)
-    write_atomically(job.record, json.dumps({"key": job.key, "source": asdict(source), "books": books.as_dict()}))
-    return source, books
-
-
-def _finished(job: Job, source: FileRecord) -> tuple[FileRecord, Accounting] | None:
-    """Return the result of an earlier, interrupted run on the same file."""
-    if not job.record.exists() or not job.output.exists():
-        return None
-    try:
-        content = json.loads(job.record.read_text())
-        found = FileRecord(**content["source"])
-    except (ValueError, KeyError, TypeError):
-        return None
-    same = content["key"] == job.key and (found.uuid, found.size, found.modified) == (
-        source.uuid, source.size, source.modified
-    )  # fmt: skip
-    return (found, Accounting.from_dict(content["books"])) if same else None
+        return Scored(input_record(job.path, entries), lost)
+    source = replace(source, entries=books.events.read)
+    piece = Piece.write(job.record, job.key, [job.output], books.as_dict(), [source])
+    return Scored(source, books, piece.outputs[0].adler32)
 
 
 def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
@@ -188,7 +184,6 @@ def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
     builder = TableBuilder(job.analysis, None, file, STAGE)
     books = Accounting()
     row = job.analysis.row if job.analysis.row != "event" else None
-    job.output.parent.mkdir(parents=True, exist_ok=True)
     temporary = job.output.with_name(f".{job.output.name}.part")
     try:
         with FORMATS[job.format](temporary, job.analysis.tree, row) as writer:

@@ -9,7 +9,6 @@ cluster. coffea's ``Runner`` does not serve here: it deals out ranges of entries
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -25,13 +24,13 @@ from ..events.branches import KeepList, layout, values
 from ..events.columns import Branch, Chunk, Column, collection_name, offsets_of
 from ..events.files import sample_files, skim_outputs
 from ..events.frame import Schema
-from ..events.readers import EventFile, open_events
+from ..events.readers import EventFile, reading
 from ..events.selection import Selection
 from ..events.writer import NanoFile, TreeWriter
 from ..parallel import Report, run_jobs, run_on_dask
 from ..parts import Gathered, Part, gather, scope, unfinished
-from ..provenance import Accounting, FileRecord, Ledger, Lost, Manifest, fingerprint, staged_output
-from ..provenance.manifest import input_record, refuse_copies, write_atomically
+from ..provenance import Accounting, FileRecord, Ledger, Lost, Manifest, Piece, fingerprint, make_room, staged_output
+from ..provenance.manifest import input_record, refuse_copies
 from ..provenance.output import up_to_date
 
 STAGE = "skim"
@@ -58,8 +57,6 @@ class Record:
 
     Attributes
     ----------
-    key
-        What the output was made from, but for the inputs.
     sources
         The inputs, lost ones included.
     accounting
@@ -70,26 +67,33 @@ class Record:
         Branches that no TTree of uproot can hold, by name, with their type.
     idle
         Lines of the keep list that fit no branch.
+    checksum
+        Of the output, where there is one.
     """
 
-    key: str
     sources: list[FileRecord] = field(default_factory=list)
     accounting: Accounting = field(default_factory=Accounting)
     entries: int | None = None
     unwritable: dict[str, str] = field(default_factory=dict)
     idle: list[str] = field(default_factory=list)
+    checksum: str | None = None
 
-    def write(self, path: Path) -> None:
-        """Write the record as JSON, atomically."""
-        write_atomically(path, json.dumps(asdict(self)))
+    def write(self, job: Job, key: str) -> None:
+        """Record that the output of a job is finished."""
+        payload = asdict(self) | {"sources": None}
+        outputs = [] if self.entries is None else [job.output]
+        piece = Piece.write(job.record, key, outputs, payload, self.sources)
+        self.checksum = next((output.adler32 for output in piece.outputs), None)
 
     @classmethod
-    def read(cls, path: Path) -> Record:
-        """Read what :meth:`write` wrote."""
-        content = json.loads(path.read_text())
-        content["sources"] = [FileRecord(**source) for source in content["sources"]]
-        content["accounting"] = Accounting.from_dict(content["accounting"])
-        return cls(**content)
+    def read(cls, job: Job, key: str) -> Record | None:
+        """Read what :meth:`write` wrote; None unless the output is as it was, and made from the same."""
+        piece = Piece.read(job.record, key)
+        if piece is None:
+            return None
+        checksum = next((output.adler32 for output in piece.outputs), None)
+        accounting = Accounting.from_dict(piece.payload["accounting"])
+        return cls(**piece.payload | {"sources": piece.inputs, "accounting": accounting, "checksum": checksum})
 
 
 def skim(
@@ -140,13 +144,13 @@ def skim(
         if parts is None:
             plan = _plan(analysis, groups, work, skip_bad_files)
             records = _work(plan, jobs, scheduler)
-            written: dict[Path, int | None] = {
-                job.output: record.entries for job, record in zip(plan, records) if record.entries is not None
-            }
+            done = {job.output: record for job, record in zip(plan, records) if record.entries is not None}
+            written: dict[Path, int | None] = {path: record.entries for path, record in done.items()}
+            sums = {str(path.relative_to(work)): r.checksum for path, r in done.items() if r.checksum is not None}
         else:
             found = gather(parts, work, STAGE, analysis.skim_part(), units, skip_bad_files, jobs)
             records = _gathered(found, groups)
-            written = {work / name: entries for name, entries in found.entries.items()}
+            written, sums = {work / name: entries for name, entries in found.entries.items()}, found.checksums
         _check(records)
         _clean(work, written)
         accounting = Accounting.total(r.accounting for r in records)
@@ -155,7 +159,7 @@ def skim(
         )
         manifest.details = {**details, "not_written": _unwritable(records), "idle": _idle(analysis, records)}
         _tell(manifest, complete=share is None)
-        manifest.write(work, {str(path.relative_to(work)): entries for path, entries in written.items()})
+        manifest.write(work, {str(path.relative_to(work)): entries for path, entries in written.items()}, sums)
     show_accounting(f"skim: {output}", accounting)
     return manifest
 
@@ -182,11 +186,11 @@ def _gathered(found: Gathered, groups: Mapping[str, Mapping[str, tuple[str, ...]
     for manifest in found.manifests:
         entries = sum(output.entries or 0 for output in manifest.outputs) if manifest.outputs else None
         unwritable, idle = manifest.details["not_written"], manifest.details["idle"]
-        records.append(Record("", manifest.inputs, manifest.accounting or Accounting(), entries, unwritable, idle))
+        records.append(Record(manifest.inputs, manifest.accounting or Accounting(), entries, unwritable, idle))
     for sample, numbers in found.missing.items():
         outputs = list(groups[str(sample)].values())
         for path in (path for number in numbers for path in outputs[number]):
-            record = Record("", [input_record(path, sample=sample)])
+            record = Record([input_record(path, sample=sample)])
             record.accounting.lose(unfinished(path))
             records.append(record)
     return records
@@ -237,16 +241,15 @@ def skim_files(job: Job, report: Report) -> Record:
     A file that turns out to be bad in the middle is left out altogether: the output is begun again without it.
     """
     key = fingerprint([job.analysis.skim_part(), job.sample, job.paths])
-    if job.record.exists() and job.output.exists():
-        known = Record.read(job.record)
-        if known.key == key and all(source.unchanged() for source in known.sources):
-            report(1)
-            return known
-    job.record.unlink(missing_ok=True)
+    known = Record.read(job, key)
+    if known is not None:
+        report(1)
+        return known
+    make_room(job.record, job.output)
     lost: dict[str, Lost] = {}
     sources: dict[str, FileRecord] = {}
     while True:
-        record = Record(key, idle=list(job.analysis.skim.keep))
+        record = Record(idle=list(job.analysis.skim.keep))
         try:
             _write(job, [path for path in job.paths if path not in lost], sources, record, report)
             break
@@ -259,7 +262,7 @@ def skim_files(job: Job, report: Report) -> Record:
         record.accounting.lose(loss)
     record.sources = [sources[path] for path in job.paths]
     if not lost:
-        record.write(job.record)
+        record.write(job, key)
     return record
 
 
@@ -267,15 +270,13 @@ def _write(job: Job, paths: Sequence[str], sources: dict[str, FileRecord], recor
     """Write the output of the given inputs, if there are any; it appears when it is complete."""
     if not paths:
         return
-    for place in (job.output, job.record):
-        place.parent.mkdir(parents=True, exist_ok=True)
     temporary = job.record.with_name(f"{uuid4().hex}.root")
     try:
         with NanoFile(temporary, job.analysis.skim.compression) as out:
             trees = _Trees(out)
             for path in paths:
-                with open_events(path, job.analysis.tree, job.analysis.redirectors) as file:
-                    sources[path] = input_record(path, file.entries, file.uuid, job.sample)
+                with reading(path, job.analysis.tree, job.analysis.redirectors, job.sample) as (file, source):
+                    sources[path] = source
                     _copy(job, file, trees, record, report)
         temporary.replace(job.output)
     finally:

@@ -334,6 +334,26 @@ def test_broken_files_are_named_or_lost(trained: Path, tmp_path: Path) -> None:
     assert books is not None and books.lost[0].file == str(bad)
 
 
+def test_unfinished_friends_that_were_damaged_are_made_again(trained: Path, tmp_path: Path) -> None:
+    files = [toys.write(tmp_path / f"{n}.root", toys.nano_events(50, True, first=100 * n)) for n in range(5)]
+    work, last = tmp_path / ".friends.unfinished", files[4].read_bytes()
+    files[4].write_bytes(last[:2000])
+    with pytest.raises(DataError, match=r"4.root: truncated"):
+        predict(trained / "run", [str(f) for f in files], tmp_path / "friends")
+    files[4].write_bytes(last)
+    kept = (work / "0.root").stat().st_ino
+    toys.flip_bit(work / "1.root")
+    os.truncate(work / "2.root", 1000)
+    (work / ".records" / "3.json").write_text("{}")
+    predict(trained / "run", [str(f) for f in files], tmp_path / "friends")
+    predict(trained / "run", [str(f) for f in files], tmp_path / "fresh")
+    assert (tmp_path / "friends" / "0.root").stat().st_ino == kept
+    for name in (f"{n}.root" for n in range(5)):
+        found, expected = (uproot.open(tmp_path / d / name)["Events"].arrays() for d in ("friends", "fresh"))
+        assert ak.array_equal(found, expected), name
+    Manifest.read(tmp_path / "friends", "predict").verify(tmp_path / "friends")
+
+
 def test_mistakes_are_explained(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--format rooot: not one of root, parquet, csv, hdf5; did you mean 'root'"):
         predict(trained / "run", [str(trained / "signal.root")], tmp_path / "friends", "rooot")

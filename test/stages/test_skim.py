@@ -440,7 +440,7 @@ def test_unfinished_work_is_taken_up_where_it_was(folder: Path, monkeypatch: pyt
     real, done = stage._write, []
 
     def write(job: Any, *arguments: Any) -> None:
-        if job.output.name == "tt3.root" and len(done) == 3:
+        if job.output.name == "tt4.root" and len(done) == 4:
             raise KeyboardInterrupt
         done.append(job.output.name)
         real(job, *arguments)
@@ -451,13 +451,33 @@ def test_unfinished_work_is_taken_up_where_it_was(folder: Path, monkeypatch: pyt
     assert not (folder / "skim").exists()
     toys.write(folder / "tt1.root", toys.nano_events(310, True, first=10_000), sumw=1001)
     (folder / "tt0.root").rename(folder / "other.root")
+    toys.flip_bit(folder / ".skim.unfinished" / "tt" / "tt3.root")
     done.append("again")
     output = make(folder)
-    assert done == ["tt0.root", "tt1.root", "tt2.root", "again", "tt1.root", "tt3.root", "tt4.root"]
+    assert done == [*(f"tt{i}.root" for i in range(4)), "again", "tt1.root", "tt3.root", "tt4.root"]
     assert sorted(str(p.relative_to(output)) for p in output.rglob("*")) == [
         "manifest.json", "tt", "tt/tt1.root", "tt/tt2.root", "tt/tt3.root", "tt/tt4.root",
     ]  # fmt: skip
     assert len(content(output / "tt" / "tt1.root")["event"]) == 310
+    assert_same(content(output / "tt" / "tt3.root"), content(folder / "tt3.root"))
+
+
+def test_an_input_that_is_replaced_while_it_is_read_is_never_booked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = stage._copy
+
+    def copy(job: Any, file: Any, *arguments: Any) -> None:
+        real(job, file, *arguments)
+        if Path(file.path).name == "tt1.root":
+            toys.write(folder / "new.root", toys.nano_events(20, True, first=70_000))
+            (folder / "new.root").replace(file.path)
+
+    monkeypatch.setattr(stage, "_copy", copy)
+    with pytest.raises(FileError, match=r"tt1.root: changed while it was read: run the same command again"):
+        make(folder)
+    monkeypatch.undo()
+    assert len(content(make(folder) / "tt" / "tt1.root")["event"]) == 20
 
 
 def test_a_finished_skim_is_kept_and_changes_are_noticed(folder: Path) -> None:
