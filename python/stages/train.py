@@ -14,6 +14,7 @@ from ..config.schema import Analysis
 from ..console import err, out, say, show_accounting
 from ..dataset.factors import FILE as BALANCE
 from ..dataset.loading import TrainingData
+from ..models.check import check_export
 from ..models.model import ModelSpec, load_model
 from ..models.onnx import export_onnx
 from ..provenance import Manifest, fingerprint, staged_output
@@ -22,6 +23,7 @@ from ..training.devices import make_fabric
 from ..training.folds import check_same_analysis, fit_fold, made_from, model_spec
 from ..training.history import Epoch, best, read_history, write_history
 from ..training.rates import RangeTest
+from ..training.start import new_model
 from ..training.tracking import Trained, log_training
 
 STAGE = "train"
@@ -86,6 +88,8 @@ def train(
             kept = dataset.prepare(work)
         spec = model_spec(analysis, dataset.info)
         folds = [work / f"fold{i}" for i in range(dataset.info.folds)]
+        if spec.network["type"] == "custom" and fabric.is_global_zero and not folds[0].exists():
+            check_export(new_model(spec, dataset, 0))  # which takes seconds, and ours are known to be exported
         histories = [_fold(fabric, analysis, dataset, spec, i, folder) for i, folder in enumerate(folds)]
         if fabric.is_global_zero:
             details = {"key": fingerprint(key), "dataset": source | {"info": dataset.info.as_dict()}}

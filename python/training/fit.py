@@ -24,6 +24,7 @@ from ..config.training import Training
 from ..console import Bar, progress, say
 from ..dataset.loading import Batch, TrainingData, on_device
 from ..errors import TrainingError
+from ..models.check import explained_network
 from ..models.model import Model
 from ..models.tasks import mean_loss
 from .balance import Balancer
@@ -95,7 +96,7 @@ class Fit:
 
     def run(self) -> list[Epoch]:
         """Train until the last epoch, or until the validation loss has not improved for ``patience`` epochs."""
-        with explained(self._training, self._fabric.device):
+        with explained(self._training, self._fabric.device), explained_network(self._model):
             self._state = self._begin()
             epochs, history = self._training.epochs, self._state.history
             with progress(f"training fold {self._fold}", total=epochs * self._steps) as bar:

@@ -18,6 +18,7 @@ from ..dataset.info import DatasetInfo
 from ..dataset.loading import TrainingData
 from ..errors import NanoForgeError, TrainingError, UserError
 from ..events.files import listed
+from ..models.check import ROWS, check_network
 from ..models.model import Model, ModelSpec, score
 from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import changed_keys
@@ -133,6 +134,10 @@ def fit_fold(
         fitted = Fitted(*fit_trees(training, dataset, spec, fold, seed, fabric.world_size, balancer), factors)
     else:
         model = _new_model(training, dataset, spec, fold)
+        if spec.network["type"] == "custom":
+            own = dataset.rows("train", fold) // fabric.world_size
+            last = own % training.batch_size or training.batch_size
+            check_network(model, dataset.first("train", fold, ROWS), processes=fabric.world_size, last_batch=last)
         key = fingerprint([made_from(analysis, dataset), fold])
         fit = Fit(fabric, training, dataset, model, fold, checkpoints, key, balancer, report)
         history = fit.run()
