@@ -53,7 +53,7 @@ def decode_basket(record: bytes) -> Basket | None:
     _, _, _, entries, end, _ = _MEMBERS.unpack_from(record, key - _MEMBERS.size)
     if length - key != size and record[key : key + 2] not in _CODECS:
         return None
-    content = np.frombuffer(_content(record, key, size), np.uint8)
+    content = np.frombuffer(decompress(record, key, size), np.uint8)
     border = end - key
     if border == size:
         return Basket(content, None)
@@ -63,8 +63,14 @@ def decode_basket(record: bytes) -> Basket | None:
     return Basket(content[:border], starts[:entries])
 
 
-def _content(record: bytes, key: int, size: int) -> Any:
-    """Return what a basket holds, as a buffer of ``size`` bytes."""
+def decompress(record: bytes, key: int, size: int) -> Any:
+    """Return what the frames from byte ``key`` of a record on hold, as a buffer of ``size`` bytes.
+
+    Raises
+    ------
+    ValueError
+        When the frames contradict one another, or a checksum is wrong.
+    """
     if len(record) - key == size:
         return memoryview(record)[key:]
     frames, parts, position = memoryview(record), [], key
@@ -73,19 +79,19 @@ def _content(record: bytes, key: int, size: int) -> Any:
         stored, whole = (int.from_bytes(frames[i : i + 3], "little") for i in (position + 3, position + 6))
         part = _CODECS[record[position : position + 2]](frames[start : start + stored], whole)
         if len(part) != whole:
-            raise ValueError(f"a basket's frame of {whole} bytes holds {len(part)}")
+            raise ValueError(f"a frame of {whole} bytes holds {len(part)}")
         parts.append(part)
         position = start + stored
     content = parts[0] if len(parts) == 1 else b"".join(parts)
     if len(content) != size:
-        raise ValueError(f"a basket of {size} bytes holds {len(content)}")
+        raise ValueError(f"{len(content)} bytes are stored where {size} are expected")
     return content
 
 
 def _lz4(frame: memoryview, size: int) -> Any:
     checksum, block = frame[:_LZ4_CHECKSUM], frame[_LZ4_CHECKSUM:]
     if xxhash.xxh64(block).digest() != bytes(checksum):
-        raise ValueError("a basket's checksum (xxhash64) is wrong")
+        raise ValueError("a checksum (xxhash64) is wrong")
     return cramjam.lz4.decompress_block(block, output_len=size)
 
 

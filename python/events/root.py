@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import os
-import queue
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -19,7 +17,9 @@ from ..errors import FileError, nearest
 from .baskets import Basket, decode_basket
 from .columns import Branch, Chunk, Column, columns_of_form
 from .files import addresses, is_remote, is_xrootd
+from .pages import TupleReader
 from .readers import EventFile, awkward_chunk, broken_file
+from .records import LocalRecords, Records, RemoteRecords
 from .xrootd import XRootDSource
 
 _PLAIN_TYPE = re.compile(
@@ -135,7 +135,7 @@ class TTreeFile(_RootFile):
         plain = {n: b for n, b in leaves.items() if _is_plain(b)}
         other = {n: b for n, b in leaves.items() if n not in plain}
         counting = {c.name: c for c in map(_counter, plain.values()) if c is not None}
-        with _RemoteRecords(self._file.file.source) if is_remote(self.path) else _LocalRecords(self.path) as records:
+        with RemoteRecords(self._file.file.source) if is_remote(self.path) else LocalRecords(self.path) as records:
             baskets = {n: _Baskets(b, records) for n, b in plain.items()}
             counters = {n: _Baskets(b, records) for n, b in counting.items()}
             for first, last in _aligned_steps(list(leaves.values()), start, stop, step):
@@ -196,66 +196,21 @@ class RNTupleFile(_RootFile):
         return sizes
 
     def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
-        paths = {name: self._paths[name][0] for name in names}
-        fields = sorted({path[0] for path in paths.values()})
-        for first in range(start, stop, step):
-            last = min(first + step, stop)
-            table = self._tree.arrays(filter_name=fields, entry_start=first, entry_stop=last)
-            arrays = {name: table[path] for name, path in paths.items()}
-            yield awkward_chunk(first, arrays, last - first)
+        with RemoteRecords(self._file.file.source) if is_remote(self.path) else LocalRecords(self.path) as records:
+            columns = TupleReader(self.path, self._tree, {n: self._paths[n] for n in names}, records)
+            for first in range(start, stop, step):
+                last = min(first + step, stop)
+                yield Chunk(first, last - first, columns.read(first, last))
 
 
 def _reader(path: str, file: Any, tree: Any) -> EventFile:
     return TTreeFile(path, file, tree) if isinstance(tree, uproot.TTree) else RNTupleFile(path, file, tree)
 
 
-class _LocalRecords:
-    """The bytes of the baskets of a local file, by seek position and size."""
-
-    def __init__(self, path: str) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
-
-    def __enter__(self) -> _LocalRecords:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        os.close(self._descriptor)
-
-    def prefetch(self, places: Iterable[tuple[int, int]]) -> None:
-        """Do nothing: the system reads ahead."""
-
-    def __getitem__(self, place: tuple[int, int]) -> bytes:
-        seek, size = place
-        return os.pread(self._descriptor, size, seek)
-
-
-class _RemoteRecords:
-    """The same for a remote file; the baskets of a step come in one request, since a far server answers in 0.1 s."""
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-        self._records: dict[tuple[int, int], bytes] = {}
-
-    def __enter__(self) -> _RemoteRecords:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._records.clear()
-
-    def prefetch(self, places: Iterable[tuple[int, int]]) -> None:
-        """Get these baskets, and forget all others."""
-        ranges = sorted((seek, seek + size) for seek, size in set(places))
-        chunks = self._source.chunks(ranges, queue.Queue())
-        self._records = {(c.start, c.stop - c.start): c.raw_data.tobytes() for c in chunks}
-
-    def __getitem__(self, place: tuple[int, int]) -> bytes:
-        return self._records[place]
-
-
 class _Baskets:
     """Basket-wise access to one branch; the last basket is kept, so that each is decompressed once."""
 
-    def __init__(self, branch: Any, records: _LocalRecords | _RemoteRecords) -> None:
+    def __init__(self, branch: Any, records: Records) -> None:
         self._branch = branch
         self._records = records
         self._places = list(zip(*(branch.member(name).tolist() for name in ("fBasketSeek", "fBasketBytes"))))
