@@ -13,7 +13,7 @@ import yaml
 from torch import Tensor
 
 from ..errors import DataError
-from ..events.readers import reason
+from ..events.damage import reason
 from ..provenance import Manifest
 from . import kernels
 from .assemble import NORMALISATION

@@ -42,12 +42,11 @@ class ArrowFile(EventFile):
 
     @cached_property
     def _paths(self) -> dict[str, tuple[tuple[str, ...], Branch]]:
-        form = ak.from_arrow(pa.Table.from_pylist([], schema=self._schema)).layout.form
         found = {}
-        for key in form.fields:
-            for name, path, dtype, jagged in columns_of_form(key, form.content(key)):
+        for field in self._schema:
+            for name, path, dtype, jagged in _columns_of(field):
                 column = name.replace(".", "_")
-                type_name = f"{dtype or self._schema.field(key).type}{'[]' if jagged else ''}"
+                type_name = f"{dtype or field.type}{'[]' if jagged else ''}"
                 found[column] = (path, Branch(column, dtype, jagged, type_name=type_name))
         return found
 
@@ -68,7 +67,7 @@ class ArrowFile(EventFile):
         """Read batches with the number of their first row; of a Parquet file none that end before ``start``."""
         if self._parquet is None:
             with pa.input_stream(self.path, compression="detect") as stream:
-                batches = (pa.Table.from_batches([batch]).select(fields) for batch in self._text_reader(stream))
+                batches = (pa.Table.from_batches([batch]).select(fields) for batch in self._text_reader(stream, fields))
                 yield from _numbered(0, batches)
             return
         groups = range(self._parquet.num_row_groups)
@@ -83,10 +82,21 @@ class ArrowFile(EventFile):
         with pa.input_stream(self.path, compression="detect") as stream:
             return self._text_reader(stream).schema
 
-    def _text_reader(self, stream: Any) -> Any:
+    def _text_reader(self, stream: Any, fields: Sequence[str] = ()) -> Any:
+        """Begin to read a text; of CSV these fields alone, so that what is wrong in others does no harm."""
         if self.path.removesuffix(".gz").endswith(".csv"):
-            return pa.csv.open_csv(stream, read_options=pa.csv.ReadOptions(block_size=_BLOCK, use_threads=False))
+            options = pa.csv.ReadOptions(block_size=_BLOCK, use_threads=False)
+            return pa.csv.open_csv(stream, options, convert_options=pa.csv.ConvertOptions(include_columns=list(fields)))
         return pa.json.open_json(stream, read_options=pa.json.ReadOptions(block_size=_BLOCK, use_threads=False))
+
+
+def _columns_of(field: pa.Field) -> list[tuple[str, tuple[str, ...], np.dtype | None, bool]]:
+    """Take a field apart; one of a type that awkward does not know (a decimal) does no harm until it is used."""
+    try:
+        form = ak.from_arrow(pa.Table.from_pylist([], schema=pa.schema([field]))).layout.form
+        return list(columns_of_form(field.name, form.content(field.name)))
+    except Exception:  # of every kind
+        return [(field.name, (field.name,), None, False)]
 
 
 def _numbered(first: int, tables: Iterator[Any]) -> Iterator[tuple[int, Any]]:

@@ -12,7 +12,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Branch:
-    """Description of one column. ``dtype`` None marks a type that NanoForge does not read (strings, nested lists)."""
+    """Description of one column.
+
+    ``dtype`` None marks a column that cannot be read: for its type (strings, nested lists), or for what ``problem``
+    says.
+    """
 
     name: str
     dtype: np.dtype | None
@@ -23,6 +27,7 @@ class Branch:
     compressed: int | None = None
     uncompressed: int | None = None
     codec: str | None = None
+    problem: str = ""
 
 
 class Column:
@@ -176,9 +181,7 @@ def _dtype(form: Any) -> np.dtype | None:
     if form.is_unknown:  # nothing but missing values
         return np.dtype(np.float64)
     is_number = form.is_numpy and not form.inner_shape and not form.parameters.get("__array__")
-    if not is_number or form.primitive in ("datetime64", "timedelta64", "complex64", "complex128"):
-        return None
-    return np.dtype(form.primitive)
+    return np.dtype(form.primitive) if is_number and np.dtype(form.primitive).kind in "biuf" else None
 
 
 def column_of_awkward(array: Any) -> Column:

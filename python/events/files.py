@@ -19,6 +19,7 @@ from typing import Any
 
 from ..config.schema import REDIRECTORS, Analysis
 from ..errors import DataError, FileError, UserError
+from .damage import refuse_damaged
 
 _LIST_SUFFIXES = (".txt", ".list")
 _LOGICAL = "/store/"
@@ -140,10 +141,13 @@ def expand(patterns: Iterable[str], where: str, redirectors: Sequence[str] = RED
 
 
 def require(path: str) -> None:
-    """Raise a :class:`FileError` where a local file is missing."""
-    if not is_remote(path) and not Path(path).is_file():
+    """Raise a :class:`FileError` where a local file is missing, or by its size and first bytes cannot be read."""
+    if is_remote(path):
+        return
+    if not Path(path).is_file():
         kind = "is a directory, name the files in it" if Path(path).is_dir() else "no such file"
         raise FileError(path, kind, mistake=True)
+    refuse_damaged(path)
 
 
 def size_of(path: str, redirectors: Sequence[str] = REDIRECTORS) -> int:

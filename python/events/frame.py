@@ -62,6 +62,8 @@ class Schema:
         self._result_owner: dict[tuple[str, str], str] = {}
         for name in names:
             branch = branches[name]
+            if branch.problem:
+                raise FileError(path, f"{name} cannot be read: it {branch.problem}")
             if branch.dtype is None:
                 raise UserError(
                     f"{name}: columns of type {branch.type_name} are not read; only numbers and lists of them"

@@ -15,7 +15,9 @@ from ..config.schema import REDIRECTORS
 from ..errors import FileError, NanoForgeError
 from ..provenance import FileRecord
 from ..provenance.manifest import input_record
+from .checksums import verify
 from .columns import Branch, Chunk, Column, column_of_awkward
+from .damage import reason
 from .files import is_remote, require
 
 STEP = 16_384
@@ -37,9 +39,13 @@ class EventFile(ABC):
         32 hexadecimal digits that identify the file: ROOT's own, or a digest of its content.
     branches
         Description of every column by name, in the order of the file. Dots in names become ``_``.
+    verified
+        Whether the checksum of the file needs no look when its columns are read.
     """
 
     path: str
+    verified: bool = True
+    redirectors: Sequence[str] = REDIRECTORS
     entries: int | None
     uuid: str
     branches: Mapping[str, Branch]
@@ -61,6 +67,9 @@ class EventFile(ABC):
         FileError
             As soon as something cannot be read; never does a file end early in silence.
         """
+        if not self.verified:
+            verify(self.path, self.redirectors)
+            self.verified = True
         start, stop = within or (0, self.entries)
         read = start
         chunks = self._chunks(names, step, start, sys.maxsize if stop is None else stop)
@@ -99,10 +108,19 @@ class EventFile(ABC):
         self.close()
 
 
-def open_events(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS) -> EventFile:
+def open_events(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS, *, checksum: bool = True) -> EventFile:
     """Open the table of events of a file: a TTree or RNTuple (``dir/tree`` works), Parquet, CSV or JSON lines.
 
-    A file with a logical name (``/store/...``) is read from the first of the redirectors that delivers it.
+    Parameters
+    ----------
+    path
+        The file. One with a logical name (``/store/...``) is read from the first of the redirectors that delivers it.
+    tree
+        The TTree or RNTuple.
+    redirectors
+        Where files with logical names are.
+    checksum
+        Whether the file as a whole is compared with its checksum, where one is known, before columns are read.
 
     Raises
     ------
@@ -114,7 +132,9 @@ def open_events(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS) 
 
     with broken_file(path, "cannot be opened"):
         require(path)
-        return ArrowFile(path) if is_arrow(path) else open_root(path, tree, redirectors)
+        file = ArrowFile(path) if is_arrow(path) else open_root(path, tree, redirectors)
+        file.verified, file.redirectors = not checksum, redirectors
+        return file
 
 
 @contextlib.contextmanager
@@ -184,9 +204,3 @@ def content_uuid(path: str) -> str:
         head = file.read(1 << 16)
         file.seek(max(0, size - (1 << 16)))
         return hashlib.sha256(head + file.read() + str(size).encode()).hexdigest()[:32]
-
-
-def reason(error: BaseException) -> str:
-    """Say in one line what an exception of a library means."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

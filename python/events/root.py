@@ -6,7 +6,6 @@ import bisect
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,9 @@ from ..config.schema import REDIRECTORS
 from ..errors import FileError, nearest
 from .baskets import Basket, decode_basket
 from .columns import Branch, Chunk, Column, columns_of_form
+from .damage import refuse_damaged
 from .files import addresses, is_remote, is_xrootd
+from .http import open_http
 from .pages import TupleReader
 from .readers import EventFile, awkward_chunk, broken_file
 from .records import LocalRecords, Records, RemoteRecords
@@ -29,6 +30,9 @@ _CPP_TYPES = {"bool": "?", "float": "f4", "double": "f8"} | {
     f"std::{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
 
+_RANGE = re.compile(r"\[([^\[\]]*,[^\[\]]*)\]$")
+_SIZE = re.compile(r"\[(\d+)\]")
+
 _CODECS = {0: "ZLIB", 1: "ZLIB", 2: "LZMA", 3: "ZLIB", 4: "LZ4", 5: "ZSTD"}
 
 
@@ -38,16 +42,13 @@ def open_file(path: str, redirectors: Sequence[str] = REDIRECTORS) -> Any:
     Local ones by plain reads: uproot's default reopens the file for every basket, and a memory map counts all that was
     read as memory of the process.
     """
-    if is_remote(path):
-        places = addresses(path, redirectors)
-        if is_xrootd(places[0]):
-            return uproot.open({path: None}, handler=XRootDSource, addresses=places)
-        return uproot.open(path)
-    file = uproot.open({path: None}, handler=uproot.source.file.MultithreadedFileSource, num_workers=1)
-    size, whole = Path(path).stat().st_size, file.file.fEND
-    if size < whole:
-        raise FileError(path, f"truncated: {size:,} of {whole:,} bytes are here; copy it again")
-    return file
+    if not is_remote(path):
+        refuse_damaged(path)
+        return uproot.open({path: None}, handler=uproot.source.file.MultithreadedFileSource, num_workers=1)
+    places = addresses(path, redirectors)
+    if is_xrootd(places[0]):
+        return uproot.open({path: None}, handler=XRootDSource, addresses=places)
+    return open_http(path) if path.startswith(("http://", "https://")) else uproot.open({path: None})
 
 
 def trees(file: Any) -> dict[str, Any]:
@@ -63,13 +64,29 @@ def _is_tree(class_name: str) -> bool:
 def open_root(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS) -> EventFile:
     """Open a tree of a ROOT file."""
     file = open_file(path, redirectors)
+    _refuse_old_ntuple(path, tree, file.classnames(cycle=False).get(tree, ""))
     found = file.get(tree)
     if found is None or not hasattr(found, "num_entries"):
         names = file.keys(cycle=False, recursive=True, filter_classname=_is_tree)
         known = list(dict.fromkeys(names))
-        has = f"it has {', '.join(known)}" if known else "it has no tree at all"
+        has = f"it has {', '.join(known)}" if known else f"it has no tree at all{_unclosed(file)}"
         raise FileError(path, f"no tree {tree!r}; {has}{nearest(tree, known)}", mistake=True)
-    return _reader(path, file, found)
+    return reader(path, file, found)
+
+
+def _unclosed(file: Any) -> str:
+    """Say so where the program that wrote a file did not come to close it: ROOT then wrote no list of its types."""
+    return "; whoever wrote it did not close it: make it again" if not file.file.fSeekInfo else ""
+
+
+def _refuse_old_ntuple(path: str, tree: str, class_name: str, epoch: int = 1) -> None:
+    """Raise a :class:`FileError` for an RNTuple that was written before its format was settled."""
+    if "Experimental" in class_name or not epoch:
+        raise FileError(
+            path,
+            f"{tree} is an RNTuple of a format before its first release, which nothing reads any more but the ROOT "
+            "that wrote it: write it again with ROOT 6.34 or newer, or there as a TTree (RDataFrame's Snapshot)",
+        )
 
 
 class _LazyBranches(Mapping[str, Branch]):
@@ -111,7 +128,7 @@ class _RootFile(EventFile):
     def sibling(self, tree: str) -> EventFile | None:
         with broken_file(self.path, f"the tree {tree} cannot be read"):
             found = self._file.get(tree)
-            return _reader(self.path, self._file, found) if hasattr(found, "num_entries") else None
+            return reader(self.path, self._file, found) if hasattr(found, "num_entries") else None
 
     def close(self) -> None:
         self._file.close()
@@ -132,7 +149,7 @@ class TTreeFile(_RootFile):
 
     def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
         leaves = {name: self._leaves[name] for name in names}
-        plain = {n: b for n, b in leaves.items() if _is_plain(b)}
+        plain = {n: b for n, b in leaves.items() if _is_plain(_interpretation(b), b)}
         other = {n: b for n, b in leaves.items() if n not in plain}
         counting = {c.name: c for c in map(_counter, plain.values()) if c is not None}
         with RemoteRecords(self._file.file.source) if is_remote(self.path) else LocalRecords(self.path) as records:
@@ -142,7 +159,7 @@ class TTreeFile(_RootFile):
                 records.prefetch(p for b in (*baskets.values(), *counters.values()) for p in b.places(first, last))
                 columns = _plain_columns(baskets, counters, first, last)
                 if other:
-                    arrays = {n: b.array(entry_start=first, entry_stop=last) for n, b in other.items()}
+                    arrays = {n: b.array(_interpretation(b), first, last) for n, b in other.items()}
                     columns |= awkward_chunk(first, arrays, last - first).columns
                 yield Chunk(first, last - first, columns)
 
@@ -203,8 +220,12 @@ class RNTupleFile(_RootFile):
                 yield Chunk(first, last - first, columns.read(first, last))
 
 
-def _reader(path: str, file: Any, tree: Any) -> EventFile:
-    return TTreeFile(path, file, tree) if isinstance(tree, uproot.TTree) else RNTupleFile(path, file, tree)
+def reader(path: str, file: Any, tree: Any) -> EventFile:
+    """Return the reader of a TTree or RNTuple of an open file."""
+    if isinstance(tree, uproot.TTree):
+        return TTreeFile(path, file, tree)
+    _refuse_old_ntuple(path, tree.name, tree.classname, tree.member("fVersionEpoch"))
+    return RNTupleFile(path, file, tree)
 
 
 class _Baskets:
@@ -215,7 +236,8 @@ class _Baskets:
         self._records = records
         self._places = list(zip(*(branch.member(name).tolist() for name in ("fBasketSeek", "fBasketBytes"))))
         self._edges = [int(edge) for edge in branch.entry_offsets]
-        self._dtype = _stored_dtype(branch)
+        interpretation = _interpretation(branch)
+        self._dtype = np.dtype(getattr(interpretation, "content", interpretation).from_dtype)
         self._last: tuple[int, Basket | None] = (-1, None)
         self._count_branch: Any = _counter(branch)
         self.counter = self._count_branch.name if self._count_branch is not None else None
@@ -319,9 +341,26 @@ def _codec(settings: int) -> str:
     return f"{_CODECS.get(algorithm, algorithm)}({level})" if settings > 0 and level else "none"
 
 
-def _stored_dtype(branch: Any) -> np.dtype:
-    interpretation = branch.interpretation
-    return np.dtype(getattr(interpretation, "content", interpretation).from_dtype)
+def _interpretation(branch: Any) -> Any:
+    """Say how the values of a branch are stored.
+
+    uproot takes the first bracket of ``Jet_x[nJet]/d[0,256,16]`` for the range of a Double32_t or Float16_t.
+    """
+    leaf = branch.member("fLeaves")[0] if len(branch.member("fLeaves")) == 1 else None
+    if leaf is None or leaf.classname not in ("TLeafD32", "TLeafF16"):
+        return branch.interpretation
+    title = str(leaf.member("fTitle"))
+    bracket = _RANGE.search(title)
+    dims = tuple(int(size) for size in _SIZE.findall(title))
+    low, high, *bits = (float(number) for number in bracket[1].split(",")) if bracket else (0.0, 0.0)
+    numbers = uproot.interpretation.numerical
+    if leaf.classname == "TLeafF16":
+        content = numbers.AsFloat16(low, high, int(bits[0]) if bits else 32 if bracket else 12, dims)
+    elif bracket:
+        content = numbers.AsDouble32(low, high, int(bits[0]) if bits else 32, dims)
+    else:
+        content = uproot.AsDtype(np.dtype((">f4", dims)), np.dtype(("f8", dims)))
+    return uproot.AsJagged(content) if _counter(branch) is not None else content
 
 
 def _counter(branch: Any) -> Any | None:
@@ -330,9 +369,8 @@ def _counter(branch: Any) -> Any | None:
     return leaf.parent if leaf is not None and isinstance(leaf.parent, uproot.TBranch) else None
 
 
-def _is_plain(branch: Any) -> bool:
+def _is_plain(what: Any, branch: Any) -> bool:
     """Whether the bytes of the baskets are the values: numbers, or C arrays of numbers with a counter branch."""
-    what = branch.interpretation
     if isinstance(what, uproot.AsJagged):
         return _counter(branch) is not None and what.header_bytes == 0 and _is_number(what.content)
     return _is_number(what)
@@ -342,16 +380,30 @@ def _is_number(interpretation: Any) -> bool:
     return type(interpretation) is uproot.AsDtype and interpretation.from_dtype.shape == ()
 
 
-def _describe_branch(name: str, branch: Any) -> Branch:
-    what = branch.interpretation
+def _dtype(what: Any, branch: Any) -> tuple[np.dtype | None, bool]:
+    """Return the type of the numbers of a branch (None: it holds something else), and whether it has lists of them."""
     jagged = isinstance(what, uproot.AsJagged)
     content = what.content if jagged else what
+    if not isinstance(content, uproot.interpretation.numerical.Numerical) or content.to_dtype.names is not None:
+        return None, jagged
+    stored = np.dtype(content.from_dtype if _is_plain(what, branch) else content.to_dtype)
+    base, shape = stored.subdtype or (stored, ())
+    if len(shape) > (0 if jagged else 1):
+        return None, True
+    return base.newbyteorder("="), jagged or shape != ()
+
+
+def _describe_branch(name: str, branch: Any) -> Branch:
+    """Describe a branch; one that nobody can interpret, or that holds nothing, does no harm until it is used."""
     counter = _counter(branch)
-    dtype = None
-    if isinstance(content, uproot.AsDtype) and content.from_dtype.names is None:
-        jagged = jagged or content.from_dtype.shape != ()
-        base = content.from_dtype.subdtype[0] if content.from_dtype.subdtype else content.from_dtype
-        dtype = None if jagged and content is not what and content.from_dtype.shape else base.newbyteorder("=")
+    try:
+        what = _interpretation(branch)
+        dtype, jagged = _dtype(what, branch)
+    except Exception:  # uproot's, of every kind
+        dtype, jagged = None, counter is not None
+    problem = ""
+    if branch.num_entries < branch.tree.num_entries:
+        dtype, problem = None, f"holds {branch.num_entries:,} of {branch.tree.num_entries:,} entries"
     shrunk = branch.compressed_bytes < branch.uncompressed_bytes
     return Branch(
         name,
@@ -359,9 +411,20 @@ def _describe_branch(name: str, branch: Any) -> Branch:
         jagged,
         counter.name if counter is not None else None,
         branch.title,
-        branch.typename,
+        _type_name(branch),
         int(branch.compressed_bytes),
         int(branch.uncompressed_bytes),
         # uproot writes 0 into the branches of any file: then the settings of the file were in force
         _codec(branch.member("fCompress") or (branch.file.fCompress if shrunk else 0)),
+        problem,
     )
+
+
+def _type_name(branch: Any) -> str:
+    """Name the type of a branch, by the class of its leaf where uproot cannot."""
+    try:
+        return str(branch.typename)
+    except Exception:  # uproot's, of every kind
+        leaves = branch.member("fLeaves")
+        name = leaves[0].classname if len(leaves) else branch.classname
+        return {"TLeafD32": "Double32_t", "TLeafF16": "Float16_t"}.get(name, str(name))

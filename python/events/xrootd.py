@@ -12,6 +12,7 @@ from uproot.source.chunk import Chunk, Source
 from uproot.source.futures import TrivialFuture
 
 from ..errors import FileError
+from .damage import HEAD, size_of_root
 
 Result = TypeVar("Result")
 Range = tuple[int, int]
@@ -19,8 +20,8 @@ Range = tuple[int, int]
 
 _LIMITS = {"ConnectionWindow": 15, "ConnectionRetry": 2, "RequestTimeout": 120, "StreamTimeout": 60}
 """A dead server is an error after half a minute, not after half an hour; XRD_CONNECTIONWINDOW etc. win over these."""
-_HEAD = 1024
-"""Bytes that tell files apart: the header of a ROOT file has its UUID and its size."""
+_CHECKSUM_WAIT = 60
+"""Seconds for a checksum, which some servers have to read the whole file for."""
 _MOST_BYTES, _MOST_RANGES = 2_097_136, 1024
 """Of one element of a vector read, and its elements: what every XRootD server accepts."""
 
@@ -112,9 +113,9 @@ class XRootDSource(Source):
         file = File()
         _answer(file.open(address))
         size = _answer(file.stat()).size
-        head = _answer(file.read(0, min(size, _HEAD)))
-        if size < _size_of_root(head):
-            raise OSError(f"truncated: {size:,} of {_size_of_root(head):,} bytes are there")
+        head = _answer(file.read(0, min(size, HEAD)))
+        if size < size_of_root(head):
+            raise OSError(f"truncated: {size:,} of {size_of_root(head):,} bytes are there")
         if self._size is None:
             self._size, self._head = size, head
         elif (size, head) != (self._size, self._head):
@@ -141,12 +142,19 @@ def size(path: str, addresses: Sequence[str]) -> int:
         return source.num_bytes
 
 
-def _size_of_root(head: bytes) -> int:
-    """Return the size that a ROOT file has by its header; 0 for a file of another kind."""
-    if head[:4] != b"root":
-        return 0
-    large = int.from_bytes(head[4:8], "big") >= 1_000_000  # the version: positions have eight bytes
-    return int.from_bytes(head[12 : 20 if large else 16], "big")
+def checksum(address: str) -> str | None:
+    """Return the adler32 of a file as its server says it, in eight digits; None where it says none."""
+    from XRootD.client.filesystem import FileSystem
+    from XRootD.client.flags import QueryCode
+
+    limit_waiting()
+    server, _, path = address.partition("://")[2].partition("/")
+    scheme = address.partition("://")[0]
+    status, answer = FileSystem(f"{scheme}://{server}").query(
+        QueryCode.CHECKSUM, f"/{path.lstrip('/')}", _CHECKSUM_WAIT
+    )
+    words = bytes(answer or b"").decode(errors="replace").rstrip("\0\n ").split() if status.ok else []
+    return words[1].zfill(8) if len(words) == 2 and words[0].lower() == "adler32" else None
 
 
 def _said_limits() -> str:

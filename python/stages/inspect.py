@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uproot
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +20,7 @@ from ..errors import FileError, UserError, nearest
 from ..events.columns import Branch, Collection, Column, collections
 from ..events.files import expand, is_remote, require
 from ..events.readers import EventFile, broken_file, is_arrow, open_events
-from ..events.root import RNTupleFile, TTreeFile, open_file, open_root, trees
+from ..events.root import RNTupleFile, TTreeFile, open_file, open_root, reader, trees
 
 _COMPACT = 20
 """A longer group of flat branches, e.g. the trigger bits, is one line unless it is asked for."""
@@ -197,8 +196,8 @@ def _open_tables(path: str, tree: str | None) -> Iterator[tuple[str | None, str,
             others = sorted(f"{name} ({kind})" for name, kind in file.classnames(cycle=False).items())
             raise FileError(path, f"has no tree at all; {_some(others) or 'it is empty'}", mistake=True)
         for name, content in found.items():
-            reader = (TTreeFile if isinstance(content, uproot.TTree) else RNTupleFile)(path, file, content)
-            yield name, _kind(reader), reader
+            table = reader(path, file, content)
+            yield name, _kind(table), table
 
 
 def _kind(file: EventFile) -> str:
@@ -385,7 +384,7 @@ def _table(tree: TreeSummary, filter: str | None, ranges: bool) -> Table:
         compact = bool(long) and filter is None and not ranges
         table.add_row(*_group_row(tree, group, compact, ranges), style="bold")
         for branch in () if compact else group.branches.values():
-            cells = _range_cells(tree.spreads.get(branch.name)) if ranges else _size_cells(branch, usual)
+            cells = _range_cells(branch, tree.spreads.get(branch.name)) if ranges else _size_cells(branch, usual)
             table.add_row(Text(f"    {branch.name}"), Text(_type(branch)), *cells)
     return table
 
@@ -416,20 +415,24 @@ def _counter_note(collection: Collection) -> str:
 def _size_cells(branch: Branch, usual: str) -> list[Text]:
     # ROOT's default title only repeats name, counter and type: "Jet_pt[nJet]/F"
     title = "" if branch.title.split("/")[0].split("[")[0] == branch.name else branch.title
-    notes = [title, "" if branch.dtype is not None else "(not read)"]
+    notes = [title, "" if branch.dtype is not None else _not_read(branch)]
     if branch.codec not in (None, usual):
         notes.append(f"({branch.codec})")
     size = [_bytes(branch.compressed), _ratio(branch.compressed, branch.uncompressed or 0)] if branch.compressed else []
     return [Text(cell) for cell in (*(size or ("", "")), " ".join(note for note in notes if note))]
 
 
-def _range_cells(spread: Spread | None) -> list[Text]:
+def _range_cells(branch: Branch, spread: Spread | None) -> list[Text]:
     if spread is None:
-        return [Text(""), Text(""), Text(""), Text("(not read)")]
+        return [*(Text("-") for _ in range(3)), Text(_not_read(branch))]
     shares = {"NaN": spread.nan, "inf": spread.infinite}
     notes = [f"{name} {count / spread.values:.2%}" for name, count in shares.items() if count]
     numbers = (spread.minimum, spread.mean, spread.maximum)
     return [Text(_number(number)) for number in numbers] + [Text(", ".join(notes))]
+
+
+def _not_read(branch: Branch) -> str:
+    return f"(not read: {branch.problem})" if branch.problem else "(not read)"
 
 
 def _type(branch: Branch) -> str:

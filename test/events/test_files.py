@@ -21,7 +21,7 @@ KEY = "samples.tt.files"
 def folder(tmp_path: Path) -> Path:
     for name in ("b.root", "a.root", "c.txtroot", "deep/x/d.root", "deep/e.root"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
+        (tmp_path / name).write_bytes(b"root")
     return tmp_path
 
 

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import decimal
 import functools
 import gzip
 import http.server
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import nanoforge.events.http
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -202,6 +205,34 @@ def test_types_that_are_not_read_say_so() -> None:
         assert file.branches["Jet_pt"].counter == "nJet" and file.branches["nJet"].dtype == np.int32
         with pytest.raises(KeyError):
             file.branches["none"]
+
+
+def test_truncated_numbers() -> None:
+    """Double32_t and Float16_t with all their ways to be stored, whose ranges uproot misreads behind ``[nJet]``.
+
+    ROOT 6.40 filled ``truncated_numbers.root`` for entries i of 100: plain numbers i, ``nJet = i % 5``, lists i + k/4.
+    """
+    path = MADE_BY_ROOT.with_name("truncated_numbers.root")
+    with open_events(str(path), "Events") as file:
+        names = [name for name in file.branches if name not in ("nJet", "lone")]
+        assert all(file.branches[name].dtype in ("f4", "f8") for name in names) and len(names) == 12
+        found = joined(file, names, 30)
+    for name, (content, lengths) in found.items():
+        if lengths is None:
+            assert content.tolist() == list(range(100)), name
+        else:
+            counts = [5 if name.startswith("lone") else i % 5 for i in range(100)]
+            assert lengths.tolist() == counts, name
+            assert content.tolist() == [i + k / 4 for i in range(100) for k in range(counts[i])], name
+
+
+def test_an_rntuple_from_before_the_first_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uproot.const, "rntuple_version_for_writing", (0, 2, 0, 0))
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mkrntuple("Events", {"x": np.dtype("i4")}).extend({"x": np.zeros(5, "i4")})
+    error = refusal(tmp_path / "a.root")
+    assert "Events is an RNTuple of a format before its first release" in str(error)
+    assert "write it again with ROOT 6.34 or newer" in str(error)
 
 
 @pytest.mark.parametrize("extend", [False, True])
@@ -438,6 +469,16 @@ def test_any_parquet_file_equals_what_was_written(
         assert_equal(joined(file, list(expected), step), expected)
 
 
+def test_columns_that_cannot_be_read_spoil_nothing(tmp_path: Path) -> None:
+    table = pa.table({"x": [1, 2], "price": [decimal.Decimal("1.5")] * 2, "day": pa.array([1, 2], pa.date32())})
+    pq.write_table(table, tmp_path / "a.parquet")
+    (tmp_path / "b.csv").write_text("x,price\n1,2\n2,free of charge\n")
+    for name, unread in (("a.parquet", {"price", "day"}), ("b.csv", {"price"})):
+        with open_events(str(tmp_path / name), "") as file:
+            assert {n for n, b in file.branches.items() if b.dtype is None} == unread
+            assert [c.columns["x"].content.tolist() for c in file.chunks(["x"])] == [[1, 2]]
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".json", ".ndjson.gz"])
 @settings(max_examples=15, deadline=None)
 @given(block=st.integers(200, 3000), step=st.integers(1, 50), size=st.integers(1, 150))
@@ -533,10 +574,30 @@ def test_a_truncated_file_says_how_much_is_here(good: Path) -> None:
     assert error.exit_code == 1
 
 
-@pytest.mark.parametrize("length", [0, 1, 3, 4, 10, 60, 200, 300])
-def test_a_file_cut_in_its_head(good: Path, length: int) -> None:
-    good.write_bytes(good.read_bytes()[:length])
-    assert refusal(good).exit_code == 1
+def test_files_of_other_kinds_are_named(tmp_path: Path, good: Path) -> None:
+    root, head = good.read_bytes(), "x\n1\n"
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "good.parquet")
+    parquet = (tmp_path / "good.parquet").read_bytes()
+    contents: dict[str, tuple[bytes, str]] = {
+        "head.root": (root[:60], f"truncated: 60 of {len(root):,} bytes are here; copy it again"),
+        "two.root": (root[:2], "truncated: 2 bytes are here; copy it again"),
+        "html.root": (
+            b"<!DOCTYPE html><html>",
+            "is no ROOT file but a web page, perhaps that of a login: copy the file",
+        ),
+        "zip.root": (b"PK\x03\x04...", "is no ROOT file but a zip archive: unpack it"),
+        "gz.root": (gzip.compress(root), "is no ROOT file but compressed by gzip: unpack it"),
+        "zero": (bytes(3000), "is no ROOT file but of an unknown kind"),
+        "root.parquet": (root, "is no Parquet file but a ROOT file"),
+        "cut.parquet": (parquet[:-20], "truncated: the end of the file is missing; copy it again"),
+        "gz.csv": (gzip.compress(head.encode()), "is no CSV file but compressed by gzip: unpack it"),
+        "plain.csv.gz": (head.encode(), "is not compressed by gzip, as its name says, but a text file"),
+        "parquet.json": (parquet, "is no JSON file but a Parquet file"),
+    }
+    for name, (content, reason) in contents.items():
+        (tmp_path / name).write_bytes(content)
+        error = refusal(tmp_path / name)
+        assert error.reason.startswith(reason) and error.exit_code == 1
 
 
 @pytest.mark.parametrize("name", ["a.root", "a.parquet", "a.json", "a.jsonl.gz", "a.csv.gz", "a.txt", "noend"])
@@ -550,7 +611,8 @@ def test_an_empty_a_missing_file_and_a_directory(tmp_path: Path, name: str) -> N
     error = refusal(tmp_path / name)
     assert str(error).endswith("no such file") and error.exit_code == 2
     (tmp_path / name).write_bytes(b"")
-    assert refusal(tmp_path / name).exit_code == 1
+    error = refusal(tmp_path / name)
+    assert str(error).endswith("is empty (0 bytes): copy it again") and error.exit_code == 1
     (tmp_path / name).unlink()
     (tmp_path / name).mkdir()
     error = refusal(tmp_path / name)
@@ -702,17 +764,21 @@ class _Ranges(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
-    folder = tmp_path / "served"
-    folder.mkdir()
-    handler = functools.partial(_Ranges, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+@contextlib.contextmanager
+def served(folder: Path, handler: type[http.server.SimpleHTTPRequestHandler]) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder))) as web:
         thread = threading.Thread(target=web.serve_forever, daemon=True)
         thread.start()
-        yield folder, f"http://127.0.0.1:{web.server_address[1]}"
+        yield f"http://127.0.0.1:{web.server_address[1]}"
         web.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    (tmp_path / "served").mkdir()
+    with served(tmp_path / "served", _Ranges) as url:
+        yield tmp_path / "served", url
 
 
 def test_http_gives_what_the_local_file_gives(server: tuple[Path, str], good: Path) -> None:
@@ -727,9 +793,27 @@ def test_http_gives_what_the_local_file_gives(server: tuple[Path, str], good: Pa
         assert file.entries == 1000 and file.uuid == open_events(str(good), "Events").uuid
 
 
+class _Whole(_Ranges):
+    """Ignores what is asked for, as Python's own server does."""
+
+    def do_GET(self) -> None:
+        http.server.SimpleHTTPRequestHandler.do_GET(self)
+
+
+def test_a_server_that_sends_no_parts(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = good.read_bytes()
+    (good.parent / "half.root").write_bytes(whole[: len(whole) // 2])
+    with served(good.parent, _Whole) as url:
+        assert chunks(f"{url}/good.root", "event")["event"][0].tolist() == list(range(1, 1001))
+        assert f"truncated: {len(whole) // 2:,} of {len(whole):,}" in str(refusal(f"{url}/half.root"))
+        monkeypatch.setattr(nanoforge.events.http, "_MOST", 1000)
+        assert "its server cannot send parts of a file: copy it first" in str(refusal(f"{url}/good.root"))
+
+
 def test_http_failures_are_named(server: tuple[Path, str], good: Path) -> None:
     folder, url = server
-    assert refusal(f"{url}/none.root").exit_code == 1
+    assert str(refusal(f"{url}/none.root")).endswith("the server has no such file")
+    assert "write %3A%3A and %23" in str(refusal(f"{url}/a#b.root"))
     whole = good.read_bytes()
     (folder / "half.root").write_bytes(whole[: len(whole) // 2])
     assert refusal(f"{url}/half.root").exit_code == 1

@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 NANO = SHARED / "NanoAODv5_sample.root"
 NTUPLE = SHARED / "nano_dy_rntuple.root"
+UNFILLED = SHARED.with_name("cases") / "unfilled.root"
 real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real files are not here: {SHARED}")
 
 
@@ -178,7 +179,7 @@ def test_missing_trees_name_what_there_is(made, tmp_path):
     with pytest.raises(FileError, match="no tree at all; h"):
         show(tmp_path / "h.root")
     (tmp_path / "broken.root").write_bytes(made.read_bytes()[:1000])
-    with pytest.raises(FileError, match="cannot be opened"):
+    with pytest.raises(FileError, match="truncated: 1,000 of"):
         show(tmp_path / "broken.root")
 
 
@@ -323,5 +324,22 @@ def test_a_file_over_the_network(address, made):
     remote, local = described(address, made, "--tree", "dir/Events", "--ranges")
     assert remote["bytes"] is None
     assert (remote["trees"], remote["uuid"]) == (local["trees"], local["uuid"])
-    with pytest.raises(FileError, match="cannot be opened"):
+    with pytest.raises(FileError, match="cannot be fetched"):
         show(address.replace("made.root", "none.root"))
+
+
+@pytest.mark.skipif(not UNFILLED.exists(), reason=f"the file is not here: {UNFILLED}")
+def test_a_real_file_with_branches_that_were_never_filled():
+    text = show(UNFILLED, "--ranges")
+    assert row(text, "fCaloClusters_fEnergy")[2:] == ["-", "-", "-", "(not read: holds 0 of 98 entries)"]
+    assert row(text, "fCaloClusters_fClusterID")[2:] == ["0", "471.4", "1560"]
+
+
+def test_branches_that_were_never_filled(tmp_path, monkeypatch):
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("Events", {"x": "f4", "y": "f4"}).extend({"x": np.arange(4.0), "y": np.zeros(4)})
+    count = uproot.TBranch.num_entries.fget
+    monkeypatch.setattr(uproot.TBranch, "num_entries", property(lambda b: 0 if b.name == "y" else count(b)))
+    text = show(tmp_path / "a.root", "--ranges")
+    assert row(text, "x")[2:] == ["0", "1.5", "3"]
+    assert row(text, "y")[2:] == ["-", "-", "-", "(not read: holds 0 of 4 entries)"]

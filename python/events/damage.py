@@ -1,0 +1,106 @@
+"""What is wrong with a file, in words: looked at before a library stumbles over it, or told from what it raised."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import FileError
+
+HEAD = 1024
+"""Bytes that tell files apart: the header of a ROOT file has its UUID and its size."""
+
+_SIGNATURES = {
+    b"root": "a ROOT file",
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "a zip archive: unpack it",
+    b"\x1f\x8b": "compressed by gzip: unpack it",
+    b"BZh": "compressed by bzip2: unpack it",
+    b"\xfd7zXZ": "compressed by xz: unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it",
+    b"\x89HDF": "an HDF5 file",
+    b"version https://git-lfs": "a pointer of Git LFS: run 'git lfs pull'",
+}
+_NAMES = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV"}
+_COMPRESSION = ("DeflateError", "LZMAError", "ZstdError", "DecompressionError")
+_STRUCTURE = (
+    "DeserializationError",
+    "AssertionError",
+    "IndexError",
+    "KeyError",
+    "TypeError",
+    "error",
+    "KeyInFileError",
+)
+
+
+def kind_of(head: bytes) -> str:
+    """Say what a file is by its first bytes."""
+    known = next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), None)
+    if known is not None:
+        return known
+    text = head.lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
+        return "a web page, perhaps that of a login: copy the file itself"
+    return "a text file" if head.isascii() and b"\0" not in head else "of an unknown kind"
+
+
+def refuse_damaged(path: str) -> None:
+    """Raise a :class:`FileError` for a local file that cannot be read, is empty, of another kind, or truncated."""
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(HEAD)
+            file.seek(max(size - 4, 0))
+            tail = file.read()
+    except OSError as error:
+        raise FileError(path, f"cannot be read: {reason(error)}") from None
+    if not size:
+        raise FileError(path, "is empty (0 bytes): copy it again")
+    _refuse_kind(path, head)
+    whole = size_of_root(head)
+    if size < whole:
+        raise FileError(path, f"truncated: {size:,} of {whole:,} bytes are here; copy it again")
+    if head.startswith(b"PAR1") and tail != b"PAR1":
+        raise FileError(path, "truncated: the end of the file is missing; copy it again")
+
+
+def _refuse_kind(path: str, head: bytes) -> None:
+    """Compare the kind of a file with what its name says: without one of the other suffixes it is a ROOT file."""
+    bare = path.removesuffix(".gz")
+    suffix = Path(bare).suffix
+    compressed = head.startswith(b"\x1f\x8b")
+    if suffix in (".csv", ".json", ".jsonl", ".ndjson"):
+        if bare != path and not compressed:
+            raise FileError(path, f"is not compressed by gzip, as its name says, but {kind_of(head)}")
+        if bare == path and kind_of(head) not in ("a text file", "of an unknown kind"):
+            raise FileError(path, f"is no {_NAMES.get(suffix, 'JSON')} file but {kind_of(head)}")
+        return
+    name, start = ("Parquet", b"PAR1") if suffix in (".parquet", ".pq") else ("ROOT", b"root")
+    if len(head) < len(start) and start.startswith(head):
+        raise FileError(path, f"truncated: {len(head)} bytes are here; copy it again")
+    if not head.startswith(start):
+        raise FileError(path, f"is no {name} file but {kind_of(head)}")
+
+
+def size_of_root(head: bytes) -> int:
+    """Return the size that a ROOT file has by its header; 0 for a file of another kind."""
+    if head[:4] != b"root":
+        return 0
+    large = int.from_bytes(head[4:8], "big") >= 1_000_000  # the version: positions have eight bytes
+    return int.from_bytes(head[12 : 20 if large else 16], "big")
+
+
+def reason(error: BaseException) -> str:
+    """Say in one line what an exception of a library means."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    name, first = type(error).__name__, lines[0][:200] if lines else ""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[0].lower() + error.strerror[1:]
+    if name in _COMPRESSION or type(error).__module__ == "zlib":
+        return f"compressed data are damaged ({first or name}): copy it again"
+    if name in _STRUCTURE:
+        return f"its structure is damaged, or of a kind that is not read ({name}: {first})"
+    if type(error) is ValueError or name == "ArrowInvalid":
+        return first or name
+    return f"{name}: {first}" if first else name
