@@ -17,7 +17,7 @@ import damage
 import verdict
 from content import difference
 from disk import Disk, UnavailableError
-from process import At, Command, Outcome, run, run_together
+from process import GRACE, TIMEOUT, At, Command, Outcome, run, run_together
 from project import STAGES, Project, Stage, files_below
 
 RIGHT, ERROR, UNDETECTABLE = "right", "error, then right", "undetectable"
@@ -95,8 +95,8 @@ class Case:
         return Command(self.words if words is None else words, self.project.folder, **how)
 
     def give(self, command: Command) -> Outcome:
-        """Run a command."""
-        outcome = run(command)
+        """Run a command; batch jobs may outlive it."""
+        outcome = run(command, TIMEOUT if self.stage.name in ("submit", "resubmit") else GRACE)
         self.note(outcome)
         return outcome
 
@@ -145,14 +145,20 @@ class Case:
 
     def again(self) -> None:
         """The same command has to end right, now that its obstacle is gone."""
-        outcome = self.give(self.command())
-        for more in self.stage.resumes:
-            outcome = self.give(self.command(more))
+        outcome = self.complete(self.give(self.command()))
+        if self.stage.name == "init" and not self.wrong(outcome):  # never replaces an analysis file
+            return
         if outcome.code != 0 or outcome.leftovers:
             raise FailedError(SECOND, f"exit code 0 was expected, not {outcome.code}: {outcome.stderr[-300:]}")
         wrong = self.wrong(outcome)
         if wrong:
             raise FailedError(SECOND, f"it ends with 0, but {wrong}")
+
+    def complete(self, outcome: Outcome) -> Outcome:
+        """Give the commands, too, after which an interrupted one is done."""
+        for more in self.stage.resumes if outcome.code == 0 else ():
+            outcome = self.give(self.command(more))
+        return outcome
 
     def follow(self, outcome: Outcome) -> None:
         """Do what the messages say until the result is right."""
@@ -166,7 +172,7 @@ class Case:
                 raise FailedError(UNCLEAR, complaint)
             for remedy, argument in verdict.remedies(outcome, self.project.folder):
                 self._follow(remedy, argument)
-            outcome = self.give(self.command())
+            outcome = self.complete(self.give(self.command()))
         raise FailedError(SECOND, "no remedy, or one that does not help")
 
     def _follow(self, remedy: str, argument: str) -> None:
@@ -225,6 +231,7 @@ def damaged_result(case: Case) -> None:
     if outcome.code == 0 and how in damage.SUBTLE:  # sums are compared where a result is read, not here
         case.result.verdict = RIGHT
         return
+    outcome = case.complete(outcome)
     case.follow(outcome)
     case.result.verdict = RIGHT if outcome.code == 0 else ERROR
 
@@ -257,9 +264,7 @@ def interrupted_and_damaged(case: Case) -> None:
         raise UnavailableError("nothing was unfinished when it was killed")
     how, path = _damage(case, {"unfinished": unfinished})
     case.result.what = f"SIGKILL, then {how} {path}"
-    outcome = case.give(case.command())
-    for more in case.stage.resumes if outcome.code == 0 else ():
-        outcome = case.give(case.command(more))
+    outcome = case.complete(case.give(case.command()))
     case.result.verdict = case.judge(outcome)
     if case.result.verdict == ERROR:
         case.follow(outcome)
@@ -381,7 +386,7 @@ def _unfinished(case: Case) -> list[Path]:
 
 
 def _signal(sent: signal.Signals, whole_group: bool, pid: int) -> None:
-    if whole_group:
+    if whole_group and os.getpgid(pid) == pid:
         os.killpg(pid, sent)
     else:
         os.kill(pid, sent)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import hdf5plugin  # noqa: F401 - HDF5 finds its codecs by it
 import numpy as np
 import onnx
 import pyarrow.parquet as pq
@@ -116,7 +117,10 @@ def _tree(item: Any) -> Any:
     return [(name, arrays[name].tolist()) for name in sorted(arrays.fields)]
 
 
-def _tensors(path: Path) -> Any:
+def _model(path: Path) -> Any:
+    """Read a network; trees are JSON."""
+    if path.read_bytes()[:1] == b"{":
+        return _json(path)
     return _flat(torch.load(path, map_location="cpu", weights_only=True))
 
 
@@ -149,8 +153,8 @@ def _png(path: Path) -> Any:
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {
-    ".json": _json, ".csv": _csv, ".h5": _hdf5, ".parquet": _parquet, ".root": _root, ".pt": _tensors,
-    ".ckpt": _tensors, ".onnx": _onnx, ".db": _sqlite, ".html": _page, ".png": _png,
+    ".json": _json, ".csv": _csv, ".h5": _hdf5, ".parquet": _parquet, ".root": _root, ".pt": _model,
+    ".onnx": _onnx, ".db": _sqlite, ".html": _page, ".png": _png,
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import ctypes
 import importlib
+import json
 import os
 import resource
 import signal
@@ -59,6 +60,14 @@ def preload() -> None:
     study.BEAT, study.SILENCE = 2.0, 10.0
 
 
+def learn(path: Path) -> None:
+    """Import what a command has imported (see :attr:`Command.study`), so that the next one need not."""
+    for name in json.loads(path.read_text())["modules"]:
+        if name not in sys.modules:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+
+
 def adopt_orphans() -> None:
     """Become the parent of all that commands leave behind, so that it can be seen."""
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
@@ -86,8 +95,8 @@ class Command:
         Soft and hard limits by resource (see :mod:`resource`).
     moment, action
         What happens at a moment, given the process: a signal, a file that changes.
-    count
-        Gets the number of accesses to files.
+    study
+        Gets the number of accesses to files, and the names of the modules that were imported, as JSON.
     cold
         A new interpreter, as the shell starts it.
     """
@@ -97,7 +106,7 @@ class Command:
     limits: Mapping[int, int] = field(default_factory=dict)
     moment: At | None = None
     action: Callable[[int], None] | None = None
-    count: Path | None = None
+    study: Path | None = None
     cold: bool = False
 
 
@@ -113,12 +122,12 @@ class Outcome:
     leftovers: Sequence[str] = ()
 
 
-def run(command: Command) -> Outcome:
-    """Run a command to its end, and wait for all that it has started."""
-    return run_together([command])[0]
+def run(command: Command, grace: float = GRACE) -> Outcome:
+    """Run a command to its end, and wait ``grace`` seconds for all that it has started."""
+    return run_together([command], grace=grace)[0]
 
 
-def run_together(commands: Sequence[Command], gap: float = 0.0) -> list[Outcome]:
+def run_together(commands: Sequence[Command], gap: float = 0.0, grace: float = GRACE) -> list[Outcome]:
     """Run commands at the same time, one beginning ``gap`` seconds after the other."""
     running = []
     for command in commands:
@@ -126,7 +135,7 @@ def run_together(commands: Sequence[Command], gap: float = 0.0) -> list[Outcome]
             time.sleep(gap)
         running.append(_Running(command))
     outcomes = [one.wait() for one in running]
-    leftovers = _end_leftovers()
+    leftovers = _end_leftovers(grace)
     return [
         Outcome(o.words, o.code, o.stdout, o.stderr, o.seconds, leftovers if o is outcomes[-1] else ())
         for o in outcomes
@@ -141,9 +150,11 @@ class _Running:
         sys.stdout.flush()
         sys.stderr.flush()
         self._start = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # until the child is the command
         self.pid = os.fork()
         if self.pid == 0:
             _become(command, self._out, self._err)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     def wait(self) -> Outcome:
         command, moment = self._command, self._command.moment
@@ -167,9 +178,9 @@ class _Running:
         return Outcome(command.words, code, *texts, seconds)
 
 
-def _end_leftovers() -> tuple[str, ...]:
+def _end_leftovers(grace: float) -> tuple[str, ...]:
     """Wait for all that commands have started; what stays is named and killed."""
-    end = time.monotonic() + GRACE
+    end = time.monotonic() + grace
     while (others := list(_descendants(os.getpid()))) and time.monotonic() < end:
         with contextlib.suppress(ChildProcessError):
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -216,20 +227,22 @@ def _become(command: Command, out: Path, err: Path) -> None:
             signal.signal(name, signal.default_int_handler if name == signal.SIGINT else signal.SIG_DFL)
         if command.cold:
             _limit(command)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             os.execv(sys.executable, [sys.executable, "-m", "nanoforge", *command.words])
         sys.argv = ["nanoforge", *command.words]
         sys.modules["__main__"] = types.ModuleType("__main__")  # worker processes are not to import this program
         accesses = _watch(command)
         _limit(command)
         code = _main()
-        if command.count is not None:
-            command.count.write_text(str(accesses[0]))
+        if command.study is not None:
+            command.study.write_text(json.dumps({"accesses": accesses[0], "modules": sorted(sys.modules)}))
     except BaseException:
         traceback.print_exc()
         code = 70
     os._exit(code)
 
 
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 
 
@@ -240,22 +253,22 @@ def _main() -> int:
     code: Any = 0
     interrupted = False
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         main()
     except SystemExit as end:
         code = end.code
     except KeyboardInterrupt:
-        traceback.print_exc()
         interrupted = True
     except BaseException:
         traceback.print_exc()
         code = 1
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()
     if interrupted:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     return code if isinstance(code, int) else int(code is not None)
 
@@ -272,7 +285,7 @@ def _watch(command: Command) -> list[int]:
         if action is not None and moment is not None and seen[0] == moment.event:
             action(os.getpid())
 
-    if command.count is not None or (moment is not None and moment.event is not None):
+    if command.study is not None or (moment is not None and moment.event is not None):
         sys.addaudithook(see)
     return seen
 

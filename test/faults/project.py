@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pyarrow.parquet as pq
 import toys
 import uproot
 import yaml
-from process import Command, Outcome, run
+from process import Command, Outcome, learn, run
 
 EVENTS = 120
 SAMPLES: dict[str, Any] = {
@@ -183,11 +184,13 @@ class Project:
             self.restore(stage)
             self._watch(f"reference of {stage.name}")
             before = _size(self.folder)
-            count = self._kept / "count"
-            outcome = run(Command(stage.command(), self.folder, count=count))
+            study = self._kept / "study"
+            outcome = run(Command(stage.command(), self.folder, study=study))
             if outcome.code != 0:
                 raise RuntimeError(f"nanoforge {' '.join(outcome.words)}: {outcome.code}: {outcome.stderr}")
-            accesses, written = int(count.read_text()), max(0, _size(self.folder) - before)
+            accesses = int(json.loads(study.read_text())["accesses"])
+            written = max(0, _size(self.folder) - before)
+            learn(study)
             found = self.result(stage, outcome)
             if stage.output:
                 _copy(self.folder / stage.output, self._kept / stage.name / stage.output)
