@@ -199,11 +199,21 @@ def is_whole(directory: Path) -> bool:
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that readers see the old or the new content, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what :func:`write_atomically` left in a folder when its process was killed."""
+    for path in folder.rglob(".*.*"):
+        if path.suffix[1:].isdigit() and path.is_file():
+            path.unlink()
 
 
 def remove(path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UserError
-from .manifest import NAME, Manifest, fingerprint, is_whole, remove, write_atomically
+from .manifest import NAME, Manifest, fingerprint, is_whole, remove, remove_temporaries, write_atomically
 
 _KEY, _LOCK = ".inputs", ".lock"
 
@@ -115,7 +115,9 @@ def _reuse_or_clear(work: Path, key: str) -> None:
         same = marker.read_text() == key
     except (OSError, ValueError):  # none, or damaged
         same = False
-    if not same:
+    if same:
+        remove_temporaries(work)
+    else:
         for item in work.iterdir():
             if item.name != _LOCK:
                 remove(item)

@@ -91,6 +91,15 @@ def test_unfinished_work_of_the_same_key_is_handed_out_again(tmp_path: Path) -> 
     assert tree(tmp_path) == {*RESULT, "out/shards/one"}
 
 
+def test_what_was_being_written_when_a_process_was_killed_is_no_part_of_the_result(tmp_path: Path) -> None:
+    with pytest.raises(DataError), staged_output(tmp_path / "out", "key") as work:
+        (work / "sub").mkdir()
+        (work / "sub" / ".record.json.4711").write_text("{")
+        raise DataError("killed")
+    make(tmp_path / "out")
+    assert tree(tmp_path) == RESULT
+
+
 def test_unfinished_work_of_another_key_is_cleared(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), staged_output(tmp_path / "out", {"a": 1}) as work:
         (work / "shards").mkdir()
