@@ -126,8 +126,8 @@ def test_what_is_mistyped_is_told_before_a_stage_is_imported(tmp_path: Path) -> 
     assert len(answer.stderr.splitlines()) == len(commands)
 
 
-def test_the_wheel_holds_all_modules_and_the_batch_templates(tmp_path: Path) -> None:
-    for name in ("python", "condor", "crab"):
+def test_the_wheel_holds_all_modules_the_batch_templates_and_the_plugins(tmp_path: Path) -> None:
+    for name in ("python", "condor", "crab", "plugins"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "requirements.txt", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
@@ -137,7 +137,7 @@ def test_the_wheel_holds_all_modules_and_the_batch_templates(tmp_path: Path) -> 
     (wheel,) = (tmp_path / "out").glob("nanoforge-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"nanoforge/{p.relative_to(ROOT / 'python')}" for p in SOURCES} <= names
-    assert {"nanoforge/condor/README.md", "nanoforge/crab/README.md"} <= names
+    assert {"nanoforge/condor/README.md", "nanoforge/crab/README.md", "nanoforge/plugins/GenDecayFilter.cc"} <= names
 
 
 def test_build_files_are_well_formed() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import FWCore.ParameterSet.Config as cms
 
-from . import driver, eras
+from . import driver, eras, seeds
 from . import gen as generators
 from . import nano as tables
 from . import skim as skims
@@ -133,7 +133,7 @@ def _generated(chosen: Namespace, steps: str, content: str, tier: str) -> Any:
     )  # fmt: skip
     process = driver.process(words, generators.modules(block, cms))
     seed = block["seed"] if chosen.seed is None else chosen.seed
-    process.RandomNumberGeneratorService.generator.initialSeed = generators.seed(seed)
+    seeds.apply(process, "gensim", seed, chosen.lumi)
     process.source.firstLuminosityBlock = cms.untracked.uint32(chosen.lumi)
     return _accept(process, generators.acceptance(block, cms, fast))
 

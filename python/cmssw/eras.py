@@ -27,7 +27,8 @@ class Step:
     """One step of a campaign: the release that made it, and what ``cmsDriver.py`` was told there.
 
     ``modifiers`` are those of ``--era``, ``content`` and ``tier`` the event content and data tier of the output,
-    ``more`` further options as they are written.
+    ``more`` further options as they are written, ``commands`` those of ``--customise_commands``. ``unscheduled`` stands
+    for ``--runUnscheduled``, without which 10_6_X makes no MiniAOD.
     """
 
     release: str
@@ -38,6 +39,13 @@ class Step:
     content: str
     tier: str
     more: tuple[str, ...] = ()
+    commands: str = ""
+    unscheduled: bool = False
+
+    @property
+    def python3(self) -> bool:
+        """Whether the configurations of the release are Python 3."""
+        return not self.release.startswith(("CMSSW_8_", "CMSSW_9_", "CMSSW_10_"))
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Era:
 
 
 _PREMIX = ("--procModifiers", "premix_stage2", "--datamix", "PreMix")
-_OLDER_INPUT = ("--customise_commands", "process.source.bypassVersionCheck = cms.untracked.bool(True)")
+_OLDER_INPUT = "process.source.bypassVersionCheck = cms.untracked.bool(True)"
 _OLD_ROOT = ("--inputCommands", "keep *,drop *_*_BMTF_*,drop *PixelFEDChannel*_*_*_*",
              "--outputCommands", "keep *_mix_*_*,keep *_genPUProtons_*_*")  # fmt: skip
 _NANO = ("CMSSW_15_0_15_patch4", "el8_amd64_gcc12", "NANO")
@@ -78,13 +86,14 @@ def _ultra_legacy(
     mini_release, mini_tag = mini
     trigger = modifiers.replace("_HIPM", "")
     return Era(13_000.0, beamspot, f"dbs:/Neutrino_E-10_gun/{pileup}/PREMIX", {
-        "gensim": Step(*area, "GEN,SIM", sim, modifiers, "RAWSIM", "GEN-SIM"),
-        "digi": Step(*area, "DIGI,DATAMIX,L1,DIGI2RAW", sim, modifiers, "PREMIXRAW", "GEN-SIM-DIGI", _PREMIX),
-        "hlt": Step(release, arch, f"HLT:{menu}", conditions, trigger, "RAWSIM", "GEN-SIM-RAW",
-                    (*_OLDER_INPUT, *hlt_more)),
-        "reco": Step(*area, reco, sim, modifiers, "AODSIM", "AODSIM"),
+        "gensim": Step(*area, "GEN,SIM", sim, modifiers, "RAWSIM", "GEN-SIM", unscheduled=True),
+        "digi": Step(*area, "DIGI,DATAMIX,L1,DIGI2RAW", sim, modifiers, "PREMIXRAW", "GEN-SIM-DIGI", _PREMIX,
+                     unscheduled=True),
+        "hlt": Step(release, arch, f"HLT:{menu}", conditions, trigger, "RAWSIM", "GEN-SIM-RAW", hlt_more,
+                    _OLDER_INPUT),
+        "reco": Step(*area, reco, sim, modifiers, "AODSIM", "AODSIM", unscheduled=True),
         "mini": Step(mini_release, "slc7_amd64_gcc700", "PAT", mini_tag, modifiers, "MINIAODSIM", "MINIAODSIM",
-                     ("--procModifiers", "run2_miniAOD_UL")),
+                     ("--procModifiers", "run2_miniAOD_UL"), unscheduled=True),
         "nano": Step(*_NANO, nano, f"{modifiers},run2_nanoAOD_106Xv2", "NANOAODSIM", "NANOAODSIM"),
     }, "150X_dataRun2_v1")  # fmt: skip
 

@@ -15,7 +15,6 @@ PRODUCTION = "ProductionFilterSequence"
 """The name under which ConfigBuilder looks for what every path begins with."""
 GENERATOR, ACCEPTANCE = "generator", "nanoforgeAcceptance"
 _FAST = "fastSimProducer"
-_MAX_SEED = 900_000_000
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -39,11 +38,6 @@ def read(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT or "settings" not in content:
         raise ValueError(f"{path}: not a generator block that this version of 'nanoforge cmsrun' froze")
     return content
-
-
-def seed(number: int) -> int:
-    """Return a seed as CMSSW's engines take it, the same number where it is one."""
-    return 1 + (number - 1) % _MAX_SEED
 
 
 def label(name: str, suffix: str) -> str:

@@ -43,8 +43,8 @@ class Options:
         self.add("--settings", nargs="+", default=[], help="Pythia 8 settings, instead of or beside the gun")
         self.add("--events", type=int, default=None, help="events that pass the filters (default: the block's, or 10)")
         self.add("--tries", type=int, default=-1, help="events to try at most; -1: as many as it takes")
-        self.add("--seed", type=int, default=None, help="of the random numbers, per job (default: the block's, or 1)")
-        self.add("--lumi", type=int, default=1, help="number of the luminosity block, per job (default: %(default)s)")
+        self.add("--seed", type=int, default=None, help="of the sample's random numbers (default: the block's, or 1)")
+        self.add("--lumi", type=int, default=1, help="luminosity section, another for each job (default: %(default)s)")
 
     def reading(self) -> None:
         """Add what reads events."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
 import json
 import shutil
+import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..cmssw import commands
+from ..cmssw import commands, seeds
 from ..cmssw import gen as generators
 from ..cmssw.eras import ERAS, Step
 from ..config.cmssw import Acceptance, CmsRun
@@ -18,7 +22,7 @@ from ..config.schema import Analysis, Sample
 from ..console import say
 from ..errors import UserError, nearest
 from ..provenance import Manifest, fingerprint, staged_output
-from ..provenance.manifest import adler32, write_atomically
+from ..provenance.manifest import adler32
 from ..provenance.output import up_to_date
 
 STAGE = "cmsrun"
@@ -70,14 +74,15 @@ def cmsrun(
     name = _checked(analysis, sample, step, era)
     files, copies = _contents(analysis, sample, step, name, model)
     asked = {"sample": sample, "step": step, "era": name}
-    key = {**asked, "files": files, "copies": {path: adler32(source) for path, source in copies.items()}}
+    made = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
+    key = {**asked, "files": made, "copies": {path: adler32(source) for path, source in copies.items()}}
     previous = up_to_date(output, STAGE, key)
     if previous is not None:
         say(f"{output} is up to date")
         return previous
     with staged_output(output, key, force) as work:
-        for path, text in files.items():
-            write_atomically(work / path, text)
+        for path, content in files.items():
+            (work / path).write_bytes(content)
         for path, source in copies.items():
             (work / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, work / path)
@@ -110,7 +115,7 @@ def freeze(generator: Generator, sample: str, acceptance: Acceptance | None = No
         "settings": presets.settings(generator, where),
         "energy": generator.energy,
         "events": generator.events,
-        "seed": generators.seed(generator.seed),
+        "seed": generator.seed,
         "gun": None if generator.gun is None else _gun(generator, generator.gun, sample),
         "filters": {name: _cuts(cuts) for name, cuts in generator.filters.items()},
         "acceptance": None if acceptance is None else _cuts(acceptance),
@@ -160,19 +165,15 @@ def _checked(analysis: Analysis, sample: str, step: str, era: str | None) -> str
 def _row(era: str, step: str) -> Step:
     """Return the step whose release is taken: without Python 3, generation alone takes that of NanoAOD."""
     rows = ERAS[era].steps
-    if step == "sim" or (step == "gen" and _has_python3(rows["gensim"])):
+    if step == "sim" or (step == "gen" and rows["gensim"].python3):
         return rows["gensim"]
     return rows["nano"]
 
 
-def _has_python3(row: Step) -> bool:
-    return not row.release.startswith(("CMSSW_8_", "CMSSW_9_", "CMSSW_10_"))
-
-
 def _contents(
     analysis: Analysis, sample: str, step: str, era: str, model: Path | None
-) -> tuple[dict[str, str], dict[str, Path]]:
-    """Return the texts to write and the files to copy, by their names in the output."""
+) -> tuple[dict[str, bytes], dict[str, Path]]:
+    """Return the files to write and those to copy, by their names in the output."""
     block = analysis.cmssw or CmsRun()
     if step in GENERATION:
         if model is not None:
@@ -206,27 +207,53 @@ def _frozen(sample: Sample, name: str, era: str, acceptance: Acceptance | None) 
     return freeze(generator, name, acceptance)
 
 
-def _generation(block: Mapping[str, Any], era: str, step: str) -> dict[str, str]:
+def _generation(block: Mapping[str, Any], era: str, step: str) -> dict[str, bytes]:
     """Return the files of the steps that generate, by name."""
-    sample, python3 = block["sample"], _has_python3(ERAS[era].steps["gensim"])
+    sample, python3 = block["sample"], ERAS[era].steps["gensim"].python3
     head = f"Sample {sample}, era {era}: generator and filters, written by nanoforge cmsrun {__version__}."
     fragment = generators.fragment(dict(block), head, python3)
-    if any(name in fragment for name in _OWN):
+    package = any(name in fragment for name in _OWN)
+    if package:
         fragment = fragment.replace("\n", f"\n# Needs {PACKAGE} in the release, and built.\n", 1)
     files = {
         f"{sample}.json": json.dumps(block, indent=1) + "\n",
         f"{sample}_fragment.py": fragment,
-        "commands.sh": commands.generation(era, block, step, f"{sample}_fragment.py"),
+        commands.SEEDS: Path(seeds.__file__).read_text(),
+        "commands.sh": commands.generation(era, block, step, f"{sample}_fragment.py", package),
     }
     row = _row(era, step)
-    if _has_python3(row):
+    if row.python3:
         defaults = {"generator": f"{sample}.json", "era": era, "output": f"{sample}_{step}.root"}
         function = "gensim" if step == "sim" else "gen"
         files[f"{sample}_{step}_cfg.py"] = _configuration(function, sample, row.release, defaults)
-    return files
+    return _with_sources(files, package)
 
 
-def _reading(analysis: Analysis, block: CmsRun, sample: str, step: str, era: str, model: str | None) -> dict[str, str]:
+def _with_sources(files: Mapping[str, str], package: bool) -> dict[str, bytes]:
+    """Return the files as bytes, with the package itself where a release needs it."""
+    content = {name: text.encode() for name, text in files.items()}
+    return {**content, commands.SOURCES: _sources()} if package else content
+
+
+def _sources() -> bytes:
+    """Pack what a release builds of :data:`PACKAGE`: plugins, and what cmsRun imports. Always the same bytes."""
+    python = Path(__file__).resolve().parents[1]
+    plugins = next(place for place in (python.parent / "plugins", python / "plugins") if place.is_dir())
+    sources = {f"plugins/{path.name}": path for path in plugins.iterdir() if path.suffix in (".h", ".cc", ".xml")}
+    sources |= {f"python/{path.relative_to(python)}": path for path in (python / "cmssw").glob("*.py")}
+    sources["python/__init__.py"] = python / "__init__.py"
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as out:
+        for name, path in sorted(sources.items()):
+            member = tarfile.TarInfo(f"{PACKAGE}/{name}")
+            member.size, member.mode = path.stat().st_size, 0o644
+            out.addfile(member, io.BytesIO(path.read_bytes()))
+    return gzip.compress(archive.getvalue(), mtime=0)
+
+
+def _reading(
+    analysis: Analysis, block: CmsRun, sample: str, step: str, era: str, model: str | None
+) -> dict[str, bytes]:
     """Return the files of the steps that read MiniAOD, by name."""
     data = analysis.samples[sample].data
     defaults: dict[str, Any] = {"era": era, "input": [f"file:{sample}_mini.root"], "output": f"{sample}_{step}.root"}
@@ -249,13 +276,10 @@ def _reading(analysis: Analysis, block: CmsRun, sample: str, step: str, era: str
         defaults["model"] = f"{PACKAGE}/data/{model}/{_MODEL[0]}"
         lines += ["from PhysicsTools.NanoForge.cmssw import nano", f"nano.addScores(process, {defaults['model']!r})"]
     mask = defaults.get("lumi_mask")
-    more = [
-        *(["--lumiToProcess", mask] if mask else []),
-        *(["--customise_commands", "; ".join(lines)] if lines else []),
-    ]
+    more = ["--lumiToProcess", mask] if mask else []
     files[f"{sample}_{step}_cfg.py"] = _configuration(step, sample, _row(era, step).release, defaults)
-    files["commands.sh"] = commands.reading(era, sample, step, data, more)
-    return files
+    files["commands.sh"] = commands.reading(era, sample, step, data, lines, more)
+    return _with_sources(files, bool(lines))
 
 
 _TEMPLATE = '''\

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,9 +16,10 @@ from typing import Any, Callable, Optional
 
 import descriptions
 import numpy as np
+import published
 import pytest
 import yaml
-from nanoforge.cmssw import eras
+from nanoforge.cmssw import eras, seeds
 from nanoforge.cmssw.options import own
 from nanoforge.config import load
 from nanoforge.config.generator import Generator
@@ -236,7 +239,9 @@ def test_a_gun_from_the_command_line(release: Run) -> None:
     assert [gun["PGunParameters"][k] for k in ("MinPt", "MaxPt", "MinMass", "MaxMass")] == [5, 7, 0.1, 6]
     assert gun["PythiaParameters"]["settings"][-1] == "36:m0 = 3"
     assert (process.maxEvents.input, process.maxEvents.output) == (-1, 12)
-    assert process.RandomNumberGeneratorService.generator.initialSeed == 2
+    engines = process.RandomNumberGeneratorService
+    assert {n: getattr(engines, n).initialSeed for n in engines.parameterNames_()} == {
+        n: seeds.number(900_000_002, 4, "gensim", n) for n in engines.parameterNames_()}  # fmt: skip
     assert process.source.firstLuminosityBlock.value() == 4
     assert process.options.numberOfThreads == 3
     asked = process.commandLine
@@ -437,23 +442,36 @@ def test_particles_of_jets_are_those_of_the_table_jet(release: Run) -> None:
 # -- nanoforge cmsrun -------------------------------------------------------------------------------------------------
 
 
-def _commands(folder: Path) -> dict[str, Any]:
-    """Return the arguments of cmsDriver in the script, by the names of steps."""
+def _options(words: str) -> Any:
+    """Parse options of cmsDriver.py."""
     sys.path.insert(0, str(STUBS))
     try:
         from Configuration.Applications.cmsDriverOptions import parser
     finally:
         sys.path.remove(str(STUBS))
+        _forget()
+    return parser().parse_args(shlex.split(words))
+
+
+def _lines(folder: Path) -> dict[str, tuple[list[str], str]]:
+    """Return release and architecture, and the words behind cmsDriver.py and its argument, of the steps of a script."""
     script = folder / "commands.sh"
     subprocess.run(["bash", "-n", script], check=True)
-    found, step = {}, ""
+    found: dict[str, tuple[list[str], str]] = {}
+    step, area = "", []
     for line in script.read_text().splitlines():
         if line.endswith(")") and line[:-1].isalnum():
             step = line[:-1]
+        if line.startswith("  enter "):
+            area = line.split()[1:]
         if line.startswith("  cmsDriver.py"):
-            found[step] = parser().parse_args(shlex.split(line)[2:])
-    _forget()
+            found[step] = area, line.split(maxsplit=2)[2]
     return found
+
+
+def _commands(folder: Path) -> dict[str, Any]:
+    """Return the arguments of cmsDriver in the script, by the names of steps."""
+    return {step: _options(words) for step, (_, words) in _lines(folder).items()}
 
 
 @pytest.mark.parametrize(("sample", "step"), [("ttbar", "gen"), ("ttbar", "sim"), ("ttbar", "skim"), ("gun", "nano")])
@@ -505,6 +523,96 @@ def test_the_commands_of_a_simulation_are_the_steps_of_the_era(era: str, tmp_pat
     text = (tmp_path / "out" / "gun_fragment.py").read_text()
     compile(text, "fragment", "exec")
     assert (manifest.details["configuration"] is None) == (era < "2020"), "10_6_X has no Python 3"
+
+
+_OURS = {"filein", "fileout", "nThreads", "number", "number_out", "python_filename", "no_exec", "customise_commands"}
+
+
+@pytest.mark.parametrize("era", eras.ERAS)
+def test_the_commands_are_those_of_central_production(era: str, tmp_path: Path) -> None:
+    samples = {"gun": ANALYSIS["samples"]["gun"]}
+    cmsrun(_analysis(tmp_path, samples=samples, cmssw={"era": era}), "gun", "sim", tmp_path / "out")
+    ours = _lines(tmp_path / "out")
+    assert [*published.steps(era), "nano"] == list(ours)
+    for step, (area, words) in published.steps(era).items():
+        assert ours[step][0] == area, step
+        theirs, command = vars(_options(words)), vars(_options(ours[step][1]))
+        assert {k: command[k] for k in theirs if k not in _OURS} == {k: theirs[k] for k in theirs if k not in _OURS}
+        assert command["customise_commands"].startswith(theirs["customise_commands"] or ""), step
+
+
+@pytest.fixture
+def areas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Run a step of commands.sh with tools that refuse a configuration whose plugins are not built in the release."""
+    monkeypatch.setenv("PATH", f"{STUBS / 'bin'}:/usr/bin:/bin:{Path(sys.executable).parent}")
+
+    def run(folder: Path, step: str, lumi: int = 1) -> Path:
+        script = folder / "commands.sh"
+        script.write_text(script.read_text().replace("/cvmfs/cms.cern.ch", str(STUBS / "bin")))
+        command = ["env", f"lumi={lumi}", "bash", script, step]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return next(folder.glob(f"*_{step}_driver.py"))
+
+    return run
+
+
+@pytest.mark.parametrize("era", ["2018", "2022"])
+def test_a_release_has_the_package_built_before_cmsdriver_loads_it(
+    era: str, areas: Callable[..., Path], tmp_path: Path
+) -> None:
+    gun = {**ANALYSIS["samples"]["gun"]["generator"], "filters": {"pair": {"mother": 36, "daughters": [11, -11]}}}
+    sample = {**ANALYSIS["samples"]["gun"], "generator": gun}
+    acceptance = {"acceptance": {"gun": {"daughters": 36, "hcal": 1.0}}}
+    analysis = _analysis(tmp_path, samples={"gun": sample}, cmssw={"era": era, "skim": SKIM, **acceptance})
+    for step, first in (("sim", "gensim"), ("gen", "gen"), ("skim", "skim")):
+        cmsrun(analysis, "gun", step, tmp_path / step)
+        areas(tmp_path / step, first)
+    areas(tmp_path / "sim", "mini")
+    areas(tmp_path / "sim", "gensim", 2)  # again in the same area, which holds the package now
+
+
+def test_every_step_of_every_job_has_engines_of_its_own(
+    areas: Callable[..., Path], release: Run, tmp_path: Path
+) -> None:
+    process = release(CONFIGURATIONS["gensim"], "--gun", 36, "--mass", 1, 2)
+    names = process.RandomNumberGeneratorService.parameterNames_()
+    assert {"generator", "VtxSmeared", "g4SimHits", "mixData"} <= set(names)
+    samples = {"gun": ANALYSIS["samples"]["gun"]}
+    cmsrun(_analysis(tmp_path, samples=samples, cmssw={"era": "2022EE"}), "gun", "sim", tmp_path / "sim")
+
+    def engines(step: str, lumi: int) -> list[int]:
+        commands = areas(tmp_path / "sim", step, lumi).read_text()
+        exec(commands, {"process": process, "cms": sys.modules["FWCore.ParameterSet.Config"]})
+        assert step != "gensim" or process.source.firstLuminosityBlock.value() == lumi
+        return [getattr(process.RandomNumberGeneratorService, name).initialSeed for name in names]
+
+    drawn = {(step, lumi): engines(step, lumi) for step in ("gensim", "digi", "reco") for lumi in (1, 2)}
+    together = [seed for found in drawn.values() for seed in found]
+    assert len(set(together)) == len(together) == 6 * len(names), "no default is left, and none comes twice"
+    assert engines("digi", 2) == drawn["digi", 2], "a job that is repeated draws the same numbers"
+    assert seeds.number(1, 2, "gensim", "generator") in drawn["gensim", 2]
+
+
+def test_no_lumi_sections_of_a_sample_share_a_seed() -> None:
+    lumis = range(1, 30_001)
+    for sample_seed in (1, 2**63 - 1):
+        found = {seeds.number(sample_seed, lumi, "gensim", "generator") for lumi in lumis}
+        assert len(found) == len(lumis)
+        assert min(found) >= 1 and max(found) <= seeds.MOST
+
+
+def test_python_2_gives_the_same_seeds() -> None:
+    interpreter = shutil.which("python2.7") or shutil.which("python2")
+    code = "import seeds; print([seeds.number(s, l, 'digi', 'mixData') for s in (0, 5, 2**63 - 1) for l in (1, 77)])"
+    command = [str(interpreter), "-B", "-c", code]
+    environment = {**os.environ, "PYENV_VERSION": "2.7"}  # where the interpreter is pyenv's, which may have none
+    folder = Path(seeds.__file__).parent
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment) if interpreter else None
+    if done is None or done.returncode == 127:
+        pytest.skip("no Python 2, as the releases of Run 2 have it, is here; Python 3 gives the seeds in other tests")
+    expected = [seeds.number(s, lumi, "digi", "mixData") for s in (0, 5, 2**63 - 1) for lumi in (1, 77)]
+    assert done.stdout.replace("L", "").strip() == str(expected), done.stderr
 
 
 def test_an_export_travels_with_the_configuration(release: Run, tmp_path: Path) -> None:
@@ -563,7 +671,8 @@ def test_from_the_command_line(nanoforge: Callable[..., Any], tmp_path: Path) ->
     done = nanoforge("cmsrun", "analysis.yaml", "--sample", "gun", "--step", "gen", "-o", "ready")
     assert done.returncode == 0, done.stderr
     assert {p.name for p in (tmp_path / "ready").iterdir()} == {
-        "commands.sh", "gun.json", "gun_fragment.py", "gun_gen_cfg.py", "manifest.json"}  # fmt: skip
+        "commands.sh", "gun.json", "gun_fragment.py", "gun_gen_cfg.py", "manifest.json", "nanoforge_seeds.py",
+        "NanoForge.src.tar.gz"}  # fmt: skip
 
 
 def test_a_dataset_does_not_depend_on_the_block(tmp_path: Path) -> None:

@@ -16,6 +16,21 @@ _PATHS = {
 }  # fmt: skip
 
 
+_SEEDS = {
+    "generator": 123456789,
+    "VtxSmeared": 98765432,
+    "g4SimHits": 11,
+    "mixData": 12345,
+    "simMuonCSCDigis": 11223344,
+}
+
+
+def _engines() -> dict[str, cms.PSet]:
+    """Return some of the engines that IOMC defines, with the seeds that they have there."""
+    return {n: cms.PSet(initialSeed=cms.untracked.uint32(s), engineName=cms.untracked.string("MixMaxRng"))
+            for n, s in _SEEDS.items()}  # fmt: skip
+
+
 class ConfigBuilder:
     def __init__(self, options: Namespace, with_output: bool = False, with_input: bool = False) -> None:
         assert with_output and with_input and options.arguments
@@ -34,6 +49,7 @@ class ConfigBuilder:
             process.source = cms.Source("PoolSource", fileNames=cms.untracked.vstring(*options.filein.split(",")))
         else:
             process.source = cms.Source("EmptySource")
+        process.RandomNumberGeneratorService = cms.Service("RandomNumberGeneratorService", **_engines())
         for step in options.step.split(","):
             self._step(step)
         for i, content in enumerate(options.eventcontent.split(",")):
@@ -43,9 +59,6 @@ class ConfigBuilder:
     def _step(self, step: str) -> None:
         process = self.process
         if step == "GEN":
-            process.RandomNumberGeneratorService = cms.Service(
-                "RandomNumberGeneratorService", generator=cms.PSet(initialSeed=cms.untracked.uint32(123456789))
-            )
             importlib.import_module(self.options.evt_type.replace("/", "."))
             process.load(self.options.evt_type)
         if step == "NANO":

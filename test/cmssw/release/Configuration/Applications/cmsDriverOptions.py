@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     for name in _VALUES:
         made.add_argument(f"--{name}")
     made.add_argument("-n", "--number", type=int)
-    for name in ("mc", "data", "fast", "no_exec"):
+    for name in ("mc", "data", "fast", "no_exec", "runUnscheduled"):
         made.add_argument(f"--{name}", action="store_true")
     return made
 

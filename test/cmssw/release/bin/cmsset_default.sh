@@ -1,0 +1,1 @@
+# what sets up the tools of a release: here they are on PATH
