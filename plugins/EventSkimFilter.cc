@@ -1,12 +1,12 @@
 /** \class EventSkimFilter
  *
  * Keeps events by the numbers of objects that pass string cuts, of any number of collections, in groups of which one or
- * all cuts have to pass. At the end it says how many events passed each cut.
+ * all cuts have to pass. How many events did is in a GenFilterInfo of the luminosity section; at the end of the job the
+ * filter says how many passed each cut.
  */
 
 #include <limits>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,15 +15,16 @@
 #include "DataFormats/Candidate/interface/Candidate.h"
 #include "DataFormats/Common/interface/View.h"
 #include "FWCore/Framework/interface/Event.h"
+#include "FWCore/Framework/interface/LuminosityBlock.h"
 #include "FWCore/Framework/interface/MakerMacros.h"
 #include "FWCore/Framework/interface/global/EDFilter.h"
 #include "FWCore/MessageLogger/interface/MessageLogger.h"
 #include "FWCore/ParameterSet/interface/ConfigurationDescriptions.h"
 #include "FWCore/ParameterSet/interface/ParameterSet.h"
 #include "FWCore/ParameterSet/interface/ParameterSetDescription.h"
-#include "FWCore/Utilities/interface/EDMException.h"
 #include "FWCore/Utilities/interface/InputTag.h"
 
+#include "FilterModule.h"
 #include "SkimLogic.h"
 
 namespace {
@@ -31,7 +32,9 @@ namespace {
   using Selectors = std::vector<StringCutObjectSelector<reco::Candidate, true>>;
 }  // namespace
 
-class EventSkimFilter : public edm::global::EDFilter<edm::StreamCache<Selectors>> {
+class EventSkimFilter : public edm::global::EDFilter<edm::StreamCache<Selectors>,
+                                                     edm::LuminosityBlockCache<nanoforge::PassCounter>,
+                                                     edm::EndLuminosityBlockProducer> {
 public:
   explicit EventSkimFilter(const edm::ParameterSet& config);
   static void fillDescriptions(edm::ConfigurationDescriptions& descriptions);
@@ -39,11 +42,16 @@ public:
 private:
   std::unique_ptr<Selectors> beginStream(edm::StreamID) const override;
   bool filter(edm::StreamID stream, edm::Event& event, const edm::EventSetup&) const override;
+  std::shared_ptr<nanoforge::PassCounter> globalBeginLuminosityBlock(const edm::LuminosityBlock&,
+                                                                     const edm::EventSetup&) const override;
+  void globalEndLuminosityBlock(const edm::LuminosityBlock&, const edm::EventSetup&) const override {}
+  void globalEndLuminosityBlockProduce(edm::LuminosityBlock& section, const edm::EventSetup&) const override;
   void endJob() override;
 
   std::vector<edm::EDGetTokenT<edm::View<reco::Candidate>>> objects_;
   std::vector<std::string> selections_;
   std::unique_ptr<nanoforge::SkimLogic> logic_;
+  edm::EDGetTokenT<GenEventInfoProduct> weights_;
 };
 
 EventSkimFilter::EventSkimFilter(const edm::ParameterSet& config) {
@@ -60,17 +68,18 @@ EventSkimFilter::EventSkimFilter(const edm::ParameterSet& config) {
     groups.push_back({group.getParameter<std::string>("name"),
                       group.getParameter<bool>("any"),
                       group.getParameter<std::vector<std::string>>("cuts")});
-  try {
-    logic_ = std::make_unique<nanoforge::SkimLogic>(std::move(cuts), groups);
-  } catch (const std::invalid_argument& error) {
-    throw edm::Exception(edm::errors::Configuration) << error.what();
-  }
+  logic_ = nanoforge::configured("EventSkimFilter",
+                                 [&] { return std::make_unique<nanoforge::SkimLogic>(std::move(cuts), groups); });
+  const auto weights = config.getParameter<edm::InputTag>("weights");
+  if (!weights.label().empty())
+    weights_ = consumes<GenEventInfoProduct>(weights);
+  produces<GenFilterInfo, edm::Transition::EndLuminosityBlock>();
 }
 
 std::unique_ptr<Selectors> EventSkimFilter::beginStream(edm::StreamID) const {
   auto selectors = std::make_unique<Selectors>();
   for (const auto& selection : selections_)
-    selectors->emplace_back(selection);
+    nanoforge::configured("EventSkimFilter", [&] { selectors->emplace_back(selection); });
   return selectors;
 }
 
@@ -80,7 +89,18 @@ bool EventSkimFilter::filter(edm::StreamID stream, edm::Event& event, const edm:
   for (std::size_t i = 0; i < objects_.size(); ++i)
     for (const auto& object : event.get(objects_[i]))
       numbers[i] += selectors[i](object);
-  return logic_->pass(numbers);
+  const bool pass = logic_->pass(numbers);
+  luminosityBlockCache(event.getLuminosityBlock().index())->count(pass, nanoforge::eventWeight(event, weights_));
+  return pass;
+}
+
+std::shared_ptr<nanoforge::PassCounter> EventSkimFilter::globalBeginLuminosityBlock(const edm::LuminosityBlock&,
+                                                                                    const edm::EventSetup&) const {
+  return std::make_shared<nanoforge::PassCounter>();
+}
+
+void EventSkimFilter::globalEndLuminosityBlockProduce(edm::LuminosityBlock& section, const edm::EventSetup&) const {
+  section.put(nanoforge::filterInfo(*luminosityBlockCache(section.index())));
 }
 
 void EventSkimFilter::endJob() {
@@ -106,6 +126,7 @@ void EventSkimFilter::fillDescriptions(edm::ConfigurationDescriptions& descripti
   edm::ParameterSetDescription desc;
   desc.addVPSet("cuts", cut, {})->setComment("numbers of objects that an event must have");
   desc.addVPSet("groups", group, {})->setComment("an event passes with all groups; a cut in no group has to pass");
+  desc.add<edm::InputTag>("weights", edm::InputTag())->setComment("generator, for the sums of weights; none for data");
   descriptions.addWithDefaultLabel(desc);
 }
 

@@ -14,12 +14,13 @@
 #include "FWCore/Framework/interface/global/EDFilter.h"
 #include "FWCore/MessageLogger/interface/MessageLogger.h"
 #include "FWCore/ParameterSet/interface/ConfigurationDescriptions.h"
+#include "FWCore/ParameterSet/interface/EmptyGroupDescription.h"
 #include "FWCore/ParameterSet/interface/ParameterSet.h"
 #include "FWCore/ParameterSet/interface/ParameterSetDescription.h"
-#include "FWCore/ParameterSet/interface/allowedValues.h"
 #include "FWCore/Utilities/interface/InputTag.h"
 #include "SimDataFormats/GeneratorProducts/interface/HepMCProduct.h"
 
+#include "FilterModule.h"
 #include "GenDecayParameters.h"
 
 class GenDecayFilter : public edm::global::EDFilter<> {
@@ -39,7 +40,9 @@ private:
 };
 
 GenDecayFilter::GenDecayFilter(const edm::ParameterSet& config)
-    : select_(nanoforge::decayCuts(config)), readsHepMC_(config.getParameter<std::string>("format") == "HepMC") {
+    : select_(nanoforge::configured("GenDecayFilter",
+                                    [&] { return nanoforge::DecaySelector(nanoforge::decayCuts(config)); })),
+      readsHepMC_(config.getParameter<std::string>("format") == "HepMC") {
   const auto src = config.getParameter<edm::InputTag>("src");
   if (readsHepMC_)
     hepMC_ = consumes<edm::HepMCProduct>(src);
@@ -66,7 +69,7 @@ void GenDecayFilter::fillDescriptions(edm::ConfigurationDescriptions& descriptio
   desc.add<edm::InputTag>("src", edm::InputTag("genParticles"))
       ->setComment("genParticles, or with format HepMC e.g. generator:unsmeared");
   desc.ifValue(edm::ParameterDescription<std::string>("format", "GenParticle", true),
-               edm::allowedValues<std::string>("GenParticle", "HepMC"));
+               "GenParticle" >> edm::EmptyGroupDescription() or "HepMC" >> edm::EmptyGroupDescription());
   nanoforge::describeDecayCuts(desc);
   descriptions.addWithDefaultLabel(desc);
 }

@@ -19,14 +19,14 @@
 #include "FWCore/Framework/interface/MakerMacros.h"
 #include "FWCore/Framework/interface/stream/EDProducer.h"
 #include "FWCore/ParameterSet/interface/ConfigurationDescriptions.h"
+#include "FWCore/ParameterSet/interface/EmptyGroupDescription.h"
 #include "FWCore/ParameterSet/interface/FileInPath.h"
 #include "FWCore/ParameterSet/interface/ParameterSet.h"
 #include "FWCore/ParameterSet/interface/ParameterSetDescription.h"
-#include "FWCore/ParameterSet/interface/allowedValues.h"
-#include "FWCore/Utilities/interface/EDMException.h"
 #include "FWCore/Utilities/interface/InputTag.h"
 #include "PhysicsTools/ONNXRuntime/interface/ONNXRuntime.h"
 
+#include "FilterModule.h"
 #include "ScoreInputs.h"
 
 class OnnxScoreTableProducer : public edm::stream::EDProducer<edm::GlobalCache<cms::Ort::ONNXRuntime>> {
@@ -41,12 +41,13 @@ private:
 
   void produce(edm::Event& event, const edm::EventSetup&) override;
   std::map<std::string, float> values(const edm::Event& event) const;
-  std::unique_ptr<Table> scored(const nanoforge::Branches<Table>& branches, const nanoforge::EventIdentity& id) const;
+  std::unique_ptr<Table> scored(const nanoforge::Branches<Table>& branches, const nanoforge::EventIdentity& id);
 
   const std::string name_, row_;
   const std::vector<std::string> outputs_;
   const float fill_;
   const nanoforge::ScoreInputs inputs_;
+  nanoforge::ScoreInputs::Columns columns_;  // where those of the last event were
   const std::vector<std::string> triggerBranches_;
   std::vector<edm::EDGetTokenT<Table>> tables_;
   std::vector<edm::EDGetTokenT<edm::TriggerResults>> triggers_;
@@ -86,7 +87,7 @@ OnnxScoreTableProducer::OnnxScoreTableProducer(const edm::ParameterSet& config, 
       row_(config.getParameter<std::string>("row")),
       outputs_(config.getParameter<std::vector<std::string>>("outputs")),
       fill_(config.getParameter<double>("fill")),
-      inputs_(scoreInputs(config)),
+      inputs_(nanoforge::configured("OnnxScoreTableProducer", [&config] { return scoreInputs(config); })),
       triggerBranches_(inputs_.triggerBranches()) {
   for (const auto& tag : config.getParameter<std::vector<edm::InputTag>>("tables"))
     tables_.push_back(consumes<Table>(tag));
@@ -135,8 +136,8 @@ std::map<std::string, float> OnnxScoreTableProducer::values(const edm::Event& ev
 }
 
 std::unique_ptr<nanoaod::FlatTable> OnnxScoreTableProducer::scored(const nanoforge::Branches<Table>& branches,
-                                                                   const nanoforge::EventIdentity& id) const {
-  nanoforge::Feed feed = inputs_(branches, id);
+                                                                   const nanoforge::EventIdentity& id) {
+  nanoforge::Feed feed = inputs_(branches, id, columns_);
   const Arrays found = run(*globalCache(), feed, 0);
   const auto columns = nanoforge::scoreColumns(found.at(0), found.at(1), outputs_.size(), fill_);
   const bool ofEvent = row_ == "event";
@@ -155,7 +156,8 @@ void OnnxScoreTableProducer::fillDescriptions(edm::ConfigurationDescriptions& de
   edm::ParameterSetDescription input;
   input.add<std::string>("name")->setComment("of the branch, e.g. Jet_pt");
   input.ifValue(edm::ParameterDescription<std::string>("kind", "event", true),
-                edm::allowedValues<std::string>("event", "object", "fold"));
+                "event" >> edm::EmptyGroupDescription() or "object" >> edm::EmptyGroupDescription() or
+                    "fold" >> edm::EmptyGroupDescription());
   input.add<std::string>("collection", "")->setComment("of an object, e.g. Jet");
 
   edm::ParameterSetDescription desc;

@@ -18,6 +18,7 @@
 #include "GeneratorInterface/ExternalDecays/interface/ExternalDecayDriver.h"
 #include "GeneratorInterface/Pythia8Interface/interface/Py8GunBase.h"
 
+#include "FilterModule.h"
 #include "PtMassGun.h"
 
 namespace gen {
@@ -61,9 +62,11 @@ namespace gen {
 
   /// Read the map by which the first particle is drawn.
   void Py8PtMassGun::flatten(const edm::ParameterSet& map) {
-    flattening_ = std::make_unique<nanoforge::Flattening>(map.getParameter<std::vector<double>>("MassEdges"),
-                                                          map.getParameter<std::vector<double>>("PtEdges"),
-                                                          map.getParameter<std::vector<double>>("Acceptance"));
+    flattening_ = nanoforge::configured("Pythia8PtMassGun", [&map] {
+      return std::make_unique<nanoforge::Flattening>(map.getParameter<std::vector<double>>("MassEdges"),
+                                                     map.getParameter<std::vector<double>>("PtEdges"),
+                                                     map.getParameter<std::vector<double>>("Acceptance"));
+    });
     if (flattening_->massRange() != ranges_.mass || flattening_->ptRange() != ranges_.pt)
       throw edm::Exception(edm::errors::Configuration)
           << "MassEdges and PtEdges must begin and end where MinMass, MaxMass, MinPt and MaxPt say";

@@ -74,6 +74,13 @@ namespace nanoforge {
     return branch.compare(0, 3, "HLT") == 0 || branch.compare(0, 2, "L1") == 0 || branch.compare(0, 4, "Flag") == 0;
   }
 
+  /// Where a branch is among the tables of an event; the tables of a job have the same columns in every event.
+  struct ColumnPlace {
+    static constexpr int kNowhere = -1;
+
+    int table = kNowhere, column = kNowhere;
+  };
+
   /// Branches of one event by their names: columns and numbers of rows of tables, and single values from elsewhere.
   template <typename Table>
   class Branches {
@@ -88,12 +95,12 @@ namespace nanoforge {
       throw std::out_of_range("no table is called " + collection);
     }
 
-    std::vector<float> operator()(const std::string& branch) const {
-      for (const Table* table : tables_) {
-        const int column = find(*table, branch);
-        if (column >= 0)
-          return read(*table, column);
-      }
+    /// The values of a branch. Where it was found is kept, and looked at first in the next event.
+    std::vector<float> operator()(const std::string& branch, ColumnPlace& last) const {
+      if (!holds(last, branch))
+        last = find(branch);
+      if (last.table != ColumnPlace::kNowhere)
+        return read(*tables_[last.table], last.column);
       const auto value = values_.find(branch);
       if (value != values_.end())
         return {value->second};
@@ -102,12 +109,39 @@ namespace nanoforge {
       throw std::out_of_range("no table has the branch " + branch);
     }
 
+    std::vector<float> operator()(const std::string& branch) const {
+      ColumnPlace anywhere;
+      return (*this)(branch, anywhere);
+    }
+
   private:
     const Table* table(const std::string& collection) const {
       for (const Table* table : tables_)
         if (table->name() == collection && !table->singleton())
           return table;
       return nullptr;
+    }
+
+    ColumnPlace find(const std::string& branch) const {
+      for (std::size_t i = 0; i < tables_.size(); ++i) {
+        const int column = find(*tables_[i], branch);
+        if (column >= 0)
+          return {static_cast<int>(i), column};
+      }
+      return {};
+    }
+
+    /// Whether a branch is where it was in another event: one comparison, in place of one for every column.
+    bool holds(const ColumnPlace& place, const std::string& branch) const {
+      if (place.table < 0 || place.table >= static_cast<int>(tables_.size()))
+        return false;
+      const Table& table = *tables_[place.table];
+      if (place.column >= static_cast<int>(table.nColumns()))
+        return false;
+      const std::string &name = table.name(), &column = table.columnName(place.column);
+      const std::size_t joint = !name.empty() && !column.empty();  // the underscore
+      return branch.size() == name.size() + joint + column.size() && branch.compare(0, name.size(), name) == 0 &&
+             (!joint || branch[name.size()] == '_') && branch.compare(name.size() + joint, column.size(), column) == 0;
     }
 
     /// The column of a branch <table>_<column>, or of one that is called like its table or its column alone; else -1.
@@ -135,6 +169,9 @@ namespace nanoforge {
 
   class ScoreInputs {
   public:
+    /// Where the inputs were in the event before.
+    using Columns = std::vector<ColumnPlace>;
+
     ScoreInputs(std::vector<ScoreInput> inputs, unsigned int folds, std::uint64_t foldSeed)
         : inputs_(std::move(inputs)), folds_(folds), foldSeed_(foldSeed) {
       if (folds_ == 0)
@@ -152,11 +189,13 @@ namespace nanoforge {
 
     /// The inputs of one event: (1,) for values of the event, (1, n) for those of n objects.
     template <typename Table>
-    Feed operator()(const Branches<Table>& branches, const EventIdentity& id) const {
+    Feed operator()(const Branches<Table>& branches, const EventIdentity& id, Columns& columns) const {
       Feed feed;
-      for (const ScoreInput& input : inputs_) {
+      columns.resize(inputs_.size());
+      for (std::size_t i = 0; i < inputs_.size(); ++i) {
+        const ScoreInput& input = inputs_[i];
         const bool isFold = input.kind == ScoreInput::Kind::fold, isObject = input.kind == ScoreInput::Kind::object;
-        std::vector<float> values = isFold ? fold(id) : branches(input.name);
+        std::vector<float> values = isFold ? fold(id) : branches(input.name, columns[i]);
         const std::int64_t size = values.size();
         if (values.size() != (isObject ? branches.rows(input.collection) : 1))
           throw std::out_of_range(input.name +

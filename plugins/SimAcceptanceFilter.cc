@@ -1,11 +1,12 @@
 /** \class SimAcceptanceFilter
  *
  * Keeps simulated events with a number of decays (chosen as by GenDecayFilter) each leg of which deposits energy in the
- * calorimeters: what misses the detector goes no further than the simulation.
+ * calorimeters: what misses the detector goes no further than the simulation. How many did is in a GenFilterInfo of the
+ * luminosity section.
  */
 
 #include <algorithm>
-#include <atomic>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,9 @@
 #include "DataFormats/HepMCCandidate/interface/GenParticleFwd.h"
 #include "FWCore/Framework/interface/Event.h"
 #include "FWCore/Framework/interface/EventSetup.h"
+#include "FWCore/Framework/interface/LuminosityBlock.h"
 #include "FWCore/Framework/interface/MakerMacros.h"
 #include "FWCore/Framework/interface/global/EDFilter.h"
-#include "FWCore/MessageLogger/interface/MessageLogger.h"
 #include "FWCore/ParameterSet/interface/ConfigurationDescriptions.h"
 #include "FWCore/ParameterSet/interface/ParameterSet.h"
 #include "FWCore/ParameterSet/interface/ParameterSetDescription.h"
@@ -31,10 +32,12 @@
 #include "SimDataFormats/CaloHit/interface/PCaloHit.h"
 #include "SimDataFormats/CaloHit/interface/PCaloHitContainer.h"
 
+#include "FilterModule.h"
 #include "GenDecayParameters.h"
 #include "SimAcceptance.h"
 
-class SimAcceptanceFilter : public edm::global::EDFilter<> {
+class SimAcceptanceFilter
+    : public edm::global::EDFilter<edm::LuminosityBlockCache<nanoforge::PassCounter>, edm::EndLuminosityBlockProducer> {
 public:
   explicit SimAcceptanceFilter(const edm::ParameterSet& config);
   static void fillDescriptions(edm::ConfigurationDescriptions& descriptions);
@@ -42,8 +45,14 @@ public:
 private:
   using Tokens = std::vector<edm::EDGetTokenT<edm::PCaloHitContainer>>;
 
+  using Counter = nanoforge::PassCounter;
+
   bool filter(edm::StreamID, edm::Event& event, const edm::EventSetup& setup) const override;
-  void endJob() override;
+  bool accepts(const edm::Event& event, const edm::EventSetup& setup) const;
+  std::shared_ptr<Counter> globalBeginLuminosityBlock(const edm::LuminosityBlock&,
+                                                      const edm::EventSetup&) const override;
+  void globalEndLuminosityBlock(const edm::LuminosityBlock&, const edm::EventSetup&) const override {}
+  void globalEndLuminosityBlockProduce(edm::LuminosityBlock& section, const edm::EventSetup&) const override;
   Tokens tokens(const std::vector<edm::InputTag>& tags, double threshold);
   std::vector<nanoforge::Deposit> deposits(const edm::Event& event,
                                            const Tokens& tokens,
@@ -57,22 +66,25 @@ private:
   const edm::EDGetTokenT<reco::GenParticleCollection> particles_;
   const Tokens ecalHits_, hcalHits_;
   const edm::ESGetToken<CaloGeometry, CaloGeometryRecord> geometry_;
-  const edm::ESGetToken<HcalDDDRecConstants, HcalRecNumberingRecord> numbering_;
-  mutable std::atomic<unsigned long long> seen_{0}, decayed_{0}, passed_{0};
+  edm::ESGetToken<HcalDDDRecConstants, HcalRecNumberingRecord> numbering_;  // only of hits with Geant's numbers
+  const edm::EDGetTokenT<GenEventInfoProduct> weights_;
 };
 
 SimAcceptanceFilter::SimAcceptanceFilter(const edm::ParameterSet& config)
     : cuts_(nanoforge::decayCuts(config)),
-      select_(cuts_),
+      select_(nanoforge::configured("SimAcceptanceFilter", [&] { return nanoforge::DecaySelector(cuts_); })),
       acceptance_{config.getParameter<double>("minEcalEnergy"),
                   config.getParameter<double>("minHcalEnergy"),
                   config.getParameter<double>("hitDeltaR")},
-      hcalTestNumbering_(config.getParameter<bool>("hcalTestNumbering")),
+      hcalTestNumbering_(acceptance_.minHcalEnergy > 0 && config.getParameter<bool>("hcalTestNumbering")),
       particles_(consumes<reco::GenParticleCollection>(config.getParameter<edm::InputTag>("src"))),
       ecalHits_(tokens(config.getParameter<std::vector<edm::InputTag>>("ecalHits"), acceptance_.minEcalEnergy)),
       hcalHits_(tokens(config.getParameter<std::vector<edm::InputTag>>("hcalHits"), acceptance_.minHcalEnergy)),
       geometry_(esConsumes<CaloGeometry, CaloGeometryRecord>()),
-      numbering_(esConsumes<HcalDDDRecConstants, HcalRecNumberingRecord>()) {
+      weights_(consumes<GenEventInfoProduct>(config.getParameter<edm::InputTag>("weights"))) {
+  if (hcalTestNumbering_)
+    numbering_ = esConsumes<HcalDDDRecConstants, HcalRecNumberingRecord>();
+  produces<GenFilterInfo, edm::Transition::EndLuminosityBlock>();
   if (acceptance_.minEcalEnergy <= 0 && acceptance_.minHcalEnergy <= 0)
     throw edm::Exception(edm::errors::Configuration) << "give minEcalEnergy or minHcalEnergy: nothing is required";
 }
@@ -104,12 +116,16 @@ std::vector<nanoforge::Deposit> SimAcceptanceFilter::deposits(const edm::Event& 
 }
 
 bool SimAcceptanceFilter::filter(edm::StreamID, edm::Event& event, const edm::EventSetup& setup) const {
-  ++seen_;
+  const bool pass = accepts(event, setup);
+  luminosityBlockCache(event.getLuminosityBlock().index())->count(pass, nanoforge::eventWeight(event, weights_));
+  return pass;
+}
+
+bool SimAcceptanceFilter::accepts(const edm::Event& event, const edm::EventSetup& setup) const {
   const nanoforge::GenEvent particles = nanoforge::fromCandidates(event.get(particles_));
   const auto decays = select_(particles);
   if (decays.size() < cuts_.count)
     return false;
-  ++decayed_;
   const auto& geometry = setup.getData(geometry_);
   const auto* numbering = hcalTestNumbering_ ? &setup.getData(numbering_) : nullptr;
   const auto ecal = deposits(event, ecalHits_, geometry, nullptr);
@@ -117,15 +133,16 @@ bool SimAcceptanceFilter::filter(edm::StreamID, edm::Event& event, const edm::Ev
   const auto accepted = std::count_if(decays.begin(), decays.end(), [&](const nanoforge::Legs& legs) {
     return nanoforge::deposits(particles, legs, ecal, hcal, acceptance_);
   });
-  const bool pass = accepted >= static_cast<long>(cuts_.count);
-  passed_ += pass;
-  return pass;
+  return accepted >= static_cast<long>(cuts_.count);
 }
 
-void SimAcceptanceFilter::endJob() {
-  edm::LogPrint("SimAcceptanceFilter") << moduleDescription().moduleLabel() << ": of " << seen_ << " events "
-                                       << decayed_ << " have the decays, and in " << passed_
-                                       << " these reach the calorimeters";
+std::shared_ptr<nanoforge::PassCounter> SimAcceptanceFilter::globalBeginLuminosityBlock(const edm::LuminosityBlock&,
+                                                                                        const edm::EventSetup&) const {
+  return std::make_shared<Counter>();
+}
+
+void SimAcceptanceFilter::globalEndLuminosityBlockProduce(edm::LuminosityBlock& section, const edm::EventSetup&) const {
+  section.put(nanoforge::filterInfo(*luminosityBlockCache(section.index())));
 }
 
 void SimAcceptanceFilter::fillDescriptions(edm::ConfigurationDescriptions& descriptions) {
@@ -139,6 +156,7 @@ void SimAcceptanceFilter::fillDescriptions(edm::ConfigurationDescriptions& descr
   desc.add<double>("minEcalEnergy", 0.)->setComment("of each leg in the ECAL, GeV; 0: not looked at");
   desc.add<double>("minHcalEnergy", 0.)->setComment("of each leg in the HCAL (what Geant deposits there), GeV");
   desc.add<double>("hitDeltaR", 0.3)->setComment("of a cell to the direction in which the leg is produced");
+  desc.add<edm::InputTag>("weights", edm::InputTag("generator"))->setComment("of the events, for the sums of weights");
   descriptions.addWithDefaultLabel(desc);
 }
 

@@ -17,6 +17,7 @@
 #include "DataFormats/HepMCCandidate/interface/GenParticleFwd.h"
 #include "FWCore/TestProcessor/interface/TestProcessor.h"
 #include "FWCore/Utilities/interface/Exception.h"
+#include "SimDataFormats/GeneratorProducts/interface/GenFilterInfo.h"
 #include "SimDataFormats/GeneratorProducts/interface/HepMCProduct.h"
 
 using edm::test::TestProcessor;
@@ -143,6 +144,10 @@ TEST_CASE("EventSkimFilter", "[NanoForge]") {
       TestProcessor tester(config);
       REQUIRE(tester.test(std::make_pair(token, genParticles(kGood))).modulePassed());
       REQUIRE(tester.test(std::make_pair(token, genParticles({{15, 30, 0, 0}}))).modulePassed() == (groups == one));
+      const auto section = tester.testEndLuminosityBlock();
+      const auto counts = section.get<GenFilterInfo>();
+      REQUIRE(counts->numEventsTotal() == 2);
+      REQUIRE(counts->numEventsPassed() == (groups == one ? 2 : 1));
     }
   }
 

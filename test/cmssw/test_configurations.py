@@ -361,7 +361,11 @@ def test_a_skim_keeps_the_sums_of_all_events(release: Run, tmp_path: Path) -> No
         "NANOAODSIMoutput": "file:o.root", "NANOEDMAODSIMoutput": "file:o_inNANOEDMAODSIM.root"}  # fmt: skip
     for output in process.outputModules_().values():
         assert _plain(output.SelectEvents) == {"SelectEvents": ["nanoAOD_step"]}
+    counts = _plain(process.nanoforgeSkimTable)
+    assert (counts["src"], counts["name"]) == ("nanoforgeSkim", "Skim")
+    assert "nanoforgeSkimTable" in process.schedule.moduleNames(), "and in the output: its label ends in Table"
     made = _plain(process.nanoforgeSkim)
+    assert made["weights"] == "generator"
     assert [cut["name"] for cut in made["cuts"]] == ["two_jets", "muon", "electron"]
     assert made["cuts"][0] == {"name": "two_jets", "src": "slimmedJets", "cut": "pt > 30 && abs(eta) < 2.4", "min": 2}
     assert made["cuts"][2]["max"] == 3
@@ -376,6 +380,7 @@ def test_a_skim_of_data_has_no_sums_and_takes_a_lumi_mask(release: Run, tmp_path
     assert (asked.data, asked.mc, asked.lumiToProcess) == (True, False, "golden.json")
     assert (asked.conditions, asked.eventcontent) == ("150X_dataRun2_v1", "NANOAOD,NANOEDMAOD")
     assert process.schedule[0] is process.nanoAOD_step
+    assert _plain(process.nanoforgeSkim)["weights"] == ""
 
 
 def test_nano_with_scores_finds_the_tables_of_all_columns(release: Run) -> None:

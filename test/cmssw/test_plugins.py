@@ -80,7 +80,7 @@ def test_headers(run: Run, name: str) -> None:
 
 
 def test_headers_are_cplusplus_20_as_well(gcc: str, tmp_path: Path) -> None:
-    assert len(HEADERS) == 5
+    assert len(HEADERS) == 6
     unit = tmp_path / "all.cc"
     unit.write_text("".join(f'#include "{header}"\n' for header in HEADERS))
     subprocess.run([gcc, "-std=c++20", "-fsyntax-only", *FLAGS, unit], check=True)

@@ -61,6 +61,7 @@ int main() {
   for (auto& input : inputs)
     input = {word(), nanoforge::inputKind(word()), word()};
   const nanoforge::ScoreInputs build(inputs, folds, seed);
+  nanoforge::ScoreInputs::Columns columns;
   const auto extra = next<std::size_t>(), events = next<std::size_t>();
   std::cout << std::setprecision(std::numeric_limits<float>::max_digits10);
   for (std::size_t event = 0; event < events; ++event) {
@@ -76,6 +77,6 @@ int main() {
       one = table();
       pointers.push_back(&one);
     }
-    write(build(nanoforge::Branches<FlatTable>(pointers, values), id));
+    write(build(nanoforge::Branches<FlatTable>(pointers, values), id, columns));
   }
 }

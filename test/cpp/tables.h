@@ -17,6 +17,8 @@ struct FlatTable {
   const std::string& name() const { return title; }
   bool singleton() const { return single; }
   unsigned int nRows() const { return size; }
+  unsigned int nColumns() const { return columns.size(); }
+  const std::string& columnName(unsigned int column) const { return columns[column].first; }
   double getAnyValue(unsigned int row, unsigned int column) const { return columns[column].second[row]; }
   int columnIndex(const std::string& column) const {
     for (std::size_t i = 0; i < columns.size(); ++i)

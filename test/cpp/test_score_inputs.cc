@@ -55,15 +55,38 @@ namespace {
                               {"fold", Kind::fold, ""}},
                              3,
                              7);
-    const Feed feed = inputs(branches(), kEvent);
+    ScoreInputs::Columns columns;
+    const Feed feed = inputs(branches(), kEvent, columns);
     CHECK((feed.names == std::vector<std::string>{"Jet_pt", "Muon_pt", "MET_pt", "fold"}));
     CHECK((feed.shapes == std::vector<std::vector<std::int64_t>>{{1, 2}, {1, 0}, {1}, {1}}));
     CHECK((feed.values[0] == std::vector<float>{50, 30} && feed.values[1].empty()));
     CHECK(feed.values[3][0] == nanoforge::foldOf(kEvent, 7, 3));
   }
 
+  void columnsThatMoveAreFoundAgain() {
+    const ScoreInputs inputs(
+        {{"Jet_pt", Kind::object, "Jet"}, {"genWeight", Kind::event, ""}, {"rho", Kind::event, ""}}, 1, 1);
+    const FlatTable turned{"Jet", false, 1, {{"pt_raw", {45}}, {"pt", {50}}}};
+    const FlatTable shorter{"Jet", false, 1, {{"pt", {20}}}};
+    ScoreInputs::Columns columns;
+    const auto values = [&](const FlatTable& jets, bool first) {
+      const std::vector<const FlatTable*> tables = first ? std::vector<const FlatTable*>{&jets, &kWeight, &kLoose}
+                                                         : std::vector<const FlatTable*>{&kLoose, &jets, &kWeight};
+      return inputs(Branches<FlatTable>(tables, {}), kEvent, columns).values;
+    };
+    const std::vector<std::vector<float>> expected{{50, 30}, {-2}, {12.5}};
+    CHECK(values(kJets, true) == expected);
+    CHECK(columns[0].table == 0 && columns[0].column == 0 && columns[1].table == 1 && columns[2].table == 2);
+    CHECK(values(kJets, true) == expected);
+    CHECK((values(turned, true)[0] == std::vector<float>{50}) && columns[0].column == 1);
+    CHECK((values(shorter, true)[0] == std::vector<float>{20}));
+    CHECK(values(kJets, false) == expected);
+    CHECK_THROWS(values(FlatTable{"Jet", false, 0, {}}, true), "no table has the branch Jet_pt");
+  }
+
   void inputsThatDoNotFitAreNamed() {
-    const auto feed = [](const ScoreInput& input) { ScoreInputs({input}, 1, 1)(branches(), kEvent); };
+    ScoreInputs::Columns columns;
+    const auto feed = [&columns](const ScoreInput& input) { ScoreInputs({input}, 1, 1)(branches(), kEvent, columns); };
     CHECK_THROWS(feed({"Jet_pt", Kind::event, ""}), "Jet_pt is no value of the event");
     CHECK_THROWS(feed({"MET_pt", Kind::object, "Jet"}), "MET_pt is no column of Jet");
     CHECK_THROWS(feed({"Tau_pt", Kind::object, "Tau"}), "no table has the branch Tau_pt");
@@ -96,6 +119,7 @@ namespace {
 int main() {
   branchesHaveTheNamesOfNanoAOD();
   inputsHaveTheShapesOfTheGraph();
+  columnsThatMoveAreFoundAgain();
   inputsThatDoNotFitAreNamed();
   bitsOfTriggersAreNamedAsInNanoAOD();
   scoresOfRejectedRowsAreFilled();
