@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from .terminal import interruptible, lenient_output
+
 if TYPE_CHECKING:
     from .config import Analysis
 
@@ -441,10 +443,16 @@ def run(
 
 def main() -> None:
     """Run the command line; a failure is one ``error:`` line and an exit code (2: your mistake, 1: data or machine)."""
+    with lenient_output():
+        _answer_errors()
+
+
+def _answer_errors() -> None:
     from .errors import NanoForgeError
 
     try:
-        app()
+        with interruptible():
+            app()
     except NanoForgeError as error:
         if _debug:
             raise
@@ -455,9 +463,6 @@ def main() -> None:
             raise
         print(f"error: {type(error).__name__}: {error}; 'nanoforge --debug ...' shows where", file=sys.stderr)  # noqa: T201
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("interrupted: earlier results are intact; the same command goes on where it was", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
@@ -18,9 +19,12 @@ from .console import progress
 from .errors import DataError, UserError
 
 _INTERRUPTED = 130
+_ENDING = {signal.SIGINT, signal.SIGTERM}
+_GRACE = 0.2
+"""Seconds between the death of a worker and that of this process, where both were interrupted."""
 _PATIENCE = "10s"
 _AHEAD = 2
-_DIED = "a worker process died (killed, or out of memory): use fewer -j; the same command goes on where it was"
+_LONGEST = 1000
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -72,83 +76,135 @@ def stream_jobs(
         with _workers(min(processes, len(plan)), function, bar.advance) as pool:
             waiting = iter(plan)
             futures = deque(_submit(pool, function, job) for job in islice(waiting, processes + _AHEAD))
-            try:
-                while futures:
-                    result = futures.popleft().result()
-                    futures.extend(_submit(pool, function, job) for job in islice(waiting, 1))
-                    yield result
-            except BrokenProcessPool:
-                raise DataError(_DIED) from None
-            finally:
-                pool.shutdown(cancel_futures=True)
+            while futures:
+                result = futures.popleft().result()
+                futures.extend(_submit(pool, function, job) for job in islice(waiting, 1))
+                yield result
 
 
 @contextmanager
 def _workers(processes: int, function: Callable[..., object], advance: Report) -> Iterator[ProcessPoolExecutor]:
-    """Give a pool of processes whose reports move the progress bar."""
+    """Give a pool of processes whose reports move the progress bar.
+
+    When this process is interrupted it interrupts the workers, too, and a worker that misses it ends.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([f"{__package__}.warm", function.__module__])
-    shares = context.SimpleQueue()
-    listener = threading.Thread(target=_listen, args=(shares, advance), daemon=True)
+    reader, writer = context.Pipe(duplex=False)  # short messages need no lock, which a killed worker would keep
+    under_way: dict[int, str] = {}
+    listener = threading.Thread(target=_listen, args=(reader, advance, under_way), daemon=True)
     listener.start()
     try:
-        with ProcessPoolExecutor(processes, context, _start_worker, (shares,)) as pool:
-            yield pool
+        with ProcessPoolExecutor(processes, context, _start_worker, (writer,)) as pool:
+            try:
+                yield pool
+            except BrokenProcessPool:
+                time.sleep(_GRACE)  # an interruption of all processes may reach this one last
+                raise DataError(_died(under_way)) from None
+            except (KeyboardInterrupt, GeneratorExit):
+                _interrupt_workers()
+                raise
+            finally:
+                pool.shutdown(cancel_futures=True)
     finally:
-        shares.put(None)
-        listener.join()
+        writer.close()
+        listener.join(_GRACE)
+
+
+def _interrupt_workers() -> None:
+    for worker in multiprocessing.active_children():
+        with suppress(ProcessLookupError):
+            if worker.pid is not None:
+                os.kill(worker.pid, signal.SIGINT)
+
+
+def _died(under_way: dict[int, str]) -> str:
+    files = sorted(filter(None, under_way.values()))
+    at = f" at {' or '.join(files)}" if files else ""
+    return (
+        f"a worker process died{at} (killed, out of memory, or by a broken file): use fewer -j; the same command goes "
+        "on where it was"
+    )
 
 
 def _collect(pool: ProcessPoolExecutor, function: Callable[[Job, Report], Result], plan: Sequence[Job]) -> list[Result]:
     futures = {_submit(pool, function, job): i for i, job in enumerate(plan)}
     results: dict[int, Result] = {}
-    try:
-        for future in as_completed(futures):
-            results[futures[future]] = future.result()
-    except BrokenProcessPool:
-        raise DataError(_DIED) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for future in as_completed(futures):
+        results[futures[future]] = future.result()
     return [results[i] for i in range(len(plan))]
 
 
 def _submit(pool: ProcessPoolExecutor, function: Callable[[Job, Report], Result], job: Job) -> Future[Result]:
-    """Hand a job to the pool; the worker that this may start inherits a blocked Ctrl-C until it can answer one."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Hand a job to the pool; the worker that this may start inherits blocked signals until it can answer them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         return pool.submit(_work, function, job)
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
-_shares: Any = None
+_writer: Any = None
 
 
-def _start_worker(shares: Any) -> None:
-    global _shares
-    _shares = shares
-    signal.signal(signal.SIGINT, _leave)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+def _start_worker(writer: Any) -> None:
+    global _writer
+    _writer = writer
+    threading.Thread(target=_watch_parent, daemon=True).start()
+    _answer_with(_leave)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+def _watch_parent() -> None:
+    """End with the process that started this one, however that ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _leave()
 
 
 def _work(function: Callable[[Job, Report], Result], job: Job) -> Result:
-    """Do a job in a worker; on Ctrl-C the job cleans up, and the worker leaves without a traceback of its own."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Do a job in a worker; interrupted, it cleans up, and the worker leaves without a traceback of its own."""
+    _answer_with(_interrupt)
     try:
-        return function(job, _shares.put)
+        _tell(str(getattr(job, "path", ""))[:_LONGEST])
+        result = function(job, _tell)
+        _tell(None)
+        return result
     except KeyboardInterrupt:
         _leave()
     finally:
-        signal.signal(signal.SIGINT, _leave)
+        _answer_with(_leave)
+
+
+def _tell(what: float | str | None) -> None:
+    """Send a share of the job, the file that it is about, or None at its end."""
+    with suppress(BrokenPipeError):
+        _writer.send((os.getpid(), what))
+
+
+def _answer_with(handler: Callable[..., object]) -> None:
+    for number in _ENDING:
+        signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _leave(*_: object) -> NoReturn:
     os._exit(_INTERRUPTED)
 
 
-def _listen(shares: Any, advance: Report) -> None:
-    while (share := shares.get()) is not None:
-        advance(share)
+def _listen(reader: Any, advance: Report, under_way: dict[int, str]) -> None:
+    """Take the reports of the workers, and note which file each is at."""
+    with suppress(EOFError, OSError):
+        while True:
+            worker, what = reader.recv()
+            if isinstance(what, (int, float)):
+                advance(what)
+            else:
+                under_way[worker] = what or ""
 
 
 def run_on_dask(
