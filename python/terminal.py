@@ -69,8 +69,8 @@ def lenient_output() -> Iterator[None]:
     """Replace what cannot be shown, and go on where nobody reads an output any longer, or its disk is full."""
     _occupy_standard_descriptors()
     with ExitStack() as stack:
-        out = stack.enter_context(redirect_stdout(_Lenient(sys.stdout)))  # type: ignore[type-var]
-        err = stack.enter_context(redirect_stderr(_Lenient(sys.stderr)))  # type: ignore[type-var]
+        out = stack.enter_context(redirect_stdout(_Lenient(sys.stdout)))
+        err = stack.enter_context(redirect_stderr(_Lenient(sys.stderr)))
         try:
             yield
         finally:
