@@ -23,6 +23,7 @@ class Input(Strict):
 
     ``index`` names the branch of the collection that holds the position of the row that a constituent belongs to;
     ``match`` is a condition on a pair of row and constituent (``delta_r``, ``delta_eta``, ``delta_phi`` are known).
+    Without them, every row has all constituents of its event, which ``all`` confirms.
     """
 
     features: Annotated[list[Feature], Field(min_length=1)]
@@ -32,6 +33,7 @@ class Input(Strict):
     length: Optional[int] = Field(default=None, gt=0, le=4096)
     index: Optional[str] = None
     match: Optional[Expr] = None
+    all: bool = False
     missing: Annotated[list[float], BeforeValidator(one_as_list)] = []
     nan: Union[Literal["error"], Fill] = "error"
 
@@ -43,8 +45,10 @@ class Input(Strict):
                 raise ValueError(f"{given[0]!r} needs a 'collection'")
         elif self.length is None:
             raise ValueError("'collection' needs a 'length': how many constituents of a row are kept")
-        if self.index is not None and self.match is not None:
-            raise ValueError("give 'index' or 'match', not both")
+        if self.all and self.collection is None:
+            raise ValueError("'all' needs a 'collection'")
+        if (self.index is not None) + (self.match is not None) + self.all > 1:
+            raise ValueError("give one of 'index', 'match' and 'all'")
         if self.missing and self.nan == "error":
             raise ValueError("'missing' values become NaN: say what they are filled with, 'nan: {fill: 0}'")
         names = self.feature_names

@@ -207,8 +207,10 @@ class Analysis(Strict):
             self.model.check(self.inputs)
         if self.row == "event":
             for name, block in self.inputs.items():
-                if block.index or block.match:
-                    raise ValueError(f"inputs.{name}: 'index' and 'match' attach constituents to 'row: <collection>'")
+                if block.index or block.match or block.all:
+                    raise ValueError(
+                        f"inputs.{name}: 'index', 'match' and 'all' attach constituents to 'row: <collection>'"
+                    )
         return self
 
     def _check_names(self) -> None:
@@ -298,7 +300,8 @@ class Analysis(Strict):
         """
         keys = ("name", "redirectors", "skim", "model", "training", "search", "batch", "cmssw", "select_for")
         others = dict.fromkeys(keys, True)
-        content = self.model_dump(mode="json", exclude={**others, "samples": {"__all__": {"generator"}}})
+        apart = {"samples": {"__all__": {"generator"}}, "inputs": {"__all__": {"all"}}}
+        content = self.model_dump(mode="json", exclude={**others, **apart})
         return content | {"select": self.cuts("convert"), "sha256": self._digests_of_columns()}
 
     def skim_part(self) -> dict[str, Any]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import numpy as np
+
+from ..config.inputs import Input
 from ..config.schema import IDENTITY, Analysis
 from ..console import say
 from ..errors import UserError
+from .extremes import merge as merge_extremes
+from .extremes import sentinels
 from .shards import ShardRecord
+from .statistics import merge as merge_moments
+
+MOST_LINES = 20
+"""So many notices on features are printed; all are in the manifest and in the report."""
 
 
 def check_identity(analysis: Analysis, records: Sequence[ShardRecord]) -> None:
@@ -35,10 +44,15 @@ def check_identity(analysis: Analysis, records: Sequence[ShardRecord]) -> None:
 def find_notices(analysis: Analysis, records: Sequence[ShardRecord]) -> list[str]:
     """Say in one line each what is remarkable about the rows of these input files, and print it."""
     read = [record for record in records if record.rows]
-    found = [*_identity(read)]
+    found = [*_identity(read), *_attachment(analysis)]
     for notice in found:
         say(f"note: {notice}")
-    return found
+    features = [notice for name, block in analysis.inputs.items() for notice in _features(name, block, read)]
+    for notice in features[:MOST_LINES]:
+        say(f"warning: {notice}")
+    if len(features) > MOST_LINES:
+        say(f"warning: the like of {len(features) - MOST_LINES} more features: see 'notices' in manifest.json")
+    return found + features
 
 
 def _identity(records: Sequence[ShardRecord]) -> list[str]:
@@ -53,3 +67,44 @@ def _identity(records: Sequence[ShardRecord]) -> list[str]:
         "in other files are not recognised, and can be on both sides of the split; if columns identify it, name them, "
         f"'identity: [{columns}]'"
     ]
+
+
+def _attachment(analysis: Analysis) -> Iterator[str]:
+    """Say where every row has all constituents of its event, and nobody said that this is meant."""
+    for name, block in analysis.inputs.items():
+        attached = block.index or block.match or block.all
+        if analysis.row != "event" and block.collection is not None and not attached:
+            yield (
+                f"inputs.{name}: every {analysis.row} has all {block.collection} of its event: attach them by 'index' "
+                "or 'match', or confirm it by 'all: true'"
+            )
+
+
+def _features(name: str, block: Input, records: Sequence[ShardRecord]) -> Iterator[str]:
+    """Say which features have one value in all training rows, and which a value that may mean "not there"."""
+    parts = [record for record in records if name in record.moments]
+    if not parts:
+        return
+    count, mean, squares = merge_moments([m for record in parts for m in record.moments[name]])
+    found = sentinels(merge_extremes([record.extremes[name] for record in parts]))
+    of = "rows" if block.collection is None else f"{block.collection} entries"
+    fill = "" if block.nan != "error" else " and 'nan: {fill: 0}'"
+    for i, feature in enumerate(block.feature_names):
+        if count[i] > 1 and squares[i] == 0:
+            yield f"inputs.{name}: {feature} is {_number(mean[i])} in all training {of}: it teaches nothing"
+            continue
+        for value, share in found[i]:
+            number = _number(value)
+            yield (
+                f"inputs.{name}: {feature} is {number} in {_percent(share)} of the {of}: say 'missing: {number}'{fill} "
+                "if that means 'not there'"
+            )
+
+
+def _number(value: float) -> str:
+    """Write a float32 so that YAML reads the same one."""
+    return str(np.float32(value)).removesuffix(".0")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1g} %"

@@ -13,12 +13,14 @@ import numpy as np
 from ..config.schema import Analysis, Compression
 from ..provenance import Accounting, FileRecord
 from ..provenance.manifest import write_atomically
-from . import kernels, layouts
+from . import extremes, kernels, layouts
 from .hdf5 import GrowingFile
 from .info import SPLITS, DatasetInfo
 from .inputs import split_input
 from .layouts import Block
 from .statistics import merge
+
+_PER_INPUT = ("moments", "extremes")
 
 
 @dataclass
@@ -45,6 +47,8 @@ class ShardRecord:
         Number of rows per split, fold and class, (3, K, C); without classes C is 1.
     known
         Number of rows in which a regression target is known, per split, fold and target, (3, K, T).
+    extremes
+        Per input: (8, F), see :mod:`.extremes`, of some of the training rows.
     lacks, likely
         Columns of the identity that the file does not have, so that its events are identified by file and entry; and
         those that may do so in their place.
@@ -62,6 +66,7 @@ class ShardRecord:
     known: np.ndarray = field(default_factory=lambda: np.zeros((len(SPLITS), 1, 0), np.int64))
     moments: dict[str, np.ndarray] = field(default_factory=dict)
     size: int = 0
+    extremes: dict[str, np.ndarray] = field(default_factory=dict)
     lacks: list[str] = field(default_factory=list)
     likely: list[str] = field(default_factory=list)
 
@@ -86,13 +91,19 @@ class ShardRecord:
         training = slice(0, int(block.bounds[1]))
         for name, values in block.inputs.items():
             features, valid = split_input(values)
-            moments = kernels.moments(features[training], valid[training], block.fold[training], folds)
-            known = self.moments.get(name)
-            self.moments[name] = moments if known is None else merge([known, moments])
+            features, valid = features[training], valid[training]
+            moments = kernels.moments(features, valid, block.fold[training], folds)
+            edges = extremes.look(features, valid)
+            if name in self.moments:
+                moments = merge([self.moments[name], moments])
+                edges = extremes.merge([self.extremes[name], edges])
+            self.moments[name], self.extremes[name] = moments, edges
 
     def write(self, path: Path) -> None:
         """Write the record as JSON, atomically."""
-        content = asdict(self) | {"moments": {n: m.tolist() for n, m in self.moments.items()}}
+        content = asdict(self) | {
+            key: {name: values.tolist() for name, values in getattr(self, key).items()} for key in _PER_INPUT
+        }
         content |= {name: getattr(self, name).tolist() for name in ("population", "known")}
         write_atomically(path, json.dumps(content))
 
@@ -103,7 +114,7 @@ class ShardRecord:
             content = json.loads(path.read_text())
             content["source"] = FileRecord(**content["source"])
             content["accounting"] = Accounting.from_dict(content["accounting"])
-            content["moments"] = {n: np.array(m) for n, m in content["moments"].items()}
+            content |= {key: {n: np.array(v) for n, v in content[key].items()} for key in _PER_INPUT}
             content |= {name: np.array(content[name], np.int64) for name in ("population", "known")}
             return cls(**content)
         except (OSError, ValueError, KeyError, TypeError):

@@ -228,10 +228,13 @@ WRONG_VALUES = [
     ({"inputs": {"jets": {"collection": "Jet", "features": ["pt"]}}}, "inputs.jets: 'collection' needs a 'length'"),
     ({"inputs": {"jets": {"features": ["pt"], "sort": "-pt"}}}, "inputs.jets: 'sort' needs a 'collection'"),
     ({"inputs": {"jets": {**JETS, "length": 0}}}, "inputs.jets.length: should be greater than 0 (given: 0)"),
-    ({"inputs": {"jets": {**JETS, "match": "delta_r < 1"}}}, "inputs.jets: 'index' and 'match' attach constituents"),
+    (
+        {"inputs": {"jets": {**JETS, "match": "delta_r < 1"}}},
+        "inputs.jets: 'index', 'match' and 'all' attach constituents",
+    ),
     (
         {"row": "Jet", "inputs": {"a": {**JETS, "match": "x", "index": "y"}}},
-        "inputs.a: give 'index' or 'match', not both",
+        "inputs.a: give one of 'index', 'match' and 'all'",
     ),
     ({"inputs": {"jets": {**JETS, "missing": -999}}}, "inputs.jets: 'missing' values become NaN: say what they are"),
     ({"inputs": {"weight": {"features": ["x"]}}}, "inputs: 'weight' is a name of the dataset itself"),
@@ -244,7 +247,7 @@ WRONG_VALUES = [
     ({"inputs": None}, "inputs: should be a block of 'key: value' lines (it is empty)"),
     ({"split": {"train": 0.5}}, "split: train + val + test is 0.8, not 1"),
     ({"split": {"train": 0.8, "val": 0.1, "test": 0.1, "folds": 5}}, "split: with folds every event is tested"),
-    ({"define": {"event": "run"}}, "define.event: event identifies the event: give the new column another name"),
+    ({"define": {"event": "run"}}, "define.event: event identifies the event: name the columns that do so"),
     ({"golden_json": "cert.json"}, "'golden_json' masks data only, and no sample says 'data: true'"),
     (
         {"samples": {"a": {"files": "a", "xsec": 1}, "b": {"files": "b"}}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from typing import Any, Callable
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import toys
 import yaml
+from nanoforge.dataset.loading import TrainingData
 
 Columns = dict[str, np.ndarray]
 
@@ -66,22 +68,28 @@ def sides(dataset: Path) -> dict[int, set[str]]:
 FALLBACK = "an event is identified by its file and entry: copies of it in other files are not recognised"
 
 
-def test_a_fallback_to_file_and_entry_is_said_everywhere(
+def sentinel(columns: Columns, value: float = -999) -> Columns:
+    return columns | {"x": np.where(np.arange(len(columns["x"])) % 3 == 0, np.float32(value), columns["x"])}
+
+
+def test_a_fallback_and_sentinels_are_said_everywhere(
     write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path
 ) -> None:
-    write(copies(events(60, 1, 1.0, "lumi")), events(60, 1000, section="lumi"))
+    write(copies(events(60, 1, 50.0, "lumi")), sentinel(events(180, 1000, 50.0, "lumi")))
+    lines = [FALLBACK, " % of the rows: say 'missing: -999'"]
     answer = nanoforge("convert", "a.yaml", "-o", "dataset")
-    assert answer.returncode == 0 and answer.stderr.count(FALLBACK) == 1, answer.stderr
+    assert answer.returncode == 0 and all(answer.stderr.count(line) == 1 for line in lines), answer.stderr
     assert "the files have no luminosityBlock" in answer.stderr and "'identity: [run, lumi, event]'" in answer.stderr
-    assert FALLBACK in manifest(tmp_path / "dataset")["details"]["notices"][0]
     assert max(map(len, sides(tmp_path / "dataset").values())) > 1, "copies are on several sides"
-    for data, run in (("dataset", "run"), ("a.yaml", "direct")):
-        answer = nanoforge("train", "a.yaml", "--data", data, "-o", run)
-        assert answer.returncode == 0 and answer.stderr.count(FALLBACK) == (data == "a.yaml"), answer.stderr
-    assert FALLBACK in manifest(tmp_path / "direct")["details"]["notices"][0]
-    for run in ("run", "direct"):
-        assert nanoforge("evaluate", run).returncode == 0
-        assert FALLBACK in (tmp_path / run / "evaluation" / "report.html").read_text()
+    answer = nanoforge("train", "a.yaml", "--data", "a.yaml", "-o", "run")
+    assert answer.returncode == 0 and all(answer.stderr.count(line) == 1 for line in lines), answer.stderr
+    notices = manifest(tmp_path / "dataset")["details"]["notices"]
+    assert all(line in notice for line, notice in zip(lines, notices))
+    assert manifest(tmp_path / "run")["details"]["notices"] == notices
+    assert TrainingData.open(tmp_path / "dataset").notices == notices
+    assert nanoforge("evaluate", "run").returncode == 0
+    report = (tmp_path / "run" / "evaluation" / "report.html").read_text()
+    assert all(report.count(html.escape(line)) == 1 for line in lines)
 
 
 @pytest.mark.parametrize("dataset", [{}, {"format": "parquet"}, {"layout": "salt"}], ids=["tensors", "parquet", "salt"])
@@ -187,3 +195,42 @@ def test_a_defined_column_may_identify_events(
     write(copies(events(60, 1)), define={"number": "1000 * run + event"}, identity="number")
     assert nanoforge("convert", "a.yaml", "-o", "dataset").returncode == 0
     assert max(map(len, sides(tmp_path / "dataset").values())) == 1
+
+
+def test_sentinels_and_constants_are_named(
+    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path
+) -> None:
+    inputs = {"event": {"features": ["x", "k", "b"]}}
+    more = [{"k": np.full(600, 0.1, "f4"), "b": np.arange(600) % 2 == i} for i in range(2)]
+    tables = [sentinel(events(600, 10_000 * (1 + i), 50.0)) | more[i] for i in range(2)]
+    write(*tables, inputs=inputs)
+    answer = nanoforge("convert", "a.yaml", "-o", "dataset")
+    assert answer.returncode == 0, answer.stderr
+    lines = [line for line in answer.stderr.splitlines() if line.startswith("warning: ")]
+    remedy = "say 'missing: -999' and 'nan: {fill: 0}' if that means 'not there'"
+    assert lines == [
+        f"warning: inputs.event: x is -999 in 33 % of the rows: {remedy}",
+        "warning: inputs.event: k is 0.1 in all training rows: it teaches nothing",
+    ]
+    inputs["event"] |= {"features": ["x", "b"], "missing": -999, "nan": {"fill": 0}}
+    write(*tables, inputs=inputs)
+    answer = nanoforge("convert", "a.yaml", "-o", "dataset", "--force")
+    assert answer.returncode == 0 and "warning" not in answer.stderr, answer.stderr
+
+
+def test_rows_with_all_constituents_of_their_event(
+    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path
+) -> None:
+    vertices = {"collection": "SV", "length": 2, "features": ["pt"]}
+    changes = {"row": "Jet", "target": {"classes": {"b": "hadronFlavour == 5", "other": "hadronFlavour != 5"}}}
+    line = "inputs.sv: every Jet has all SV of its event: attach them by 'index' or 'match', or confirm it by"
+    tables = (toys.nano_events(50, True), toys.nano_events(50, False, first=50))
+    write(*tables, inputs={"jet": {"features": ["pt"]}, "sv": vertices}, **changes)
+    answer = nanoforge("convert", "a.yaml", "-o", "dataset")
+    assert answer.returncode == 0 and answer.stderr.count(line) == 1, answer.stderr
+    analysis = tmp_path / "a.yaml"
+    analysis.write_text(analysis.read_text().replace("collection: SV", "collection: SV\n    all: true"))
+    answer = nanoforge("convert", "a.yaml", "-o", "dataset")
+    assert answer.returncode == 0 and "is up to date" in answer.stderr, "the rows are the same"
+    answer = nanoforge("convert", "a.yaml", "-o", "other")
+    assert answer.returncode == 0 and line not in answer.stderr
