@@ -65,6 +65,7 @@ class FileRows:
         entries = chunk.start + rows.events
         identity = {n: v[rows.events] for n, v in builder.identity(frame).items()}
         side, fold = assign(event_hash(identity, self._file.uuid, entries, split.seed), split)
+        record.largest_weight = max(record.largest_weight, float(np.abs(weights[rows.events]).max(initial=0.0)))
         order = np.argsort(side, kind="stable")
         rows = Rows(rows.positions[order], rows.events[order])
         table = builder.table(frame, rows)

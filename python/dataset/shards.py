@@ -43,6 +43,8 @@ class ShardRecord:
         Of all events read, before cuts.
     gen_sum_of_weights
         From the ``Runs`` tree; None where there is none.
+    largest_weight
+        The largest absolute weight of a row.
     population
         Number of rows per split, fold and class, (3, K, C); without classes C is 1.
     known
@@ -62,6 +64,7 @@ class ShardRecord:
     accounting: Accounting = field(default_factory=Accounting)
     sum_of_weights: float = 0.0
     gen_sum_of_weights: float | None = None
+    largest_weight: float = 0.0
     population: np.ndarray = field(default_factory=lambda: np.zeros((len(SPLITS), 1, 1), np.int64))
     known: np.ndarray = field(default_factory=lambda: np.zeros((len(SPLITS), 1, 0), np.int64))
     moments: dict[str, np.ndarray] = field(default_factory=dict)

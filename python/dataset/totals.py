@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,7 +27,8 @@ def scales(analysis: Analysis, records: Sequence[ShardRecord]) -> list[float]:
     Raises
     ------
     UserError, DataError
-        Where the sum of generator weights is not known, or not positive.
+        Where the sum of generator weights is not known, or not finite and positive, and where the weights do not fit
+        into the 32 bits that they have.
     """
     factors: dict[str, float] = {}
     for name, sample in analysis.samples.items():
@@ -34,7 +36,21 @@ def scales(analysis: Analysis, records: Sequence[ShardRecord]) -> list[float]:
         if sample.xsec is not None:
             own = [r for r in records if r.source.sample == name and r.rows]
             factors[name] = sample.xsec * analysis.lumi / _sum_of_weights(analysis, name, own)
+    for record in records:
+        _check_range(record, factors[str(record.source.sample)])
     return [factors[str(r.source.sample)] for r in records]
+
+
+def _check_range(record: ShardRecord, factor: float) -> None:
+    """Refuse weights of a file that overflow or vanish altogether."""
+    low, high = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+    largest = record.largest_weight
+    if largest and not all(low <= value <= high for value in (largest, factor, largest * factor)):
+        raise DataError(
+            f"samples.{record.source.sample}: the weights of {record.source.path} (up to {largest:g}) "
+            f"times xsec * lumi / (sum of weights), {factor:g}, do not fit into 32 bits ({low:.0e} to {high:.0e})"
+            ": correct xsec, lumi or weight"
+        )
 
 
 def check_weights(analysis: Analysis) -> None:
@@ -78,7 +94,13 @@ def _sum_of_weights(analysis: Analysis, name: str, records: Sequence[ShardRecord
                 f"generator weights, samples.{name}.sumw, or 'sumw: events' if nobody skimmed the files"
             )
         total = sum(r.gen_sum_of_weights or 0.0 for r in records)
-    if not total > 0:
+        wrong = next((r.source.path for r in records if not math.isfinite(r.gen_sum_of_weights or 0.0)), None)
+        if wrong is not None:
+            raise DataError(
+                f"samples.{name}: the sum of generator weights is {total:g}, from the Runs tree of {wrong}: "
+                f"replace the file, or give the sum of all of them, samples.{name}.sumw"
+            )
+    if not 0 < total < math.inf:
         raise DataError(f"samples.{name}: the sum of generator weights is {total:g}: the sample cannot be normalised")
     return total
 

@@ -9,6 +9,7 @@ cluster. coffea's ``Runner`` does not serve here: it deals out ranges of entries
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -140,7 +141,7 @@ def skim(
     if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
-    with staged_output(output, key, force) as work:
+    with staged_output(output, key, force, analysis.settings(STAGE), inputs) as work:
         if parts is None:
             plan = _plan(analysis, groups, work, skip_bad_files)
             records = _work(plan, jobs, scheduler)
@@ -295,6 +296,9 @@ def _copy(job: Job, file: EventFile, trees: _Trees, record: Record, report: Repo
         report(read / file.entries / len(job.paths) if file.entries else 0)
     if not file.entries:
         report(1 / len(job.paths))
+    total = file.gen_sum_of_weights()
+    if total is not None and not math.isfinite(total):
+        raise FileError(file.path, f"the sum of generator weights in its Runs tree is {total:g}: fetch the file again")
     for name in CARRIED:
         tree = file.sibling(name)
         branches, unwritable = layout(tree, lambda branch: True) if tree else ([], {})

@@ -205,6 +205,19 @@ def test_weights_are_normalised_to_the_cross_section(samples: Path) -> None:
     assert (found["weight"] < 0).any()
 
 
+def test_weights_that_no_float_holds_are_refused(samples: Path) -> None:
+    both = {n: {"files": str(samples / f"{n}*.root"), "label": n, "xsec": 1.0} for n in ("tt", "dy")}
+    for xsec in (1e-44, 1e44):
+        both["dy"]["xsec"] = xsec
+        with pytest.raises(DataError, match=r"samples.dy: the weights of .*dy.root .* do not fit into 32 bits"):
+            make(samples, samples=both, weight="genWeight")
+    both["dy"]["xsec"] = 1.0
+    for sumw in (np.inf, np.nan):
+        dy = toys.write(samples / "dy.root", toys.nano_events(1200, False), sumw=sumw)
+        with pytest.raises(DataError, match=rf"samples.dy: the sum of generator weights is {sumw}, from .*{dy}"):
+            make(samples, samples=both, weight="genWeight")
+
+
 def test_sum_of_weights_must_be_known(samples: Path) -> None:
     toys.write(samples / "dy.root", toys.nano_events(1200, False))
     both = {n: {"files": str(samples / f"{n}*.root"), "label": n, "xsec": 1.0} for n in ("tt", "dy")}

@@ -377,6 +377,13 @@ def test_a_skim_is_normalised_as_its_source(folder: Path) -> None:
         np.testing.assert_array_equal(skimmed, direct)
 
 
+def test_a_sum_of_weights_that_is_no_number_is_not_carried_on(folder: Path) -> None:
+    (folder / "tt1.root").unlink()
+    toys.write(folder / "tt1.root", toys.nano_events(50), sumw=float("inf"))
+    with pytest.raises(FileError, match=r"tt1.root: the sum of generator weights in its Runs tree is inf"):
+        make(folder)
+
+
 def test_unlike_files_are_not_merged(folder: Path) -> None:
     events = toys.nano_events(50, True)
     toys.write(folder / "tt5.root", {n: v for n, v in events.items() if n != "HLT_IsoMu24"}, sumw=1)
