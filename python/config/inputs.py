@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -22,6 +23,7 @@ class Input(Strict):
     """One input of the model: features of the row itself, or of a collection of its constituents.
 
     ``index`` names the branch of the collection that holds the position of the row that a constituent belongs to;
+    NaN and infinities are an ``error``, or replaced by a constant; ``keep`` (trees only) lets both be NaN, "not there".
     ``match`` is a condition on a pair of row and constituent (``delta_r``, ``delta_eta``, ``delta_phi`` are known).
     Without them, every row has all constituents of its event, which ``all`` confirms.
     """
@@ -35,7 +37,7 @@ class Input(Strict):
     match: Optional[Expr] = None
     all: bool = False
     missing: Annotated[list[float], BeforeValidator(one_as_list)] = []
-    nan: Union[Literal["error"], Fill] = "error"
+    nan: Union[Literal["error", "keep"], Fill] = "error"
 
     @model_validator(mode="after")
     def _shape(self) -> Input:
@@ -50,12 +52,21 @@ class Input(Strict):
         if (self.index is not None) + (self.match is not None) + self.all > 1:
             raise ValueError("give one of 'index', 'match' and 'all'")
         if self.missing and self.nan == "error":
-            raise ValueError("'missing' values become NaN: say what they are filled with, 'nan: {fill: 0}'")
+            raise ValueError(
+                "'missing' values become NaN: say what they are filled with, 'nan: {fill: 0}', or for trees 'nan: keep'"
+            )
         names = self.feature_names
         if len(set(names)) != len(names):
             twice = next(n for n in names if names.count(n) > 1)
             raise ValueError(f"feature {twice!r} is listed twice")
         return self
+
+    @property
+    def replacement(self) -> float | None:
+        """What NaN and infinities become; None where they are an error."""
+        if isinstance(self.nan, Fill):
+            return self.nan.fill
+        return math.nan if self.nan == "keep" else None
 
     @property
     def feature_expressions(self) -> dict[str, str]:

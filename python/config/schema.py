@@ -203,15 +203,21 @@ class Analysis(Strict):
             rows = [name for i in self.inputs.values() if i.collection is None for name in i.feature_names]
             known = dict.fromkeys([*self.regression, *rows, *self.keep])
             self.training.balance.shape.check(known, self.classes)
+        self._check_inputs()
+        return self
+
+    def _check_inputs(self) -> None:
+        """Refuse inputs that do not fit the model or the rows."""
         if isinstance(self.model, MomentumModel):
             self.model.check(self.inputs)
-        if self.row == "event":
-            for name, block in self.inputs.items():
-                if block.index or block.match or block.all:
-                    raise ValueError(
-                        f"inputs.{name}: 'index', 'match' and 'all' attach constituents to 'row: <collection>'"
-                    )
-        return self
+        for name, block in self.inputs.items():
+            if block.nan == "keep" and not isinstance(self.model, LightGBMModel):
+                raise ValueError(
+                    f"inputs.{name}.nan: only trees (model.type: lightgbm) take NaN as it is: for a network say what "
+                    "it becomes, nan: {fill: 0}"
+                )
+            if self.row == "event" and (block.index or block.match or block.all):
+                raise ValueError(f"inputs.{name}: 'index', 'match' and 'all' attach constituents to 'row: <collection>'")
 
     def _check_names(self) -> None:
         """Refuse columns that would take the place of the dataset's own where a layout has but one level of names."""
@@ -310,6 +316,13 @@ class Analysis(Strict):
         samples = {"__all__": {"files", "dataset", "label", "select", "data"}}
         content = self.model_dump(mode="json", include={**dict.fromkeys(keys, True), "samples": samples})
         return content | {"select": self.cuts("skim"), "sha256": self._digests_of_columns()}
+
+    def settings(self, stage: str) -> dict[str, Any]:
+        """Return the keys that the result of a stage ("skim", "convert" or "train") depends on, as they are written."""
+        if stage == "train":
+            return self.model_dump(mode="json", exclude={"search", "batch", "redirectors"})
+        part = self.dataset_part() if stage == "convert" else self.skim_part()
+        return self.model_dump(mode="json", include={*part, "select_for"})
 
     def digests(self) -> dict[str, str | None]:
         """Return the SHA-256 of the files of the user's functions, lumi mask and network, by name."""

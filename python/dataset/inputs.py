@@ -115,10 +115,10 @@ class InputBuilder:
         if self._finite:
             return None
         features, valid = split_input(values)
-        if self.block.nan == "error":
+        if self.block.replacement is None:
             row, feature = kernels.first_bad(features)
             return row, self.block.feature_names[feature]
-        np.copyto(features, np.float32(self.block.nan.fill), where=~np.isfinite(features) & valid[:, :, np.newaxis])
+        np.copyto(features, np.float32(self.block.replacement), where=~np.isfinite(features) & valid[:, :, np.newaxis])
         return None
 
     def _values(self, frame: Frame, level: Level) -> np.ndarray:

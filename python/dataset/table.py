@@ -109,8 +109,7 @@ class TableBuilder:
 
     def _parse_all(self, analysis: Analysis, sample: Sample | None, training: bool) -> None:
         parse_each, known = self._selection.parse_each, self._selection.known
-        weight = (sample.weight if sample else None) or analysis.weight
-        self._weight = self._selection.parse(weight if training else "1", "weight")
+        self._weight = self._parse_weight(analysis, sample) if training else self._selection.parse("1", "weight")
         self._classes = parse_each(analysis.classes if training else {}, "target.classes")
         self._targets = parse_each(analysis.regression if training else {}, "target.regression")
         # files to be scored may lack what was kept for the training, as data lack generator branches
@@ -120,6 +119,20 @@ class TableBuilder:
             InputBuilder(n, block, self._row, self._selection.parse, self._file, known)
             for n, block in analysis.inputs.items()
         ]
+
+    def _parse_weight(self, analysis: Analysis, sample: Sample | None) -> Expression:
+        """Parse the weight of the sample; data, which have no generator weights, need one of their own."""
+        weight = self._selection.parse((sample.weight if sample else None) or analysis.weight, "weight")
+        try:
+            self._selection.columns_of([weight])
+        except FileError as error:
+            name = next((name for name, one in analysis.samples.items() if one is sample), None)
+            if name is None or sample is None or sample.weight is not None or not error.reason.startswith("weight: "):
+                raise
+            data = "data count as they are" if sample.data else "if these are data"
+            remedy = f"{error.reason}; {data}: samples.{name}.weight: 1"
+            raise FileError(error.path, remedy, mistake=True) from None
+        return weight
 
     def _required(self, training: bool) -> list[str]:
         """Return the columns to read, no others."""
@@ -235,7 +248,8 @@ class TableBuilder:
                 row, feature = bad
                 raise DataError(
                     f"{self._place(frame, rows.events[row])}: inputs.{builder.name}: {feature!r} is NaN or infinite; "
-                    f"mend the expression, cut on it, or set inputs.{builder.name}.nan to {{fill: <value>}}"
+                    f"mend the expression, cut on it, or set inputs.{builder.name}.nan to {{fill: <value>}}, or for "
+                    "trees to keep"
                 )
 
     def _labels(self, frame: Frame, rows: Rows, level: Level) -> np.ndarray:

@@ -338,7 +338,7 @@ class _Block:
             there = graph.unsqueeze(valid, 2)
             features = graph.op("Where", there, features, graph.constant(0, FLOAT))
             bad = graph.op("And", bad, there)
-        if self.block.nan != "error":
-            return graph.op("Where", bad, graph.constant(self.block.nan.fill, FLOAT), features)
+        if self.block.replacement is not None:
+            return graph.op("Where", bad, graph.constant(self.block.replacement, FLOAT), features)
         self.event.forbid(bad, [1] if valid is None else [1, 2])
         return features

@@ -214,7 +214,7 @@ WRONG_VALUES = [
     ({"inputs": {"jets": {**JETS, "nan": {"fill": float("nan")}}}}, "inputs.jets.nan.fill: should be a finite number"),
     (
         {"inputs": {"jets": {**JETS, "nan": "eror"}}},
-        "inputs.jets.nan: should be 'error' or a block of 'key: value' lines; did you mean 'error'? (given: 'eror')",
+        "inputs.jets.nan: should be 'error' or 'keep' or a block of 'key: value' lines; did you mean",
     ),
     ({"inputs": {"jets": {**JETS, "features": ["pt", "pt"]}}}, "inputs.jets: feature 'pt' is listed twice"),
     ({"inputs": {"jets": {**JETS, "features": ["pt", {"pt": "x"}]}}}, "inputs.jets: feature 'pt' is listed twice"),
@@ -237,6 +237,10 @@ WRONG_VALUES = [
         "inputs.a: give one of 'index', 'match' and 'all'",
     ),
     ({"inputs": {"jets": {**JETS, "missing": -999}}}, "inputs.jets: 'missing' values become NaN: say what they are"),
+    (
+        {"inputs": {"jets": {**JETS, "nan": "keep"}}},
+        "inputs.jets.nan: only trees (model.type: lightgbm) take NaN as it",
+    ),
     ({"inputs": {"weight": {"features": ["x"]}}}, "inputs: 'weight' is a name of the dataset itself"),
     ({"inputs": {"jets_mask": {"features": ["x"]}}}, "inputs: 'jets_mask' is a name of the dataset itself"),
     (

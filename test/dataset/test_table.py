@@ -211,7 +211,11 @@ def test_generator_branches_are_missing_in_data(tmp_path: Path) -> None:
     columns = {n: v for n, v in toys.nano_events(5).items() if n != "genWeight"}
     path = toys.write(tmp_path / "data.root", columns)
     message = "weight: no column 'genWeight'; the file has no generator branches, is it data?"
-    assert str(refusal(path, weight="genWeight")) == f"{path}: {message}"
+    name, sample = next(iter(BASE["samples"].items()))
+    simulated = f"{path}: {message}; if these are data: samples.{name}.weight: 1"
+    assert str(refusal(path, weight="genWeight")) == simulated
+    data = {name: {**sample, "data": True}}
+    assert str(refusal(path, weight="genWeight", samples=data)).endswith(f"count as they are: samples.{name}.weight: 1")
 
 
 def test_real_data_have_no_generator_branches(shared: Any) -> None:
@@ -307,7 +311,7 @@ def test_a_feature_that_is_not_finite(path: Path) -> None:
     assert str(error).startswith(
         f"{path}: entry {first} (run:lumi:event 1:1:{first + 1}): inputs.e: 'lead' is NaN or infinite; "
     )
-    assert str(error).endswith("set inputs.e.nan to {fill: <value>}")
+    assert str(error).endswith("set inputs.e.nan to {fill: <value>}, or for trees to keep")
     error = late_refusal(path, **jets(features=["eta", {"bad": "1 / (pt > 30)"}]))
     assert "inputs.j: 'bad' is NaN or infinite" in str(error)
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import awkward as ak
 import h5py
+import lightgbm
 import numpy as np
+import onnxruntime
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -18,6 +20,7 @@ from nanoforge.errors import DataError, UserError
 from nanoforge.models.model import Model, load_model, score
 from nanoforge.provenance import Manifest
 from nanoforge.stages.convert import convert
+from nanoforge.stages.export import export
 from nanoforge.stages.predict import predict
 from nanoforge.stages.train import train
 
@@ -260,6 +263,35 @@ def test_no_event_is_scored_by_a_model_that_saw_it_even_when_duplicated(tmp_path
     for name, own in (("all", slice(None)), ("some", slice(300, 700))):
         found = uproot.open(tmp_path / "friends" / f"{name}.root")["Events"]["tt_heads"].array(library="np") > 0.5
         assert abs((found == events["heads"][own]).mean() - 0.5) < 4 * 0.5 / np.sqrt(len(found))
+
+
+def test_trees_take_nan_as_it_is_and_so_do_their_graphs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nanoforge.stages.train.log_training", lambda *_: {})
+    events = {name: toys.flat_events(400, name == "signal") for name in ("signal", "background")}
+    for name, columns in events.items():
+        columns["m_vis"][::7] = np.nan
+        columns["m_vis"][3::50] = np.inf
+        toys.write(tmp_path / f"{name}.root", columns)
+    block = {"features": ["pt_1", "m_vis", "jpt_1"], "missing": -999, "nan": "keep"}
+    changes = {
+        "select": {}, "keep": [], "inputs": {"event": block},
+        "model": {"type": "lightgbm", "num_iterations": 20, "min_data_in_leaf": 5},
+    }  # fmt: skip
+    (tmp_path / "analysis.yaml").write_text(yaml.safe_dump(analysis(tmp_path, **changes), sort_keys=False))
+    config = load(tmp_path / "analysis.yaml")
+    convert(config, tmp_path / "dataset")
+    train(config, tmp_path / "dataset", tmp_path / "run")
+    predict(tmp_path / "run", [str(tmp_path / "signal.root")], tmp_path / "friends")
+    found = uproot.open(tmp_path / "friends" / "signal.root")["Events"]["tt_signal"].array(library="np")
+    table = np.stack([events["signal"][name] for name in block["features"]], axis=1)
+    table[~np.isfinite(table) | (table == -999)] = np.nan
+    assert np.isnan(table).any(axis=0).tolist() == [False, True, True]
+    booster = lightgbm.Booster(model_str=load_model(tmp_path / "run" / "fold0" / "model.pt").texts[0])
+    np.testing.assert_allclose(found, 1 - booster.predict(table), atol=1e-6)
+    session = onnxruntime.InferenceSession(tmp_path / "run" / "fold0" / "model.onnx")
+    np.testing.assert_allclose(session.run(None, {"event": table})[0][:, 0], found, atol=1e-6)
+    exported = export(tmp_path / "run", tmp_path / "export")  # compares with predict, row by row
+    assert exported.details["parity"]["rows"] > 0
 
 
 def test_other_formats_and_processes_hold_the_same_scores(trained: Path, tmp_path: Path) -> None:
