@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 from rich.table import Table
 from rich.text import Text
 
-from ..console import say, show_table
+from ..console import out, say, show_table
 from ..errors import DataError, UserError
 from ..evaluation import figures, report
 from ..evaluation.comparison import Comparison, Run
@@ -21,6 +22,7 @@ from ..provenance.output import up_to_date
 
 STAGE = "compare"
 EVALUATION = "evaluation"
+_NAME_WIDTH, _GAP = 20, 2
 
 
 def compare(runs: Sequence[Path], output: Path, force: bool = False) -> Manifest:
@@ -59,7 +61,7 @@ def compare(runs: Sequence[Path], output: Path, force: bool = False) -> Manifest
     if previous is not None:
         say(f"{output} is up to date")
         return previous
-    with staged_output(output, [key, sources], force) as work:
+    with staged_output(output, [key, sources], force, key, sources) as work:
         files = _write(work, comparison, runs)
         manifest = Manifest(STAGE, key, [input_record(path) for path in sources], details={"key": fingerprint(key)})
         manifest.write(work, dict.fromkeys(files))
@@ -95,17 +97,45 @@ def _read(run: Path, name: str) -> Run:
 
 
 def _show(comparison: Comparison) -> None:
-    """Print the tables, and what a reader must know."""
+    """Print the tables, in a terminal with as many runs in a row as fit, and what a reader must know."""
     for content in comparison.tables:
-        table = Table(title=content.title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for number, name in enumerate(content.head):
-            table.add_column(Text(name), justify="right" if number else "left", no_wrap=True, overflow="fold")
-        for line in content.lines:
-            table.add_row(*map(Text, line))
-        if content.lines:
-            show_table(table)
+        for columns in _fitting(content, out.width) if out.is_terminal else [range(1, len(content.head))]:
+            if content.lines:
+                show_table(_table(content, columns, out.width if out.is_terminal else None))
     if comparison.notice:
         say(f"warning: {comparison.notice}")
+
+
+def _fitting(content: report.Table, width: int) -> Iterator[Sequence[int]]:
+    """Divide the columns of the runs into groups that fit beside the first column into a terminal."""
+    room = width - _column_width(content, 0, width)
+    group: list[int] = []
+    for number in range(1, len(content.head)):
+        used = sum(_column_width(content, other, width) for other in group)
+        if group and used + _column_width(content, number, width) > room:
+            yield group
+            group = []
+        group.append(number)
+    yield group
+
+
+def _column_width(content: report.Table, number: int, width: int) -> int:
+    """Return how wide a column has to be: labels wrap at a third of the terminal, texts at a half, numbers never do."""
+    longest = max(len(line[number]) for line in content.lines) if content.lines else 0
+    name = min(len(content.head[number]), _NAME_WIDTH)
+    return min(max(longest, name), width // 3 if number == 0 else width // 2) + _GAP
+
+
+def _table(content: report.Table, columns: Sequence[int], width: int | None) -> Table:
+    """Make a table of the first and of other columns; with a width, names wrap to fit into it."""
+    table = Table(title=content.title, title_justify="left", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for number in (0, *columns):
+        own = None if width is None else _column_width(content, number, width) - _GAP
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(Text(content.head[number]), justify=justify, overflow="fold", no_wrap=width is None, width=own)
+    for line in content.lines:
+        table.add_row(*(Text(line[number]) for number in (0, *columns)))
+    return table
 
 
 def _plots(comparison: Comparison) -> Iterator[Plot]:

@@ -90,7 +90,7 @@ def evaluate(
         dataset.prepare(run if dataset.identity == trained.details["dataset"]["identity"] else Path(scratch))
     notices += dataset.notices
     _check_rows(dataset)
-    with staged_output(output, key, force) as work:
+    with staged_output(output, key, force, trained.config) as work:
         block = Balance.model_validate(trained.config["training"]["balance"])
         dataset.carry(block.columns)
         factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
@@ -154,9 +154,29 @@ def _results(run: Path, dataset: TrainingData, factors: Sequence[Factors], notic
         folds = [_Scorer(run, dataset, fold, own, bar).fold() for fold, own in enumerate(factors)]
     task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
     results = Results(task, names, folds, notices)
-    if info.regression:
-        results.notices = [*notices, *_unknown(dataset, results)]
+    unknown = _unknown(dataset, results) if info.regression else ()
+    negative = list(_negative_sums(results))
+    results.notices = [*notices, *unknown, *negative]
+    for notice in negative:
+        say(f"warning: {notice}")
     return results
+
+
+def _negative_sums(results: Results) -> Iterator[str]:
+    """Say of which classes the weights do not sum to something positive, which leaves figures undefined."""
+    spoilt = {"val": "the validation loss means nothing", "test": "its figures of merit are undefined or mean nothing"}
+    parts = [part for fold in results.folds for part in fold.parts if part.name in spoilt]
+    for part in sorted(parts, key=lambda part: part.name):
+        of_fold = f" of fold {part.fold}" if len(results.folds) > 1 else ""
+        for line, rows, weight, negative in zip(results.lines, part.rows, part.weight, part.negative):
+            if rows and not weight > 0:
+                whose = "all" if line == "all" else f"class {line!r}"
+                yield (
+                    f"The weights of {whose} in the {part.name} rows{of_fold} sum to {weight:.4g} ({negative:,} of "
+                    f"{rows:,} are negative): {spoilt[part.name]}. Use more events; with training.balance.negative "
+                    "(absolute, drop or rescale), training, losses, accuracy and calibration do without negative "
+                    "weights, while AUC and rejections keep the physics weights."
+                )
 
 
 def _unknown(dataset: TrainingData, results: Results) -> Iterator[str]:
@@ -265,12 +285,12 @@ def _digest(rows: Scored) -> str:
 
 
 def _books(results: Results) -> Accounting:
-    """Account for the rows: all test rows are used, of the training rows a random subset."""
-    left = {"the limit on training rows": _rows(results, "train") - len(results.train)}
-    return Accounting(
-        Ledger("test rows", _rows(results, "test"), len(results.test)),
-        Ledger("training rows", _rows(results, "train"), len(results.train), left),
-    )
+    """Account for the rows: all test rows are used, of the training rows at most a random subset."""
+    read, used = _rows(results, "train"), len(results.train)
+    left = {"the limit on training rows": read - used} if read > used else {}
+    folds = len(results.folds)  # every model but one trains on a row, so that it is read so many times
+    unit = "training rows" if folds == 1 else f"training rows ({folds} folds: each row {folds - 1} times)"
+    return Accounting(Ledger("test rows", _rows(results, "test"), len(results.test)), Ledger(unit, read, used, left))
 
 
 def _rows(results: Results, name: str) -> int:
@@ -301,9 +321,18 @@ def _write(
 def _show(output: Path, results: Results) -> None:
     """Print the accounting and the figures of merit."""
     show_accounting(f"evaluate: {output}", _books(results))
+    out.print(f"of {len(results.test):,} test rows, {_weights(results)}:", markup=False)
     for name, value in results.test_summary.items():
         out.print(f"{report.words(name)}: {value}", markup=False)
     say(f"wrote {output / 'report.html'}")
+
+
+def _weights(results: Results) -> str:
+    """Say what the rows weigh in the figures of merit."""
+    if (results.test.weight == 1).all():
+        return "each of weight 1"
+    negative = int((results.test.weight < 0).sum())
+    return "with their physics weights" + (f" ({negative:,} of them negative)" if negative else "")
 
 
 def _history(run: Path, fold: int) -> dict[str, Array]:
@@ -321,7 +350,9 @@ def _facts(results: Results, run: Path, trained: Manifest, dataset: TrainingData
         "dataset": dataset.name,
         "dataset identity": dataset.identity,
         "configuration SHA-256": trained.config_sha256,
-        "training rows scored": f"{scored:,} of {seen:,}, chosen at random (seed {SEED})",
+        "training rows scored": f"all {seen:,}"
+        if scored == seen
+        else f"{scored:,} of {seen:,}, by chance (seed {SEED})",
         "NanoForge commit (training)": trained.git_commit or "not in a git checkout",
         "versions (training)": ", ".join(f"{name} {version}" for name, version in trained.versions.items()),
         "evaluated": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

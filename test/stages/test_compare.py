@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
 from nanoforge.errors import DataError, UserError
+from nanoforge.evaluation import report
 from nanoforge.evaluation.comparison import Comparison, Run
 from nanoforge.provenance import Manifest
+from nanoforge.stages import compare as stage
 from nanoforge.stages import train as train_stage
 from nanoforge.stages.compare import compare
 from nanoforge.stages.evaluate import evaluate
 from nanoforge.stages.train import train
+from rich.console import Console
 
 SMALL = {"type": "deepsets", "constituent": [8], "hidden": [8]}
 WIDE = {"type": "mlp", "hidden": [32]}
@@ -92,6 +97,25 @@ def test_a_comparison_of_three_models(home, tmp_path, capsys):
     assert content["notice"] is None and content["outputs"] == ["low", "high"]
     assert [run["test"] for run in content["runs"]] == [merits(run) for run in runs]
     assert content["differences"]["model.num_leaves"] == [None, None, "4"]
+
+
+def test_tables_fit_a_narrow_terminal_and_cut_no_number(monkeypatch):
+    names = ["a_run_with_quite_a_long_name", "b", "c", "d"]
+    lines = [
+        ["background rejection at 50 % efficiency, low", *(f"{n}.1234 \N{PLUS-MINUS SIGN} 0.0012" for n in range(4))]
+    ]
+    lines += [["parameters", *(f"{10**n:,}" for n in range(6, 10))]]
+    tables = [report.Table("Figures of merit", ["", *names], lines)]
+    text = io.StringIO()
+    console = Console(file=text, width=64, force_terminal=True, color_system=None, soft_wrap=True)
+    monkeypatch.setattr("nanoforge.console.out", console)
+    monkeypatch.setattr(stage, "out", console)
+    stage._show(SimpleNamespace(tables=tables, notice=None))
+    printed = text.getvalue()
+    assert max(map(len, printed.splitlines())) <= 64
+    for cell in (cell for _, *cells in lines for cell in cells):
+        assert re.findall(rf"(?<!\S){cell}(?!\S)", printed) == [cell]
+    assert printed.count("parameters") == printed.count("Figures of merit") == 2  # two runs in a row
 
 
 def test_the_number_of_parameters_and_the_time_are_recorded(home):

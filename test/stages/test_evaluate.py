@@ -93,6 +93,26 @@ def test_a_classification_end_to_end(evaluated):
     assert min(drops["event.a"], drops["jets.eta"]) > max(abs(drops[n]) for n in ("jets.pt", "jets.mass"))
 
 
+def test_classes_of_negative_weight_and_the_rows_that_count_are_told(trained, undrawn, tmp_path, capsys):
+    def spoil(split, columns):
+        if split == "test":
+            columns["weight"][columns["target/label"] == 0] *= -1
+
+    run, _ = trained()
+    other = write_dataset(tmp_path / "data", make(), (60, 20, 40), change=spoil)
+    found = evaluate(run, other, tmp_path / "out")
+    said = capsys.readouterr()
+    notice = next(
+        line for line in found["notices"] if line.startswith("The weights of class 'low' in the test rows sum to -")
+    )
+    assert "training.balance.negative" in notice and f"warning: {notice}" in said.err
+    assert not any("class 'high'" in line or "val rows" in line for line in found["notices"])
+    negative = next(p["content"]["low"]["negative"] for p in found["parts"] if p["part"] == "test")
+    assert f"of 40 test rows, with their physics weights ({negative} of them negative):" in said.out
+    assert "limit" not in said.out and "training rows read" in " ".join(said.out.split())
+    assert notice.replace("'", "&#x27;") in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_the_output_directory_is_complete(evaluated):
     output, found, _, data = evaluated
     assert json.loads((output / "metrics.json").read_text()) == found
