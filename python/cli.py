@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+from typer.core import TyperGroup
 
 from .terminal import interruptible, lenient_output
 
 if TYPE_CHECKING:
     from .config import Analysis
+    from .errors import UserError
+    from .provenance import Manifest
+
+_KEYS = {
+    "epochs": "training.epochs",
+    "batch-size": "training.batch_size",
+    "lr": "training.learning_rate",
+    "learning-rate": "training.learning_rate",
+    "seed": "training.seed",
+    "patience": "training.patience",
+    "loss": "training.loss.type",
+    "optimizer": "training.optimizer",
+    "precision": "training.precision",
+    "device": "training.accelerator",
+    "accelerator": "training.accelerator",
+    "workers": "training.workers",
+    "folds": "split.folds",
+    "model": "model.type",
+}
+"""Options that other programs have, and the keys of the analysis file that say the same."""
+
+
+class _Commands(TyperGroup):
+    """The commands; an option that is none is answered with the key of the analysis file that was meant."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse and run the command."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if type(error).__name__ != "NoSuchOption":  # of click, or of typer's copy of it
+                raise
+            raise _unknown_option(error, sys.argv) from None
+
+
+def _unknown_option(error: Any, words: list[str]) -> UserError:
+    from .errors import UserError
+
+    option, command = error.option_name, error.ctx.command
+    key = _KEYS.get(option.lstrip("-").replace("_", "-"))
+    if key is None or "overrides" not in {parameter.name for parameter in command.params}:
+        near = error.possibilities or [o for p in command.params for o in p.opts if o.startswith("--")]
+        return UserError(f"{command.name}: there is no option {option}; there are {', '.join(sorted(near))}")
+    given = [word for word in words if word.partition("=")[0] == option] or [option]
+    _, equals, value = given[0].partition("=")
+    after = words[words.index(given[0]) + 1 :] if not equals and given[0] in words else []
+    value = value or next((word for word in after[:1] if not word.startswith("-")), "...")
+    return UserError(
+        f"{command.name}: there is no option {option}; it is a key of the analysis file: write {key}={value}"
+    )
+
 
 app = typer.Typer(
     name="nanoforge",
+    cls=_Commands,
     help="From a CMS physics process to a trained, deployed model with one analysis file.",
     no_args_is_help=True,
     add_completion=False,
@@ -67,10 +121,27 @@ def _source(data: Path, overrides: Optional[list[str]] = None) -> Path | Analysi
     return data
 
 
-def _check_run(run: Path) -> None:
+def _read_run(run: Path) -> Manifest:
     from .provenance import Manifest
 
-    Manifest.read(run, "train")
+    return Manifest.read(run, "train")
+
+
+def _next(*words: object) -> None:
+    """Name the command that comes next, as it can be pasted into a shell."""
+    from .console import say
+
+    say(f"next: {shlex.join(['nanoforge', *map(str, words)])}")
+
+
+def _list_presets(asked: bool) -> None:
+    if asked:
+        from .simulation.presets import PRESETS
+
+        for name, preset in sorted(PRESETS.items()):
+            needs = "".join(f" (needs {key})" for key in preset.needs)
+            typer.echo(f"{name:14} {preset.description}{needs}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -127,6 +198,9 @@ def generate(
     force: Force = False,
     part: Part = None,
     parts: Parts = None,
+    presets: Annotated[
+        bool, typer.Option("--list", is_eager=True, callback=_list_presets, help="List the processes, and exit.")
+    ] = False,
 ) -> None:
     """Generate the samples that have a 'generator' with Pythia 8 and a fast detector, as NanoAOD-like files.
 
@@ -181,6 +255,8 @@ def convert(
     from .stages.convert import convert
 
     convert(analysis, output, jobs, skip_bad_files, force, part, parts)
+    if part is None:
+        _next("train", config, *overrides or (), "--data", output, "-o", "run")
 
 
 @app.command()
@@ -205,6 +281,7 @@ def train(
     from .stages.train import train
 
     train(analysis, source, output, force, skip_bad_files, config)
+    _next("evaluate", output)
 
 
 @app.command()
@@ -228,7 +305,8 @@ def tune(
     analysis, source = _load(config, overrides), _source(data, overrides)
     from .stages.tune import tune
 
-    tune(analysis, source, output, trials, force, skip_bad_files)
+    if tune(analysis, source, output, trials, force, skip_bad_files) is not None:
+        _next("train", output / "best.yaml", "--data", data, "-o", "run")
 
 
 @app.command()
@@ -245,10 +323,12 @@ def evaluate(
     Example: nanoforge evaluate run
     """
     source = _source(data) if data else None
-    _check_run(run)
+    trained = _read_run(run)
     from .stages.evaluate import evaluate
 
     evaluate(run, source, output, force)
+    files = [file for sample in trained.config["samples"].values() for file in sample["files"] or ()]
+    _next("predict", run, *files[:1], "-o", "friends")
 
 
 @app.command()
@@ -282,7 +362,7 @@ def predict(
 
     Example: nanoforge predict run data/*.root -o friends
     """
-    _check_run(run)
+    _read_run(run)
     from .stages.predict import predict
 
     predict(run, files, output, format, jobs, skip_bad_files, force, part, parts)
@@ -310,7 +390,7 @@ def export(
 
     Example: nanoforge export run -o export --check data/nano.root
     """
-    _check_run(run)
+    _read_run(run)
     from .stages.export import export
 
     export(run, output, features, fold, check or (), force)
@@ -368,6 +448,8 @@ def submit(
         submit_all(target, analysis, output, split, dry_run)
     else:
         submit(target, analysis, stage, output, split, data, run, jobs, dry_run)
+    if dry_run:
+        _next(*(word for word in sys.argv[1:] if word != "--dry-run"))
 
 
 @app.command()
@@ -428,17 +510,19 @@ def run(
     output: Output = Path("results"),
     jobs: Jobs = 1,
     skip_bad_files: SkipBad = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace results that were made with other settings.")] = False,
 ) -> None:
     """Generate, skim (as far as the analysis says so), convert, train, evaluate and predict.
 
-    What is up to date is not done again.
+    What is up to date is not done again, and what was made with other settings is not replaced without --force.
 
     Example: nanoforge run analysis.yaml -o results -j 4
     """
     analysis = _load(config, overrides)
     from .pipeline import run_all
 
-    run_all(analysis, output, jobs, skip_bad_files, config)
+    run_all(analysis, output, jobs, skip_bad_files, config, force)
+    _next("export", output / "run", "-o", output / "export")
 
 
 def main() -> None:

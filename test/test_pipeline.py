@@ -45,9 +45,14 @@ def test_only_what_is_stale_is_done_again(tmp_path: Path, nanoforge: Any) -> Non
     assert chain["train"]["details"]["dataset"]["path"] == str(tmp_path / "results" / "dataset")
     second = run()
     assert changed(first, second) == set()
-    third = run("training.epochs=3")
+    refused = nanoforge("run", "analysis.yaml", "training.epochs=3", "keep=[run]", "-o", "results")
+    assert refused.returncode == 2 and stamps(tmp_path) == second
+    assert "results: holds results of other settings (keep: [] -> ['run']; training.epochs: 2 -> 3)" in refused.stderr
+    refused = nanoforge("train", "analysis.yaml", "training.epochs=3", "--data", "results/dataset", "-o", "results/run")
+    assert "of 'nanoforge train', made from something else (training.epochs: 2 -> 3); give another -o" in refused.stderr
+    third = run("training.epochs=3", "--force")
     assert changed(second, third) == {"train", "evaluate", "predict"}
-    fourth = run("training.epochs=3", "inputs.jets.length=5")
+    fourth = run("training.epochs=3", "inputs.jets.length=5", "--force")
     assert changed(third, fourth) == {"convert", "train", "evaluate", "predict"}
     toys.write(tmp_path / "signal.root", toys.nano_events(600, True, first=500))
     fifth = run("training.epochs=3", "inputs.jets.length=5")

@@ -106,6 +106,7 @@ def submit_all(where: str, analysis: Analysis, output: Path, split: int | None =
     """Submit all stages that an analysis needs, as a DAG; parameters as for :func:`submit`."""
     from . import dag
 
+    target(where)
     if where != "condor":
         raise UserError(f"submit {where} --stage all: DAGs are HTCondor's; here, 'nanoforge run' does all stages")
     if split is not None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
-from ..errors import DataError, UserError
-from .manifest import NAME, Manifest, fingerprint, is_whole, remove, remove_temporaries, write_atomically
+from ..errors import DataError, NanoForgeError, UserError
+from .manifest import NAME, Manifest, changed_keys, fingerprint, is_whole, remove, remove_temporaries, write_atomically
 
 _KEY, _LOCK = ".inputs", ".lock"
 
 
 @contextlib.contextmanager
-def staged_output(directory: Path, key: Any, force: bool = False) -> Iterator[Path]:
+def staged_output(
+    directory: Path, key: Any, force: bool = False, config: Any = None, inputs: Sequence[str] | None = None
+) -> Iterator[Path]:
     """Give a stage a folder to work in, and put it in place of ``directory`` when its manifest is written.
 
     The work lies beside ``directory`` until then: whatever interrupts it, an earlier result stays intact and no later
@@ -31,6 +35,9 @@ def staged_output(directory: Path, key: Any, force: bool = False) -> Iterator[Pa
         What the result is made from (configuration, inputs), as plain JSON types.
     force
         Replace the finished result of something else.
+    config, inputs
+        What the manifest will say of configuration and input files, as far as the result depends on it: a refusal to
+        replace a result names what differs.
 
     Yields
     ------
@@ -51,7 +58,7 @@ def staged_output(directory: Path, key: Any, force: bool = False) -> Iterator[Pa
     try:
         if not directory.exists() and _backup(directory).exists():
             _backup(directory).rename(directory)  # interrupted while replacing: the old result is the result
-        _check_replaceable(directory, force)
+        _check_replaceable(directory, force, config, inputs)
         _make_folder(work)
         with _lock_file(work / _LOCK).open("w") as lock:
             _lock(lock, directory)
@@ -90,14 +97,42 @@ def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str] | No
     return found
 
 
-def _check_replaceable(directory: Path, force: bool) -> None:
+def differences(old: Manifest, config: Any, inputs: Sequence[str] | None = None) -> list[str]:
+    """Say in which keys a configuration differs from that of a result, and which input files do."""
+    made_with = {key: old.config[key] for key in config if key in old.config} if isinstance(config, dict) else {}
+    changes = list(changed_keys(made_with, config)) if made_with else []
+    before = [record.path for record in old.inputs]
+    if inputs is not None:
+        changes += [f"{path} is new" for path in inputs if path not in set(before)]
+        changes += [f"{path} is no longer read" for path in before if path not in set(inputs)]
+    return changes + [f"{record.path} has changed" for record in old.inputs if not record.unchanged()]
+
+
+def said(changes: Sequence[str], most: int = 3) -> str:
+    """Join the first differences into one line."""
+    more = f" and {len(changes) - most} more" if len(changes) > most else ""
+    return "; ".join(shorten(change, 120, placeholder="...") for change in changes[:most]) + more
+
+
+def _made_from(directory: Path, config: Any, inputs: Sequence[str] | None) -> str:
+    """Say what the finished result in a directory is, and how it differs from the one that is asked for."""
+    try:
+        old = Manifest.read(directory, json.loads((directory / NAME).read_text())["stage"])
+        changes = differences(old, config, inputs)
+    except (NanoForgeError, OSError, ValueError, KeyError, TypeError):
+        return ""  # of another program, or of a version that wrote other manifests
+    return f" of 'nanoforge {old.stage}', made from something else" + (f" ({said(changes)})" if changes else "")
+
+
+def _check_replaceable(directory: Path, force: bool, config: Any, inputs: Sequence[str] | None) -> None:
     if not directory.exists():
         return
     if not directory.is_dir():
         raise UserError(f"{directory}: is a file; -o needs a directory")
     if (directory / NAME).exists():
         if not force and is_whole(directory):
-            raise UserError(f"{directory}: holds a finished result; give another -o, or --force to replace it")
+            result = f"holds a finished result{_made_from(directory, config, inputs)}"
+            raise UserError(f"{directory}: {result}; give another -o, or --force to replace it")
     elif any(directory.iterdir()):
         raise UserError(f"{directory}: holds files that NanoForge did not make; give an empty or new directory")
 

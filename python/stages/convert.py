@@ -85,13 +85,14 @@ def convert(
     files = {name: sample_files(analysis, name) for name in analysis.samples}
     if part is not None:
         return _convert_part(analysis, files, part, output, jobs, skip_bad_files, force)
-    previous = up_to_date(output, STAGE, analysis.dataset_part(), [path for paths in files.values() for path in paths])
+    paths = [path for of_sample in files.values() for path in of_sample]
+    previous = up_to_date(output, STAGE, analysis.dataset_part(), paths)
     if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
     info = dataset_info(analysis)
     check_weights(analysis)
-    with staged_output(output, analysis.dataset_part(), force) as work:
+    with staged_output(output, analysis.dataset_part(), force, analysis.settings(STAGE), paths) as work:
         plan = _plan(analysis, files, work, skip_bad_files)
         if parts is None:
             records = run_jobs(convert_file, plan, jobs, "converting files")
@@ -155,7 +156,7 @@ def _convert_part(
         say(f"{output} is up to date")
         return previous
     check_weights(analysis)
-    with staged_output(output, key, force) as work:
+    with staged_output(output, key, force, analysis.settings(STAGE), own) as work:
         plan = [job for job in _plan(analysis, files, work, skip_bad_files) if job.sample == part.sample]
         plan = plan[part.first : part.last + 1]
         records = run_jobs(convert_file, plan, jobs, "converting files")

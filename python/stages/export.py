@@ -76,7 +76,7 @@ def export(
     if previous is not None:
         say(f"{output} is up to date")
         return previous
-    with staged_output(output, {**key, "files": paths}, force) as work:
+    with staged_output(output, {**key, "files": paths}, force, trained.config, paths) as work:
         exported, parity, sources = _exported(run, trained, analysis, rule, features, paths)
         files = _write(work, analysis.name, exported, parity)
         details = {"run": str(run.resolve()), "run_identity": trained.identity(), "key": fingerprint(key)}

@@ -92,7 +92,7 @@ def generate(
     if previous is not None:
         say(f"{output} is up to date")
         return previous
-    with staged_output(output, key, force) as work:
+    with staged_output(output, key, force, {"samples": whole}) as work:
         if parts is None:
             files = _files(plan, share)
             for file in files:  # before anything is made: a refused setting costs nothing

@@ -110,7 +110,7 @@ def predict(
     if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
-    with staged_output(output, key, force) as work:
+    with staged_output(output, key, force, trained.config, paths) as work:
         if parts is None:
             folds, threads = trained.details["dataset"]["info"]["folds"], 0 if jobs == 1 else 1
             one = Job(run, analysis, folds, "", work, work, fingerprint(key), format, skip_bad_files, threads)

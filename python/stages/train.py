@@ -143,7 +143,7 @@ def _finish(
 def _workplace(fabric: Fabric, output: Path, key: Any, force: bool) -> Iterator[Path]:
     """Give all processes the folder to work in; the first one looks after it."""
     if fabric.is_global_zero:
-        with staged_output(output, key, force) as work:
+        with staged_output(output, key, force, key["config"]) as work:
             yield Path(fabric.broadcast(str(work)))
     else:
         yield Path(fabric.broadcast(""))

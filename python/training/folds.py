@@ -51,7 +51,7 @@ class Fitted:
 
 def made_from(analysis: Analysis, dataset: TrainingData) -> dict[str, Any]:
     """Return, as plain JSON types, all that a training depends on: neither how it is searched for nor where it runs."""
-    config = analysis.model_dump(mode="json", exclude={"search", "batch", "redirectors"})
+    config = analysis.settings("train")
     key = {"config": config, "dataset": dataset.identity}
     if analysis.training.init is not None:
         key["init"] = Manifest.read(Path(analysis.training.init.run), _STAGE).identity()

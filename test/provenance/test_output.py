@@ -114,7 +114,7 @@ def test_unfinished_work_of_another_key_is_cleared(tmp_path: Path) -> None:
 
 def test_a_finished_result_needs_force(tmp_path: Path) -> None:
     make(tmp_path / "out", "old")
-    with pytest.raises(UserError, match=r"out: holds a finished result; give another -o, or --force"):
+    with pytest.raises(UserError, match=r"out: holds a finished result.*; give another -o, or --force"):
         make(tmp_path / "out", "new")
     assert (tmp_path / "out" / "sub" / "data").read_text() == "old"
     make(tmp_path / "out", "new", force=True)
