@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -117,10 +116,10 @@ def said(changes: Sequence[str], most: int = 3) -> str:
 def _made_from(directory: Path, config: Any, inputs: Sequence[str] | None) -> str:
     """Say what the finished result in a directory is, and how it differs from the one that is asked for."""
     try:
-        old = Manifest.read(directory, json.loads((directory / NAME).read_text())["stage"])
+        old = Manifest.load(directory)
         changes = differences(old, config, inputs)
-    except (NanoForgeError, OSError, ValueError, KeyError, TypeError):
-        return ""  # of another program, or of a version that wrote other manifests
+    except (NanoForgeError, AttributeError):  # damaged, or of a version that wrote other manifests
+        return ""
     return f" of 'nanoforge {old.stage}', made from something else" + (f" ({said(changes)})" if changes else "")
 
 
