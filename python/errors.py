@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 
 class NanoForgeError(Exception):
@@ -49,6 +52,19 @@ def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
     close += [lowered[n] for n in difflib.get_close_matches(word.lower(), list(lowered), n=most, cutoff=0.6)]
     unique = list(dict.fromkeys(close))[:most]
     return f"; did you mean {' or '.join(repr(name) for name in unique)}?" if unique else ""
+
+
+def code_file(function: Any) -> str:
+    """Return the Python file that a function is written in; empty for one that is not written in Python."""
+    return str(getattr(getattr(function, "__code__", None), "co_filename", ""))
+
+
+def raised_at(error: BaseException, file: str) -> str:
+    """Say at which line of a user's Python file an error arose: ``" at mine.py:7"``; empty where it did elsewhere."""
+    if isinstance(error, SyntaxError) and error.filename == file:
+        return f" at {Path(file).name}:{error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" at {Path(file).name}:{lines[-1]}" if lines else ""
 
 
 class FileError(DataError):

@@ -217,7 +217,9 @@ class Analysis(Strict):
                     "it becomes, nan: {fill: 0}"
                 )
             if self.row == "event" and (block.index or block.match or block.all):
-                raise ValueError(f"inputs.{name}: 'index', 'match' and 'all' attach constituents to 'row: <collection>'")
+                raise ValueError(
+                    f"inputs.{name}: 'index', 'match' and 'all' attach constituents to 'row: <collection>'"
+                )
 
     def _check_names(self) -> None:
         """Refuse columns that would take the place of the dataset's own where a layout has but one level of names."""

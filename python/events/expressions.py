@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 import numpy as np
 
-from ..errors import UserError, nearest
+from ..errors import UserError, code_file, nearest, raised_at
 from . import syntax
 from .operations import (
     BINARY,
@@ -208,9 +208,9 @@ def _import_function(module_name: str, name: str, where: str) -> Callable[..., A
         module = _import_file(module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
     except Exception as error:  # a user's module may fail in any way when it is run
         problem = f"{type(error).__name__}: {first_line(error)}"
-        raise UserError(
-            f"{where}: cannot import '{module_name}' ({problem}): is it beside the analysis file or on PYTHONPATH?"
-        ) from error
+        line = raised_at(error, module_name)
+        remedy = "correct it" if line else "is it beside the analysis file or on PYTHONPATH?"
+        raise UserError(f"{where}: cannot import '{module_name}'{line} ({problem}): {remedy}") from error
     function = getattr(module, name, None)
     if function is None:
         raise UserError(f"{where}: '{module_name}' has no '{name}'{nearest(name, vars(module))}")
@@ -285,11 +285,13 @@ class _Evaluation:
         if node.function in FUNCTIONS:
             return operate(FUNCTIONS[node.function], values)
         try:
-            return self.admit(self.expression._functions[node.function](*values), node.function)
+            function = self.expression._functions[node.function]
+            return self.admit(function(*values), node.function)
         except ExpressionError:
             raise
         except Exception as error:  # a user's function may fail in any way
-            raise ExpressionError(f"fails with {type(error).__name__}: {first_line(error)}") from error
+            line = raised_at(error, code_file(function))
+            raise ExpressionError(f"fails{line} with {type(error).__name__}: {first_line(error)}") from error
 
     def reduction(self, node: syntax.Call, values: Any) -> Any:
         (argument,) = node.arguments

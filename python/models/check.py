@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from ..console import say
 from ..dataset.loading import Batch
-from ..errors import DataError, NanoForgeError, UserError
+from ..errors import DataError, NanoForgeError, UserError, raised_at
 from .model import Model
 
 ROWS = 8
@@ -229,8 +228,7 @@ def _line(model: Model, error: BaseException) -> str | None:
     if model.spec.network["type"] != "custom":
         return None
     file = type(model.network).forward.__code__.co_filename
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f"at {Path(file).name}:{lines[-1]}" if lines else None
+    return raised_at(error, file).strip() or None
 
 
 def _reason(error: BaseException) -> str:

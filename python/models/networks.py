@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from ..dataset.info import InputInfo
-from ..errors import UserError
+from ..errors import UserError, code_file, raised_at
 from .deepsets import DeepSets
 from .mlp import MLP
 from .particlenet import ParticleNet
@@ -74,5 +74,6 @@ def _own(inputs: Mapping[str, InputInfo], outputs: int, network: str, options: M
         problem = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise UserError(
             f"model: {name}(inputs, outputs{''.join(f', {key}={value!r}' for key, value in options.items())}) of "
-            f"'{module}' fails ({problem}): correct it, or model.options"
+            f"'{module}' fails{raised_at(error, code_file(kind.__init__))} ({problem}): correct it, or "
+            "model.options"
         ) from error

@@ -539,7 +539,9 @@ def test_parsing_and_flat_evaluation_need_no_awkward() -> None:
 def test_user_functions() -> None:
     own = {"double": lambda x: 2 * x, "broken": lambda: 1 / 0, "short": lambda x: np.zeros(1), "odd": lambda: [1]}
     assert ak.to_list(run("double(Jet_pt) + 1", functions=own)) == [[101, 61, 41], [], [81]]
-    assert "fails with ZeroDivisionError: division by zero" in refusal("1 + broken()", functions=own)
+    line = own["broken"].__code__.co_firstlineno
+    broken = f"fails at test_expressions.py:{line} with ZeroDivisionError: division by zero"
+    assert broken in refusal("1 + broken()", functions=own)
     assert "mixes lengths: 'short' has 1 values" in refusal("short(Jet_pt)", functions=own)
     assert "needs an array or a scalar, not list" in refusal("odd()", functions=own)
     assert "did you mean 'double'?" in refusal("duoble(Jet_pt)", functions=own)
@@ -548,6 +550,7 @@ def test_user_functions() -> None:
 def test_load_functions(tmp_path: Any, monkeypatch: Any) -> None:
     (tmp_path / "own_language.py").write_text("def double(x): return 2 * x\nfour = 4\ndef sqrt(x): return x\n")
     (tmp_path / "own_broken.py").write_text("1 / 0\n")
+    (tmp_path / "own_typo.py").write_text("\ndef f(:\n")
     monkeypatch.syspath_prepend(tmp_path)
     functions = load_functions(["own_language:double"], "functions")
     assert run("double(nJet)", functions=functions).tolist() == [6, 0, 2]
@@ -559,6 +562,8 @@ def test_load_functions(tmp_path: Any, monkeypatch: Any) -> None:
         "own_language:__name__": "not of the form",
         "own_absent:f": "cannot import 'own_absent'",
         "own_broken:f": "ZeroDivisionError",
+        f"{tmp_path}/own_broken.py:f": r"own_broken.py' at own_broken.py:1 \(ZeroDivisionError: .*: correct it",
+        f"{tmp_path}/own_typo.py:f": r"own_typo.py' at own_typo.py:2 \(SyntaxError: .*: correct it",
     }
     for spec, message in refused.items():
         with pytest.raises(UserError, match=f"^functions: .*{message}"):

@@ -37,6 +37,11 @@ class Flat(nn.Module):
     def forward(self, features, masks):
         return self.layer(features["jets"].flatten(1))
 
+class Broken(nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.layer = nn.Linear(inputs["nothing"], outputs)
+
 function = len
 """
 
@@ -144,6 +149,7 @@ def test_a_model_file_finds_its_network_where_it_moved_to(tmp_path, monkeypatch)
     [
         ("Nets", {}, r"mine\.py' has no .*'Nets'"),
         ("function", {}, "not a class derived from torch.nn.Module"),
+        ("Broken", {}, r"Broken\(inputs, outputs\) of .*mine\.py' fails at mine\.py:\d+ \(KeyError: 'nothing'\)"),
         ("Flat", {"widht": 3}, r"Flat\(inputs, outputs, widht=3\).*unexpected keyword argument.*model\.options"),
     ],
 )
