@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..console import progress, say
 from ..errors import DataError, NanoForgeError, UserError
-from ..provenance.manifest import NAME, adler32
+from ..provenance.manifest import NAME, adler32, check_inside
 from .dag import MERGED
 from .events import ACTIVE, State
 from .jobdir import DAG, STUDY, JobDir
@@ -207,6 +207,7 @@ def _fetch_one(store: Store, folder: Path, part: str) -> bool:
     shutil.rmtree(target, ignore_errors=True)
     work.mkdir()
     for record in json.loads(manifest)["outputs"]:
+        check_inside(record["path"], f"{part}/{NAME}")
         store.fetch(f"{part}/{record['path']}", work / record["path"])
         if adler32(work / record["path"]) != record["adler32"]:
             return False

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from ..errors import DataError
 from ..parts import part_stage
-from ..provenance.manifest import NAME, adler32
+from ..provenance.manifest import NAME, adler32, check_inside
 from .plan import Job, Plan
 
 _ABSENT = "no output"
@@ -290,7 +290,9 @@ def _parse(content: bytes, job: Job, plan: Plan) -> Output:
         books = manifest["accounting"]
         read, lost = (books["events"]["read"], sum(i["entries"] or 0 for i in books["lost"])) if books else (0, 0)
         units, made = manifest["details"].get("part"), manifest["stage"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+        for path in files:
+            check_inside(path, NAME)
+    except (ValueError, KeyError, TypeError, AttributeError, DataError):
         return Output(f"{NAME} is damaged", {})
     own = {"sample": job.sample, "first": job.first, "last": job.last} if plan.in_parts else None
     if made != (part_stage(plan.stage) if plan.in_parts else plan.stage) or units != own:

@@ -18,6 +18,7 @@ from . import plan as planning
 from .environments import absolute, is_seen, shared
 from .jobdir import JobDir, Submission, as_yaml, create, new_run_id, sha256
 from .plan import STAGES, Job, Plan, Resources
+from .templates import check_one_line
 
 TARGETS = {"condor": "condor", "crab": "crab", "slurm": "slurm", "local": "local", "dask": "on_dask"}
 """Where jobs may run, and the module of this package that brings them there.
@@ -144,6 +145,8 @@ def make(
     data, run = data and absolute(data), run and absolute(run)
     carried = [path for path in (data, run) if path is not None and not is_seen(path, batch)]
     names = {path: Path(path.name) for path in carried}
+    for path in (absolute(output), data, run, *(path for job in jobs for path in job.inputs)):
+        check_one_line(str(path), "a path")
     run_id = new_run_id(analysis.name, stage)
     plan = Plan(
         run_id=run_id,

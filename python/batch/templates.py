@@ -7,7 +7,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..errors import UserError
+
 _PACKAGE = __package__.rpartition(".")[0]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _GAP = re.compile(r"@\{(\w+)\}")
 
 
@@ -19,11 +22,24 @@ def template(name: str, folder: str = "condor") -> str:
     return importlib.resources.files(f"{_PACKAGE}.{folder}").joinpath(name).read_text()
 
 
+def check_one_line(text: str, what: str) -> None:
+    """Raise a :class:`UserError` where a text that goes into scripts and lists has control characters."""
+    if _CONTROL.search(text):
+        raise UserError(f"{text!r}: {what} cannot have line breaks or other control characters: rename it")
+
+
 def fill(text: str, values: Mapping[str, object]) -> str:
     """Fill the gaps of a template; a line with a gap whose value is None is left out.
 
     A comment, and the blank line before it, go too where all lines below it have gone.
+
+    Raises
+    ------
+    UserError
+        When a value has a line break in it: what follows would be a line of its own, a command for instance.
     """
+    for name, value in values.items():
+        check_one_line(str(value), f"the {name} of the jobs")
     paragraphs = [_fill_lines(paragraph, values) for paragraph in text.split("\n\n")]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph.strip("\n"))
 

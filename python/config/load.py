@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ..errors import UserError
 from .alternatives import drop_other_options
+from .limits import check_aliases, check_interpolations
 from .mistakes import explain
 from .models import CustomModel
 from .schema import Analysis
@@ -86,9 +87,11 @@ def _merge(path: Path, text: AnalysisText, overrides: Sequence[str], note: Calla
         config = OmegaConf.load(io.StringIO(text.content), max_yaml_expanded_nodes=None)  # 10,000 files are no attack
         if not isinstance(config, DictConfig):
             raise UserError(f"{path}: expected 'key: value' lines, found a list")
+        check_interpolations(OmegaConf.to_container(config, resolve=False), str(path))
         drop_other_options(config, overrides, note)
         for word in overrides:
             _override(config, word)
+        check_interpolations(OmegaConf.to_container(config, resolve=False), f"{path} and its overrides")
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {yaml_problem(error, text.content)}") from None
@@ -107,6 +110,7 @@ def _override(config: DictConfig, word: str) -> None:
     """
     key, _, text = word.partition("=")
     try:
+        check_aliases(yaml.compose(text, yaml.SafeLoader), f"override {word[:80]!r}")
         if text.lstrip().startswith("{"):
             OmegaConf.update(config, key, OmegaConf.create(text), merge=False)
         else:
@@ -114,6 +118,8 @@ def _override(config: DictConfig, word: str) -> None:
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UserError(f"override {word!r}: the value is not valid YAML: {problem}") from None
+    except RecursionError:
+        raise UserError(f"override {word[:80]!r}: blocks within blocks without end: that is no analysis") from None
     except (OmegaConfBaseException, TypeError, ValueError, LookupError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"override {word!r}: there is no such place in the analysis file ({reason})") from None

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 from ..errors import UserError
+from .limits import check_aliases
 
 _STR, _NULL, _BOOL, _INT, _FLOAT, _MERGE, _VALUE = (
     f"tag:yaml.org,2002:{name}" for name in ("str", "null", "bool", "int", "float", "merge", "value")
@@ -44,6 +45,7 @@ class AnalysisText:
         self._place = place
         try:
             self._root = yaml.compose(text, _Loader)
+            check_aliases(self._root, place)
             for node, path in _nodes(self._root, (), set()):
                 self._check(node, path)
         except yaml.YAMLError as error:

@@ -13,6 +13,7 @@ from nanoforge.batch import collect as module
 from nanoforge.batch.collect import collect
 from nanoforge.batch.events import State
 from nanoforge.batch.jobdir import DAG, JobDir
+from nanoforge.batch.outputs import store
 from nanoforge.batch.status import Survey
 from nanoforge.errors import DataError, UserError
 
@@ -161,6 +162,20 @@ def test_part_that_arrives_damaged_is_not_taken(tmp_path, merged):
     with pytest.raises(DataError, match="1 of 2 jobs are not done"):
         collect(directory.path, tmp_path / "out")
     assert merged == []
+
+
+@pytest.mark.parametrize("name", ["../../stolen", "/tmp/stolen", "a/../../stolen", "", "a\0b"])
+def test_part_that_names_files_outside_of_itself_is_damaged(tmp_path, merged, name):
+    here = make(tmp_path / "here", count=2)
+    record = {"path": name, "size": 6, "adler32": "00000001"}
+    write_part(here, 0)
+    write_part(here, 1, outputs=[record])
+    directory = make(tmp_path / "jobs", count=2, parts=f"file://{here.parts}")
+    with pytest.raises(DataError, match="1 of 2 jobs are not done"):
+        collect(directory.path, tmp_path / "out")
+    with pytest.raises(DataError, match="outside of its directory"):  # also where it was replaced in between
+        module._fetch_one(store(directory.plan, None), tmp_path, "part-00001")
+    assert not (tmp_path / "stolen").exists() and merged == []
 
 
 def test_result_of_a_whole_stage_is_copied(tmp_path):

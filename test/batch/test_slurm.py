@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 import toys
 from directories import ANALYSIS, make
-from nanoforge.batch import slurm
+from nanoforge.batch import condor, slurm
 from nanoforge.batch.causes import Cause
 from nanoforge.batch.events import ACTIVE, State
 from nanoforge.batch.jobdir import JobDir
@@ -60,6 +60,15 @@ def test_the_script_is_plain_bash(directory):
     assert (directory.path / "items-0.txt").read_text().splitlines() == [
         f"{i} part-0000{i} convert analysis.yaml --part tt:{i}-{i} -o part-0000{i}" for i in (0, 2)
     ]
+
+
+def test_a_line_break_in_a_path_runs_nothing(tmp_path):
+    """It would end a comment of the script, and what follows would be a command."""
+    directory = make(tmp_path / "jobs\ntouch stolen\n#", target="slurm")
+    with pytest.raises(UserError, match="the path of the jobs cannot have line breaks"):
+        slurm.prepare(directory, [0], directory.plan.resources, (), 0)
+    with pytest.raises(UserError, match="cannot have line breaks"):
+        condor.describe(directory, directory.plan.resources, (), 0, 1, "4")
 
 
 def test_without_slurm(directory, monkeypatch):

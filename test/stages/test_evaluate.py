@@ -12,6 +12,7 @@ from nanoforge.dataset.loading import TrainingData
 from nanoforge.errors import DataError, UserError
 from nanoforge.models.model import Model, load_model, score
 from nanoforge.provenance import Manifest
+from nanoforge.provenance.manifest import sealed, unsealed
 from nanoforge.stages import evaluate as stage
 from nanoforge.stages import train as train_stage
 from nanoforge.stages.evaluate import evaluate
@@ -71,9 +72,9 @@ def rows_of(found, part):
 
 def move_dataset(run, path):
     """Make the run believe that its dataset lies elsewhere."""
-    manifest = json.loads((run / "manifest.json").read_text())
+    manifest = unsealed((run / "manifest.json").read_text())
     manifest["details"]["dataset"]["path"] = str(path)
-    (run / "manifest.json").write_text(json.dumps(manifest))
+    (run / "manifest.json").write_text(sealed(manifest))
 
 
 @pytest.fixture(scope="module")
