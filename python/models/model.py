@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import io
+import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -165,7 +167,7 @@ class Model(nn.Module):
             When the file is missing, broken, or something else.
         """
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = read_tensors(path)
             model = cls(ModelSpec.from_dict(content["spec"]))
             model.load_state_dict(content["state"])
         except OSError as error:
@@ -216,10 +218,26 @@ def write_tensors(content: Any, path: Path) -> None:
     write_file(buffer.getbuffer(), path)
 
 
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
+    """Read what :func:`write_tensors` wrote; a ValueError where a byte of it changed, which torch does not look for."""
+    content = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            broken = archive.testzip()
+    except Exception as error:  # zipfile has a dozen kinds for what a damaged archive can be
+        raise ValueError(f"it is damaged: {error}") from None
+    if broken is not None:
+        raise ValueError(f"it is damaged: wrong checksum of {broken}")
+    return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+
+
 def write_file(content: bytes | memoryview, path: Path) -> None:
-    """Write a file atomically."""
+    """Write a file atomically, and wait until it is on the disk."""
     temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(content)
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)
 
 

@@ -170,9 +170,11 @@ class Manifest:
         for record in self.outputs:
             path = directory / record.path
             if not path.exists():
-                raise DataError(f"{path}: missing, though {NAME} lists it: run 'nanoforge {self.stage}' again")
+                raise DataError(
+                    f"{path}: missing, though {NAME} lists it: run 'nanoforge {self.stage}' again (--force)"
+                )
             if path.stat().st_size != record.size or adler32(path) != record.adler32:
-                raise DataError(f"{path}: changed since it was written: run 'nanoforge {self.stage}' again")
+                raise DataError(f"{path}: changed since it was written: run 'nanoforge {self.stage}' again (--force)")
 
 
 def check_inside(name: str, source: Path | str) -> None:

@@ -78,6 +78,7 @@ def _names(runs: Sequence[Path]) -> list[str]:
 def _read(run: Path, name: str) -> Run:
     """Read a run and its evaluation."""
     trained = Manifest.read(run, "train")
+    trained.verify(run)
     place = run / EVALUATION
     if not (place / NAME).exists():
         raise UserError(f"{run}: not evaluated yet: run 'nanoforge evaluate {run}'")

@@ -82,7 +82,9 @@ def evaluate(
     dataset, notices = _open(run, trained, data)
     output = output or run / "evaluation"
     key = {"run": trained.identity(), "dataset": dataset.identity}
-    if up_to_date(output, "evaluate", key) is not None:
+    finished = up_to_date(output, "evaluate", key)
+    if finished is not None:
+        finished.verify(output)
         say(f"{output} is up to date")
         return dict(json.loads((output / "metrics.json").read_text()))
     with tempfile.TemporaryDirectory() as scratch:

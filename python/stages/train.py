@@ -17,7 +17,8 @@ from ..dataset.loading import TrainingData
 from ..models.check import check_export
 from ..models.model import ModelSpec, load_model
 from ..models.onnx import export_onnx
-from ..provenance import Manifest, fingerprint, staged_output
+from ..provenance import Manifest, Piece, fingerprint, make_room, staged_output
+from ..provenance.manifest import remove
 from ..provenance.output import up_to_date
 from ..training.devices import make_fabric
 from ..training.folds import check_same_analysis, fit_fold, made_from, model_spec
@@ -28,6 +29,7 @@ from ..training.tracking import Trained, log_training
 
 STAGE = "train"
 _FILES = ("model.pt", "model.onnx", "history.csv", BALANCE)
+_RECORDS = ".records"
 _EXTRAS = ("learning_rate.pdf", "learning_rate.png")
 
 
@@ -112,6 +114,7 @@ def _finish(
     file: Path | None,
 ) -> None:
     """Write what concerns the run as a whole, the manifest last."""
+    remove(work / _RECORDS)
     config = analysis.model_dump(mode="json")
     (work / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     files = ["config.yaml"]
@@ -153,8 +156,9 @@ def _workplace(fabric: Fabric, output: Path, key: Any, force: bool) -> Iterator[
 def _fold(
     fabric: Fabric, analysis: Analysis, dataset: TrainingData, spec: ModelSpec, fold: int, folder: Path
 ) -> list[Epoch]:
-    """Train the model of one fold, unless that is done already, and write its files; the history comes last."""
-    if fabric.broadcast((folder / "model.pt").exists() and (folder / "history.csv").exists()):
+    """Train the model of one fold, unless that is done already, and write its files."""
+    record = folder.parent / _RECORDS / f"{folder.name}.json"
+    if fabric.broadcast(Piece.read(record, folder.name) is not None):
         say(f"fold {fold}: trained already")
         return read_history(folder / "history.csv")
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -169,6 +173,8 @@ def _fold(
         sources = {"name": analysis.name, "config_sha256": fingerprint(analysis.model_dump(mode="json"))}
         export_onnx(found.model, folder / "model.onnx", sources)
         write_history(folder / "history.csv", found.history)
+        make_room(record)
+        Piece.write(record, folder.name, [folder / name for name in _FILES], None)
     return found.history
 
 

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..console import say
 from ..errors import DataError
-from ..models.model import write_tensors
+from ..models.model import read_tensors, write_tensors
+from ..provenance.manifest import remove
 from .history import Epoch
 from .rates import RangeTest
 
@@ -76,11 +78,19 @@ class Checkpoints:
         Raises
         ------
         DataError
-            When it is broken or belongs to something else.
+            When it belongs to something else. Where it is damaged the training begins again.
         """
         if not self._last.exists():
             return None
-        content = self._read(self._last, device)
+        try:
+            content = self._read(self._last, device)
+            if content["state"]["history"]:
+                self.best()
+        except DataError as error:
+            say(f"{error}: this training begins again")
+            remove(self._last)
+            remove(self._best)
+            return None
         if content.get("key") != self._key:
             raise DataError(
                 f"{self._last}: a checkpoint of another configuration or dataset: remove it, or use another -o"
@@ -107,10 +117,9 @@ class Checkpoints:
     @staticmethod
     def _read(path: Path, device: torch.device) -> dict[str, Any]:
         try:
-            return dict(torch.load(path, map_location=device, weights_only=True))
+            return dict(read_tensors(path, device))
         except (OSError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError) as error:
-            reason = str(error).partition("\n")[0]
-            raise DataError(f"{path}: not a checkpoint ({reason}): remove {path.parent} to begin again") from None
+            raise DataError(f"{path}: not a checkpoint ({str(error).partition(chr(10))[0]})") from None
 
 
 def _state(content: dict[str, Any]) -> State:

@@ -184,7 +184,9 @@ def _new_model(training: Training, dataset: TrainingData, spec: ModelSpec, fold:
 
 def _initial(run: Path, folds: int, fold: int) -> Path:
     """Return the model of another run that a fold begins with: that of the same fold, or the only one."""
-    others = len(Manifest.read(run, _STAGE).details["best"])
+    manifest = Manifest.read(run, _STAGE)
+    manifest.verify(run)
+    others = len(manifest.details["best"])
     if others not in (1, folds):
         raise UserError(f"training.init.run: {run} has {others} folds, and this training has {folds}: use a run with 1")
     return run / f"fold{fold if others == folds else 0}" / "model.pt"
