@@ -34,7 +34,7 @@ from .events import Process, State
 from .jobdir import JOB_SCRIPT, JobDir, Submission
 from .outputs import store
 from .plan import Job, Plan, Resources
-from .templates import fill, template
+from .templates import Code, fill, template
 
 AREA = "crab"
 """The folder of a job directory that holds the tasks, and the project directories of the client."""
@@ -194,12 +194,14 @@ def _accelerator(directory: JobDir, resources: Resources) -> dict[str, Any]:
     return {"accelerator": True if gpu else None, "accelerator_needs": needs}
 
 
-def _list(words: Iterator[str] | Sequence[str] | map[str]) -> str | None:
+def _list(words: Iterator[str] | Sequence[str] | map[str]) -> Code | None:
     """Write a list as Python does, one word a line where there are several; None where there are none."""
     quoted = [json.dumps(word) for word in words]
     if not quoted:
         return None
-    return f"[{quoted[0]}]" if len(quoted) == 1 else "[\n" + "".join(f"    {word},\n" for word in quoted) + "]"
+    if len(quoted) == 1:
+        return Code(f"[{quoted[0]}]")
+    return Code("[\n" + "".join(f"    {word},\n" for word in quoted) + "]")
 
 
 # -- submission -------------------------------------------------------------------------------------------------------

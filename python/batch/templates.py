@@ -22,6 +22,10 @@ def template(name: str, folder: str = "condor") -> str:
     return importlib.resources.files(f"{_PACKAGE}.{folder}").joinpath(name).read_text()
 
 
+class Code(str):
+    """What is written as the template's language wants it already, on several lines."""
+
+
 def check_one_line(text: str, what: str) -> None:
     """Raise a :class:`UserError` where a text that goes into scripts and lists has control characters."""
     if _CONTROL.search(text):
@@ -39,7 +43,8 @@ def fill(text: str, values: Mapping[str, object]) -> str:
         When a value has a line break in it: what follows would be a line of its own, a command for instance.
     """
     for name, value in values.items():
-        check_one_line(str(value), f"the {name} of the jobs")
+        if not isinstance(value, Code):
+            check_one_line(str(value), f"the {name} of the jobs")
     paragraphs = [_fill_lines(paragraph, values) for paragraph in text.split("\n\n")]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph.strip("\n"))
 
