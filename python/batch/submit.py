@@ -81,7 +81,8 @@ def submit(
     """
     module = target(where)
     if stage not in STAGES:
-        raise UserError(f"--stage {stage}: not one of {', '.join((*STAGES, 'all'))}{nearest(stage, STAGES)}")
+        stages = (*STAGES, "all")
+        raise UserError(f"--stage {stage}: not one of {', '.join(stages)}{nearest(stage, stages)}")
     frozen = listed(analysis) if data is None else _as_converted(listed(analysis), data)
     directory = make(where, frozen, stage, output, split, data, run)
     numbers = range(len(directory.plan.jobs))

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Optional, Union
 import numpy as np
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
+from ..errors import nearest
 from .base import Strict, pair
 
 MOST_CELLS = 10_000
@@ -74,8 +75,9 @@ class Shape(Strict):
                     f"{', '.join(known) or 'none'}; 'keep' adds columns"
                 )
         if self.to != "flat" and self.to not in classes:
+            names = ("flat", *classes)
             raise ValueError(
-                f"training.balance.shape.to: {self.to!r} is unknown; known: {', '.join(('flat', *classes))}"
+                f"training.balance.shape.to: {self.to!r} is unknown{nearest(self.to, names)}; known: {', '.join(names)}"
             )
 
 

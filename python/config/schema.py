@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from ..errors import nearest
 from .base import Cuts, Expr, Identifier, Strict, of_form, one_as_list
 from .batch import Batch
 from .cmssw import CmsRun
@@ -272,7 +273,8 @@ class Analysis(Strict):
         if isinstance(loss, RegressionLoss):
             for name in loss.weights:
                 if name not in targets:
-                    raise ValueError(f"training.loss.weights.{name}: no such target; known: {', '.join(targets)}")
+                    known = f"{nearest(name, targets)}; known: {', '.join(targets)}"
+                    raise ValueError(f"training.loss.weights.{name}: no such target{known}")
             outputs = [target + suffix for target in targets for suffix in loss.suffixes]
             twice = next((name for name in outputs if outputs.count(name) > 1), None)
             if twice is not None:

@@ -150,7 +150,8 @@ def _checked(analysis: Analysis, sample: str, step: str, era: str | None) -> str
     if sample not in analysis.samples:
         raise UserError(f"--sample {sample}: there is no such sample{nearest(sample, analysis.samples)}")
     if step not in (*GENERATION, *READING):
-        raise UserError(f"--step {step}: give one of {', '.join((*GENERATION, *READING))}")
+        steps = (*GENERATION, *READING)
+        raise UserError(f"--step {step}: not one of {', '.join(steps)}{nearest(step, steps)}")
     block = analysis.cmssw or CmsRun()
     for other in block.acceptance:
         if other not in analysis.samples:

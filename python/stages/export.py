@@ -13,7 +13,7 @@ import onnx
 
 from ..config.schema import Analysis
 from ..console import out, say
-from ..errors import DataError, UserError
+from ..errors import DataError, UserError, nearest
 from ..events.files import expand, is_remote, sample_files
 from ..events.readers import open_events
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
@@ -98,7 +98,10 @@ def _rule(folds: int, fold: str | None) -> str:
     if fold is None or fold in (AVERAGE, BY_EVENT):
         return fold or AVERAGE
     if not fold.isdecimal() or int(fold) >= folds:
-        raise UserError(f"--fold {fold}: give '{AVERAGE}', '{BY_EVENT}', or a number from 0 to {folds - 1}")
+        words = (AVERAGE, BY_EVENT)
+        raise UserError(
+            f"--fold {fold}: give '{AVERAGE}', '{BY_EVENT}', or a number from 0 to {folds - 1}{nearest(fold, words)}"
+        )
     return str(int(fold))
 
 
