@@ -88,15 +88,15 @@ def scope(stage: str, whole: Any, part: Part | None) -> tuple[str, Any, dict[str
 
 @dataclass(frozen=True)
 class Gathered:
-    """The finished parts of a stage, in order, and the units that are in none of them."""
+    """The finished parts of a stage with their folders, in order, and the units that are in none of them."""
 
-    parts: Sequence[tuple[Part, Manifest]]
+    parts: Sequence[tuple[Part, Path, Manifest]]
     missing: Mapping[str | None, Sequence[int]]
 
     @property
     def manifests(self) -> list[Manifest]:
         """Of all parts."""
-        return [manifest for _, manifest in self.parts]
+        return [manifest for _, _, manifest in self.parts]
 
     @property
     def inputs(self) -> list[FileRecord]:
@@ -128,7 +128,13 @@ def unfinished(file: str) -> Lost:
 
 
 def gather(
-    directory: Path, work: Path, stage: str, whole: Any, units: Mapping[str | None, int], incomplete: bool, jobs: int
+    directory: Path,
+    work: Path | None,
+    stage: str,
+    whole: Any,
+    units: Mapping[str | None, int],
+    incomplete: bool,
+    jobs: int,
 ) -> Gathered:
     """Put the files of all finished parts of a stage into one folder, checked against their manifests.
 
@@ -137,7 +143,7 @@ def gather(
     directory
         Holds the parts, each in a folder of its own; folders without a manifest are unfinished and do not count.
     work
-        Gets the files, as hard links where that is possible.
+        Gets the files, as hard links where that is possible; None: they are checked, and stay where they are.
     stage
         The stage.
     whole
@@ -174,7 +180,7 @@ def gather(
             "resubmit their jobs, or go on without them (--skip-bad-files)"
         )
     run_jobs(partial(_take, work), [(place, manifest) for _, place, manifest in found], jobs, "checking parts")
-    return Gathered([(part, manifest) for part, _, manifest in found], missing)
+    return Gathered(found, missing)
 
 
 def _missing(parts: Iterable[Part], units: Mapping[str | None, int]) -> dict[str | None, list[int]]:
@@ -202,12 +208,12 @@ def _listed(missing: Mapping[str | None, Sequence[int]]) -> str:
     return ", ".join(map(str, runs[:_SHOWN])) + (", ..." if len(runs) > _SHOWN else "")
 
 
-def _take(work: Path, job: tuple[Path, Manifest], report: Report) -> None:
+def _take(work: Path | None, job: tuple[Path, Manifest], report: Report) -> None:
     """Check the files of one part, and take them over."""
     place, manifest = job
     manifest.verify(place)
-    for record in manifest.outputs:
-        target = work / record.path
+    for record in manifest.outputs if work is not None else ():
+        target = work / record.path  # type: ignore[operator]
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         try:

@@ -63,19 +63,22 @@ def normalisation(train, folds):
 
 
 def write_split(directory, split, columns, rows):
-    """Write a shard and, over it, a file of virtual datasets; without rows a shard would have nothing to say."""
+    """Write the rows of a split to the shard and, over it, a file of virtual datasets."""
     (directory / "shards").mkdir(parents=True, exist_ok=True)
-    shard = directory / "shards" / f"{split}.h5"
-    with h5py.File(directory / f"{split}.h5", "w") as file, h5py.File(shard, "w") as source:
+    shard = directory / "shards" / "00.h5"
+    with h5py.File(directory / f"{split}.h5", "w") as file, h5py.File(shard, "a") as source:
         for name, values in columns.items():
-            if rows == 0 or name.startswith("normalisation"):
+            if name.startswith("normalisation"):
+                file[name] = values
+                continue
+            source[f"{split}/{name}"] = values
+            if rows == 0 or name == "weight":
                 file[name] = values
             else:
-                source[name] = values
                 layout = h5py.VirtualLayout(values.shape, values.dtype)
-                layout[:] = h5py.VirtualSource(f"shards/{split}.h5", name, values.shape)
+                layout[:] = h5py.VirtualSource("shards/00.h5", f"{split}/{name}", values.shape)
                 file.create_virtual_dataset(name, layout)
-    return {f"{split}.h5": rows, f"shards/{split}.h5": rows}
+    return {f"{split}.h5": rows}
 
 
 def write_dataset(directory: Path, analysis: Analysis, rows=(1000, 200, 100), edges=(0.0,), change=None, seed=0):
@@ -94,6 +97,8 @@ def write_dataset(directory: Path, analysis: Analysis, rows=(1000, 200, 100), ed
         files |= write_split(directory, split, columns, count)
     info = DatasetInfo("event", INPUTS, tuple(analysis.classes), regression, folds)
     config = analysis.model_dump(mode="json")
+    counts = dict(zip(("train", "val", "test"), rows))
     details = {"dataset": info.as_dict(), "key": fingerprint(analysis.dataset_part())}
-    Manifest("convert", config, [], details=details).write(directory, files)
+    details |= {"shards": {"shards/00.h5": counts}, "samples": {name: counts for name in analysis.samples}}
+    Manifest("convert", config, [], details=details).write(directory, {**files, "shards/00.h5": sum(rows)})
     return directory

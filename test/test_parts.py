@@ -150,9 +150,9 @@ def test_parts_of_another_analysis_are_refused(folder: Path) -> None:
 def test_a_damaged_part_is_refused(folder: Path) -> None:
     content = analysis(folder)
     make_parts(convert, content, folder / "parts", CONVERSION)
-    shard = folder / "parts" / "part-00001" / "shards" / "tt-00002.h5"
+    shard = folder / "parts" / "part-00001" / "shards" / "00.h5"
     shard.write_bytes(shard.read_bytes()[:-1] + b"!")
-    with pytest.raises(DataError, match=r"part-00001/shards/tt-00002.h5: changed since it was written"):
+    with pytest.raises(DataError, match=r"part-00001/shards/00.h5: changed since it was written"):
         convert(content, folder / "merged", parts=folder / "parts")
     assert not (folder / "merged").exists()
 

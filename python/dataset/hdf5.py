@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..config.schema import Compression
 from ..errors import DataError
 
 _CHUNK_BYTES = 1 << 18
+_CHUNK_ROWS = 1 << 14
 _SPARE_BYTES = 1 << 24
 
 
@@ -23,7 +25,8 @@ class GrowingFile:
 
     Before anything large is written, the file system is asked for its free space. When HDF5 itself finds the disk full
     it can neither write nor close the file, and may bring down the process. Rows go to the disk at once, past HDF5's
-    cache of chunks, which would only delay them and their errors; compressed ones have to wait until a chunk is full.
+    cache of chunks, which would only delay them and their errors, and chunk by chunk: appending few at a time, as many
+    small files do, costs no more than appending many.
 
     Parameters
     ----------
@@ -42,8 +45,7 @@ class GrowingFile:
         self._folder = path.parent
         self._filter = _filter(compression)
         self.file = h5py.File(path, "w", libver="latest", rdcc_nbytes=4 * _CHUNK_BYTES if self._filter else 0)
-        self._datasets: dict[str, h5py.Dataset] = {}
-        self._empty: dict[str, np.ndarray] = {}
+        self._columns: dict[str, _Column] = {}
 
     def __enter__(self) -> GrowingFile:
         return self
@@ -60,8 +62,6 @@ class GrowingFile:
     def append(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Append rows to datasets, which begin with the first rows that name them.
 
-        Chunks have the size of these rows, up to 256 kB: small files waste no space in half-filled chunks.
-
         Raises
         ------
         DataError
@@ -69,30 +69,11 @@ class GrowingFile:
         """
         self.reserve(sum(values.nbytes for values in arrays.values()))
         for name, values in arrays.items():
-            if not len(values):
-                self._empty.setdefault(name, values)
-                continue
-            if name not in self._datasets:
-                self._datasets[name] = self._create(name, values)
-            self._append(self._datasets[name], values)
-
-    def _append(self, dataset: h5py.Dataset, values: np.ndarray) -> None:
-        if not np.can_cast(values.dtype, dataset.dtype, "same_kind"):
-            raise DataError(
-                f"{dataset.name}: {values.dtype} after {dataset.dtype}: integers with missing values cannot be stored, "
-                "keep them as a float (define: {x: '1.0 * n'})"
-            )
-        start = len(dataset)
-        dataset.resize(start + len(values), axis=0)
-        dataset.write_direct(np.ascontiguousarray(values), dest_sel=np.s_[start : start + len(values)])
-
-    def _create(self, name: str, values: np.ndarray) -> h5py.Dataset:
-        shape = values.shape[1:]
-        row_bytes = max(1, values.dtype.itemsize * int(np.prod(shape)))
-        rows = max(16, min(_CHUNK_BYTES // row_bytes, len(values)))
-        return self.file.create_dataset(
-            name, (0, *shape), values.dtype, maxshape=(None, *shape), chunks=(rows, *shape), **self._filter
-        )
+            column = self._columns.get(name)
+            if column is None or (column.empty and len(values)):  # an empty file may have other types
+                column = self._columns[name] = _Column(self.file, name, values, self._filter)
+            if len(values):
+                column.append(values)
 
     def map(self, name: str, shape: tuple[int, ...], dtype: np.dtype, sources: Iterable[tuple[str, str, int]]) -> None:
         """Make a virtual dataset.
@@ -120,16 +101,80 @@ class GrowingFile:
         parent = self.file.require_group(group) if group else self.file
         h5py.h5d.create(parent.id, last.encode(), h5py.h5t.py_create(dtype, logical=True), space, properties)
 
+    def discard(self) -> None:
+        """Close a file that is to be removed, without the rows that wait, and whatever HDF5 says of it."""
+        self._columns.clear()
+        with suppress(OSError):
+            self.close()
+
     def close(self) -> None:
         """Close the file; raises an OSError when what was written does not reach the disk."""
         try:
-            for name, values in self._empty.items():
-                if name not in self._datasets:
-                    self._create(name, values)
-            self._datasets.clear()
+            for column in self._columns.values():
+                column.finish()
+            self._columns.clear()
             self.file.close()
         except RuntimeError as error:  # what h5py makes of HDF5's failure to write
             raise OSError(errno.EIO, str(error)) from error
+
+
+class _Column:
+    """A dataset that grows by whole chunks of up to 256 kB and 16,384 rows; the rows of the next one wait in memory.
+
+    A dataset of fewer rows has a chunk of its size: small files waste no space.
+    """
+
+    def __init__(self, file: h5py.File, name: str, values: np.ndarray, compression: Mapping[str, Any]) -> None:
+        self._file, self._name, self._compression = file, name, compression
+        row_bytes = max(1, values.dtype.itemsize * int(np.prod(values.shape[1:])))
+        self._rows = max(16, min(_CHUNK_BYTES // row_bytes, _CHUNK_ROWS))
+        self._waiting = np.empty((self._rows, *values.shape[1:]), values.dtype)
+        self._filled = 0
+        self._dataset: h5py.Dataset | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether there are no rows yet."""
+        return self._dataset is None and not self._filled
+
+    def append(self, values: np.ndarray) -> None:
+        if not np.can_cast(values.dtype, self._waiting.dtype, "same_kind"):
+            raise DataError(
+                f"/{self._name}: {values.dtype} after {self._waiting.dtype}: integers with missing values cannot be "
+                "stored, keep them as a float (define: {x: '1.0 * n'})"
+            )
+        start = self._wait(values) if self._filled else 0
+        whole = start + (len(values) - start) // self._rows * self._rows
+        if whole > start:
+            self._write(values[start:whole])
+        self._wait(values[whole:])
+
+    def _wait(self, values: np.ndarray) -> int:
+        """Keep the first rows until their chunk is full, and write it then; returns how many there was room for."""
+        count = min(len(values), self._rows - self._filled)
+        self._waiting[self._filled : self._filled + count] = values[:count]
+        self._filled += count
+        if self._filled == self._rows:
+            self._filled = 0
+            self._write(self._waiting)
+        return count
+
+    def finish(self) -> None:
+        """Write the rows that wait."""
+        if self._filled or self._dataset is None:
+            self._write(self._waiting[: self._filled])
+
+    def _write(self, values: np.ndarray) -> None:
+        if self._dataset is None:
+            shape = self._waiting.shape[1:]
+            options = {"chunks": (max(16, min(self._rows, len(values))), *shape), **self._compression}
+            self._dataset = self._file.create_dataset(
+                self._name, (0, *shape), self._waiting.dtype, maxshape=(None, *shape), **options
+            )
+        start = len(self._dataset)
+        if len(values):
+            self._dataset.resize(start + len(values), axis=0)
+            self._dataset.write_direct(np.ascontiguousarray(values), dest_sel=np.s_[start : start + len(values)])
 
 
 def _filter(compression: Compression) -> Mapping[str, Any]:
@@ -139,3 +184,23 @@ def _filter(compression: Compression) -> Mapping[str, Any]:
     import hdf5plugin
 
     return hdf5plugin.Blosc(cname=compression, clevel=1, shuffle=hdf5plugin.Blosc.SHUFFLE)
+
+
+def open_rows(path: Path) -> h5py.File:
+    """Open an HDF5 file to read rows once: the cache of chunks, up to 1 MB for every dataset, would only cost memory.
+
+    Compressed files need hdf5plugin to be imported before.
+    """
+    return h5py.File(path, "r", rdcc_nbytes=0)
+
+
+def datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
+    """Return all datasets in a group by their paths in it."""
+    found: dict[str, h5py.Dataset] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item
+
+    group.visititems(visit)
+    return found

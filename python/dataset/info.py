@@ -1,8 +1,9 @@
 """What a dataset holds, as its writers record it in the manifest and its readers rely on it.
 
 Layout ``tensors``: a directory with ``train.h5``, ``val.h5`` and ``test.h5``, each an HDF5 file of virtual datasets
-over ``shards/*.h5`` (plain h5py opens them). For an input ``event`` of F features and an input ``jets`` of F features
-of at most L constituents, N rows::
+over ``shards/*.h5`` (plain h5py opens them), of which there are few: many input files share one. The manifest says how
+many rows every shard, and every sample, has in each of them, in order. For an input ``event`` of F features and one,
+``jets``, of F features of at most L constituents, N rows::
 
     /event/features (N, F) f4                            attrs: names, expressions
     /jets/features  (N, L, F) f4   /jets/valid (N, L) bool    padding is 0 and invalid

@@ -30,6 +30,7 @@ class ParquetData(StoredData):
     def __init__(self, directory: Path, manifest: Manifest, in_memory: str, workers: int | None) -> None:
         super().__init__(directory, manifest, in_memory, workers)
         tables = [Path(o.path) for o in manifest.outputs if o.path.endswith(".parquet")]
+        self._rows = {directory / o.path: o.entries for o in manifest.outputs}
         self._files = [directory / path for path in sorted(tables, key=lambda p: (SPLITS.index(p.parts[0]), p.name))]
         self._statistics = yaml.safe_load((directory / f"{NORMALISATION}.yaml").read_text())
 
@@ -45,15 +46,15 @@ class ParquetData(StoredData):
         return found
 
     def _slabs(self) -> list[Slab]:
-        names = list(dict.fromkeys(path.stem.rpartition("-")[0] for path in self._files))
         found = []
         for number, path in enumerate(self._files):
             table = self._open(number)
             for group in range(table.num_row_groups):
                 counts = np.zeros((len(SPLITS), self.info.folds), np.int64)
-                fold = table.read_row_group(group, columns=["fold"])["fold"].to_numpy()
+                rows = table.read_row_group(group, columns=["fold", "sample"])
+                fold, sample = rows["fold"].to_numpy(), int(rows["sample"][0].as_py())
                 counts[SPLITS.index(path.parent.name)] = np.bincount(fold, minlength=self.info.folds)
-                found.append(Slab(names.index(path.stem.rpartition("-")[0]), number, counts, group))
+                found.append(Slab(sample, number, counts, group))
             table.close()
         return found
 
@@ -87,10 +88,14 @@ class ParquetData(StoredData):
     def _open(self, number: int) -> Any:
         import pyarrow.parquet as pq
 
+        path = self._files[number]
         try:
-            return pq.ParquetFile(self._files[number])
+            table = pq.ParquetFile(path)
         except (OSError, ValueError) as error:
-            raise DataError(f"{self._files[number]}: cannot be read ({reason(error)})") from None
+            raise DataError(f"{path}: cannot be read ({reason(error)})") from None
+        if table.metadata.num_rows != self._rows[path]:
+            raise DataError(f"{path}: does not have the {self._rows[path]} rows that were written")
+        return table
 
     def _batch(self, rows: Any) -> Batch:
         inputs: dict[str, Tensor] = {}

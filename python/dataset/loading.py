@@ -221,6 +221,10 @@ class TrainingData(ABC):
                 f"{source}: dataset.layout is {options['layout']!r}, and training reads 'tensors': "
                 "set dataset.layout to tensors and run 'nanoforge convert' again"
             )
+        if "samples" not in manifest.details:
+            raise UserError(
+                f"{source}: made by an earlier version of NanoForge: run 'nanoforge convert' again (--force)"
+            )
         manifest.verify(source)
         if options["format"] == "parquet":
             from .jagged import ParquetData

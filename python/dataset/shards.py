@@ -1,18 +1,23 @@
-"""One shard per input file: its rows, split by split, and a record of what went into it."""
+"""Shards: the rows of neighbouring input files, split by split, and a record of what each file contributed.
+
+A dataset has few of them, however many files it is made from: HDF5 keeps every source of a virtual dataset open, and
+once file descriptors run out it reads fill values without an error.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..config.schema import Analysis, Compression
-from ..provenance import Accounting, FileRecord
-from ..provenance.manifest import write_atomically
+from ..config.schema import Analysis
+from ..errors import DataError
+from ..provenance import Accounting, FileRecord, make_room
+from ..provenance.manifest import adler32, output_record, sealed, unsealed, write_atomically
 from . import extremes, kernels, layouts
 from .hdf5 import GrowingFile
 from .info import SPLITS, DatasetInfo
@@ -20,19 +25,43 @@ from .inputs import split_input
 from .layouts import Block
 from .statistics import merge
 
+MOST_SHARDS = 32
 _PER_INPUT = ("moments", "extremes")
+GROUP_ROWS = 16_384
+"""Of Parquet, which is read row group by row group."""
+Record = TypeVar("Record", bound="ShardRecord")
+SplitRows = Mapping[str, Any]
+"""The rows of every split: arrays by name for HDF5, an Arrow table for Parquet."""
+
+
+def shard_groups(sizes: Sequence[int | None]) -> list[range]:
+    """Divide input files into at most ``MOST_SHARDS`` groups of neighbours, of about the same size.
+
+    Parameters
+    ----------
+    sizes
+        Of the files, in bytes. Where one is not known, all count the same.
+    """
+    groups = min(len(sizes), MOST_SHARDS)
+    if groups == len(sizes):
+        return [range(i, i + 1) for i in range(groups)]
+    counted = [max(1, size) for size in sizes if size is not None]
+    if len(counted) < len(sizes):
+        counted = [1] * len(sizes)
+    total, filled, edges = sum(counted), 0, [0]
+    for number, size in enumerate(counted):
+        if (2 * filled + size) * groups // (2 * total) >= len(edges) and number > edges[-1]:
+            edges.append(number)
+        filled += size
+    return [range(first, last) for first, last in zip(edges, [*edges[1:], len(sizes)])]
 
 
 @dataclass
 class ShardRecord:
-    """What one input file contributed; written beside the shard when the shard is complete.
+    """What one input file contributed to its shard.
 
     Attributes
     ----------
-    key
-        What the shard was made from: another key, and the shard is made again.
-    size
-        Bytes of the shard's files.
     source
         The input file.
     rows
@@ -56,9 +85,10 @@ class ShardRecord:
         those that may do so in their place.
     moments
         Per input: (folds, 3, F) counts, means and squared deviations of the training rows.
+    blocks
+        Number of rows per split of every block that was written, in order: a merge of parts writes the same ones.
     """
 
-    key: str
     source: FileRecord
     rows: dict[str, int] = field(default_factory=dict)
     accounting: Accounting = field(default_factory=Accounting)
@@ -68,10 +98,10 @@ class ShardRecord:
     population: np.ndarray = field(default_factory=lambda: np.zeros((len(SPLITS), 1, 1), np.int64))
     known: np.ndarray = field(default_factory=lambda: np.zeros((len(SPLITS), 1, 0), np.int64))
     moments: dict[str, np.ndarray] = field(default_factory=dict)
-    size: int = 0
     extremes: dict[str, np.ndarray] = field(default_factory=dict)
     lacks: list[str] = field(default_factory=list)
     likely: list[str] = field(default_factory=list)
+    blocks: list[list[int]] = field(default_factory=list)
 
     def begin(self, info: DatasetInfo) -> None:
         """Begin with no rows of a dataset."""
@@ -88,9 +118,9 @@ class ShardRecord:
         side = np.repeat(np.arange(len(SPLITS)), np.diff(block.bounds))
         cell = side * folds + block.fold
         label = 0 if block.label is None else block.label
-        self.population += _count(cell * classes + label, self.population.shape)
+        self.population += _histogram(cell * classes + label, self.population.shape)
         for target, values in enumerate(block.targets.values()):
-            self.known[..., target] += _count(cell[~np.isnan(values)], self.known.shape[:2])
+            self.known[..., target] += _histogram(cell[~np.isnan(values)], self.known.shape[:2])
         training = slice(0, int(block.bounds[1]))
         for name, values in block.inputs.items():
             features, valid = split_input(values)
@@ -102,110 +132,303 @@ class ShardRecord:
                 edges = extremes.merge([self.extremes[name], edges])
             self.moments[name], self.extremes[name] = moments, edges
 
-    def write(self, path: Path) -> None:
-        """Write the record as JSON, atomically."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
         content = asdict(self) | {
             key: {name: values.tolist() for name, values in getattr(self, key).items()} for key in _PER_INPUT
         }
-        content |= {name: getattr(self, name).tolist() for name in ("population", "known")}
-        write_atomically(path, json.dumps(content))
+        return content | {name: getattr(self, name).tolist() for name in ("population", "known")}
 
     @classmethod
-    def read(cls, path: Path) -> ShardRecord | None:
-        """Read a record; None when there is none, or none that is whole."""
-        try:
-            content = json.loads(path.read_text())
-            content["source"] = FileRecord(**content["source"])
-            content["accounting"] = Accounting.from_dict(content["accounting"])
-            content |= {key: {n: np.array(v) for n, v in content[key].items()} for key in _PER_INPUT}
-            content |= {name: np.array(content[name], np.int64) for name in ("population", "known")}
-            return cls(**content)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+    def from_dict(cls: type[Record], content: dict[str, Any]) -> Record:
+        """Rebuild what :meth:`as_dict` wrote; raises a KeyError, TypeError or ValueError where it is something else."""
+        content["source"] = FileRecord(**content["source"])
+        content["accounting"] = Accounting.from_dict(content["accounting"])
+        content |= {key: {n: np.array(v) for n, v in content[key].items()} for key in _PER_INPUT}
+        content |= {name: np.array(content[name], np.int64) for name in ("population", "known")}
+        return cls(**content)
 
 
-def _count(cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _histogram(cells: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)
 
 
-class Hdf5Shard:
-    """Writes rows to ``<stem>.h5``, one group per split, growing dataset by dataset."""
+@dataclass
+class ShardIndex:
+    """What is in a shard; written beside it when the shard is complete and on the disk.
 
-    def __init__(self, stem: Path, lay_out: Callable[[Block], layouts.Arrays], compression: Compression) -> None:
-        self.path = stem.with_suffix(".h5")
-        self._temporary = stem.with_suffix(".part")
-        self._file = GrowingFile(self._temporary, compression)
-        self._lay_out = lay_out
+    Attributes
+    ----------
+    key
+        What the shard was made from: another key, and the shard is made again.
+    files
+        Its files, by name, with sizes and checksums.
+    records
+        Of its input files, in order.
+    """
 
-    def append(self, block: Block) -> None:
-        """Append the rows of a block."""
-        arrays = self._lay_out(block)
-        spans = list(zip(SPLITS, block.bounds[:-1], block.bounds[1:]))
-        self._file.append({f"{s}/{n}": values[start:stop] for s, start, stop in spans for n, values in arrays.items()})
+    key: str
+    files: list[FileRecord]
+    records: list[ShardRecord]
 
-    def close(self, complete: bool) -> None:
-        """Finish the shard, or remove what there is of it."""
-        self._file.close()
-        if complete:
-            self._temporary.replace(self.path)
-        else:
-            self._temporary.unlink(missing_ok=True)
+    def rows(self, split: str) -> int:
+        """Count the rows of a split."""
+        return sum(record.rows.get(split, 0) for record in self.records)
 
+    def names(self, stem: Path) -> list[str]:
+        """Return the names of the shard's files and of this one."""
+        return [*(file.path for file in self.files), index_path(stem).name]
 
-class ParquetShard:
-    """Writes rows to ``<stem>.<split>.parquet``."""
+    def write(self, stem: Path) -> None:
+        """Write the index as JSON, atomically."""
+        content = {"key": self.key, "files": [asdict(file) for file in self.files]}
+        content["records"] = [record.as_dict() for record in self.records]
+        write_atomically(index_path(stem), sealed(content))
 
-    def __init__(self, stem: Path, lay_out: Callable[[Block], Any]) -> None:
-        self._stem = stem
-        self._lay_out = lay_out
-        self._writers: dict[str, Any] = {}
-
-    def append(self, block: Block) -> None:
-        """Append the rows of a block."""
-        import pyarrow.parquet as pq
-
-        table = self._lay_out(block)
-        for split, start, stop in zip(SPLITS, block.bounds[:-1], block.bounds[1:]):
-            if split not in self._writers:
-                self._writers[split] = pq.ParquetWriter(self._path(split), table.schema, compression="zstd")
-            self._writers[split].write_table(table.slice(start, stop - start))
-
-    def _path(self, split: str) -> Path:
-        return parquet_part(self._stem, split)
-
-    def close(self, complete: bool) -> None:
-        """Finish the shard, or remove what there is of it."""
+    @classmethod
+    def read(cls, stem: Path) -> ShardIndex | None:
+        """Read an index; None when there is none, or none that is whole."""
         try:
-            for writer in self._writers.values():
-                writer.close()
+            content = unsealed(index_path(stem).read_text())
+            files = [FileRecord(**file) for file in content["files"]]
+            return cls(content["key"], files, [ShardRecord.from_dict(record) for record in content["records"]])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None
+
+    def verify(self, stem: Path) -> bool:
+        """Whether the files of the shard are those that were written, by their sizes and checksums."""
+        try:
+            return all(
+                (stem.parent / file.path).stat().st_size == file.size
+                and adler32(stem.parent / file.path) == file.adler32
+                for file in self.files
+            )
         except OSError:
-            complete = False
+            return False
+
+
+def index_path(stem: Path) -> Path:
+    """Say where the index of a shard lies."""
+    return stem.with_suffix(".json")
+
+
+def shard_path(stem: Path, split: str | None = None) -> Path:
+    """Say where the rows of a shard lie: in an HDF5 file, or those of a split in a Parquet file."""
+    return stem.with_suffix(".h5") if split is None else stem.with_name(f"{stem.name}.{split}.parquet")
+
+
+class ShardWriter(ABC):
+    """Writes the rows of input files, one file after the other; they are there when it is closed as complete."""
+
+    def __init__(self) -> None:
+        self._path = self._sample = ""
+        self._first: dict[str, tuple[str, Mapping[str, Any]]] = {}
+        self._compared: set[str] = set()
+
+    def begin(self, path: str, sample: str) -> None:
+        """Begin with the rows of the next input file."""
+        self._path, self._sample = path, sample
+        self._compared.clear()
+
+    def append(self, rows: SplitRows) -> None:
+        """Append rows of the input file.
+
+        Raises
+        ------
+        DataError
+            When it has other columns than the files before it.
+        """
+        for split, values in rows.items():
+            if split not in self._compared and _count_rows(values):
+                self._compared.add(split)
+                types = self._types(values)
+                compare_types(self._path, types, *self._first.setdefault(split, (self._path, types)))
+        self._append(rows)
+
+    def close(self, *, complete: bool) -> list[FileRecord]:
+        """Bring the shard's files to the disk and return them, or (not complete) remove what there is of them."""
+        try:
+            if complete:
+                self._finish()
+                return [_stored(path) for path in self._files()]
+            self._abandon()
+        except BaseException:
+            self._abandon()
             raise
         finally:
-            for split, writer in self._writers.items():
-                writer.is_open = False  # a writer that failed to close would try again when it is deleted
-                if not complete:
-                    self._path(split).unlink()
+            for path in self._files():
+                _temporary(path).unlink(missing_ok=True)
+        return []
+
+    @abstractmethod
+    def _append(self, rows: SplitRows) -> None: ...
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """Write what waits, and close the files."""
+
+    @abstractmethod
+    def _abandon(self) -> None:
+        """Close files that are to be removed."""
+
+    @abstractmethod
+    def _files(self) -> list[Path]:
+        """List the files as they are called in the end."""
+
+    @staticmethod
+    @abstractmethod
+    def _types(rows: Any) -> Mapping[str, Any]:
+        """Return the types of the columns by name."""
 
 
-def parquet_part(stem: Path, split: str) -> Path:
-    """Say where the rows of a split lie in a Parquet shard."""
-    return stem.with_name(f"{stem.name}.{split}.parquet")
+class Hdf5Shard(ShardWriter):
+    """Writes rows to ``<stem>.h5``, one group per split."""
+
+    def __init__(self, stem: Path, analysis: Analysis) -> None:
+        super().__init__()
+        self._stem = stem
+        self._file = GrowingFile(_temporary(shard_path(stem)), analysis.dataset.compression)
+
+    def _append(self, rows: SplitRows) -> None:
+        for split, arrays in rows.items():  # in the order of names, whatever that of a layout or of a part's file is
+            self._file.append({f"{split}/{name}": arrays[name] for name in sorted(arrays)})
+
+    def _finish(self) -> None:
+        self._file.close()
+
+    def _abandon(self) -> None:
+        self._file.discard()
+
+    def _files(self) -> list[Path]:
+        return [shard_path(self._stem)]
+
+    @staticmethod
+    def _types(rows: layouts.Arrays) -> dict[str, np.dtype]:
+        return {name: values.dtype for name, values in rows.items()}
 
 
-def open_shard(stem: Path, analysis: Analysis, info: DatasetInfo) -> Hdf5Shard | ParquetShard:
-    """Start the shard of one input file in the format and layout of the analysis."""
+class ParquetShard(ShardWriter):
+    """Writes rows to ``<stem>.<split>.parquet``; a row group has rows of one sample, and all but its last are full."""
+
+    def __init__(self, stem: Path) -> None:
+        super().__init__()
+        self._stem = stem
+        self._waiting: dict[str, Any] = {}
+        self._writers: dict[str, Any] = {}
+
+    def begin(self, path: str, sample: str) -> None:
+        """Begin with the rows of the next input file."""
+        if sample != self._sample:
+            self._write(1)
+        super().begin(path, sample)
+
+    def _append(self, rows: SplitRows) -> None:
+        import pyarrow as pa
+
+        for split, table in rows.items():
+            waiting = self._waiting.get(split)
+            if waiting is None or (split not in self._writers and not len(waiting)):
+                self._waiting[split] = table
+            elif len(table):
+                self._waiting[split] = pa.concat_tables([waiting, table])
+        self._write(GROUP_ROWS)
+
+    def _write(self, fewest: int) -> None:
+        """Write the rows that wait as row groups of at least so many."""
+        for split, table in self._waiting.items():
+            start = 0
+            while len(table) - start >= fewest:
+                self._writer(split).write_table(table.slice(start, GROUP_ROWS).combine_chunks())
+                start += GROUP_ROWS
+            self._waiting[split] = table.slice(start)
+
+    def _writer(self, split: str) -> Any:
+        import pyarrow.parquet as pq
+
+        if split not in self._writers:
+            path = _temporary(shard_path(self._stem, split))
+            self._writers[split] = pq.ParquetWriter(path, self._waiting[split].schema, compression="zstd")
+        return self._writers[split]
+
+    def _finish(self) -> None:
+        self._write(1)
+        for split in self._waiting:
+            self._writer(split).close()
+
+    def _abandon(self) -> None:
+        for writer in self._writers.values():
+            writer.is_open = False  # a writer that failed to close would try again when it is deleted
+
+    def _files(self) -> list[Path]:
+        return [shard_path(self._stem, split) for split in SPLITS]
+
+    @staticmethod
+    def _types(rows: Any) -> dict[str, Any]:
+        return {field.name: field.type for field in rows.schema}
+
+
+def compare_types(path: str, types: Mapping[str, Any], first: str, others: Mapping[str, Any]) -> None:
+    """Raise a :class:`DataError` where two files have other columns, or columns of other types: none is converted.
+
+    Parameters
+    ----------
+    path, types
+        A file, and its columns by name.
+    first, others
+        A file before it, and its columns.
+    """
+    for name in dict.fromkeys([*others, *types]):
+        if name not in types or name not in others:
+            has, lacks = (path, first) if name in types else (first, path)
+            raise DataError(f"{lacks}: has no {name}, but {has} has it: mend the files, or leave the column out")
+        if types[name] != others[name]:
+            raise DataError(
+                f"{path}: {name} is {types[name]}, but {others[name]} in {first}: define it as a float, '1.0 * …', or "
+                "mend the files"
+            )
+
+
+def open_shard(stem: Path, analysis: Analysis) -> ShardWriter:
+    """Start a shard in the format of the analysis, in place of whatever is there."""
+    for path in (shard_path(stem), *(shard_path(stem, split) for split in SPLITS)):
+        make_room(path, _temporary(path))
+    return ParquetShard(stem) if analysis.dataset.format == "parquet" else Hdf5Shard(stem, analysis)
+
+
+def lay_out(analysis: Analysis, info: DatasetInfo) -> Callable[[Block], SplitRows]:
+    """Give the function that lays out blocks in the format and layout of the analysis, split by split."""
     if analysis.dataset.format == "parquet":
-        return ParquetShard(stem, layouts.parquet(info))
-    lay_out = layouts.tensors if analysis.dataset.layout == "tensors" else layouts.salt(info)
-    return Hdf5Shard(stem, lay_out, analysis.dataset.compression)
+        table = layouts.parquet(info)
+
+        def tables(block: Block) -> SplitRows:
+            rows = table(block)
+            return {split: rows.slice(start, stop - start) for split, start, stop in _spans(block)}
+
+        return tables
+    arrays = layouts.tensors if analysis.dataset.layout == "tensors" else layouts.salt(info)
+
+    def by_split(block: Block) -> SplitRows:
+        rows = arrays(block)
+        return {split: {n: v[start:stop] for n, v in rows.items()} for split, start, stop in _spans(block)}
+
+    return by_split
 
 
-def shard_size(stem: Path) -> int:
-    """Return the bytes of all files of a shard."""
-    return sum(path.stat().st_size for path in shard_files(stem))
+def _spans(block: Block) -> Iterator[tuple[str, int, int]]:
+    return zip(SPLITS, block.bounds[:-1].tolist(), block.bounds[1:].tolist())
 
 
-def shard_files(stem: Path) -> list[Path]:
-    """Return the files of a shard."""
-    return sorted(path for path in stem.parent.glob(f"{stem.name}.*") if path.suffix in (".h5", ".parquet"))
+def _count_rows(values: Any) -> int:
+    """Count the rows of arrays by name, or of an Arrow table."""
+    return len(next(iter(values.values()))) if isinstance(values, dict) else len(values)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
+
+
+def _stored(path: Path) -> FileRecord:
+    """Give a file that was written its name, when it is on the disk."""
+    record = output_record(_temporary(path), path.name)
+    _temporary(path).replace(path)
+    return record

@@ -6,6 +6,7 @@ file, as the reader cut them: any of them can be read at any time, and gives the
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,9 @@ from ..config.schema import Analysis
 from ..console import progress
 from ..errors import DataError, FileError
 from ..events.files import sample_files
-from ..events.readers import EventFile, open_events
+from ..events.readers import EventFile, open_events, reading
 from ..provenance import Accounting, FileRecord, fingerprint
-from ..provenance.manifest import input_record
+from ..provenance.manifest import input_record, write_atomically
 from .blocks import FileRows
 from .info import SPLITS
 from .layouts import Block
@@ -45,6 +46,8 @@ class Survey(ShardRecord):
 
     Attributes
     ----------
+    key
+        What it was found with: another key, and the file is surveyed again.
     slabs
         Of every slab the first entry, the one after the last, and the number of rows per split and fold, (3, K). A text
         file has but one, with None for the end: it can only be read from its beginning.
@@ -52,8 +55,21 @@ class Survey(ShardRecord):
         Fields of the file's :class:`.statistics.Truth`, with weights that are not yet normalised.
     """
 
+    key: str = ""
     slabs: list[list[Any]] = field(default_factory=list)
     truth: dict[str, list[Any]] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """Write the finding as JSON, atomically."""
+        write_atomically(path, json.dumps(self.as_dict()))
+
+    @classmethod
+    def read(cls, path: Path) -> Survey | None:
+        """Read a finding; None when there is none, or none that is whole."""
+        try:
+            return cls.from_dict(json.loads(path.read_text()))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
 
 class _Unbooked(ShardRecord):
@@ -167,7 +183,7 @@ class StreamedData(TrainingData):
             with files.use(slab.file) as opened:
                 rows = opened.rows or FileRows(self._analysis, str(source.sample), slab.file, opened.file)
                 within = None if slab.place[1] is None else slab.place
-                blocks = rows.blocks(_Unbooked("", source), within)
+                blocks = rows.blocks(_Unbooked(source), within)
                 batch = Batch.join([_batch(block, wanted, scale, self._carried) for block in blocks])
                 opened.rows = rows if keep else None
             if len(batch) != (slab.counts * wanted).sum():
@@ -222,15 +238,15 @@ def survey_file(job: Job, report: Callable[[float], None]) -> Survey:
         return known
     entries = None
     try:
-        with open_events(job.path, job.analysis.tree, job.analysis.redirectors) as file:
+        with reading(job.path, job.analysis.tree, job.analysis.redirectors, job.sample) as (file, source):
             entries = file.entries
-            record = Survey(key, input_record(job.path, entries, file.uuid, job.sample))
+            record = Survey(source, key=key)
             _survey(job, file, record, report)
     except FileError as error:
         if not job.skip_bad_files:
             raise
         lost = Accounting.of_lost(job.path, error.reason, entries)
-        record = Survey(key, input_record(job.path, entries, sample=job.sample), accounting=lost)
+        record = Survey(input_record(job.path, entries, sample=job.sample), accounting=lost, key=key)
     record.write(job.sidecar)
     return record
 
@@ -238,7 +254,7 @@ def survey_file(job: Job, report: Callable[[float], None]) -> Survey:
 def _known(job: Job, key: str) -> Survey | None:
     """Return an earlier finding, if the file is as it was."""
     known = Survey.read(job.sidecar)
-    if not isinstance(known, Survey) or known.key != key or not known.source.unchanged():
+    if known is None or known.key != key or not known.source.unchanged():
         return None
     return known if job.skip_bad_files or not known.accounting.lost else None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,12 +14,14 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..provenance import Manifest
+from .hdf5 import open_rows
 from .info import SPLITS, DatasetInfo
 from .loading import Batch, Read, Slab, StoredData
+from .resources import Handles
+from .shards import MOST_SHARDS
 from .statistics import Truth
 
 SLAB_ROWS = 8192
-OPEN_SLABS = 32
 
 
 class Hdf5Data(StoredData):
@@ -31,7 +33,15 @@ class Hdf5Data(StoredData):
         super().__init__(directory, manifest, in_memory, workers)
         if manifest.config["dataset"].get("compression", "none") != "none":
             import hdf5plugin  # noqa: F401 - makes the codecs known to HDF5
-        self._tables = {split: Table(directory / f"{split}.h5", self.info) for split in SPLITS}
+        shards = {directory / name: rows for name, rows in manifest.details["shards"].items()}
+        files: Handles[Shard] = Handles(Shard, Shard.close, MOST_SHARDS)
+        self._tables = {
+            split: Table(
+                directory / f"{split}.h5", {path: rows[split] for path, rows in shards.items()}, files, self.info
+            )
+            for split in SPLITS
+        }
+        self._samples = list(manifest.details["samples"].values())
         self._tables["train"].read(0, 0, None)  # says what is missing
 
     def normalisation(self, fold: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -47,8 +57,10 @@ class Hdf5Data(StoredData):
 
     def _slabs(self) -> list[Slab]:
         found = []
-        for split, table in self._tables.items():
-            for sample, first, last in table.samples():
+        for split in SPLITS:
+            last = 0
+            for sample, rows in enumerate(self._samples):
+                first, last = last, last + rows[split]
                 for start in range(first, last, SLAB_ROWS):
                     stop = min(start + SLAB_ROWS, last)
                     found.append(Slab(sample, 0, self._folds(split, start, stop), (split, start, stop)))
@@ -85,59 +97,83 @@ class Hdf5Data(StoredData):
         return self._tables[split].read(start, stop, chosen, self._carried)
 
 
-class Table:
-    """One HDF5 file of virtual datasets, to be read by one thread at a time.
+class Shard:
+    """An open shard; its datasets stay open, too."""
 
-    Its datasets stay open, because reopening one reopens its sources; but each source costs a file handle and 0.6 MB
-    for as long, so that after ``OPEN_SLABS`` slabs all are closed.
-    """
-
-    def __init__(self, path: Path, info: DatasetInfo) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._info = info
-        self._lock = threading.RLock()
-        self._open()
-        self.rows = len(self["weight"])
-
-    def _open(self) -> None:
-        try:
-            self._file = h5py.File(self._path, "r")
-        except OSError as error:
-            raise DataError(f"{self._path}: cannot be read ({error}): run 'nanoforge convert' again") from None
+        self._file = _opened(path)
         self._datasets: dict[str, h5py.Dataset] = {}
-        self._touched: set[int] = set()
 
-    def __getitem__(self, name: str) -> h5py.Dataset:
+    def dataset(self, name: str, rows: int) -> h5py.Dataset:
+        """Return a dataset, which has so many rows."""
         if name not in self._datasets:
-            if name not in self._file:
-                raise DataError(f"{self._path}: no dataset {name!r}: run 'nanoforge convert' again")
-            self._datasets[name] = self._file[name]
+            self._datasets[name] = _required(self._file, self._path, name)
+            if len(self._datasets[name]) != rows:
+                raise DataError(
+                    f"{self._path}: {name!r} has {len(self._datasets[name])} rows, and {rows} were written: run "
+                    "'nanoforge convert' again"
+                )
         return self._datasets[name]
 
-    def samples(self) -> list[tuple[int, int, int]]:
-        """List the samples with rows: number, first row, and the one after the last.
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
-        Each input file has a shard, ``<sample>-<number>.h5``, and those of a sample lie one after the other.
-        """
-        source = self["fold"]
-        edges: dict[str, int] = {}
-        for shard in source.virtual_sources() if source.is_virtual else ():
-            edges.setdefault(Path(shard.file_name).stem.rpartition("-")[0], shard.vspace.get_select_bounds()[0][0])
-        starts = sorted(edges.values()) or [0]
-        spans = zip(range(len(starts)), starts, [*starts[1:], self.rows])
-        return [(number, first, last) for number, first, last in spans if last > first]
+
+class Table:
+    """The rows of a split, to be read by one thread at a time.
+
+    They are read from the shards themselves: where a source of a virtual dataset cannot be opened, HDF5 reads fill
+    values in its place without an error. What all shards have together is in the file of the split.
+
+    Parameters
+    ----------
+    path
+        The file of the split.
+    shards
+        The number of its rows in every shard, in order.
+    files
+        Opens the shards.
+    info
+        The dataset.
+    """
+
+    def __init__(self, path: Path, shards: Mapping[Path, int], files: Handles[Shard], info: DatasetInfo) -> None:
+        self._path = path
+        self._shards = list(shards.items())
+        self._edges = np.cumsum([0, *shards.values()])
+        self._files = files
+        self._info = info
+        self._lock = threading.RLock()
+        self._file = _opened(path)
+        self._weight = self["weight"]
+        self.rows = int(self._edges[-1])
+        if len(self._weight) != self.rows:
+            raise DataError(f"{path}: does not have the rows of its shards: run 'nanoforge convert' again")
+
+    def __getitem__(self, name: str) -> h5py.Dataset:
+        return _required(self._file, self._path, name)
 
     def column(self, name: str, start: int, stop: int) -> np.ndarray:
         """Read rows ``start`` to ``stop`` of one column."""
         with self._lock:
-            if start not in self._touched and len(self._touched) == OPEN_SLABS:
-                self._file.close()
-                self._open()
-            self._touched.add(start)
-            source = self[name]
-            if start == stop:  # which HDF5 cannot read from a virtual dataset
-                return np.empty((0, *source.shape[1:]), source.dtype)
-            return np.asarray(source[start:stop])
+            if name == "weight":  # normalised here, and not in the shards
+                return np.asarray(self._weight[start:stop])
+            pieces = list(self._pieces(name, start, stop))
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def _pieces(self, name: str, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Read rows shard by shard; where there are none, an array without rows from the last shard."""
+        number = min(int(np.searchsorted(self._edges, start, side="right")), len(self._shards)) - 1
+        while True:
+            (path, rows), low = self._shards[number], int(self._edges[number])
+            last = min(stop, low + rows)
+            with self._files.use(path) as shard:
+                yield np.asarray(shard.dataset(f"{self._path.stem}/{name}", rows)[start - low : last - low])
+            start, number = last, number + 1
+            if start >= stop:
+                return
 
     def truth(self, start: int, stop: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:
         """Read labels (N,), targets (N, T) and weights (N,)."""
@@ -165,6 +201,19 @@ class Table:
             tensor(weight),
             tensor(np.stack(columns, axis=1).astype(np.float32)) if columns else None,
         )
+
+
+def _opened(path: Path) -> h5py.File:
+    try:
+        return open_rows(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error}): run 'nanoforge convert' again") from None
+
+
+def _required(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
+    if name not in file:
+        raise DataError(f"{path}: no dataset {name!r}: run 'nanoforge convert' again")
+    return file[name]
 
 
 def check_truth(name: str, info: DatasetInfo, label: np.ndarray | None, targets: np.ndarray | None) -> None:

@@ -44,7 +44,8 @@ def open_file(path: str, redirectors: Sequence[str] = REDIRECTORS) -> Any:
     """
     if not is_remote(path):
         refuse_damaged(path)
-        return uproot.open({path: None}, handler=uproot.source.file.MultithreadedFileSource, num_workers=1)
+        handler = uproot.source.file.MultithreadedFileSource  # without threads: to start one takes as long as opening
+        return uproot.open({path: None}, handler=handler, use_threads=False)
     places = addresses(path, redirectors)
     if is_xrootd(places[0]):
         return uproot.open({path: None}, handler=XRootDSource, addresses=places)

@@ -1,23 +1,26 @@
-"""Convert tables of events into training data, file by file, in parallel and resumably."""
+"""Convert tables of events into training data, shard by shard, in parallel and resumably."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from ..config.schema import Analysis
 from ..console import say, show_accounting
 from ..dataset.assemble import SHARDS, Shard, assemble
 from ..dataset.blocks import FileRows
-from ..dataset.info import SPLITS
-from ..dataset.notices import find_notices
-from ..dataset.shards import ShardRecord, open_shard, shard_files, shard_size
+from ..dataset.layouts import Block
+from ..dataset.merging import StoredFile, copy_rows, stored_files
+from ..dataset.notices import check_identity, find_notices
+from ..dataset.shards import ShardIndex, ShardRecord, ShardWriter, lay_out, open_shard, shard_groups
 from ..dataset.table import dataset_info
 from ..dataset.totals import check, check_weights, scales, unknown_targets
 from ..errors import FileError
 from ..events.files import sample_files
-from ..events.readers import EventFile, open_events
+from ..events.readers import EventFile, reading
 from ..parallel import Report, run_jobs
 from ..parts import Part, gather, part_stage, unfinished
 from ..provenance import Accounting, Manifest, fingerprint, staged_output
@@ -28,20 +31,31 @@ STAGE = "convert"
 
 
 @dataclass(frozen=True)
-class Job:
-    """One input file to convert; ``number`` is its place among all input files."""
+class InputFile:
+    """An input file; ``number`` is its place among all of the analysis."""
 
-    analysis: Analysis
     sample: str
     path: str
     number: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """Input files to convert into one shard, which has the path ``stem`` without a suffix.
+
+    ``stored`` is what parts hold of them, in a merge; a file that is in none is lost.
+    """
+
+    analysis: Analysis
+    files: tuple[InputFile, ...]
     stem: Path
     skip_bad_files: bool
+    stored: tuple[StoredFile | None, ...] = ()
 
     @property
-    def sidecar(self) -> Path:
-        """Where the record of the shard is kept."""
-        return self.stem.with_suffix(".json")
+    def key(self) -> str:
+        """What the shard is made from, but for the content of the files."""
+        return fingerprint([self.analysis.dataset_part(), [astuple(file) for file in self.files]])
 
 
 def convert(
@@ -62,7 +76,7 @@ def convert(
     output
         The dataset's directory. An interrupted conversion goes on where it was.
     jobs
-        Number of processes; each works on one file at a time.
+        Number of processes; each works on one shard at a time.
     skip_bad_files
         Count files that cannot be used as lost, with the reason, instead of stopping at the first.
     force
@@ -87,46 +101,68 @@ def convert(
         return _convert_part(analysis, files, part, output, jobs, skip_bad_files, force)
     paths = [path for of_sample in files.values() for path in of_sample]
     previous = up_to_date(output, STAGE, analysis.dataset_part(), paths)
-    if previous is not None and (skip_bad_files or not previous.lost_files):
+    current = previous is not None and "samples" in previous.details  # not of an earlier version
+    if previous is not None and current and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
     info = dataset_info(analysis)
     check_weights(analysis)
     with staged_output(output, analysis.dataset_part(), force, analysis.settings(STAGE), paths) as work:
-        plan = _plan(analysis, files, work, skip_bad_files)
         if parts is None:
-            records = run_jobs(convert_file, plan, jobs, "converting files")
+            plan = _plan(analysis, _numbered(files), work, skip_bad_files)
+            indices = run_jobs(convert_files, plan, jobs, "converting files")
         else:
-            units: dict[str | None, int] = {name: len(paths) for name, paths in files.items()}
-            gather(parts, work, STAGE, analysis.dataset_part(), units, skip_bad_files, jobs)
-            records = [_taken(job) for job in plan]
+            plan = _merge_plan(analysis, files, work, parts, skip_bad_files, jobs)
+            indices = run_jobs(merge_files, plan, jobs, "merging parts")
+        records = [record for index in indices for record in index.records]
         accounting = Accounting.total(r.accounting for r in records)
         check(analysis, info, records, accounting)
-        shards = [
-            Shard(job.stem, record, scale)
-            for job, record, scale in zip(plan, records, scales(analysis, records))
-            if record.rows
-        ]
-        outputs = assemble(work, analysis, info, shards)
+        scale = dict(zip((str(r.source.sample) for r in records), scales(analysis, records)))
+        shards = [Shard(job.stem, index) for job, index in zip(plan, indices) if any(r.rows for r in index.records)]
+        outputs, details = assemble(work, analysis, info, shards, [scale[name] for name in analysis.samples])
         manifest = _manifest(STAGE, analysis, records, accounting)
         manifest.details = {
             "dataset": info.as_dict(),
             "key": fingerprint(analysis.dataset_part()),
-            "rows": {split: sum(s.record.rows[split] for s in shards) for split in SPLITS},
+            **details,
             "unknown_targets": unknown_targets(info, records),
             "notices": find_notices(analysis, records),
         }
-        manifest.write(work, outputs)
+        manifest.write(work, outputs, _checksums(shards))
     show_accounting(f"convert: {output}", accounting)
     return manifest
 
 
-def _plan(analysis: Analysis, files: Mapping[str, Sequence[str]], work: Path, skip_bad_files: bool) -> list[Job]:
-    (work / SHARDS).mkdir(exist_ok=True)
+def _checksums(shards: Sequence[Shard]) -> dict[str, str]:
+    """Return the checksums of the shards' own files, as they were written."""
+    return {f"{SHARDS}/{file.path}": str(file.adler32) for shard in shards for file in shard.index.files}
+
+
+def _numbered(files: Mapping[str, Sequence[str]]) -> list[InputFile]:
     pairs = [(sample, path) for sample, paths in files.items() for path in paths]
+    return [InputFile(sample, path, number) for number, (sample, path) in enumerate(pairs)]
+
+
+def _plan(
+    analysis: Analysis,
+    files: Sequence[InputFile],
+    work: Path,
+    skip_bad_files: bool,
+    stored: Sequence[StoredFile | None] | None = None,
+) -> list[Job]:
+    """Divide files into shards; how many processes there are makes no difference."""
+    (work / SHARDS).mkdir(exist_ok=True)
+    stored = stored or [None] * len(files)
+    sources = [input_record(f.path) if s is None else s.record.source for f, s in zip(files, stored)]
     return [
-        Job(analysis, sample, path, i, work / SHARDS / f"{sample}-{i:05d}", skip_bad_files)
-        for i, (sample, path) in enumerate(pairs)
+        Job(
+            analysis,
+            tuple(files[group.start : group.stop]),
+            work / SHARDS / f"{i:02d}",
+            skip_bad_files,
+            tuple(stored[group.start : group.stop]),
+        )
+        for i, group in enumerate(shard_groups([source.size for source in sources]))
     ]
 
 
@@ -149,81 +185,147 @@ def _convert_part(
 ) -> Manifest:
     """Make the shards of some files, and no dataset."""
     part = Part.parse(text, {name: len(paths) for name, paths in files.items()})
-    own = files[str(part.sample)][part.first : part.last + 1]
+    own = [file for file in _numbered(files) if file.sample == part.sample][part.first : part.last + 1]
     key, stage = part.key(analysis.dataset_part()), part_stage(STAGE)
-    previous = up_to_date(output, stage, key, own)
+    previous = up_to_date(output, stage, key, [file.path for file in own])
     if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
     check_weights(analysis)
-    with staged_output(output, key, force, analysis.settings(STAGE), own) as work:
-        plan = [job for job in _plan(analysis, files, work, skip_bad_files) if job.sample == part.sample]
-        plan = plan[part.first : part.last + 1]
-        records = run_jobs(convert_file, plan, jobs, "converting files")
+    with staged_output(output, key, force, analysis.settings(STAGE), [file.path for file in own]) as work:
+        plan = _plan(analysis, own, work, skip_bad_files)
+        indices = run_jobs(convert_files, plan, jobs, "converting files")
+        records = [record for index in indices for record in index.records]
         refuse_copies(r.source for r in records)
         manifest = _manifest(stage, analysis, records, Accounting.total(r.accounting for r in records))
         manifest.details = part.details(analysis.dataset_part())
-        names = [path.name for job in plan for path in (*shard_files(job.stem), job.sidecar)]
+        names = [name for job, index in zip(plan, indices) for name in index.names(job.stem)]
         manifest.write(work, dict.fromkeys(f"{SHARDS}/{name}" for name in names))
     if manifest.accounting is not None:
         show_accounting(f"convert: {part} in {output}", manifest.accounting)
     return manifest
 
 
-def _taken(job: Job) -> ShardRecord:
-    """Return the record of a shard that came with a part."""
-    record = ShardRecord.read(job.sidecar)
-    if record is None:
-        lost = Accounting()
-        lost.lose(unfinished(job.path))
-        return ShardRecord("", input_record(job.path, sample=job.sample), accounting=lost)
-    return record
+def _merge_plan(
+    analysis: Analysis, files: Mapping[str, Sequence[str]], work: Path, parts: Path, skip_bad_files: bool, jobs: int
+) -> list[Job]:
+    """Divide files into the shards that one conversion of all would make, to be filled from those of parts."""
+    units: dict[str | None, int] = {name: len(paths) for name, paths in files.items()}
+    stored: dict[str, list[StoredFile | None]] = {name: [None] * len(paths) for name, paths in files.items()}
+    found = gather(parts, None, STAGE, analysis.dataset_part(), units, skip_bad_files, jobs)
+    for part, folder, manifest in found.parts:
+        stems = [(folder / o.path).with_suffix("") for o in manifest.outputs if o.path.endswith(".json")]
+        own = [file for stem in stems for file in stored_files(stem)]
+        stored[str(part.sample)][part.first : part.last + 1] = own
+    all_stored = [file for name in files for file in stored[name]]
+    return _plan(analysis, _numbered(files), work, skip_bad_files, all_stored)
 
 
-# -- one file ---------------------------------------------------------------------------------------------------------
+# -- one shard --------------------------------------------------------------------------------------------------------
 
 
-def convert_file(job: Job, report: Report) -> ShardRecord:
-    """Convert one input file into its shard, unless a finished one is there already.
+def convert_files(job: Job, report: Report) -> ShardIndex:
+    """Convert neighbouring input files into their shard, unless a finished one is there already.
 
-    ``report`` is called with the share of the file that was done since the last call.
+    ``report`` is called with the share of the shard that was done since the last call.
     """
-    entries = None
+    index = _finished(job)
+    if index is not None and all(r.source.unchanged() and not r.accounting.lost for r in index.records):
+        report(1)
+        return index
+    broken: dict[int, ShardRecord] = {}
+    index = None
+    while index is None:
+        index = _write(job, broken, report)
+    index.write(job.stem)
+    return index
+
+
+def _finished(job: Job) -> ShardIndex | None:
+    """Return the index of a shard that an interrupted run made of the same files, if it is as it was written."""
+    index = ShardIndex.read(job.stem)
+    return index if index is not None and index.key == job.key and index.verify(job.stem) else None
+
+
+def _write(job: Job, broken: dict[int, ShardRecord], report: Report) -> ShardIndex | None:
+    """Write the shard without the broken files; None where one more broke in the middle of its rows."""
+    writer = open_shard(job.stem, job.analysis)
+    records: list[ShardRecord] = []
+    complete = False
     try:
-        with open_events(job.path, job.analysis.tree, job.analysis.redirectors) as file:
-            entries = file.entries
-            source = input_record(job.path, file.entries, file.uuid, job.sample)
-            key = fingerprint([job.analysis.dataset_part(), job.sample, job.number, source])
-            known = ShardRecord.read(job.sidecar)
-            if known is not None and known.key == key and known.size == shard_size(job.stem):
-                report(1)
-                return known
-            rows = FileRows(job.analysis, job.sample, job.number, file)
-            record = ShardRecord(key, source)
-            _write(job, file, rows, record, report)
+        for file in job.files:
+            record = broken.get(file.number)
+            if record is None:
+                record = _convert_file(job, file, writer, records, lambda share: report(share / len(job.files)))
+            if record.accounting.lost and record.blocks:
+                broken[file.number] = replace(record, blocks=[])
+                return None
+            records.append(record)
+        complete = any(record.rows for record in records)
+    finally:
+        stored = writer.close(complete=complete)
+    return ShardIndex(job.key, stored, records)
+
+
+def _convert_file(
+    job: Job, file: InputFile, writer: ShardWriter, before: Sequence[ShardRecord], report: Report
+) -> ShardRecord:
+    """Append the rows of a file to those ``before``; the record of a lost one lists blocks if it broke after some."""
+    entries: int | None = None
+    blocks: list[list[int]] = []
+    try:
+        with reading(file.path, job.analysis.tree, job.analysis.redirectors, file.sample) as (opened, source):
+            entries = opened.entries
+            record = ShardRecord(source)
+            blocks = record.blocks
+            rows = FileRows(job.analysis, file.sample, file.number, opened)
+            writer.begin(file.path, file.sample)
+            for block in _reported(rows.blocks(record), opened, record, report):
+                if not blocks:
+                    check_identity(job.analysis, [*before, record])
+                blocks.append(np.diff(block.bounds).tolist())
+                writer.append(lay_out(job.analysis, dataset_info(job.analysis))(block))
+        return record
     except FileError as error:
         if not job.skip_bad_files:
             raise
         report(1)
-        lost = Accounting.of_lost(job.path, error.reason, entries)
-        record = ShardRecord("", input_record(job.path, entries, sample=job.sample), accounting=lost)
-    record.size = shard_size(job.stem)
-    record.write(job.sidecar)
-    return record
+        lost = Accounting.of_lost(file.path, error.reason, entries)
+        return ShardRecord(input_record(file.path, entries, sample=file.sample), accounting=lost, blocks=blocks)
 
 
-def _write(job: Job, file: EventFile, rows: FileRows, record: ShardRecord, report: Report) -> None:
-    """Write the shard of a file; a shard that fails in the middle is removed."""
-    shard = open_shard(job.stem, job.analysis, dataset_info(job.analysis))
-    complete, seen = False, 0
-    try:
-        for block in rows.blocks(record):
-            shard.append(block)
-            read = record.accounting.events.read
-            report((read - seen) / file.entries if file.entries else 0)
-            seen = read
-        complete = True
-    finally:
-        shard.close(complete)
+def _reported(blocks: Iterator[Block], file: EventFile, record: ShardRecord, report: Report) -> Iterator[Block]:
+    """Report the share of the file that was done with every block."""
+    seen = 0
+    for block in blocks:
+        yield block
+        read = record.accounting.events.read
+        report((read - seen) / file.entries if file.entries else 0)
+        seen = read
     if not file.entries:
         report(1)
+
+
+def merge_files(job: Job, report: Report) -> ShardIndex:
+    """Fill a shard with what parts hold of its input files, unless a finished one is there already."""
+    records = [_lost(file) if part is None else part.record for file, part in zip(job.files, job.stored)]
+    index = _finished(job)
+    if index is None or [r.source for r in index.records] != [r.source for r in records]:
+        complete = False
+        writer = open_shard(job.stem, job.analysis)
+        try:
+            copy_rows([part for part in job.stored if part is not None and part.record.rows], job.analysis, writer)
+            complete = any(record.rows for record in records)
+        finally:
+            stored = writer.close(complete=complete)
+        index = ShardIndex(job.key, stored, records)
+        index.write(job.stem)
+    report(1)
+    return index
+
+
+def _lost(file: InputFile) -> ShardRecord:
+    """Book a file that is in no part."""
+    lost = Accounting()
+    lost.lose(unfinished(file.path))
+    return ShardRecord(input_record(file.path, sample=file.sample), accounting=lost)

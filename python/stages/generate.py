@@ -114,7 +114,7 @@ def generate(
 def _gathered(found: Gathered) -> dict[str, Trials]:
     """Sum up the books of all parts."""
     books: dict[str, Trials] = {}
-    for part, manifest in found.parts:
+    for part, _, manifest in found.parts:
         name = str(part.sample)
         books.setdefault(name, Trials()).add(Trials.from_dict(manifest.details["samples"][name]["books"]))
     return books

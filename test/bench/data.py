@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -99,20 +100,35 @@ def make(folder: Path, shape: str, events: int, codec: str = "zstd", basket: int
     return path
 
 
+def repeat(path: Path, shape: str, events: int, times: int) -> None:
+    """Write a file with the rows of :func:`make` so many times, in baskets of the usual size."""
+    columns = _columns(SHAPES[shape], events, 0, 0)
+    together = max(1, BASKET // events)
+    with uproot.recreate(path, compression=CODECS["zstd"]) as file:
+        tree = _tree(file, columns, events * times)
+        for start in range(0, times, together):
+            copies = min(together, times - start)
+            tree.extend({name: ak.concatenate([values] * copies) for name, values in columns.items()})
+
+
 def _write(path: Path, shape: Shape, events: int, codec: str, basket: int, number: int) -> None:
-    sample = _columns(shape, 10, 0, number)
-    types = {k: v.type.content if isinstance(v, ak.Array) else v.dtype for k, v in sample.items()}
     with uproot.recreate(path, compression=CODECS[codec]) as file:
-        tree = file.mktree(
-            "Events",
-            types,
-            counter_name=lambda name: f"n{name}",
-            field_name=lambda outer, inner: f"{outer}_{inner}" if outer else inner,
-        )
+        tree = _tree(file, _columns(shape, 10, 0, number), events)
         for start in range(0, events, basket):
             tree.extend(_columns(shape, min(basket, events - start), number * events + start, number))
-        runs = file.mktree("Runs", {"run": "u4", "genEventSumw": "f8"})
-        runs.extend({"run": np.ones(1, "u4"), "genEventSumw": np.array([float(events)])})
+
+
+def _tree(file: Any, sample: dict[str, np.ndarray | ak.Array], events: int) -> Any:
+    """Make an empty tree with the columns of a sample, and ``Runs``."""
+    types = {k: v.type.content if isinstance(v, ak.Array) else v.dtype for k, v in sample.items()}
+    runs = file.mktree("Runs", {"run": "u4", "genEventSumw": "f8"})
+    runs.extend({"run": np.ones(1, "u4"), "genEventSumw": np.array([float(events)])})
+    return file.mktree(
+        "Events",
+        types,
+        counter_name=lambda name: f"n{name}",
+        field_name=lambda outer, inner: f"{outer}_{inner}" if outer else inner,
+    )
 
 
 def _columns(shape: Shape, events: int, first: int, number: int) -> dict[str, np.ndarray | ak.Array]:

@@ -100,7 +100,7 @@ def test_rows_equal_a_loop_over_events(
     found = {"flat": np.empty_like(flat), "padded": np.empty_like(padded), "valid": np.empty_like(valid)}
     with pytest.MonkeyPatch.context() as patch, open_events(str(path), "Events") as file:
         patch.setattr(readers.EventFile.chunks, "__defaults__", (step, None))
-        record = ShardRecord("", input_record(str(path), sample="one"))
+        record = ShardRecord(input_record(str(path), sample="one"))
         seen: list[int] = []
         for block in FileRows(analysis, "one", 0, file).blocks(record):
             entries = block.identity["entry"]

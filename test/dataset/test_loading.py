@@ -23,7 +23,6 @@ from nanoforge.stages.convert import convert
 def small_slabs(monkeypatch):
     monkeypatch.setattr(tensors, "SLAB_ROWS", 32)
     monkeypatch.setattr(loading, "POOL_ROWS", 128)
-    monkeypatch.setattr(tensors, "OPEN_SLABS", 4)
 
 
 @pytest.fixture(scope="module")
@@ -203,9 +202,9 @@ def test_unfinished_changed_and_incomplete_datasets_are_refused(tmp_path):
     with pytest.raises(UserError, match="nanoforge convert"):
         TrainingData.open(tmp_path)
     directory = write_dataset(tmp_path / "data", make_analysis())
-    with h5py.File(directory / "shards" / "val.h5", "a") as file:
-        file["weight"][0] = 9
-    with pytest.raises(DataError, match=r"shards/val\.h5.*changed"):
+    with h5py.File(directory / "shards" / "00.h5", "a") as file:
+        file["val/weight"][0] = 9
+    with pytest.raises(DataError, match=r"shards/00\.h5.*changed"):
         TrainingData.open(directory)
     lacking = write_dataset(tmp_path / "lacking", make_analysis(), change=lambda _, c: c.pop("jets/valid"))
     with pytest.raises(DataError, match="jets/valid"):

@@ -15,11 +15,11 @@ import yaml
 from nanoforge.config import Analysis, load
 from nanoforge.dataset.identity import assign_fold, event_hash
 from nanoforge.dataset.loading import TrainingData
-from nanoforge.dataset.shards import ShardRecord
+from nanoforge.dataset.shards import ShardIndex, ShardRecord
 from nanoforge.dataset.table import dataset_info
 from nanoforge.errors import DataError, UserError
 from nanoforge.provenance import Manifest
-from nanoforge.provenance.manifest import input_record
+from nanoforge.provenance.manifest import input_record, sealed, unsealed
 from nanoforge.stages.convert import convert
 
 
@@ -447,7 +447,7 @@ def test_cut_flow_and_manifest(samples: Path) -> None:
     assert books["read"] == 3400 == books["used"] + sum(books["rejected"].values())
     assert [r["entries"] for r in manifest["inputs"]] == [1500, 700, 1200]
     assert all(r["uuid"] and r["size"] for r in manifest["inputs"])
-    assert {r["path"] for r in manifest["outputs"]} >= {"train.h5", "shards/dy-00002.h5"}
+    assert {r["path"] for r in manifest["outputs"]} >= {"train.h5", "shards/02.h5"}
     assert manifest["config"]["select"] == cuts and len(manifest["config_sha256"]) == 64
 
 
@@ -461,20 +461,20 @@ def test_unfinished_work_is_taken_up_where_it_was(samples: Path, monkeypatch: py
 
     real, done = stage._write, []
 
-    def fails_at_the_last(job: Any, *arguments: Any) -> None:
-        if job.sample == "dy":
+    def fails_at_the_last(job: Any, *arguments: Any) -> Any:
+        if job.files[0].sample == "dy":
             raise KeyboardInterrupt
-        done.append(job.path)
-        real(job, *arguments)
+        done.append(job.files[0].path)
+        return real(job, *arguments)
 
     monkeypatch.setattr(stage, "_write", fails_at_the_last)
     with pytest.raises(KeyboardInterrupt):
         make(samples)
     assert len(done) == 2 and not (samples / "dataset").exists()
 
-    def counts(job: Any, *arguments: Any) -> None:
-        done.append(job.path)
-        real(job, *arguments)
+    def counts(job: Any, *arguments: Any) -> Any:
+        done.append(job.files[0].path)
+        return real(job, *arguments)
 
     monkeypatch.setattr(stage, "_write", counts)
     make(samples)
@@ -632,8 +632,8 @@ def test_a_damaged_or_missing_shard_is_made_again(samples: Path, monkeypatch: py
         with pytest.raises(KeyboardInterrupt):
             make(samples)
     shards = samples / ".dataset.unfinished" / "shards"
-    (shards / "tt-00000.json").write_text("{")
-    (shards / "tt-00001.h5").unlink()
+    (shards / "00.json").write_text("{")
+    (shards / "01.h5").unlink()
     reference = rows(make(samples, "whole"))
     for name, values in rows(make(samples)).items():
         np.testing.assert_array_equal(values, reference[name])
@@ -715,12 +715,15 @@ def test_a_target_that_is_known_in_one_fold_alone_is_refused(samples: Path) -> N
     refused(samples, r"split.folds: fold 1 has all \d+ training rows with a known 'met'", target=target, **FOLDS)
 
 
-def test_an_older_record_is_made_again(samples: Path, tmp_path: Path) -> None:
-    record = ShardRecord("key", input_record(str(samples / "dy.root"), sample="dy"))
+def test_an_older_or_damaged_record_is_made_again(samples: Path, tmp_path: Path) -> None:
+    record = ShardRecord(input_record(str(samples / "dy.root"), sample="dy"))
     record.begin(dataset_info(Analysis.model_validate(analysis(samples, **FOLDS))))
-    record.write(tmp_path / "record.json")
-    assert ShardRecord.read(tmp_path / "record.json").population.shape == (3, 4, 2)
-    content = json.loads((tmp_path / "record.json").read_text())
-    del content["population"]
-    (tmp_path / "record.json").write_text(json.dumps(content))
-    assert ShardRecord.read(tmp_path / "record.json") is None
+    ShardIndex("key", [], [record]).write(tmp_path / "00")
+    assert ShardIndex.read(tmp_path / "00").records[0].population.shape == (3, 4, 2)
+    text = (tmp_path / "00.json").read_text()
+    (tmp_path / "00.json").write_text(text.replace('"key"', '"other"'))
+    assert ShardIndex.read(tmp_path / "00") is None
+    content = unsealed(text)
+    del content["records"][0]["population"]
+    (tmp_path / "00.json").write_text(sealed(content))
+    assert ShardIndex.read(tmp_path / "00") is None

@@ -1,0 +1,165 @@
+"""Many input files at a low limit of open files: every stage gives what it gives for one file of the same rows."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import many
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import uproot
+from nanoforge.config import Analysis
+from nanoforge.dataset.loading import TrainingData
+from nanoforge.provenance import Manifest
+from nanoforge.stages.convert import convert
+from nanoforge.stages.predict import predict
+from nanoforge.stages.skim import skim
+from nanoforge.stages.train import train
+
+FILES, EVENTS, SPARE = 150, 40, 48
+"""More files than a process can open beside what is open before."""
+ORIGIN = {"id/file", "id/entry", "file", "entry"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("many")
+    many.write_many(path, FILES, EVENTS)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def few_handles() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + SPARE, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def analysis(folder: Path, files: str, **changes: Any) -> Analysis:
+    content = {
+        "name": "many",
+        "samples": {"all": {"files": str(folder / files)}},
+        "target": {"classes": {"odd": "event % 2 == 1", "even": "event % 2 == 0"}},
+        "inputs": {"event": {"features": ["x", "n"]}},
+        "model": {"type": "mlp", "hidden": [8]},
+        "training": {"epochs": 1, "batch_size": 256},
+    }
+    return Analysis.model_validate(content | changes)
+
+
+def both(folder: Path, **changes: Any) -> tuple[Analysis, Analysis]:
+    return analysis(folder, "many-*.root", **changes), analysis(folder, "merged.root", **changes)
+
+
+def stored(dataset: Path, split: str) -> dict[str, np.ndarray]:
+    """What plain h5py, or PyArrow, reads."""
+    if (dataset / split).is_dir():
+        table = pq.read_table(dataset / split)
+        return {name: table[name].to_numpy() for name in table.column_names}
+    found: dict[str, np.ndarray] = {}
+    with h5py.File(dataset / f"{split}.h5") as file:
+        file.visititems(lambda name, d: found.update({name: d[...]} if isinstance(d, h5py.Dataset) else {}))
+    if "event" in found:  # SALT's
+        return {name: found["event"][name] for name in found["event"].dtype.names}
+    return found
+
+
+@pytest.fixture(scope="module")
+def datasets(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    place = tmp_path_factory.mktemp("datasets")
+    for number, content in enumerate(both(folder)):
+        convert(content, place / str(number))
+    return [place / "0", place / "1"]
+
+
+def same_rows(one: Path, other: Path) -> None:
+    for split in ("train", "val", "test"):
+        found, expected = stored(one, split), stored(other, split)
+        assert found.keys() == expected.keys()
+        for name in found.keys() - ORIGIN:
+            np.testing.assert_allclose(found[name], expected[name], rtol=1e-6, err_msg=name)
+
+
+def test_datasets_are_bounded_and_equal(datasets: list[Path]) -> None:
+    same_rows(*datasets)
+    with h5py.File(datasets[0] / "train.h5") as file:
+        assert len(file["event/features"].virtual_sources()) == 32
+        assert set(file["id/file"][:]) == set(range(FILES))
+    assert not list((datasets[0] / "shards").glob("*.json"))
+
+
+@pytest.mark.parametrize("options", [{"layout": "salt"}, {"format": "parquet"}])
+def test_other_layouts_are_bounded_and_equal(folder: Path, tmp_path: Path, options: dict[str, str]) -> None:
+    for number, content in enumerate(both(folder, dataset=options)):
+        convert(content, tmp_path / str(number))
+    same_rows(tmp_path / "0", tmp_path / "1")
+    assert len(Manifest.read(tmp_path / "0", "convert").outputs) < 3 * 32 + 8
+    if "format" in options:
+        one, other = (TrainingData.open(tmp_path / name, "never").arrays("train", 0) for name in "01")
+        assert one.inputs["event"].equal(other.inputs["event"])
+
+
+def test_many_samples_share_shards(folder: Path, tmp_path: Path) -> None:
+    samples = {f"s{i:03d}": {"files": str(folder / f"many-{i:05d}.root")} for i in range(60)}
+    dataset, rows = tmp_path / "dataset", 0
+    details = convert(analysis(folder, "", samples=samples), dataset).details
+    assert len(details["shards"]) == 32
+    with h5py.File(dataset / "train.h5") as file:
+        sample = file["id/sample"][:]
+    for number, counts in enumerate(details["samples"].values()):
+        assert (sample[rows : rows + counts["train"]] == number).all()
+        rows += counts["train"]
+    assert rows == len(sample)
+
+
+def test_parts_of_single_files_make_the_same_dataset(folder: Path, tmp_path: Path) -> None:
+    content = analysis(folder, "many-000[0-3]*.root")
+    convert(content, tmp_path / "whole")
+    for first, last in [*((i, i) for i in range(8)), (8, 30), (31, 39)]:
+        convert(content, tmp_path / "parts" / str(first), part=f"all:{first}-{last}")
+    convert(content, tmp_path / "merged", parts=tmp_path / "parts")
+    one, other = (Manifest.read(tmp_path / name, "convert") for name in ("whole", "merged"))
+    assert one.outputs == other.outputs and one.details == other.details
+    assert len(one.details["shards"]) == 32
+
+
+def test_training_and_scores_are_the_same(folder: Path, datasets: list[Path], tmp_path: Path) -> None:
+    found = []
+    for name, content, dataset in zip(("many-*", "merged"), both(folder), datasets):
+        run, out = tmp_path / f"run-{dataset.name}", tmp_path / f"friends-{dataset.name}"
+        train(content, dataset, run)
+        predict(run, [str(folder / f"{name}.root")], out)
+        trees = [uproot.open(path)["Events"].arrays(library="np") for path in sorted(out.glob("*.root"))]
+        found.append({name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]})
+        test = TrainingData.open(dataset, "never").arrays("test", 0)  # what an evaluation reads
+        found[-1] |= {"test": test.inputs["event"].numpy(), "label": test.label.numpy()}
+    for name, values in found[0].items():
+        np.testing.assert_allclose(values, found[1][name], rtol=1e-4, err_msg=name)
+
+
+def test_training_from_the_files_sees_the_same_rows(folder: Path, tmp_path: Path) -> None:
+    rows = []
+    for number, content in enumerate(both(folder)):
+        data = TrainingData.open(content, "never")
+        (tmp_path / str(number)).mkdir()
+        data.prepare(tmp_path / str(number))
+        batches = list(data.batches("train", 0, 256, shuffle=True))
+        x = np.concatenate([batch.inputs["event"].numpy() for batch in batches])
+        rows.append(x[np.lexsort(x.T)])
+    np.testing.assert_array_equal(*rows)
+
+
+def test_a_skim_keeps_the_same_events(folder: Path, tmp_path: Path) -> None:
+    events = []
+    for number, content in enumerate(both(folder, select={"some": "n > 3"})):
+        skim(content, tmp_path / str(number))
+        paths = sorted((tmp_path / str(number)).rglob("*.root"))
+        events.append(np.concatenate([uproot.open(path)["Events"]["event"].array(library="np") for path in paths]))
+    np.testing.assert_array_equal(*events)
