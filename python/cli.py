@@ -106,9 +106,8 @@ def _print_version(wanted: bool) -> None:
 
 def _load(config: Path, overrides: Optional[list[str]]) -> Analysis:
     from .config import load
-    from .console import say
 
-    return load(config, overrides or (), say)
+    return load(config, overrides or (), _say)
 
 
 def _source(data: Path, overrides: Optional[list[str]] = None) -> Path | Analysis:
@@ -127,11 +126,15 @@ def _read_run(run: Path) -> Manifest:
     return Manifest.read(run, "train")
 
 
-def _next(*words: object) -> None:
-    """Name the command that comes next, as it can be pasted into a shell."""
+def _say(text: str) -> None:
     from .console import say
 
-    say(f"next: {shlex.join(['nanoforge', *map(str, words)])}")
+    say(text)
+
+
+def _next(*words: object) -> None:
+    """Name the command that comes next, as it can be pasted into a shell."""
+    _say(f"next: {shlex.join(['nanoforge', *map(str, words)])}")
 
 
 def _list_presets(asked: bool) -> None:

@@ -118,7 +118,7 @@ def test_what_is_mistyped_is_told_before_a_stage_is_imported(tmp_path: Path) -> 
         f"for command in {commands!r}:\n"
         "    sys.argv = ['nanoforge', *command]\n"
         "    try:\n        nanoforge.cli.main()\n    except SystemExit as end:\n        assert end.code == 2, command\n"
-        "heavy = {'torch', 'lightning', 'awkward', 'uproot', 'pyarrow', 'numba', 'matplotlib', 'optuna', 'mlflow'}\n"
+        "heavy = {'torch', 'lightning', 'numpy', 'awkward', 'uproot', 'pyarrow', 'numba', 'optuna', 'mlflow'}\n"
         "print('loaded', sorted(heavy & set(sys.modules)))"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
