@@ -256,7 +256,7 @@ def _entries(analysis: Analysis, paths: Sequence[str]) -> dict[str, int]:
     def count(path: str) -> int:
         from ..events.readers import open_events
 
-        with open_events(path, analysis.tree, analysis.redirectors) as file:
+        with open_events(path, analysis.tree, analysis.redirectors, checksum=False) as file:
             bar.advance(1)
             return int(file.entries or 0)
 

@@ -157,6 +157,7 @@ class Analysis(Strict):
     samples: Annotated[dict[Identifier, Sample], Field(min_length=1)]
     redirectors: Annotated[list[Redirector], BeforeValidator(one_as_list), Field(min_length=1)] = [*REDIRECTORS]
     functions: list[Annotated[str, of_form(r"[^:]+:\w+", "module:function")]] = []
+    collections: dict[Identifier, Annotated[dict[Identifier, str], Field(min_length=1)]] = {}
     define: dict[Identifier, Expr] = {}
     select: Cuts = {}
     select_for: dict[Literal["skim", "convert", "predict"], Cuts] = {}
@@ -316,7 +317,7 @@ class Analysis(Strict):
 
     def skim_part(self) -> dict[str, Any]:
         """Return all that a skim depends on, in the same way."""
-        keys = {"tree", "functions", "define", "golden_json", "row", "skim"}
+        keys = {"tree", "functions", "collections", "define", "golden_json", "row", "skim"}
         samples = {"__all__": {"files", "dataset", "label", "select", "data"}}
         content = self.model_dump(mode="json", include={**dict.fromkeys(keys, True), "samples": samples})
         return content | {"select": self.cuts("skim"), "sha256": self._digests_of_columns()}

@@ -9,6 +9,7 @@ import numpy as np
 from ..config.schema import Analysis
 from ..events.columns import Chunk
 from ..events.readers import EventFile, broken_file
+from ..events.view import view
 from .identity import assign, event_hash, stored_type
 from .info import SPLITS
 from .inputs import Rows
@@ -36,7 +37,7 @@ class FileRows:
 
     def __init__(self, analysis: Analysis, sample: str, number: int, file: EventFile) -> None:
         self._analysis = analysis
-        self._file = file
+        self._file = file = view(file, analysis)
         self._builder = TableBuilder(analysis, analysis.samples[sample], file, "convert")
         self._origin = {"sample": list(analysis.samples).index(sample), "file": number}
 

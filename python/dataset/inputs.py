@@ -132,7 +132,7 @@ class InputBuilder:
 
     def _kept(self, frame: Frame, level: Level) -> np.ndarray | None:
         conditions = [e for e in (self._match, self._where) if e is not None]
-        masks = [condition(frame.values(e, self._resolve, level), e) for e in conditions]
+        masks = [condition(frame.values(e, self._resolve, level), e, frame.schema.path) for e in conditions]
         return np.logical_and.reduce(masks) if masks else None
 
     def _constituents(self, frame: Frame, rows: Rows) -> tuple[Level, np.ndarray, np.ndarray]:

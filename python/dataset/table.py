@@ -161,7 +161,7 @@ class TableBuilder:
         for expression in (*self._targets.values(), *self._keep.values()):
             self._values(frame, expression, level)
         for expression in self._classes.values():
-            condition(self._values(frame, expression, level), expression)
+            condition(self._values(frame, expression, level), expression, self._file.path)
         self._values(frame, self._weight, frame.event_level())
 
     def _check_identity(self, frame: Frame) -> None:
@@ -254,7 +254,8 @@ class TableBuilder:
 
     def _labels(self, frame: Frame, rows: Rows, level: Level) -> np.ndarray:
         """Return the class of every row, (N,) i8; a row in no class or in two is an error."""
-        masks = np.stack([condition(self._values(frame, e, level), e)[rows.positions] for e in self._classes.values()])
+        values = ((e, self._values(frame, e, level)) for e in self._classes.values())
+        masks = np.stack([condition(v, e, self._file.path)[rows.positions] for e, v in values])
         wrong = np.flatnonzero(masks.sum(axis=0) != 1)
         if len(wrong):
             claims = [name for name, mask in zip(self._classes, masks) if mask[wrong[0]]]

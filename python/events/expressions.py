@@ -391,6 +391,7 @@ def _is_elementwise(node: Node) -> bool:
 def _check_call(node: syntax.Call, functions: Mapping[str, Callable[..., Any]]) -> None:
     """Refuse an unknown function or a wrong number of arguments."""
     name, given = node.function, len(node.arguments)
+    syntax.default_of(node)
     if name in FUNCTIONS:
         expected = FUNCTIONS[name].arity
     elif name in REDUCERS:

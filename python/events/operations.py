@@ -341,6 +341,11 @@ def _clip(value: Any, low: Any, high: Any) -> Any:
     return np.minimum(np.maximum(value, low), high)
 
 
+def _column_itself(column: Any, default: Any) -> Any:
+    """Return the column: where a file lacks it, ``events.view`` has put the default in its place."""
+    return column
+
+
 def _is_missing(value: Any) -> Any:
     return _filled(np.isnan(value), True)
 
@@ -425,6 +430,7 @@ FUNCTIONS: dict[str, Function] = {
     "atan2": Function(np.arctan2, 2),
     "pow": Function(_power, 2),
     "clip": Function(_clip, 3),
+    "default": Function(_column_itself, 2, list),
     "where": Function(_where, 3, _choice),
     "delta_phi": Function(delta_phi, 2),
     "delta_r": Function(delta_r, 4),

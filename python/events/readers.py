@@ -39,11 +39,14 @@ class EventFile(ABC):
         32 hexadecimal digits that identify the file: ROOT's own, or a digest of its content.
     branches
         Description of every column by name, in the order of the file. Dots in names become ``_``.
+    filled
+        The columns that the file lacks, with the value that the analysis lets stand for them.
     verified
         Whether the checksum of the file needs no look when its columns are read.
     """
 
     path: str
+    filled: Mapping[str, Any] = {}
     verified: bool = True
     redirectors: Sequence[str] = REDIRECTORS
     entries: int | None

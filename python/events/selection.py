@@ -114,7 +114,7 @@ class Selection:
         row_cuts: dict[str, np.ndarray] = {}
         for name, expression in self._cuts.items():
             column, owner = frame.evaluate(expression, self.resolver(expression.where))
-            passed = condition(column.content, expression)
+            passed = condition(column.content, expression, self._path)
             if owner is None:
                 events = cut(ledger, name, events, passed)
             elif owner == self.row:
@@ -125,10 +125,14 @@ class Selection:
         return events, row_cuts
 
 
-def condition(values: np.ndarray, expression: Expression) -> np.ndarray:
-    """Check that an expression gave a condition."""
+def condition(values: np.ndarray, expression: Expression, path: str) -> np.ndarray:
+    """Check that an expression gave a condition; its columns may have another type in other files."""
     if values.dtype.kind != "b":
-        raise UserError(f"{expression.where}: {expression.text!r} is a number, not a condition: compare it")
+        remedy = f", say {expression.text} != 0" if expression.text in expression.names else ""
+        raise UserError(
+            f"{expression.where}: {expression.text!r} is a number, not a condition: compare it{remedy} ({path} has "
+            f"{values.dtype} there)"
+        )
     return values
 
 

@@ -473,3 +473,24 @@ def postorder(tree: Node) -> Sequence[Node]:
         found.append(node)
         pending.extend(node.children)
     return found[::-1]
+
+
+def default_of(node: Node) -> tuple[str, bool | int | float] | None:
+    """Return column and default of a call of ``default``; None for any other node.
+
+    Raises
+    ------
+    ExpressionError
+        When it is not of the form ``default(column, literal)``.
+    """
+    if not isinstance(node, Call) or node.function != "default":
+        return None
+    column, value = (*node.arguments, None, None)[:2]
+    sign = 1
+    if isinstance(value, Unary) and value.operator in ("-", "+") and isinstance(value.operand, Number):
+        sign, value = (-1 if value.operator == "-" else 1), value.operand
+    if len(node.arguments) != 2 or not isinstance(column, Name) or not isinstance(value, Number):
+        raise ExpressionError(
+            "has a 'default' that is not of a column and a number, true or false: default(HLT_A, false)"
+        )
+    return column.name, value.value if isinstance(value.value, bool) else sign * value.value

@@ -175,6 +175,8 @@ class _Compiler(Emitter):
     # --- numbers ---
 
     def function(self, name: str, values: Sequence[Value]) -> Value:
+        if name == "default":
+            return values[0]
         if not any(v.tensor for v in values):
             return literal(operate(FUNCTIONS[name], [v.constant for v in values]))
         if name in ("isnan", "is_missing", "isfinite"):

@@ -24,7 +24,7 @@ from ..events.syntax import ExpressionError
 from .expressions import compile_expression
 from .functions import apply
 from .graph import BOOL, DOUBLE, FLOAT, INT, Graph
-from .values import Value
+from .values import Value, literal
 
 STAGE = "predict"
 _LAST = 1.7e308  # where infinite keys are sorted; NaN comes after them, and what is not kept at the very end
@@ -144,6 +144,10 @@ class Preprocessing:
         if name == IDENTITY[2]:
             raise ExpressionError("float32 inputs cannot hold event numbers")
         owner = self._frame.owner[name] if branch.jagged else None
+        if name in self._file.filled:
+            if branch.jagged:
+                raise ExpressionError(f"since {self._file.path} has no {name}, of which only the default is known")
+            return self._spread(literal(self._file.filled[name]))
         self.columns[name] = column = ColumnInput(name, owner, kind)
         tensor = self.graph.input(name, column.shape)
         if branch.jagged:

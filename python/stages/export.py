@@ -16,6 +16,7 @@ from ..console import out, say
 from ..errors import DataError, UserError, nearest
 from ..events.files import expand, is_remote, sample_files
 from ..events.readers import open_events
+from ..events.view import view
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
 from ..export.parity import Comparison, Parity
 from ..export.triton import config
@@ -124,12 +125,12 @@ def _exported(
         if features:
             exported = export_features(analysis, spec, graphs, rule)
         else:
-            exported = export_columns(analysis, spec, graphs, rule, file)
+            exported = export_columns(analysis, spec, graphs, rule, view(file, analysis))
     comparison = Comparison(exported, analysis, [load_model(folder / "model.pt") for folder in folders], rule)
     sources = []
     for path in paths:
         with open_events(path, analysis.tree, analysis.redirectors) as file:
-            comparison.file(file)
+            comparison.file(view(file, analysis))
             sources.append(input_record(path, file.entries, file.uuid))
     if not comparison.parity.rows:
         raise DataError(

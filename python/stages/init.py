@@ -178,7 +178,7 @@ def _look_at(paths: Sequence[str], tree: str) -> tuple[list[Source], Look]:
     look = Look()
     with progress("looking at files", len(paths)) as bar:
         for path, sample in zip(paths, _sample_names(paths)):
-            with open_events(path, tree) as file:
+            with open_events(path, tree, checksum=False) as file:
                 sources.append(Source(sample, path, file.entries, dict(file.branches)))
                 _look_at_events(file, look)
             bar.advance(1)

@@ -18,6 +18,7 @@ from ..errors import FileError, UserError, nearest
 from ..events.files import expand, is_remote, output_names
 from ..events.frame import Frame
 from ..events.readers import EventFile, reading
+from ..events.view import view
 from ..models.model import Model, load_model, score
 from ..parallel import Report, run_jobs
 from ..parts import Part, gather, scope
@@ -181,6 +182,7 @@ def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
     if job.threads:
         torch.set_num_threads(job.threads)
     models = [load_model(job.run / f"fold{i}" / "model.pt") for i in range(job.folds)]
+    file = view(file, job.analysis)
     builder = TableBuilder(job.analysis, None, file, STAGE)
     books = Accounting()
     row = job.analysis.row if job.analysis.row != "event" else None

@@ -25,9 +25,11 @@ from ..events.branches import KeepList, layout, values
 from ..events.columns import Branch, Chunk, Column, collection_name, offsets_of
 from ..events.files import sample_files, skim_outputs
 from ..events.frame import Schema
-from ..events.readers import EventFile, reading
+from ..events.merging import BranchesDifferError, BranchUnion, MergedTrees
+from ..events.readers import EventFile, open_events, reading
 from ..events.selection import Selection
-from ..events.writer import NanoFile, TreeWriter
+from ..events.view import view
+from ..events.writer import NanoFile
 from ..parallel import Report, run_jobs, run_on_dask
 from ..parts import Gathered, Part, gather, scope, unfinished
 from ..provenance import Accounting, FileRecord, Ledger, Lost, Manifest, Piece, fingerprint, make_room, staged_output
@@ -38,6 +40,7 @@ STAGE = "skim"
 CARRIED = ("Runs", "LuminosityBlocks")
 
 _RECORDS = ".records"
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,8 @@ class Record:
         Lines of the keep list that fit no branch.
     checksum
         Of the output, where there is one.
+    filled
+        Branches that some of the inputs lack: in how many, and what stands for them.
     """
 
     sources: list[FileRecord] = field(default_factory=list)
@@ -78,6 +83,7 @@ class Record:
     unwritable: dict[str, str] = field(default_factory=dict)
     idle: list[str] = field(default_factory=list)
     checksum: str | None = None
+    filled: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def write(self, job: Job, key: str) -> None:
         """Record that the output of a job is finished."""
@@ -159,6 +165,7 @@ def skim(
             stage, analysis.model_dump(mode="json"), [s for r in records for s in r.sources], accounting
         )
         manifest.details = {**details, "not_written": _unwritable(records), "idle": _idle(analysis, records)}
+        manifest.details["filled"] = _filled(records)
         _tell(manifest, complete=share is None)
         manifest.write(work, {str(path.relative_to(work)): entries for path, entries in written.items()}, sums)
     show_accounting(f"skim: {output}", accounting)
@@ -187,7 +194,9 @@ def _gathered(found: Gathered, groups: Mapping[str, Mapping[str, tuple[str, ...]
     for manifest in found.manifests:
         entries = sum(output.entries or 0 for output in manifest.outputs) if manifest.outputs else None
         unwritable, idle = manifest.details["not_written"], manifest.details["idle"]
-        records.append(Record(manifest.inputs, manifest.accounting or Accounting(), entries, unwritable, idle))
+        record = Record(manifest.inputs, manifest.accounting or Accounting(), entries, unwritable, idle)
+        record.filled = manifest.details.get("filled", {})
+        records.append(record)
     for sample, numbers in found.missing.items():
         outputs = list(groups[str(sample)].values())
         for path in (path for number in numbers for path in outputs[number]):
@@ -218,6 +227,15 @@ def _unwritable(records: Sequence[Record]) -> dict[str, str]:
     return {name: kind for record in records for name, kind in record.unwritable.items()}
 
 
+def _filled(records: Sequence[Record]) -> dict[str, tuple[int, str]]:
+    """Sum up which branches inputs lack: in how many, and what stands for them."""
+    total: dict[str, tuple[int, str]] = {}
+    for record in records:
+        for name, (count, value) in record.filled.items():
+            total[name] = (total.get(name, (0, ""))[0] + count, value)
+    return total
+
+
 def _idle(analysis: Analysis, records: Sequence[Record]) -> list[str]:
     written = [record for record in records if record.entries is not None]
     return [rule for rule in analysis.skim.keep if all(rule in record.idle for record in written)]
@@ -229,6 +247,12 @@ def _tell(manifest: Manifest, complete: bool) -> None:
     if unwritable:
         shown = ", ".join(f"{name} ({kind})" for name, kind in unwritable.items())
         say(f"warning: not written, since only numbers and lists of them can be: {shown}")
+    filled = [
+        f"{n} ({files} of {len(manifest.inputs)} files: {v})" for n, (files, v) in manifest.details["filled"].items()
+    ]
+    if filled:
+        more = f" and {len(filled) - _MOST_NAMED} more" if len(filled) > _MOST_NAMED else ""
+        say(f"warning: filled where files lack them: {', '.join(filled[:_MOST_NAMED])}{more}")
     for rule in manifest.details["idle"] if complete else ():
         say(f"note: skim.keep: {rule!r} fits no branch")
 
@@ -249,11 +273,16 @@ def skim_files(job: Job, report: Report) -> Record:
     make_room(job.record, job.output)
     lost: dict[str, Lost] = {}
     sources: dict[str, FileRecord] = {}
+    union: BranchUnion | None = None
     while True:
         record = Record(idle=list(job.analysis.skim.keep))
         try:
-            _write(job, [path for path in job.paths if path not in lost], sources, record, report)
-            break
+            paths = [path for path in job.paths if path not in lost]
+            try:
+                _write(job, paths, sources, record, report, union)
+                break
+            except BranchesDifferError:
+                union = _all_branches(job, paths)
         except FileError as error:
             if not job.skip_bad_files or error.path not in job.paths:
                 raise
@@ -267,30 +296,50 @@ def skim_files(job: Job, report: Report) -> Record:
     return record
 
 
-def _write(job: Job, paths: Sequence[str], sources: dict[str, FileRecord], record: Record, report: Report) -> None:
+def _all_branches(job: Job, paths: Sequence[str]) -> BranchUnion:
+    """Look at all inputs for the branches of their trees."""
+    union = BranchUnion()
+    for path in paths:
+        with open_events(path, job.analysis.tree, job.analysis.redirectors, checksum=False) as file:
+            union.add(path, job.analysis.tree, Skimmer(job.analysis, job.sample, file).branches)
+            for name in CARRIED:
+                tree = file.sibling(name)
+                union.add(path, name, layout(tree, lambda branch: True)[0] if tree else ())
+    return union
+
+
+def _write(
+    job: Job,
+    paths: Sequence[str],
+    sources: dict[str, FileRecord],
+    record: Record,
+    report: Report,
+    union: BranchUnion | None,
+) -> None:
     """Write the output of the given inputs, if there are any; it appears when it is complete."""
     if not paths:
         return
     temporary = job.record.with_name(f"{uuid4().hex}.root")
     try:
         with NanoFile(temporary, job.analysis.skim.compression) as out:
-            trees = _Trees(out)
+            trees = MergedTrees(out, union)
             for path in paths:
                 with reading(path, job.analysis.tree, job.analysis.redirectors, job.sample) as (file, source):
                     sources[path] = source
                     _copy(job, file, trees, record, report)
+        record.filled = trees.filled
         temporary.replace(job.output)
     finally:
         temporary.unlink(missing_ok=True)
     record.entries = record.accounting.events.used
 
 
-def _copy(job: Job, file: EventFile, trees: _Trees, record: Record, report: Report) -> None:
+def _copy(job: Job, file: EventFile, trees: MergedTrees, record: Record, report: Report) -> None:
     """Copy the chosen events of one input, and the trees beside them."""
     skimmer = Skimmer(job.analysis, job.sample, file)
     record.unwritable |= skimmer.unwritable
     record.idle = [rule for rule in record.idle if rule in skimmer.idle]
-    events = trees.get(file.path, job.analysis.tree, skimmer.branches)
+    events = trees.get(file.path, job.analysis.tree, skimmer.branches, skimmer.defaults)
     for size, read, columns in skimmer.chunks(record.accounting.events):
         events.append(size, columns)
         report(read / file.entries / len(job.paths) if file.entries else 0)
@@ -304,40 +353,11 @@ def _copy(job: Job, file: EventFile, trees: _Trees, record: Record, report: Repo
         branches, unwritable = layout(tree, lambda branch: True) if tree else ([], {})
         record.unwritable |= {f"{name}.{branch}": kind for branch, kind in unwritable.items()}
         if tree is None or not branches:
-            trees.compare(file.path, name, ())
+            trees.without(file.path, name)
             continue
         rows = trees.get(file.path, name, branches)
         for chunk in tree.chunks(values(branches)):
             rows.append(chunk.size, chunk.columns)
-
-
-class _Trees:
-    """The trees of an output; all inputs must have the same branches in them."""
-
-    def __init__(self, out: NanoFile) -> None:
-        self._out = out
-        self._first: dict[str, tuple[str, dict[str, tuple]]] = {}
-        self._writers: dict[str, TreeWriter] = {}
-
-    def get(self, path: str, name: str, branches: Sequence[Branch]) -> TreeWriter:
-        """Return the writer of a tree."""
-        self.compare(path, name, branches)
-        if name not in self._writers:
-            self._writers[name] = self._out.tree(name, branches)
-        return self._writers[name]
-
-    def compare(self, path: str, name: str, branches: Sequence[Branch]) -> None:
-        """Raise a :class:`FileError` unless the first input has the same branches; no branches mean no tree."""
-        shape = {b.name: (b.dtype, b.jagged, b.counter if b.jagged else None) for b in branches}
-        first, expected = self._first.setdefault(name, (path, shape))
-        odd = [branch for branch in {**shape, **expected} if shape.get(branch) != expected.get(branch)]
-        if odd:
-            raise FileError(
-                path,
-                f"cannot be merged with {first}: {len(odd)} branch(es) of {name} differ, e.g. {odd[0]}; drop them "
-                "(skim.keep), or give every input its own output (no skim.target_size)",
-                mistake=True,
-            )
 
 
 # -- one input --------------------------------------------------------------------------------------------------------
@@ -361,11 +381,15 @@ class Skimmer:
         The branches of the output.
     unwritable, idle
         See :class:`Record`.
+    defaults
+        What the analysis lets stand for columns that the file lacks.
     """
 
     def __init__(self, analysis: Analysis, sample: str, file: EventFile) -> None:
         block = analysis.samples[sample]
-        self._file = file
+        stored = file
+        self._file = file = view(stored, analysis)
+        self.defaults = file.filled
         self._selection = Selection(analysis, block, file, {**analysis.cuts(STAGE), **block.select})
         kept = KeepList(analysis.skim.keep)
         self.idle = kept.idle(self._selection.known)
@@ -380,7 +404,7 @@ class Skimmer:
                 f"define.{changed}: changes a branch of the file, and what reads the skim would change it once more: "
                 "define it under another name"
             )
-        own, self.unwritable = layout(file, kept)
+        own, self.unwritable = layout(stored, kept)
         self._copied = values(own)
         self._defined = {name: branch for name, branch in defined.items() if kept(name)}
         appended = [self._counted(branch, own) for branch in self._defined.values()]

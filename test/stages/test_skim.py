@@ -384,16 +384,38 @@ def test_a_sum_of_weights_that_is_no_number_is_not_carried_on(folder: Path) -> N
         make(folder)
 
 
+def test_branches_that_some_files_lack_are_filled(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    """Triggers come and go with the runs: what a file lacks is filled, said and in the manifest, in any order."""
+    events = toys.nano_events(50, True)
+    few = {n: v for n, v in events.items() if n not in ("HLT_IsoMu24", "MET_phi", "Muon")}
+    few["Jet"] = few["Jet"][[f for f in few["Jet"].fields if f != "mass"]]
+    toys.write(folder / "tt00.root", {**few, "HLT_New": np.ones(50, bool)}, sumw=1)
+    output = make(folder, skim={"target_size": "1 GB"}, select={"t": "default(HLT_New, true)"})
+    merged = content(output / "tt" / "part-0000.root")
+    first = np.arange(50) + 700  # tt0, tt00, tt1 ...
+    assert len(merged["MET_pt"]) == 2490 and set(merged["nJet"][first]) > {2}
+    assert not ak.any(merged["HLT_IsoMu24"][first]) and ak.any(merged["HLT_IsoMu24"]) and ak.all(merged["HLT_New"])
+    assert ak.all(np.isnan(merged["MET_phi"][first])) and ak.sum(np.isnan(merged["MET_phi"])) == 50
+    np.testing.assert_array_equal(ak.num(merged["Jet_mass"]), ak.num(merged["Jet_pt"]))
+    assert ak.all(np.isnan(merged["Jet_mass"][first])) and ak.all(merged["nMuon"][first] == 0)
+    filled = Manifest.read(output, "skim").details["filled"]
+    assert {n: filled[n] for n in ("HLT_IsoMu24", "HLT_New", "Jet_mass", "Muon_pt")} == {
+        "HLT_IsoMu24": [1, "false"], "HLT_New": [5, "true"], "Jet_mass": [1, "nan"], "Muon_pt": [1, "no objects"],
+    }  # fmt: skip
+    assert "filled where files lack them: HLT_IsoMu24 (1 of 6 files: false)" in capsys.readouterr().err
+
+
 def test_unlike_files_are_not_merged(folder: Path) -> None:
     events = toys.nano_events(50, True)
-    toys.write(folder / "tt5.root", {n: v for n, v in events.items() if n != "HLT_IsoMu24"}, sumw=1)
-    with pytest.raises(
-        FileError, match=r"tt5.root: cannot be merged with .*tt0.root: 1 branch.* e\.g\. HLT_IsoMu24; drop"
-    ):
+    toys.write(folder / "tt5.root", {**events, "HLT_IsoMu24": np.ones(50, "u1")}, sumw=1)
+    message = r"tt5.root: cannot be merged with .*tt0.root: HLT_IsoMu24 of Events is uint8, there bool; drop"
+    with pytest.raises(FileError, match=message):
         make(folder, skim={"target_size": "1 GB"})
     make(folder, skim={"target_size": "1 GB", "keep": ["drop HLT_*"]})
     toys.write(folder / "tt5.root", events)
-    with pytest.raises(FileError, match=r"tt5.root: cannot be merged with .*: 2 branch.* of Runs differ"):
+    with pytest.raises(
+        FileError, match=r"tt5.root: cannot be merged with the others: not all of them have a tree Runs"
+    ):
         make(folder, skim={"target_size": "1 GB"})
 
 
