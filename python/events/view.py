@@ -149,7 +149,8 @@ def _absent(analysis: Analysis, known: set[str]) -> dict[str, Any]:
                 if defaults.setdefault(column, value) != value:
                     raise UserError(f"default({name}, ...) stands for {defaults[column]} and for {value}: give it one")
     for column in set(defaults) - _said:
-        say(f"note: {column} is not in every file: its default, {defaults[column]}, counts where it is absent")
+        shown = str(defaults[column]).lower()
+        say(f"note: {column} is not in every file: its default, {shown}, counts where it is absent")
         _said.add(column)
     return defaults
 

@@ -57,7 +57,7 @@ def test_a_default_stands_for_an_absent_column(folder: Path, capsys: pytest.Capt
     assert rows(folder / "full.root", content)["event"].ravel().tolist() == [*range(0, 16, 2), 16, 17, 18, 19]
     assert "default" not in capsys.readouterr().err
     assert rows(folder / "none.root", content)["event"].ravel().tolist() == [16, 17, 18, 19]
-    assert "note: HLT_A is not in every file: its default, False, counts where it is absent" in capsys.readouterr().err
+    assert "note: HLT_A is not in every file: its default, false, counts where it is absent" in capsys.readouterr().err
     other = analysis(inputs={"event": {"features": [{"f": "default(absent, -999.5)"}, "absent"]}})
     assert (rows(folder / "none.root", other)["event"] == -999.5).all()  # said once, it holds wherever it is named
 
