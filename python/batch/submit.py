@@ -142,7 +142,7 @@ def make(
     _check_place(batch, stage, absolute(output))
     needs = batch.needs(stage)
     jobs = planning.jobs(analysis, stage, Division(files=split) if split else needs.split)
-    _check_seen(batch, analysis, jobs)
+    _check_seen(batch, analysis, jobs, stage)
     data, run = data and absolute(data), run and absolute(run)
     carried = [path for path in (data, run) if path is not None and not is_seen(path, batch)]
     names = {path: Path(path.name) for path in carried}
@@ -222,9 +222,17 @@ def _check_place(batch: Batch, stage: str, output: Path) -> None:
         raise UserError(f"{output}: the workers of a search meet there: give an -o under {' or '.join(shared(batch))}")
 
 
-def _check_seen(batch: Batch, analysis: Analysis, jobs: tuple[Job, ...]) -> None:
+def _check_seen(batch: Batch, analysis: Analysis, jobs: tuple[Job, ...], stage: str) -> None:
     """Refuse files that the jobs would not find."""
-    others = [*analysis.digests(), *([analysis.training.init.run] if analysis.training.init else [])]
+    read = analysis.generator_files() if stage == "generate" else []
+    for path in read:
+        if not Path(path).is_file():
+            raise UserError(f"{path}: the 'settings' of a generator name this file, and it is not there")
+    others = [
+        *read,
+        *analysis.digests(),
+        *([analysis.training.init.run] if analysis.training.init else []),
+    ]
     inputs = [path for job in jobs for path in job.inputs]
     for path in [*inputs, *(name for name in others if Path(name).is_absolute())]:
         if not is_remote(path) and not is_seen(path, batch):

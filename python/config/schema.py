@@ -334,6 +334,10 @@ class Analysis(Strict):
         own = [self.model.network.rpartition(":")[0]] if isinstance(self.model, CustomModel) else []
         return self._digests_of_columns() | {name: _sha256(name) for name in own}
 
+    def generator_files(self) -> list[str]:
+        """Return the files that the generators read (LHE, SLHA)."""
+        return [path for s in self.samples.values() if s.generator is not None for path in s.generator.files.values()]
+
     def _digests_of_columns(self) -> dict[str, str | None]:
         """Return those that a dataset depends on."""
         others = [f.partition(":")[0] for f in self.functions] + ([self.golden_json] if self.golden_json else [])
