@@ -99,9 +99,9 @@ class Survey:
 
     def _ended(self, job: Job, process: Process, submission: Submission) -> JobStatus:
         failed = process.state is State.FAILED
-        error = last_error(self.directory.stderr(submission.attempt, job.number)) if failed else ""
+        error = (last_error(self.directory.stderr(submission.attempt, job.number)) or process.reason) if failed else ""
         cause = cause_of(job, process, submission.resources.runtime, error)
-        reason = _ending(process, error or process.reason) if failed else process.reason
+        reason = _ending(process, error) if failed else process.reason
         if cause.value and cause.value not in reason:
             limit = f" ({submission.resources.runtime} s)" if cause is Cause.TIME else ""
             reason = f"{cause.value}{limit}: {reason}"
