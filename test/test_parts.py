@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,19 @@ def test_parts_of_another_analysis_are_refused(folder: Path) -> None:
     make_parts(convert, analysis(folder), folder / "parts", CONVERSION)
     with pytest.raises(UserError, match="part-00000: made with another analysis"):
         convert(analysis(folder, select={}), folder / "merged", parts=folder / "parts")
+
+
+def test_an_input_that_was_replaced_since_is_named(folder: Path) -> None:
+    content, source = analysis(folder), folder / "tt1.root"
+    make_parts(convert, content, folder / "parts", CONVERSION)
+    changed = source.stat().st_mtime
+    os.utime(source, (changed, changed + 2))
+    with pytest.raises(
+        DataError, match=r"tt1.root: was replaced after the job of part-00000 had read it: remove .*/part-"
+    ):
+        convert(content, folder / "merged", parts=folder / "parts")
+    os.utime(source, (changed, int(changed)))  # a mount that tells no fractions of a second
+    convert(content, folder / "merged", parts=folder / "parts")
 
 
 def test_a_damaged_part_is_refused(folder: Path) -> None:
