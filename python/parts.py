@@ -57,8 +57,10 @@ class Part:
             hint = nearest(str(sample), filter(None, units)) or (f"; write one of {known} before it" if known else "")
             raise UserError(f"--part {text}: there is no such sample{hint}")
         last = first if found["last"] is None else int(found["last"])
-        if not first <= last < units[sample]:
-            raise UserError(f"--part {text}: there are {units[sample]} units, from 0 to {units[sample] - 1}")
+        if first > last:
+            raise UserError(f"--part {text}: write the first unit first: {last}-{first}")
+        if last >= units[sample]:
+            raise UserError(f"--part {text}: the units go from 0 to {units[sample] - 1}")
         return cls(sample, first, last)
 
     def __str__(self) -> str:

@@ -204,8 +204,8 @@ def test_a_bad_file_is_lost_in_its_part_and_in_the_whole(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tt:0-9", "there are 3 units, from 0 to 2"),
-        ("tt:2-1", "there are 3 units"),
+        ("tt:0-9", "the units go from 0 to 2"),
+        ("tt:2-1", "write the first unit first: 1-2"),
         ("ttt:0", "there is no such sample; did you mean 'tt'"),
         ("0-1", "write one of tt, dy before it"),
         ("tt:", "write SAMPLE:FIRST-LAST"),

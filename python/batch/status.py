@@ -94,8 +94,15 @@ class Survey:
         if process.state is State.DONE and output is not None:
             return JobStatus(job, State.FAILED, f"ended well, but: {output.problem}", process, submission)
         if process.state in ACTIVE:
-            return JobStatus(job, process.state, process.reason, process, submission)
+            return JobStatus(job, process.state, self._moved(submission) or process.reason, process, submission)
         return self._ended(job, process, submission)
+
+    def _moved(self, submission: Submission) -> str:
+        """Say that a job in the queue knows the job directory by another name: what it writes does not come here."""
+        place = submission.folder
+        if place is None or Path(place) == self.directory.path:
+            return ""
+        return f"was submitted when this folder was {place}, where its log and its part go: give it that name again"
 
     def _ended(self, job: Job, process: Process, submission: Submission) -> JobStatus:
         failed = process.state is State.FAILED

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..errors import nearest
-from .base import Cuts, Expr, Identifier, Strict, of_form, one_as_list
+from .base import Cuts, Expr, FileName, Identifier, Strict, of_form, one_as_list
 from .batch import Batch
 from .cmssw import CmsRun
 from .generator import Generator
@@ -152,9 +152,9 @@ class Skim(Strict):
 class Analysis(Strict):
     """The whole analysis file. ``lumi`` is in 1/pb, ``xsec`` of a sample in pb."""
 
-    name: Identifier
+    name: FileName
     tree: str = "Events"
-    samples: Annotated[dict[Identifier, Sample], Field(min_length=1)]
+    samples: Annotated[dict[FileName, Sample], Field(min_length=1)]
     redirectors: Annotated[list[Redirector], BeforeValidator(one_as_list), Field(min_length=1)] = [*REDIRECTORS]
     functions: list[Annotated[str, of_form(r"[^:]+:\w+", "module:function")]] = []
     collections: dict[Identifier, Annotated[dict[Identifier, str], Field(min_length=1)]] = {}

@@ -188,8 +188,9 @@ def _backup(directory: Path) -> Path:
 
 def _cause(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"no space left on the disk{where}: free some, then run the same command again, it goes on where it was"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = "no space left on the disk" if error.errno == errno.ENOSPC else "your quota of the disk is used up"
+        return f"{what}{where}: free some, then run the same command again, it goes on where it was"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"cannot be written{where}: {error.strerror}; give an -o in a place of your own"
     return f"{error.strerror or error}{where}"

@@ -102,6 +102,10 @@ def check(generator: Generator, sample: str) -> None:
     if lhe is not None and abs(lhe.energy / generator.energy - 1) > _SAME_ENERGY:
         raise UserError(f"{where}.energy: {generator.energy:g} GeV, but {lhe.path} was made for {lhe.energy:g} GeV")
     engine = _engine_of(generator, where)
+    for name, cuts in generator.filters.items():
+        kind = engine.unknown([*cuts.daughters, *([] if cuts.mother is None else [cuts.mother])])
+        if kind is not None:
+            raise UserError(f"{where}.filters.{name}: Pythia knows no particle of pdgId {kind}")
     if slha is not None and lhe is None and all(code < _BEYOND for code in engine.codes()):
         say(f"note: {where}: SLHA:file = {slha} changes nothing in processes of the Standard Model, and no other is on")
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +157,11 @@ class Engine:
                 raise UserError(
                     f"{self._where}.gun: {name} ({kind}) has colour: of those, guns shoot quarks and gluons"
                 )
+
+    def unknown(self, pdg_ids: Iterable[int]) -> int | None:
+        """Return the first of some kinds, whatever their sign, that Pythia does not know."""
+        data = self._pythia.particleData
+        return next((kind for kind in pdg_ids if not data.isParticle(abs(kind))), None)
 
     def mass(self, pdg_id: int) -> float:
         """Return Pythia's nominal mass of a kind of particle (GeV)."""

@@ -67,6 +67,19 @@ def test_exit_code_0_without_an_output_is_a_failure(directory):
     assert found[1].reason == "ended well, but: shards/tt-00001.h5 has 4 bytes of 6"
 
 
+def test_a_folder_that_was_moved_while_jobs_wait_is_told(directory):
+    submit(directory)
+    run(directory, 0, code=None)
+    run(directory, 1, code=1)
+    moved = directory.path.rename(directory.path.with_name("moved"))
+    found = look(directory.open(moved))
+    assert found[0].state is State.RUNNING
+    assert (
+        found[0].reason.startswith(f"was submitted when this folder was {directory.path}")
+        and "folder" not in found[1].reason
+    )
+
+
 def test_search_workers_need_no_output(tmp_path):
     directory = make(tmp_path / "jobs", count=2, stage="tune")
     submit(directory)

@@ -202,6 +202,10 @@ def test_a_refused_setting_comes_with_pythias_own_words(capfd: pytest.CaptureFix
             "SLHA:file = none.slha: there is no",
         ),
         ({"gun": {"pdgId": -22, "pt": [1, 2]}}, "knows no particle of pdgId -22"),
+        (
+            {"process": "ttbar", "filters": {"x": {"daughters": 9_999_999}}},
+            "knows no particle of pdgId 9999999",
+        ),
         ({"gun": {"pdgId": 90, "pt": [1, 2]}}, "knows no particle of pdgId 90"),
         (
             {"process": "ttbar", "settings": ["6:m0 = heavy"]},
