@@ -1,10 +1,6 @@
 # A view of the LCG releases, and the very NanoForge that submitted the jobs.
-if [[ ! -r @{setup} ]]; then
-  echo "error: @{setup} is not on this machine: see batch.environment.lcg, and whether CVMFS is mounted" >&2
-  exit 2
-fi
 set +eu # the view's script needs it
-source @{setup}
+source /cvmfs/sft.cern.ch/lcg/views/@{view}/@{platform}/setup.sh
 set -eu
 mkdir -p software
 tar -xzf nanoforge.tar.gz -C software

@@ -7,6 +7,7 @@
 #SBATCH --mem=@{memory}M
 #SBATCH --time=@{minutes}
 #SBATCH --signal=B:USR1@30
+#SBATCH --no-requeue
 #SBATCH --gres=gpu:@{gpus}
 #SBATCH --account=@{account}
 set -euo pipefail

@@ -528,6 +528,13 @@ def run(
     _next("export", output / "run", "-o", output / "export")
 
 
+def _unexpected(error: Exception) -> str:
+    """Say what went wrong: in the words of the machine where these name a file (no permission, a name too long)."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return f"{type(error).__name__}: {error}; 'nanoforge --debug ...' shows where"
+
+
 def main() -> None:
     """Run the command line; a failure is one ``error:`` line and an exit code (2: your mistake, 1: data or machine)."""
     with lenient_output():
@@ -545,12 +552,10 @@ def _answer_errors() -> None:
             raise
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
-    except ModuleNotFoundError:  # said by __main__, since this file may be what cannot be imported
-        raise
     except Exception as error:  # a defect of ours or of a library: one line is enough unless it is to be studied
         if _debug:
             raise
-        print(f"error: {type(error).__name__}: {error}; 'nanoforge --debug ...' shows where", file=sys.stderr)  # noqa: T201
+        print(f"error: {_unexpected(error)}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
 
 

@@ -57,8 +57,10 @@ class Part:
             hint = nearest(str(sample), filter(None, units)) or (f"; write one of {known} before it" if known else "")
             raise UserError(f"--part {text}: there is no such sample{hint}")
         last = first if found["last"] is None else int(found["last"])
-        if not first <= last < units[sample]:
-            raise UserError(f"--part {text}: there are {units[sample]} units, from 0 to {units[sample] - 1}")
+        if first > last:
+            raise UserError(f"--part {text}: write the first unit first: {last}-{first}")
+        if last >= units[sample]:
+            raise UserError(f"--part {text}: the units go from 0 to {units[sample] - 1}")
         return cls(sample, first, last)
 
     def __str__(self) -> str:
@@ -160,7 +162,7 @@ def gather(
     UserError
         When there are no parts, or parts of something else.
     DataError
-        When a part is damaged, two have the same units, or units are missing.
+        When a part is damaged, two have the same units, units are missing, or an input was replaced since.
     """
     found = []
     for place in sorted(path.parent for path in directory.glob(f"*/{NAME}")):
@@ -168,6 +170,7 @@ def gather(
         part = Part(**manifest.details["part"])
         if manifest.details["key"] != fingerprint(part.key(whole)):
             raise UserError(f"{place}: made with another analysis, or from other files: give the parts of this one")
+        _check_inputs(place, manifest)
         found.append((part, place, manifest))
     if not found:
         raise UserError(f"{directory}: there are no finished parts of '{stage}' in it")
@@ -181,6 +184,16 @@ def gather(
         )
     run_jobs(partial(_take, work), [(place, manifest) for _, place, manifest in found], jobs, "checking parts")
     return Gathered(found, missing)
+
+
+def _check_inputs(place: Path, manifest: Manifest) -> None:
+    """Refuse a part whose inputs were replaced since: the whole would be of files that are no more."""
+    replaced = next((record.path for record in manifest.inputs if record.replaced()), None)
+    if replaced is not None:
+        raise DataError(
+            f"{replaced}: was replaced after the job of {place.name} had read it: remove {place.resolve()}, and "
+            "'nanoforge resubmit' makes it again"
+        )
 
 
 def _missing(parts: Iterable[Part], units: Mapping[str | None, int]) -> dict[str | None, list[int]]:

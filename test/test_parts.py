@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,19 @@ def test_parts_of_another_analysis_are_refused(folder: Path) -> None:
         convert(analysis(folder, select={}), folder / "merged", parts=folder / "parts")
 
 
+def test_an_input_that_was_replaced_since_is_named(folder: Path) -> None:
+    content, source = analysis(folder), folder / "tt1.root"
+    make_parts(convert, content, folder / "parts", CONVERSION)
+    changed = source.stat().st_mtime
+    os.utime(source, (changed, changed + 2))
+    with pytest.raises(
+        DataError, match=r"tt1.root: was replaced after the job of part-00000 had read it: remove .*/part-"
+    ):
+        convert(content, folder / "merged", parts=folder / "parts")
+    os.utime(source, (changed, int(changed)))  # a mount that tells no fractions of a second
+    convert(content, folder / "merged", parts=folder / "parts")
+
+
 def test_a_damaged_part_is_refused(folder: Path) -> None:
     content = analysis(folder)
     make_parts(convert, content, folder / "parts", CONVERSION)
@@ -190,8 +204,8 @@ def test_a_bad_file_is_lost_in_its_part_and_in_the_whole(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tt:0-9", "there are 3 units, from 0 to 2"),
-        ("tt:2-1", "there are 3 units"),
+        ("tt:0-9", "the units go from 0 to 2"),
+        ("tt:2-1", "write the first unit first: 1-2"),
         ("ttt:0", "there is no such sample; did you mean 'tt'"),
         ("0-1", "write one of tt, dy before it"),
         ("tt:", "write SAMPLE:FIRST-LAST"),

@@ -8,8 +8,14 @@ from enum import Enum
 from .events import Process, State
 from .plan import Job
 
-_OUT_OF_MEMORY, _OUT_OF_TIME = (34,), (46, 47)
-_KILLED = (137, -9)
+_BY_POLICY = (None, 0, 3, 21, 26)
+"""Hold codes after which only the words tell what the policy of a user, a machine or a site has found."""
+_TIME_CODES = (46, 47)
+_OUT_OF_RESOURCES = (21, 34)
+"""Hold codes of a machine that enforces what was asked for; the subcode says what."""
+_MEMORY, _DISK = 102, 104
+_OLD_MEMORY = (34, 0)
+"""Versions that know no subcodes use this code for memory."""
 _MISTAKE = 2
 _TIME_WORDS = re.compile(
     r"wall ?time|run ?time|EnteredCurrentStatus|MaxRuntime|execute duration|job duration", re.IGNORECASE
@@ -17,6 +23,7 @@ _TIME_WORDS = re.compile(
 _MEMORY_WORDS = re.compile(r"memory|bad_alloc", re.IGNORECASE)
 _DISK_WORDS = re.compile(r"no space left|disk usage", re.IGNORECASE)
 _BY_HAND = "via condor_rm"
+_PATH = re.compile(r"\S*/[\w.]\S*")
 
 
 class Cause(Enum):
@@ -48,27 +55,50 @@ def cause_of(job: Job, process: Process, runtime: int, error: str) -> Cause:
         return _failure(job, process.exit_code, error)
     if process.state not in (State.HELD, State.REMOVED):
         return Cause.OTHER
-    if process.hold_code in _OUT_OF_TIME or _TIME_WORDS.search(process.reason):
-        return Cause.TIME
-    if process.hold_code in _OUT_OF_MEMORY or _MEMORY_WORDS.search(process.reason):
-        return Cause.MEMORY
-    if _DISK_WORDS.search(process.reason):
-        return Cause.DISK
     by_hand = process.reason.startswith(_BY_HAND)
     late = process.state is State.REMOVED and not by_hand and (process.seconds or 0) >= runtime
-    return Cause.TIME if late else Cause.OTHER
+    found = _by_code(process)
+    return Cause.TIME if late and found is Cause.OTHER else found
+
+
+def _by_code(process: Process) -> Cause:
+    """Tell by HTCondor's codes why a job was held; words count where these leave it to a policy."""
+    code, subcode = process.hold_code, process.hold_subcode
+    if code in _TIME_CODES:
+        return Cause.TIME
+    if code in _OUT_OF_RESOURCES and subcode in (_MEMORY, _DISK):
+        return Cause.MEMORY if subcode == _MEMORY else Cause.DISK
+    if code in _BY_POLICY:
+        return _by_words(process.reason)
+    if code == _OLD_MEMORY[0] and subcode in (_OLD_MEMORY[1], None):
+        return Cause.DISK if _DISK_WORDS.search(_PATH.sub("", process.reason)) else Cause.MEMORY
+    return Cause.OTHER
+
+
+def _by_words(text: str) -> Cause:
+    """Tell by the words of a text, names of files left out."""
+    text = _PATH.sub("", text)
+    patterns = {Cause.TIME: _TIME_WORDS, Cause.MEMORY: _MEMORY_WORDS, Cause.DISK: _DISK_WORDS}
+    return next((cause for cause, pattern in patterns.items() if pattern.search(text)), Cause.OTHER)
+
+
+_CODES = {
+    _MISTAKE: Cause.MISTAKE,
+    **dict.fromkeys((137, -9, 8004, 8030, 8031, 50660, 50661), Cause.MEMORY),
+    **dict.fromkeys((152, -24, 8032, 50663, 50664, 71304, 71305, 71306, 71307), Cause.TIME),
+    **dict.fromkeys((8033, 50662), Cause.DISK),
+    **dict.fromkeys((84, 85, 92, 8020, 8021, 8022, 8028, 8034), Cause.INPUT),
+}
+"""Exit codes: ours, those of signals, and those of cmsRun, CRAB and its wrapper (WMCore's ``WMExceptions.py``)."""
 
 
 def _failure(job: Job, code: int | None, error: str) -> Cause:
-    if code == _MISTAKE:
-        return Cause.MISTAKE
-    if code in _KILLED or _MEMORY_WORDS.search(error):
-        return Cause.MEMORY
-    if _DISK_WORDS.search(error):
-        return Cause.DISK
-    if any(path in error or _logical(path) in error for path in job.inputs):
-        return Cause.INPUT
-    return Cause.OTHER
+    if code in _CODES:
+        return _CODES[code]
+    found = _by_words(error)
+    if found in (Cause.MEMORY, Cause.DISK):
+        return found
+    return Cause.INPUT if any(path in error or _logical(path) in error for path in job.inputs) else Cause.OTHER
 
 
 def _logical(path: str) -> str:

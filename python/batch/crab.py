@@ -272,7 +272,10 @@ def _call(task: Task, command: str, answer: Path, **options: object) -> Any:
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise DataError(f"{task.folder}: crab {command} fails: {''.join(last) or done.returncode}")
-    return json.loads(answer.read_text())
+    try:
+        return json.loads(answer.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{task.folder}: crab {command} answers something else than JSON ({error})") from None
 
 
 # -- what becomes of the jobs -----------------------------------------------------------------------------------------
@@ -339,8 +342,13 @@ def _was_damaged(directory: JobDir, submission: Submission, job: Job) -> bool:
 
 def unpack(directory: JobDir, task: Task) -> None:
     """Put the outputs that the client has fetched where parts belong."""
-    for path in task.results.glob("part_*.tar"):
-        job = task.jobs[int(path.stem.rpartition("_")[2]) - 1]
+    outputs = {path: re.fullmatch(r"part_(\d+)", path.stem) for path in task.results.glob("part_*.tar")}
+    numbered = {path: int(found[1]) for path, found in outputs.items() if found}
+    for path, number in numbered.items():
+        if not 1 <= number <= len(task.jobs):
+            say(f"{path}: the task has no job {number}: it is left alone")
+            continue
+        job = task.jobs[number - 1]
         with tempfile.TemporaryDirectory(dir=directory.path, prefix=".part") as folder:
             try:
                 with tarfile.open(path) as archive:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import DataError
 from .events import Process, State
 
 _STATES = {
@@ -17,10 +18,9 @@ _STATES = {
     "cooloff": State.EVICTED, "running": State.RUNNING, "transferring": State.RUNNING, "killing": State.RUNNING,
     "transferred": State.DONE, "finished": State.DONE, "failed": State.FAILED, "killed": State.REMOVED,
 }  # fmt: skip
-_REFUSED = ("SUBMITFAILED", "KILLED")
-"""States of tasks that have no jobs and will have none."""
-_KILLED = {50660: "memory", 50662: "disk usage", 50664: "wall time"}
-"""Exit codes of jobs that were removed since they used too much of something."""
+_ENDED = ("SUBMITFAILED", "SUBMITREFUSED", "FAILED", "KILLED")
+"""States of tasks whose jobs, as far as they have not begun, never will."""
+_NOT_BEGUN = (State.IDLE, State.EVICTED)
 
 
 def known(status: Path, results: Path, count: int) -> dict[int, Process]:
@@ -34,41 +34,71 @@ def known(status: Path, results: Path, count: int) -> dict[int, Process]:
         Without that file, what ``crab report`` has put here counts.
     count
         How many jobs the task has.
+
+    Raises
+    ------
+    DataError
+        When a file of ``crab report`` is damaged.
     """
-    answer = _answer(status.read_text()) if status.exists() else {}
-    jobs = answer.get("jobs", answer)
-    if not jobs and answer.get("status") in _REFUSED:
-        reason = f"{answer['status']}: {' '.join(str(answer.get('taskFailureMsg', '')).split())}"
-        return {number: Process(State.REMOVED, reason) for number in range(1, count + 1)}
+    answer = _answer(status.read_text(errors="replace")) if status.exists() else {}
+    told = answer.get("jobs", answer)
+    jobs = {int(n): _process(info) for n, info in _mapping(told).items() if n.isdigit() and 1 <= int(n) <= count}
+    state = next((str(answer[key]) for key in ("status", "dbStatus") if answer.get(key)), "").partition(" ")[0]
+    if state in _ENDED:
+        message = answer.get("taskFailureMsg") or answer.get("taskWarningMsg") or ""
+        reason = f"{state}: {' '.join(str(message).split())}"
+        jobs = {number: Process(State.REMOVED, reason) for number in range(1, count + 1)} | {
+            number: Process(State.REMOVED, reason) if process.state in _NOT_BEGUN else process
+            for number, process in jobs.items()
+        }
     if jobs:
-        return {int(number): _process(info) for number, info in jobs.items() if number.isdigit()}
+        return jobs
     finished, failed = reported(results)
     states = {**dict.fromkeys(failed, State.FAILED), **dict.fromkeys(finished, State.DONE)}
     reasons = {State.FAILED: "not finished, says crab report", State.DONE: ""}
-    return {number: Process(state, reasons[state]) for number, state in states.items()}
+    return {number: Process(state, reasons[state]) for number, state in states.items() if 1 <= number <= count}
 
 
 def _answer(text: str) -> dict[str, Any]:
     """Find what the client answers, or prints beside other things: one dictionary."""
     for candidate in (text, *(line for line in text.splitlines() if line.startswith("{"))):
         with contextlib.suppress(ValueError):
-            return dict(json.loads(candidate))
+            content = json.loads(candidate)
+            if isinstance(content, dict):
+                return content
     return {}
 
 
-def _process(info: Mapping[str, Any]) -> Process:
-    """Read what CRAB says of a job: its state, the times and sizes of each try, and the error of the last."""
-    code, reason = (info.get("Error") or [None, ""])[:2]
-    state = _STATES.get(info.get("State", ""), State.IDLE)
-    if state is State.FAILED and code in _KILLED:
-        state, reason = State.REMOVED, f"{_KILLED[code]}: {reason}"
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _sequence(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _number(value: Any) -> Any:
+    """Return what is a number, and not a truth value or a text."""
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _process(info: Any) -> Process:
+    """Read what CRAB says of a job: its state, the times and sizes of each try, and the error of the last.
+
+    What is not as it should be counts as not said: the next answer may say it.
+    """
+    info = _mapping(info)
+    code, reason = [*_sequence(info.get("Error"))[:2], None, None][:2]
+    code = _number(code)
+    state = _STATES.get(str(info.get("State")), State.IDLE)
+    starts, ends = (_sequence(info.get(name)) or [None] for name in ("StartTimes", "EndTimes"))
     return Process(
         state=state,
-        reason=" ".join(str(reason).split()) if state in (State.FAILED, State.REMOVED) else "",
+        reason=" ".join(str(reason or "").split()) if state in (State.FAILED, State.REMOVED) else "",
         exit_code=0 if state is State.DONE else code if state is State.FAILED else None,
-        runs=int(info.get("Retries") or 0) + 1,
-        started=(info.get("StartTimes") or [None])[-1],
-        ended=None if state is State.RUNNING else (info.get("EndTimes") or [None])[-1],
+        runs=int(_number(info.get("Retries")) or 0) + 1,
+        started=_number(starts[-1]),
+        ended=None if state is State.RUNNING else _number(ends[-1]),
     )
 
 
@@ -80,30 +110,45 @@ def reported(results: Path) -> tuple[set[int], set[int]]:
     """
     processed, missing = _read(results / "processedFiles.json"), _read(results / "notFinishedLumis.json")
     wanted = dict(_wanted(results / "run_and_lumis.tar.gz"))
-    jobs = {int(number) for number in _read(results / "filesToProcess.json")} | set(wanted)
+    jobs = _numbers(_read(results / "filesToProcess.json")) | set(wanted)
     if processed:
-        finished = {int(number) for number in processed}
+        finished = _numbers(processed)
     elif missing:
         finished = {number for number, lumis in wanted.items() if lumis and not _overlap(lumis, missing)}
     else:
         finished = set()
-    failed = {int(number) for number in _read(results / "failedFiles.json")}
+    failed = _numbers(_read(results / "failedFiles.json"))
     return finished, (jobs - finished if missing else failed)
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text()) if path.exists() else {}
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}): let 'crab report' write it again") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: is no table of jobs or runs: let 'crab report' write it again")
+    return content
+
+
+def _numbers(table: Mapping[str, Any]) -> set[int]:
+    return {int(number) for number in table if number.isdigit()}
 
 
 def _wanted(path: Path) -> Iterator[tuple[int, Mapping[str, list[list[int]]]]]:
     """Yield the luminosity blocks that each job was to do."""
     if not path.exists():
         return
-    with tarfile.open(path) as archive:
-        for member in archive:
-            number, file = re.search(r"job_lumis_(\d+)\.json$", member.name), archive.extractfile(member)
-            if number and file:
-                yield int(number[1]), json.load(file)
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                number, file = re.search(r"job_lumis_(\d+)\.json$", member.name), archive.extractfile(member)
+                if number and file:
+                    yield int(number[1]), json.load(file)
+    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}): let 'crab report' write it again") from None
 
 
 def _overlap(one: Mapping[str, list[list[int]]], other: Mapping[str, list[list[int]]]) -> bool:

@@ -8,6 +8,7 @@ line of three dots, and the order in the file counts: clocks may go backwards.
 from __future__ import annotations
 
 import functools
+import glob
 import os
 import re
 import socket
@@ -25,7 +26,6 @@ from ..errors import DataError
 class State(str, Enum):
     """Where a job is."""
 
-    NEW = "not submitted"
     DONE = "done"
     RUNNING = "running"
     IDLE = "idle"
@@ -55,8 +55,8 @@ class Process:
         Why it was held, removed or evicted, in HTCondor's words.
     exit_code
         Of its last end; negative for a signal.
-    hold_code
-        HTCondor's HoldReasonCode of the last hold that nobody released.
+    hold_code, hold_subcode
+        HTCondor's HoldReasonCode and HoldReasonSubCode of the last hold that nobody released.
     runs
         How often it started.
     started, ended
@@ -69,6 +69,7 @@ class Process:
     reason: str = ""
     exit_code: int | None = None
     hold_code: int | None = None
+    hold_subcode: int | None = None
     runs: int = 0
     started: float | None = None
     ended: float | None = None
@@ -160,8 +161,9 @@ def read_logs(paths: Mapping[int, Path]) -> dict[int, Process]:
 
 
 def _rotated(path: Path) -> list[Path]:
-    """Return the files of a log, the oldest first."""
-    numbered = sorted(path.parent.glob(f"{path.name}.[0-9]*"), key=lambda p: -int(p.suffix[1:]))
+    """Return the files of a log, the oldest first; copies of it that somebody made (``.bak``, ``~``) are none."""
+    numbered = [p for p in path.parent.glob(f"{glob.escape(path.name)}.*") if re.fullmatch(r"\.\d{1,4}", p.suffix)]
+    numbered.sort(key=lambda p: -int(p.suffix[1:]))
     return [p for p in (*numbered, path.with_name(f"{path.name}.old"), path) if p.exists()]
 
 
@@ -187,7 +189,7 @@ def _events(path: Path) -> Iterator[Event]:
 
 _NOTE = re.compile(rb"\n\s+NanoForge job (\d+)")
 _EXIT = re.compile(rb"\((?:return value (-?\d+)|signal (\d+))\)")
-_HOLD_CODE = re.compile(rb"\n\tCode (\d+) Subcode")
+_HOLD_CODE = re.compile(rb"\n\s+Code (\d+) Subcode (-?\d+)")
 _WHY = re.compile(rb"\n\t(?!\(|\s|\d+\s+-\s|Partitionable Resources|Code \d)([^\n]+)")
 
 
@@ -197,7 +199,7 @@ def _submitted(process: Process, event: Event) -> None:
 
 
 def _executing(process: Process, event: Event) -> None:
-    process.state, process.reason, process.hold_code = State.RUNNING, "", None
+    process.state, process.reason, process.hold_code, process.hold_subcode = State.RUNNING, "", None, None
     process.started, process.ended = _seconds(event.time), None
     process.runs += 1
 
@@ -225,11 +227,11 @@ def _held(process: Process, event: Event) -> None:
     if process.state is State.RUNNING:
         process.ended = _seconds(event.time)
     process.state, process.reason = State.HELD, _reason(event)
-    process.hold_code = int(code[1]) if code else None
+    process.hold_code, process.hold_subcode = (int(code[1]), int(code[2])) if code else (None, None)
 
 
 def _released(process: Process, event: Event) -> None:
-    process.state, process.reason, process.hold_code = State.IDLE, "", None
+    process.state, process.reason, process.hold_code, process.hold_subcode = State.IDLE, "", None, None
 
 
 def _aborted(process: Process, event: Event) -> None:
@@ -317,6 +319,7 @@ def _process(ad: Mapping[str, Any]) -> Process:
         reason=str(ad.get("HoldReason" if state is State.HELD else "RemoveReason", "")),
         exit_code=code if state is ended else None,
         hold_code=ad.get("HoldReasonCode") if state is State.HELD else None,
+        hold_subcode=ad.get("HoldReasonSubCode") if state is State.HELD else None,
         runs=ad.get("NumJobStarts", 0),
         started=ad.get("JobCurrentStartDate"),
         ended=None if state in ACTIVE else ad.get("EnteredCurrentStatus"),

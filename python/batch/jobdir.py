@@ -55,7 +55,7 @@ class Submission:
     """One line of the journal, folded with those that came later.
 
     ``state`` is "intent" until it is known whether the jobs are in the queue, then "submitted" or "void";
-    "prepared" is what the user has yet to submit by a command.
+    "prepared" is what the user has yet to submit by a command. ``folder`` is where the job directory was then.
     """
 
     attempt: int
@@ -66,6 +66,7 @@ class Submission:
     cluster: Optional[int] = None
     schedd: Optional[str] = None
     time: float = 0.0
+    folder: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,13 @@ class JobDir:
     @classmethod
     def open(cls, path: Path) -> JobDir:
         """Open what ``nanoforge submit`` made; raises a :class:`UserError` where there is none."""
-        if not (path / PLAN).exists():
+        try:
+            there = (path / PLAN).exists()
+        except PermissionError:
+            raise UserError(f"{path}: you may not look into it{_owner(path)}") from None
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror}") from None
+        if not there:
             raise UserError(f"{path}: no {PLAN}, so this is no job directory: 'nanoforge submit' makes one")
         return cls(path.resolve(), Plan.read(path / PLAN))
 
@@ -98,7 +105,11 @@ class JobDir:
     @cached_property
     def batch(self) -> Batch:
         """How the jobs are to run."""
-        return Batch.model_validate(yaml.safe_load((self.path / BATCH).read_text()))
+        place = self.path / BATCH
+        try:
+            return Batch.model_validate(yaml.safe_load(place.read_text()))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise DataError(f"{place}: cannot be read ({' '.join(str(error).split())})") from None
 
     def transferred(self) -> list[Path]:
         """Return the files that a job takes along, beside :data:`JOB_SCRIPT`."""
@@ -185,7 +196,14 @@ class JobDir:
         A child process that inherits it holds the lock until it ends, though we be killed: who comes next waits for it,
         and then sees what it did.
         """
-        with (self.path / name).open("w") as file:
+        try:
+            file = (self.path / name).open("w")
+        except PermissionError:
+            raise UserError(
+                f"{self.path}: you may not write to it{_owner(self.path)}: only who submitted the jobs can submit them "
+                "again; 'nanoforge submit' with another -o makes you a job directory of your own"
+            ) from None
+        with file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file.fileno()
 
@@ -207,6 +225,7 @@ class JobDir:
         """Record what is about to be submitted: a new attempt, or the one that is named once more."""
         attempt = len(self.submissions()) if attempt is None else attempt
         content = {"jobs": list(jobs), "resources": asdict(resources), "overrides": list(overrides)}
+        content["folder"] = str(self.path)
         self.record({"attempt": attempt, "state": "intent", **content})
         return self.submissions()[attempt]
 
@@ -218,19 +237,15 @@ class JobDir:
     def submissions(self) -> list[Submission]:
         """Return what was submitted, in order; lines that an interruption tore do not count."""
         found: dict[int, dict[str, Any]] = {}
-        for line in self._lines():
-            found.setdefault(line["attempt"], {}).update(line)
-        return [
-            Submission(
-                **{
-                    **content,
-                    "jobs": tuple(content["jobs"]),
-                    "resources": Resources(**content["resources"]),
-                    "overrides": tuple(content["overrides"]),
-                }
-            )
-            for _, content in sorted(found.items())
-        ]
+        try:
+            for line in self._lines():
+                found.setdefault(int(line["attempt"]), {}).update(line)
+            return [_submission(content) for _, content in sorted(found.items())]
+        except (KeyError, TypeError, ValueError) as error:
+            place = self.path / JOURNAL
+            raise DataError(
+                f"{place}: is damaged ({type(error).__name__}: {error}): correct its lines by hand"
+            ) from None
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         try:
@@ -240,6 +255,17 @@ class JobDir:
         for line in text.splitlines():
             with contextlib.suppress(ValueError):
                 yield json.loads(line)
+
+
+def _submission(content: Mapping[str, Any]) -> Submission:
+    return Submission(
+        **{
+            **content,
+            "jobs": tuple(content["jobs"]),
+            "resources": Resources(**content["resources"]),
+            "overrides": tuple(content["overrides"]),
+        }
+    )
 
 
 # -- making one -------------------------------------------------------------------------------------------------------
@@ -256,6 +282,13 @@ def as_yaml(analysis: Analysis) -> str:
     content.pop("batch", None)
     text: str = yaml.dump(content, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False, width=1000)
     return re.sub(r"\$(?=\{)", r"\\$", text)
+
+
+def _owner(path: Path) -> str:
+    """Say whose a folder is, where that is told."""
+    with contextlib.suppress(OSError, KeyError):
+        return f" (it belongs to {path.owner()})"
+    return ""
 
 
 def sha256(text: str) -> str:

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import __version__
 from ..errors import DataError, UserError
@@ -24,9 +25,19 @@ from .templates import fill, template
 
 ARRAY = 1000
 """Jobs of one array; Slurm takes 1,001 where it is not told otherwise."""
-_WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "SUSPENDED", "RESV_DEL_HOLD", "REQUEUE_HOLD")
-_RUNNING = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING")
-_ENDS = {"TIMEOUT": "its wall time is over", "OUT_OF_MEMORY": "out of memory", "CANCELLED": "it was cancelled"}
+_WAITING = (
+    "PENDING", "CONFIGURING", "POWER_UP_NODE", "REQUEUED", "REQUEUE_FED", "RESV_DEL_HOLD", "STOPPED", "SUSPENDED",
+)  # fmt: skip
+_RUNNING = ("RUNNING", "COMPLETING", "EXPEDITING", "RESIZING", "SIGNALING", "STAGE_OUT", "UPDATE_DB")
+_HELD = ("REQUEUE_HOLD", "SPECIAL_EXIT")
+_CANCELLED = "it was cancelled"
+_ENDS = {
+    "BOOT_FAIL": "its node did not start", "CANCELLED": _CANCELLED, "DEADLINE": "its deadline is over",
+    "FAILED": "it failed without telling how", "LAUNCH_FAILED": "it could not be started",
+    "NODE_FAIL": "its node failed", "OUT_OF_MEMORY": "out of memory", "PREEMPTED": "it had to make room for others",
+    "RECONFIG_FAIL": "its node did not start", "REVOKED": "another cluster took it", "TIMEOUT": "its wall time is over",
+}  # fmt: skip
+"""States of Slurm's ``job_state_codes``: with those above all but COMPLETED, and what they mean."""
 
 
 def submit(directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str] = ()) -> Submission:
@@ -123,7 +134,11 @@ def settle(directory: JobDir, submission: Submission) -> Submission:
 
 
 def withdraw(directory: JobDir, submission: Submission, jobs: Sequence[int]) -> None:
-    """Do nothing: jobs are never held here."""
+    """Cancel jobs that Slurm holds: released later, they would do what another does by then."""
+    queue = _queue(directory, submission) or {}
+    held = [queue[row].number for row, number in enumerate(submission.jobs) if number in jobs and row in queue]
+    if held:
+        _call("scancel", *held)
 
 
 def update(directory: JobDir, submission: Submission, processes: dict[int, Process]) -> None:
@@ -133,34 +148,49 @@ def update(directory: JobDir, submission: Submission, processes: dict[int, Proce
     if queue is None:
         return
     for row, number in enumerate(submission.jobs):
-        process, state = processes.get(number), queue.get(row)
-        if state is not None:
-            process = processes.setdefault(number, Process())
-        if process is not None and process.state in ACTIVE:
-            _correct(process, state)
+        entry = queue.get(row)
+        if entry is not None:
+            _correct(processes.setdefault(number, Process()), entry.state)
+        elif number in processes and processes[number].state in ACTIVE:
+            _correct(processes[number], "unknown")
 
 
-def _correct(process: Process, state: str | None) -> None:
-    """Let a job that is not known to have ended be where the queue says that it is."""
+def _correct(process: Process, state: str) -> None:
+    """Let a job be where the queue says that it is, unless it has told itself how it ended.
+
+    A signal tells a job no more than that it ends: it may be preempted, or begin again later.
+    """
+    if process.state in (State.DONE, State.FAILED):
+        return
     if state in _WAITING:
-        process.state = State.IDLE
+        process.state, process.reason = State.IDLE, "" if state == "PENDING" else f"Slurm: {state}"
     elif state in _RUNNING:
-        process.state = State.RUNNING
-    else:
+        process.state, process.reason = State.RUNNING, ""
+    elif state in _HELD:
+        process.state, process.reason = State.HELD, f"Slurm holds it ({state})"
+    elif process.state is not State.REMOVED or (process.reason == _CANCELLED and state in _ENDS):
         process.state = State.REMOVED
-        process.reason = _ENDS.get(str(state), f"it left the queue ({state or 'unknown'}) without telling how it ended")
+        process.reason = _ENDS.get(state, f"it left the queue ({state}) without telling how it ended")
 
 
-def _queue(directory: JobDir, submission: Submission) -> Mapping[int, str] | None:
+class _Entry(NamedTuple):
+    """What the queue says of a job: its state, and the number under which Slurm has it."""
+
+    state: str
+    number: str
+
+
+def _queue(directory: JobDir, submission: Submission) -> Mapping[int, _Entry] | None:
     """Return what Slurm says of the rows of a submission, as long as it remembers them; None where it says nothing."""
     if shutil.which("squeue") is None:
         return None
     names = {_name(directory, submission, row): row for row in range(0, len(submission.jobs), ARRAY)}
-    answer = _call("squeue", "--array", "--noheader", "--states=all", f"--name={','.join(names)}", "--format=%j %K %T")
+    words = ("--array", "--noheader", "--states=all", f"--name={','.join(names)}", "--format=%j %K %T %A")
+    answer = _call("squeue", *words)
     if answer.returncode:
         return None
-    rows = (line.rsplit(maxsplit=2) for line in answer.stdout.splitlines())
-    return {names[name] + int(index): state for name, index, state in rows if index.isdigit()}
+    rows = (line.rsplit(maxsplit=3) for line in answer.stdout.splitlines())
+    return {names[row[0]] + int(row[1]): _Entry(*row[2:]) for row in rows if len(row) == 4 and row[1].isdigit()}
 
 
 def _log(directory: JobDir, submission: Submission, number: int) -> Path:

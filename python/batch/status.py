@@ -90,20 +90,25 @@ class Survey:
         if process is None or submission is None:
             if self._goes_on or (submission is not None and _is_fresh(submission)):
                 return JobStatus(job, State.IDLE, "", None, submission)
-            if submission is None:
-                return JobStatus(job, State.NEW)
             return JobStatus(job, State.LOST, _lost(self.directory, submission), None, submission)
         if process.state is State.DONE and output is not None:
             return JobStatus(job, State.FAILED, f"ended well, but: {output.problem}", process, submission)
         if process.state in ACTIVE:
-            return JobStatus(job, process.state, process.reason, process, submission)
+            return JobStatus(job, process.state, self._moved(submission) or process.reason, process, submission)
         return self._ended(job, process, submission)
+
+    def _moved(self, submission: Submission) -> str:
+        """Say that a job in the queue knows the job directory by another name: what it writes does not come here."""
+        place = submission.folder
+        if place is None or Path(place) == self.directory.path:
+            return ""
+        return f"was submitted when this folder was {place}, where its log and its part go: give it that name again"
 
     def _ended(self, job: Job, process: Process, submission: Submission) -> JobStatus:
         failed = process.state is State.FAILED
-        error = last_error(self.directory.stderr(submission.attempt, job.number)) if failed else ""
+        error = (last_error(self.directory.stderr(submission.attempt, job.number)) or process.reason) if failed else ""
         cause = cause_of(job, process, submission.resources.runtime, error)
-        reason = _ending(process, error or process.reason) if failed else process.reason
+        reason = _ending(process, error) if failed else process.reason
         if cause.value and cause.value not in reason:
             limit = f" ({submission.resources.runtime} s)" if cause is Cause.TIME else ""
             reason = f"{cause.value}{limit}: {reason}"
@@ -167,7 +172,9 @@ def _is_fresh(submission: Submission) -> bool:
     return submission.state == "submitted" and abs(time.time() - submission.time) < _FRESH
 
 
-def _lost(directory: JobDir, submission: Submission) -> str:
+def _lost(directory: JobDir, submission: Submission | None) -> str:
+    if submission is None:
+        return "never submitted"
     if submission.state == "intent":
         return "its submission was interrupted"
     log = directory.event_log(submission.attempt)

@@ -15,7 +15,7 @@ from ..errors import UserError, nearest
 from ..events.files import expand, is_remote, listed, with_files
 from ..provenance.manifest import NAME, Manifest
 from . import plan as planning
-from .environments import absolute, demand, is_seen, lenient, shared
+from .environments import absolute, is_seen, shared
 from .jobdir import JobDir, Submission, as_yaml, create, new_run_id, sha256
 from .plan import STAGES, Job, Plan, Resources
 from .templates import check_one_line
@@ -84,8 +84,7 @@ def submit(
         stages = (*STAGES, "all")
         raise UserError(f"--stage {stage}: not one of {', '.join(stages)}{nearest(stage, stages)}")
     frozen = listed(analysis) if data is None else _as_converted(listed(analysis), data)
-    with lenient(dry_run):
-        directory = make(where, frozen, stage, output, split, data, run)
+    directory = make(where, frozen, stage, output, split, data, run)
     numbers = range(len(directory.plan.jobs))
     if dry_run:
         if hasattr(module, "prepare"):
@@ -143,7 +142,7 @@ def make(
     _check_place(batch, stage, absolute(output))
     needs = batch.needs(stage)
     jobs = planning.jobs(analysis, stage, Division(files=split) if split else needs.split)
-    _check_seen(batch, analysis, jobs)
+    _check_seen(batch, analysis, jobs, stage)
     data, run = data and absolute(data), run and absolute(run)
     carried = [path for path in (data, run) if path is not None and not is_seen(path, batch)]
     names = {path: Path(path.name) for path in carried}
@@ -210,7 +209,7 @@ def _placed(batch: Batch, where: str, stage: str) -> Batch:
     if where == "crab":
         if stage not in GRID_STAGES:
             raise UserError(f"submit crab --stage {stage}: CRAB does {', '.join(GRID_STAGES)}; use another target")
-        changes |= {"shared": batch.shared or ["/cvmfs"], "output": None}
+        changes |= {"shared": ["/cvmfs"], "output": None}
     return batch.model_copy(update=changes)
 
 
@@ -218,18 +217,26 @@ def _check_place(batch: Batch, stage: str, output: Path) -> None:
     """Refuse a job directory that the scheduler, or workers that share it, would not see."""
     home = {"afs": "/afs", "eossubmit": "/eos"}.get(batch.mode)
     if batch.site == "lxplus" and home is not None and not output.is_relative_to(home):
-        demand(f"{output}: with 'batch.mode: {batch.mode}' the scheduler sees {home} only: give an -o there")
+        raise UserError(f"{output}: with 'batch.mode: {batch.mode}' the scheduler sees {home} only: give an -o there")
     if stage == "tune" and (not is_seen(output, batch) or batch.mode == "spool"):
-        demand(f"{output}: the workers of a search meet there: give an -o under {' or '.join(shared(batch))}")
+        raise UserError(f"{output}: the workers of a search meet there: give an -o under {' or '.join(shared(batch))}")
 
 
-def _check_seen(batch: Batch, analysis: Analysis, jobs: tuple[Job, ...]) -> None:
+def _check_seen(batch: Batch, analysis: Analysis, jobs: tuple[Job, ...], stage: str) -> None:
     """Refuse files that the jobs would not find."""
-    others = [*analysis.digests(), *([analysis.training.init.run] if analysis.training.init else [])]
+    read = analysis.generator_files() if stage == "generate" else []
+    for path in read:
+        if not Path(path).is_file():
+            raise UserError(f"{path}: the 'settings' of a generator name this file, and it is not there")
+    others = [
+        *read,
+        *analysis.digests(),
+        *([analysis.training.init.run] if analysis.training.init else []),
+    ]
     inputs = [path for job in jobs for path in job.inputs]
     for path in [*inputs, *(name for name in others if Path(name).is_absolute())]:
         if not is_remote(path) and not is_seen(path, batch):
-            demand(
+            raise UserError(
                 f"{path}: the jobs of {batch.site} do not see it: put it under {' or '.join(shared(batch))} "
                 "(or name the folders that they see in batch.shared), or give its root:// address"
             )

@@ -26,6 +26,17 @@ Identifier = Annotated[
 """A name that becomes part of a branch, dataset or graph input."""
 
 
+def _short(name: str) -> str:
+    if len(name) > _LONGEST:
+        raise ValueError(f"{name[:20]}... has {len(name)} characters: files are named by it, so {_LONGEST} at most")
+    return name
+
+
+_LONGEST = 150
+FileName = Annotated[Identifier, AfterValidator(_short)]
+"""A name that becomes part of the names of files, which file systems limit to 255 bytes."""
+
+
 def number_as_text(value: Any) -> Any:
     """Accept ``weight: 1`` for ``weight: "1"``: a number is an expression too."""
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else value

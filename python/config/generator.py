@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, Literal, Optional
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from . import pythia_settings
 from .base import Identifier, Interval, Positive, Strict, one_as_list
 
 
@@ -27,6 +29,8 @@ class GunParticle(Strict):
 
     @model_validator(mode="after")
     def _possible(self) -> GunParticle:
+        if self.pdgId == 0:
+            raise ValueError("pdgId 0 is no particle")
         if self.pt[0] < 0 or (self.mass is not None and self.mass[0] < 0):
             raise ValueError("pt and mass cannot be negative")
         if abs(self.pdgId) in (1, 2, 3, 4, 5, 6, 21) and not self.antiparticle:
@@ -73,13 +77,15 @@ class GenFilter(Strict):
 class Generator(Strict):
     """How a sample is generated with Pythia 8: a preset ``process``, Pythia's own ``settings``, or a particle ``gun``.
 
-    ``settings`` beside the other two come after theirs. ``energy`` is that of the pp collision and ``pthat`` the range
+    ``settings`` beside the other two come after theirs: a list, or one text of several lines with comments (``!``,
+    ``#``). With ``Beams:frameType = 4`` and ``Beams:LHEF``, ``events`` events of that file are read, and what Pythia
+    completes and the filters pass is written. ``energy`` is that of the pp collision and ``pthat`` the range
     of the hard process's transverse momentum, in GeV; ``pileup`` is the mean number of further collisions per event. A
     filter that lets none of ``max_trials`` events in a row pass stops the generation.
     """
 
     process: Optional[str] = None
-    settings: Annotated[list[str], BeforeValidator(one_as_list)] = []
+    settings: Annotated[list[str], BeforeValidator(one_as_list), AfterValidator(pythia_settings.split)] = []
     gun: Optional[Annotated[list[GunParticle], Field(min_length=1), BeforeValidator(one_as_list)]] = None
     flatten: Optional[Flatten] = None
     pthat: Optional[Interval] = None
@@ -103,4 +109,31 @@ class Generator(Strict):
             raise ValueError("'flatten' needs a 'gun' whose first particle has a 'mass' range")
         if self.pthat is not None and self.gun is not None:
             raise ValueError("'pthat' belongs to a hard process: a gun has none")
+        if self.lhe_file is not None:
+            given = next((key for key in ("process", "gun", "pthat") if getattr(self, key) is not None), None)
+            if given is not None:
+                raise ValueError(f"{given!r} would have no effect: the hard processes are those of the LHE file")
         return self
+
+    @property
+    def lhe_file(self) -> Optional[str]:
+        """The file that the hard processes come from; None where Pythia makes them."""
+        return pythia_settings.lhe_file(self.settings)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files that the settings name (LHE, SLHA), by the setting in lower case."""
+        named = {
+            name: pythia_settings.value(self.settings, name)
+            for name in (pythia_settings.LHE_FILE, pythia_settings.SLHA_FILE)
+        }
+        return {name: path for name, path in named.items() if path not in (None, "", "void")}
+
+    def anchored(self, anchor: Callable[[str], str]) -> Generator:
+        """Return the same with the names of files changed by ``anchor``."""
+        files = self.files
+        named = [(pythia_settings.parse(line)[0], line) for line in self.settings]
+        lines = [
+            pythia_settings.with_file(line, anchor(files[name])) if name in files else line for name, line in named
+        ]
+        return self.model_copy(update={"settings": lines})

@@ -133,10 +133,12 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
             return name
         return os.path.normpath(folder / os.path.expanduser(name))  # noqa: PTH111 - Path.expanduser fails on ~nobody
 
-    samples = {
-        key: s if s.files is None else s.model_copy(update={"files": [anchor(f) for f in s.files]})
-        for key, s in analysis.samples.items()
-    }
+    samples = {}
+    for key, sample in analysis.samples.items():
+        own: dict[str, Any] = {} if sample.files is None else {"files": [anchor(f) for f in sample.files]}
+        if sample.generator is not None and sample.generator.files:
+            own["generator"] = sample.generator.anchored(anchor)
+        samples[key] = sample.model_copy(update=own)
 
     def beside(function: str) -> str:
         module, _, name = function.partition(":")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from ..errors import nearest
-from .base import Cuts, Expr, Identifier, Strict, of_form, one_as_list
+from .base import Cuts, Expr, FileName, Identifier, Strict, of_form, one_as_list
 from .batch import Batch
 from .cmssw import CmsRun
 from .generator import Generator
@@ -152,9 +152,9 @@ class Skim(Strict):
 class Analysis(Strict):
     """The whole analysis file. ``lumi`` is in 1/pb, ``xsec`` of a sample in pb."""
 
-    name: Identifier
+    name: FileName
     tree: str = "Events"
-    samples: Annotated[dict[Identifier, Sample], Field(min_length=1)]
+    samples: Annotated[dict[FileName, Sample], Field(min_length=1)]
     redirectors: Annotated[list[Redirector], BeforeValidator(one_as_list), Field(min_length=1)] = [*REDIRECTORS]
     functions: list[Annotated[str, of_form(r"[^:]+:\w+", "module:function")]] = []
     collections: dict[Identifier, Annotated[dict[Identifier, str], Field(min_length=1)]] = {}
@@ -333,6 +333,10 @@ class Analysis(Strict):
         """Return the SHA-256 of the files of the user's functions, lumi mask and network, by name."""
         own = [self.model.network.rpartition(":")[0]] if isinstance(self.model, CustomModel) else []
         return self._digests_of_columns() | {name: _sha256(name) for name in own}
+
+    def generator_files(self) -> list[str]:
+        """Return the files that the generators read (LHE, SLHA)."""
+        return [path for s in self.samples.values() if s.generator is not None for path in s.generator.files.values()]
 
     def _digests_of_columns(self) -> dict[str, str | None]:
         """Return those that a dataset depends on."""

@@ -23,16 +23,16 @@ class KeepList:
     """
 
     def __init__(self, lines: Sequence[str]) -> None:
-        self._rules = {line: _fits(*line.split()) for line in lines}
+        self._rules = [(line, _fits(*line.split())) for line in lines]
 
     def __call__(self, name: str) -> bool:
         """Whether a branch is kept."""
-        return next((line.startswith("keep") for line, fits in reversed(self._rules.items()) if fits(name)), True)
+        return next((line.startswith("keep") for line, fits in reversed(self._rules) if fits(name)), True)
 
     def idle(self, names: Iterable[str]) -> list[str]:
         """Return the lines that fit none of the names."""
         names = list(names)
-        return [line for line, fits in self._rules.items() if not any(map(fits, names))]
+        return [line for line, fits in self._rules if not any(map(fits, names))]
 
 
 def _fits(command: str, pattern: str) -> Callable[[str], bool]:

@@ -23,6 +23,7 @@ from .accounting import Accounting
 
 NAME = "manifest.json"
 _SEAL = "content_sha256"
+_SECOND = 10**9  # ns
 _PACKAGES = ("uproot", "awkward", "numpy", "h5py", "pyarrow", "torch", "lightning", "onnx", "pythia8mc", "fastjet")
 
 
@@ -65,6 +66,16 @@ class FileRecord:
     modified: int | None = None
     adler32: str | None = None
     sample: str | None = None
+
+    def replaced(self) -> bool:
+        """Whether another file lies where this one was; one that is not seen from here counts as the same.
+
+        Times are compared by the second: not every mount of a file system tells their fractions.
+        """
+        now = input_record(self.path)
+        if now.size is None or self.size is None:
+            return False
+        return now.size != self.size or abs((now.modified or 0) - (self.modified or 0)) >= _SECOND
 
     def unchanged(self) -> bool:
         """Whether a local input is as it was, by size and time of change; remote ones are taken on trust."""

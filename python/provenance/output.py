@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
 from ..errors import DataError, NanoForgeError, UserError
 from .manifest import NAME, Manifest, changed_keys, fingerprint, is_whole, remove, remove_temporaries, write_atomically
 
 _KEY, _LOCK = ".inputs", ".lock"
+_LONGEST = 160
+_HDF5 = re.compile(r"error message = '([^']+)'")
 
 
 @contextlib.contextmanager
@@ -100,17 +102,17 @@ def differences(old: Manifest, config: Any, inputs: Sequence[str] | None = None)
     """Say in which keys a configuration differs from that of a result, and which input files do."""
     made_with = {key: old.config[key] for key in config if key in old.config} if isinstance(config, dict) else {}
     changes = list(changed_keys(made_with, config)) if made_with else []
-    before = [record.path for record in old.inputs]
     if inputs is not None:
-        changes += [f"{path} is new" for path in inputs if path not in set(before)]
-        changes += [f"{path} is no longer read" for path in before if path not in set(inputs)]
+        before, now = dict.fromkeys(record.path for record in old.inputs), dict.fromkeys(inputs)
+        changes += [f"{path} is new" for path in now if path not in before]
+        changes += [f"{path} is no longer read" for path in before if path not in now]
     return changes + [f"{record.path} has changed" for record in old.inputs if not record.unchanged()]
 
 
 def said(changes: Sequence[str], most: int = 3) -> str:
     """Join the first differences into one line."""
     more = f" and {len(changes) - most} more" if len(changes) > most else ""
-    return "; ".join(shorten(change, 120, placeholder="...") for change in changes[:most]) + more
+    return "; ".join(c if len(c) <= _LONGEST else f"{c[: _LONGEST - 3]}..." for c in changes[:most]) + more
 
 
 def _made_from(directory: Path, config: Any, inputs: Sequence[str] | None) -> str:
@@ -188,8 +190,10 @@ def _backup(directory: Path) -> Path:
 
 def _cause(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno == errno.ENOSPC:
-        return f"no space left on the disk{where}: free some, then run the same command again, it goes on where it was"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        what = "no space left on the disk" if error.errno == errno.ENOSPC else "your quota of the disk is used up"
+        return f"{what}{where}: free some, then run the same command again, it goes on where it was"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"cannot be written{where}: {error.strerror}; give an -o in a place of your own"
-    return f"{error.strerror or error}{where}"
+    text = " ".join(str(error.strerror or error).split())  # HDF5 writes the time with a line break
+    return f"{found[1] if (found := _HDF5.search(text)) else text}{where}"

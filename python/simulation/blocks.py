@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import functools
-import zlib
+import hashlib
+import os
 from dataclasses import dataclass
 
 import awkward as ak
 import numpy as np
 
-from ..config.generator import Flatten, Generator
-from ..errors import DataError
+from ..config.generator import Flatten, Generator, GunParticle
+from ..config.pythia_settings import SLHA_FILE
+from ..console import say
+from ..errors import DataError, UserError
 from . import presets
 from .books import CrossSection, Trials
 from .filters import Filters
 from .flat import counts, flat, offsets_of, records
 from .gun import Occupancy, shoot, spectrum
+from .lhe import LheFile, open_lhe
 from .pythia import Batch, Engine, GenBlock
 
 BLOCK = 250
@@ -26,6 +30,10 @@ BEAM_SPOT = (0.010, 0.010, 35.0)
 PILEUP_POOL = 1000
 """At most so many different minimum-bias collisions for a block; one that is used again is turned by another angle."""
 PILEUP_PROCESS = "minbias"
+PILOT = -1
+"""Number of the block of a gun's pilot events."""
+_BEYOND = 1000  # Pythia's codes of processes beyond the Standard Model begin here
+_SAME_ENERGY = 1e-3
 _MOST = 2000  # events tried at once: bounds the memory
 _LEAST = 50
 
@@ -47,7 +55,7 @@ def generate_block(
     block
         Number of the block, from 0: with the sample's name and the seed it determines the events.
     size
-        Events to be accepted.
+        Events to be accepted; of an LHE file, events to be read.
     occupancy
         The acceptance of a gun, where its spectrum is to be flat (see :func:`survey`).
 
@@ -61,11 +69,15 @@ def generate_block(
     DataError
         When the filters accept nothing.
     """
-    for_pythia, for_numpy, for_pileup, for_detector = _seeds(generator, sample, block, 4)
+    for_pythia, for_numpy, for_pileup, for_detector = seeds(generator.seed, sample, block).spawn(4)
     rng = np.random.default_rng(for_numpy)
     source = Source(generator, sample, for_pythia, rng)
-    batch, trials = source.accepted(size) if occupancy is None else source.flattened(size, occupancy)
+    if generator.lhe_file is not None:
+        batch, trials = source.read(block, size)
+    else:
+        batch, trials = source.accepted(size) if occupancy is None else source.flattened(size, occupancy)
     trials.cross_section = source.cross_section()
+    size = len(batch.weight)
     at = rng.normal(size=(size, 3)) * BEAM_SPOT
     pileup, number = None, np.zeros(size, np.int32)
     if generator.pileup > 0:
@@ -75,9 +87,27 @@ def generate_block(
 
 
 def check(generator: Generator, sample: str) -> None:
-    """Raise a :class:`UserError` where the preset is unknown or Pythia refuses a setting."""
+    """Raise a :class:`UserError` where a preset, a setting, a file or a particle is not what it has to be.
+
+    An LHE file must have enough events, of the energy that the block says. With an SLHA file beside processes of the
+    Standard Model alone, one line says that it does nothing for them.
+    """
     where = f"samples.{sample}.generator"
-    _engine(tuple(presets.settings(generator, where)), where, generator.gun is not None)
+    slha = generator.files.get(SLHA_FILE)
+    if slha is not None and not os.access(slha, os.R_OK):
+        raise UserError(f"{where}.settings: SLHA:file = {slha}: there is no such file, or it cannot be read")
+    lhe = _lhe(generator, where)
+    if lhe is not None and generator.events > lhe.events:
+        raise UserError(f"{where}.events: {generator.events:,}, but {lhe.path} has {lhe.events:,} events")
+    if lhe is not None and abs(lhe.energy / generator.energy - 1) > _SAME_ENERGY:
+        raise UserError(f"{where}.energy: {generator.energy:g} GeV, but {lhe.path} was made for {lhe.energy:g} GeV")
+    engine = _engine_of(generator, where)
+    for name, cuts in generator.filters.items():
+        kind = engine.unknown([*cuts.daughters, *([] if cuts.mother is None else [cuts.mother])])
+        if kind is not None:
+            raise UserError(f"{where}.filters.{name}: Pythia knows no particle of pdgId {kind}")
+    if slha is not None and lhe is None and all(code < _BEYOND for code in engine.codes()):
+        say(f"note: {where}: SLHA:file = {slha} changes nothing in processes of the Standard Model, and no other is on")
 
 
 def survey(generator: Generator, sample: str) -> Occupancy:
@@ -89,7 +119,7 @@ def survey(generator: Generator, sample: str) -> Occupancy:
         When the filters accept no pilot event.
     """
     assert generator.gun is not None and generator.flatten is not None  # noqa: S101 - the schema sees to it
-    for_pythia, for_numpy = _seeds(generator, sample, -1, 2)
+    for_pythia, for_numpy = seeds(generator.seed, sample, PILOT).spawn(2)
     source = Source(generator, sample, for_pythia, np.random.default_rng(for_numpy))
     occupancy = Occupancy.empty(generator.gun, generator.flatten)
     for start in range(0, generator.flatten.pilot, _MOST):
@@ -101,15 +131,30 @@ def survey(generator: Generator, sample: str) -> Occupancy:
     return occupancy
 
 
-def _seeds(generator: Generator, sample: str, block: int, number: int) -> list[np.random.SeedSequence]:
-    """Return independent seeds for the parts of a block; they depend on neither the process nor the order."""
-    return np.random.SeedSequence([generator.seed, zlib.crc32(sample.encode()), block + 1]).spawn(number)
+def seeds(seed: int, sample: str, block: int) -> np.random.SeedSequence:
+    """Return the seed of a block: 128 bits that no other block has, of any sample and of any ``seed``.
+
+    It depends on neither the process nor the order. That two of n blocks share one has a probability of n^2/2^129.
+    """
+    digest = hashlib.sha256(f"{seed} {sample} {block}".encode()).digest()
+    return np.random.SeedSequence(int.from_bytes(digest, "big"))
+
+
+def _lhe(generator: Generator, where: str) -> LheFile | None:
+    return None if generator.lhe_file is None else open_lhe(generator.lhe_file, BLOCK, where)
+
+
+def _engine_of(generator: Generator, where: str) -> Engine:
+    settings, gun = tuple(presets.settings(generator, where)), tuple(generator.gun or ())
+    return _engine(settings, where, gun, _lhe(generator, where))
 
 
 @functools.lru_cache(maxsize=4)
-def _engine(settings: tuple[str, ...], where: str, gun: bool = False) -> Engine:
+def _engine(
+    settings: tuple[str, ...], where: str, gun: tuple[GunParticle, ...] = (), lhe: LheFile | None = None
+) -> Engine:
     """Return an initialised Pythia; each process makes it once."""
-    return Engine(settings, where, gun)
+    return Engine(settings, where, gun, lhe)
 
 
 @dataclass(frozen=True)
@@ -135,8 +180,8 @@ class Source:
     ) -> None:
         self.where = f"samples.{sample}.generator"
         self._generator = generator
-        self._engine = _engine(tuple(presets.settings(generator, self.where)), self.where, generator.gun is not None)
-        self._engine.seed(_number(seed))
+        self._engine = _engine_of(generator, self.where)
+        self._engine.seed(seed)
         self._filters = Filters(generator.filters)
         self._rng = rng
 
@@ -173,6 +218,13 @@ class Source:
             if fruitless >= self._generator.max_trials:
                 raise DataError(self.impossible(fruitless))
         return Batch.join(parts), books
+
+    def read(self, block: int, size: int) -> tuple[Batch, Trials]:
+        """Return the events of a block of an LHE file that pass, and the books of all: each is tried once."""
+        self._engine.begin(block, size)
+        attempt, books = self.tried(size), self._empty()
+        self._book(books, attempt, np.ones(size, np.bool_))
+        return attempt.passed, books
 
     def flattened(self, size: int, occupancy: Occupancy) -> tuple[Batch, Trials]:
         """Return events that pass, each of a bin that was drawn for it beforehand: flat, however they are accepted."""
@@ -234,10 +286,6 @@ def _batch_size(missing: int, books: Trials) -> int:
     return int(np.clip(np.ceil(1.1 * missing / efficiency), min(missing, _MOST), _MOST)) if books.tried else missing
 
 
-def _number(seed: np.random.SeedSequence) -> int:
-    return int(seed.generate_state(1, np.uint64)[0])
-
-
 def _moved(particles: ak.Array, at: np.ndarray) -> ak.Array:
     """Return the particles with every event's collision moved to a place, (n, 3) in mm."""
     number = counts(particles)
@@ -257,7 +305,7 @@ def _pileup(generator: Generator, where: str, size: int, seed: np.random.SeedSeq
     number = rng.poisson(generator.pileup, size)
     soft = Generator(process=PILEUP_PROCESS, tune=generator.tune, energy=generator.energy, mpi=generator.mpi)
     engine = _engine(tuple(presets.settings(soft, where)), where)
-    engine.seed(_number(for_pythia))
+    engine.seed(for_pythia)
     total = int(number.sum())
     pool = engine.events(min(max(total, 1), PILEUP_POOL))[0].particles
     pool = ak.to_packed(pool[pool.status > 0])

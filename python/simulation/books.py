@@ -14,17 +14,22 @@ from .gun import Occupancy
 
 @dataclass
 class CrossSection:
-    """Pythia's cross section and its statistical error (pb), and from how many ``points`` of phase space it is."""
+    """Pythia's cross section and its error (pb), and from how many ``points`` of phase space it is.
+
+    The error is statistical, unless it is ``common`` to all events: that of an LHE file.
+    """
 
     value: float
     error: float
     points: int
+    common: bool = False
 
     def join(self, other: CrossSection) -> None:
         """Take the mean with that of other events, each by its points: what Pythia had found in one run over all."""
-        points = self.points + other.points
+        points = max(self.points + other.points, 1)
         self.value = (self.points * self.value + other.points * other.value) / points
-        self.error = float(np.hypot(self.points * self.error, other.points * other.error)) / points
+        errors = self.points * self.error, other.points * other.error
+        self.error = (sum(errors) if self.common else float(np.hypot(*errors))) / points
         self.points = points
 
 

@@ -14,7 +14,9 @@ from ..config.generator import Flatten, GunParticle
 Row = tuple[Any, ...]
 """One particle as Pythia's ``LHAup::addParticle`` takes it."""
 _COLOURS = {"quark": ((101, 0), (0, 101)), "gluon": ((101, 102), (102, 101)), "none": ((0, 0), (0, 0))}
-_SELF_CONJUGATE = (21, 22, 23, 25, 35, 36, 111, 113, 221, 223, 331, 333, 443, 553)
+COLOURED = (1, 2, 3, 4, 5, 6, 21)
+"""The kinds (without sign) of colour that a gun shoots, with their antiparticles."""
+_SELF_CONJUGATE = (21, 22, 23, 25, 35, 36, 111, 113, 130, 221, 223, 310, 331, 333, 443, 553)
 _UNPOLARISED = 9.0
 _SYSTEM = 90  # Pythia's id of several particles together
 _OUTGOING, _DECAYED = 1, 2
@@ -89,6 +91,15 @@ def shoot(
     return list(zip(*columns))
 
 
+def kinds(particles: Sequence[GunParticle]) -> list[int]:
+    """Return the PDG ids of all that is shot, antiparticles too."""
+    return [kind for p in particles for kind in (p.pdgId, *([_other(p)] if p.antiparticle else []))]
+
+
+def _other(particle: GunParticle) -> int:
+    return particle.pdgId if abs(particle.pdgId) in _SELF_CONJUGATE else -particle.pdgId
+
+
 def _draw(
     particle: GunParticle,
     size: int,
@@ -117,8 +128,7 @@ def _draw(
     mother = place + 1 if coloured else 0
     out = [_rows(particle.pdgId, _OUTGOING, mother, colour, p, energy, mass, pt)]
     if particle.antiparticle:
-        other = particle.pdgId if abs(particle.pdgId) in _SELF_CONJUGATE else -particle.pdgId
-        out.append(_rows(other, _OUTGOING, mother, anticolour, -p, energy, mass, pt))
+        out.append(_rows(_other(particle), _OUTGOING, mother, anticolour, -p, energy, mass, pt))
     if coloured:
         out.insert(0, _rows(_SYSTEM, _DECAYED, 0, (0, 0), 0 * p, 2 * energy, 2 * energy, pt))
     return out

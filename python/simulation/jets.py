@@ -260,5 +260,5 @@ def first_two(offsets: np.ndarray, jet_index: np.ndarray, event: np.ndarray, siz
 
 def density(candidates: Candidates) -> np.ndarray:
     """Return the median pt per area on a grid, (n,): FastJet's GridMedianBackgroundEstimator, CMS's cells."""
-    grid = _grid(candidates, 18, 11)
-    return np.median(grid.reshape(len(grid), -1), axis=1) / (2 * _END / 18 * 2 * np.pi / 11)
+    grid = _grid(candidates, 18, 11).reshape(-1, 18 * 11)
+    return np.median(grid, axis=1) / (2 * _END / 18 * 2 * np.pi / 11)

@@ -1,31 +1,43 @@
 """Events from Pythia 8 (arXiv:2203.11601), in blocks that are the same whatever process makes them and in any order.
 
-A running Pythia keeps nothing from one event for the next but its random numbers, so ``rndm.init(seed)`` gives the same
-events on it as on a new one, **if both were initialised with the same seed**: the initialisation samples the maxima of
-the cross sections and the multiparton interactions, and what it finds is used for every event. So every Pythia here
-starts with one fixed seed, and every block re-seeds it with its own.
+A running Pythia keeps nothing from one event for the next but its random numbers, so with the same random numbers it
+makes the same events as a new one, **if both were initialised with the same seed**: the initialisation samples the
+maxima of the cross sections and the multiparton interactions, and what it finds is used for every event. So every
+Pythia here starts with one fixed seed, and every block gives the generator of random numbers a state of its own.
+
+Pythia's own seeds are too few for that: with 900,000,000 of them, two of 12,000 blocks share one, and so their events,
+in 8 of 100 samples. So the whole state is set: 97 numbers of 48 bits, drawn from the block's 128 bits (see
+:func:`blocks.seeds`). That any two of 10^12 blocks have the same state has a probability below 10^-14.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import awkward as ak
 import numpy as np
 
+from ..config.generator import GunParticle
+from ..config.pythia_settings import LHE_FILE, parse
 from ..errors import DataError, UserError
 from .books import CrossSection, Trials
 from .flat import counts, records
-from .gun import gun_class
+from .gun import COLOURED, gun_class, kinds
+from .lhe import LheFile
 from .quiet import heard
+from .settings import misread
 
 START_SEED = 1
-LAST_SEED = 900_000_000  # Pythia's
+LEGS, BITS = 97, 48
+"""Numbers in the state of Pythia's random numbers (Marsaglia and Zaman's), and the bits of each."""
+_INTERNAL = range(81, 101)  # ids that Pythia's event record gives to its own entries
 PB_PER_MB = 1e9
 _BRIEF = (
     *(f"Init:show{what} = off" for what in ("Processes", "MultipartonInteractions", "ChangedSettings")),
@@ -101,44 +113,96 @@ class GenBlock:
 
 
 class Engine:
-    """A Pythia that was initialised once.
+    """A Pythia that was initialised once, for a process, for a ``gun`` or for the events of an ``lhe`` file.
 
     Raises
     ------
     UserError
-        When Pythia refuses a setting; with Pythia's own words.
+        When Pythia refuses a setting, with Pythia's own words, or would misread it; when it cannot shoot a particle.
     """
 
-    def __init__(self, settings: Sequence[str], where: str, gun: bool = False) -> None:
+    def __init__(
+        self, settings: Sequence[str], where: str, gun: Sequence[GunParticle] = (), lhe: LheFile | None = None
+    ) -> None:
         fixed = [*_BRIEF, "Stat:reset = on", "Random:setSeed = on", f"Random:seed = {START_SEED}"]
-        with heard() as words:
+        self._where, self._lhe = where, lhe
+        with heard() as words, nullcontext() if lhe is None else lhe.block(None) as head:
             self._pythia = load().Pythia("", False)
             for line in [*settings, *fixed, *(["Beams:frameType = 5"] if gun else [])]:
-                if not self._pythia.readString(line):
-                    raise UserError(f"{where}: Pythia refuses {line!r}: {words()}")
+                self._read(f"Beams:LHEF = {head}" if parse(line)[0] == LHE_FILE else line, words)
+            self._check_kinds(gun)
             self._gun = gun_class(load())() if gun else None
             if self._gun is not None:
                 self._pythia.setLHAupPtr(self._gun)
             if not self._pythia.init():
                 raise UserError(f"{where}: Pythia cannot start with these settings: {words()}")
+            self._state = self._first_state()
         self._kinds, self._charge = np.zeros(1, np.int32), np.zeros(1)
+
+    def _read(self, line: str, words: Callable[[], str]) -> None:
+        if not self._pythia.readString(line):
+            raise UserError(f"{self._where}: Pythia refuses {line!r}: {words()}")
+        expected = misread(self._pythia.settings, line)
+        if expected is not None:
+            raise UserError(f"{self._where}: Pythia would misread {line!r}: the value must be {expected}, and no more")
+
+    def _check_kinds(self, gun: Sequence[GunParticle]) -> None:
+        """Refuse particles that Pythia does not know, or that would leave their colour alone."""
+        data = self._pythia.particleData
+        for kind in kinds(gun):
+            if not data.isParticle(kind) or abs(kind) in _INTERNAL:
+                raise UserError(f"{self._where}.gun: Pythia knows no particle of pdgId {kind}")
+            if data.colType(kind) and abs(kind) not in COLOURED:
+                name = data.name(kind)
+                raise UserError(
+                    f"{self._where}.gun: {name} ({kind}) has colour: of those, guns shoot quarks and gluons"
+                )
+
+    def unknown(self, pdg_ids: Iterable[int]) -> int | None:
+        """Return the first of some kinds, whatever their sign, that Pythia does not know."""
+        data = self._pythia.particleData
+        return next((kind for kind in pdg_ids if not data.isParticle(abs(kind))), None)
 
     def mass(self, pdg_id: int) -> float:
         """Return Pythia's nominal mass of a kind of particle (GeV)."""
         return float(self._pythia.particleData.m0(pdg_id))
 
-    def seed(self, seed: int) -> None:
+    def codes(self) -> list[int]:
+        """Return Pythia's codes of the hard processes."""
+        return [int(code) for code in self._pythia.infoPython().codesHard()]
+
+    def seed(self, seed: np.random.SeedSequence) -> None:
         """Begin a reproducible series of events, and its statistics."""
-        with heard():  # Pythia forgets its statistics only by showing them
-            self._pythia.stat()
-        self._pythia.rndm.init(1 + seed % LAST_SEED)
+        with heard(), NamedTemporaryFile() as file:
+            self._pythia.stat()  # Pythia forgets its statistics only by showing them
+            file.write(self._state + state(seed).tobytes())
+            file.flush()
+            self._pythia.rndm.readState(file.name)
+
+    def begin(self, block: int, size: int) -> None:
+        """Go to the events of a block of an LHE file; without such a file there is nothing to do."""
+        if self._lhe is None:
+            return
+        with heard() as words, self._lhe.block(block, size) as part:
+            for line in ("Beams:newLHEFsameInit = on", f"Beams:LHEF = {part}"):
+                self._pythia.readString(line)
+            if not self._pythia.init():
+                raise DataError(f"{self._lhe.path}: Pythia cannot read it: {words()}")
+
+    def _first_state(self) -> bytes:
+        """Return what precedes the numbers in the state of Pythia's random numbers, as it writes it to files."""
+        with NamedTemporaryFile() as file:
+            self._pythia.rndm.init(START_SEED)
+            self._pythia.rndm.dumpState(file.name)
+            return Path(file.name).read_bytes()[: -8 * LEGS]
 
     def cross_section(self) -> CrossSection | None:
-        """Return Pythia's cross section by the events since the last seed; None for a gun, which has none."""
+        """Return the cross section by the events since the last seed; None for a gun, which has none."""
         if self._gun is not None:
             return None
         info = self._pythia.infoPython()
-        return CrossSection(info.sigmaGen() * PB_PER_MB, info.sigmaErr() * PB_PER_MB, info.nTried(0))
+        value, error = info.sigmaGen() * PB_PER_MB, info.sigmaErr() * PB_PER_MB
+        return CrossSection(value, error, info.nTried(0), common=self._lhe is not None)
 
     def events(self, size: int, rows: Sequence[Any] | None = None) -> tuple[Batch, np.ndarray]:
         """Make events.
@@ -160,9 +224,12 @@ class Engine:
         with heard() as words:
             made = self._pythia.nextBatch(size, "none")
             complaint = words()
-        done = np.flatnonzero(~np.asarray(ak.is_none(made.prt)))
+        failed = np.asarray(ak.is_none(made.prt)) if "prt" in made.fields else np.ones(size, np.bool_)
+        done = np.flatnonzero(~failed)
         if not len(done):
-            raise DataError(f"Pythia completed none of {size} events: {complaint}")
+            raise DataError(f"{self._where}: Pythia completed none of {size} events: {complaint}")
+        if not ak.any(ak.num(made.prt)):
+            raise UserError(f"{self._where}: with these settings Pythia's events have no particles: leave showers on")
         return self._batch(ak.drop_none(made[done])), done
 
     def _batch(self, made: ak.Array) -> Batch:
@@ -190,6 +257,11 @@ class Engine:
             self._charge = np.array([self._pythia.particleData.chargeType(int(i)) / 3 for i in self._kinds])
             place = np.searchsorted(self._kinds, ids)
         return self._charge[place]
+
+
+def state(seed: np.random.SeedSequence) -> np.ndarray:
+    """Return the numbers that make up the state of Pythia's random numbers, (LEGS,) f8 in [0, 1)."""
+    return (seed.generate_state(LEGS, np.uint64) >> np.uint64(64 - BITS)) * 2.0**-BITS
 
 
 def _vertices(vertex: ak.Array) -> dict[str, np.ndarray]:

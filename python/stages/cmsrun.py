@@ -198,6 +198,8 @@ def _frozen(sample: Sample, name: str, era: str, acceptance: Acceptance | None) 
     generator, where = sample.generator, f"samples.{name}.generator"
     if generator is None:
         raise UserError(f"samples.{name}: has no 'generator': there is nothing to generate")
+    if generator.lhe_file is not None:
+        raise UserError(f"{where}: no configuration reads LHE files: use cmsDriver.py with --filein and --filetype LHE")
     energy = ERAS[era].energy
     if generator.gun is None and generator.energy != energy:
         raise UserError(f"{where}.energy: {generator.energy:g} GeV, but the protons of {era} collide at {energy:g} GeV")

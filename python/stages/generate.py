@@ -17,7 +17,7 @@ from ..errors import UserError, nearest
 from ..parallel import Report, stream_jobs
 from ..parts import Gathered, Part, gather, scope
 from ..provenance import Accounting, Ledger, Manifest, Piece, fingerprint, make_room, staged_output
-from ..provenance.manifest import remove
+from ..provenance.manifest import adler32, remove
 from ..provenance.output import up_to_date
 from ..simulation import nanoaod
 from ..simulation.blocks import check, sizes, survey
@@ -84,7 +84,7 @@ def generate(
         See :mod:`nanoforge.errors`; nothing that was there before is changed then.
     """
     plan = _plan(analysis, sample, events)
-    whole = {name: generator.model_dump(mode="json") for name, generator in plan.items()}
+    whole = {name: _made_from(name, generator) for name, generator in plan.items()}
     units: dict[str | None, int] = {name: len(sizes(generator.events)) for name, generator in plan.items()}
     share = None if part is None else Part.parse(part, units)
     stage, key, details = scope(STAGE, whole, share)
@@ -98,7 +98,7 @@ def generate(
             for file in files:  # before anything is made: a refused setting costs nothing
                 check(file.generator, file.sample)
             books, sums = _write(files, work, jobs)
-            entries: dict[str, int | None] = {file.name: file.events for file in files}
+            entries: dict[str, int | None] = {file.name: books[file.sample].passed for file in files}
         else:
             found = gather(parts, work, STAGE, whole, units, False, jobs)
             books, entries, sums = _gathered(found), found.entries, found.checksums
@@ -109,6 +109,16 @@ def generate(
         manifest.write(work, entries, sums)
     _tell(output, plan, books, manifest)
     return manifest
+
+
+def _made_from(sample: str, generator: Generator) -> dict[str, Any]:
+    """Return what a sample is made from: its block, and the content of the files that this names."""
+    content = generator.model_dump(mode="json")
+    try:
+        sums = {path: adler32(Path(path)) for path in generator.files.values()}
+    except OSError as error:
+        raise UserError(f"samples.{sample}.generator.settings: {error.filename}: {error.strerror}") from None
+    return content | ({"adler32": sums} if sums else {})
 
 
 def _gathered(found: Gathered) -> dict[str, Trials]:
@@ -140,10 +150,6 @@ class _File:
     sample: str
     generator: Generator
     blocks: range
-
-    @property
-    def events(self) -> int:
-        return sum(sizes(self.generator.events)[self.blocks.start : self.blocks.stop])
 
 
 def _files(plan: Mapping[str, Generator], part: Part | None) -> list[_File]:

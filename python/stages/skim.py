@@ -453,8 +453,21 @@ class Skimmer:
             columns = {name: chunk.columns[name] for name in self._copied}
             for name, branch in self._defined.items():
                 column = frame.columns[name]
+                self._check_counter(name, branch, frame.columns)
                 columns[name] = Column([column.content.astype(branch.dtype)], column.offsets)
             yield len(events), chunk.size, _take(columns, events, chunk.size)
+
+    def _check_counter(self, name: str, branch: Branch, columns: Mapping[str, Column]) -> None:
+        """Refuse a defined counter that is not the number of elements of the lists that it would count."""
+        counter = self._defined.get(str(branch.counter)) if branch.jagged else None
+        if counter is None:
+            return
+        number, offsets = columns[counter.name], columns[name].offsets
+        if offsets is None or number.offsets is not None or not np.array_equal(number.content, np.diff(offsets)):
+            raise UserError(
+                f"define.{counter.name}: counts the lists of {name}, but {counter.title!r} is not their length: "
+                "leave it out (it is written with them), or give it another name"
+            )
 
 
 def _storable(dtype: np.dtype, hollow: np.dtype) -> np.dtype:

@@ -109,10 +109,10 @@ def test_each_stage_passes_the_rules(tmp_path, nanoforge, stage, tasks, jobs):
 def test_what_the_grid_does_not_see_is_refused(tmp_path, nanoforge):
     config = tmp_path / "a.yaml"
     config.write_text(ANALYSIS.replace("root://eos//store/user/jdoe/x1.root", str(config)))
-    answer = nanoforge("submit", "crab", "a.yaml", "--stage", "convert", "-o", "jobs")
+    answer = nanoforge("submit", "crab", "a.yaml", "--stage", "convert", "-o", "jobs", "--dry-run")
     assert answer.returncode == 2 and "/cvmfs" in answer.stderr
     config.write_text(ANALYSIS.replace("  environment: {lcg: {view: LCG_107}}\n", ""))
-    answer = nanoforge("submit", "crab", "a.yaml", "--stage", "convert", "-o", "jobs")
+    answer = nanoforge("submit", "crab", "a.yaml", "--stage", "convert", "-o", "jobs", "--dry-run")
     assert answer.returncode == 2 and "batch.environment" in answer.stderr
     answer = nanoforge("submit", "crab", "a.yaml", "--stage", "train", "-o", "jobs", "--dry-run")
     assert answer.returncode == 2 and "generate, skim, convert" in answer.stderr
@@ -439,7 +439,7 @@ def test_from_submission_to_parts(directory, client):
                info("failed", 50664, "Not retrying job due to wall clock limit")]  # fmt: skip
     (client / "states").write_text(json.dumps({i: answer for i, answer in enumerate(answers, 1)}))
     found = Survey(directory).look()
-    assert [status.state for status in found] == [State.IDLE, State.FAILED, State.RUNNING, State.REMOVED]
+    assert [status.state for status in found] == [State.IDLE, State.FAILED, State.RUNNING, State.FAILED]
     assert "crab getoutput" in found[0].reason
     assert found[1].cause is Cause.MISTAKE and "no such branch" in found[1].reason
     assert found[3].cause is Cause.TIME
@@ -472,6 +472,61 @@ def test_a_task_that_the_server_cannot_divide(directory, no_client):
     (task.folder / "status.json").write_text(json.dumps(answer))
     found = Survey(directory).look()
     assert {s.state for s in found} == {State.REMOVED} and "generated 0 jobs" in found[0].reason
+
+
+@pytest.mark.parametrize("state", ["SUBMITREFUSED", "KILLED", "FAILED", "FAILED (KILLED)"])
+def test_jobs_of_a_task_that_has_ended_do_not_wait(directory, no_client, state):
+    task = submitted_by_hand(directory)
+    answer = {
+        "status": state,
+        "taskWarningMsg": "too many jobs",
+        "jobs": {"1": info("idle"), "2": info("failed", 1, "x")},
+    }
+    (task.folder / "status.json").write_text(json.dumps(answer))
+    found = Survey(directory).look()
+    assert [s.state for s in found] == [State.REMOVED, State.FAILED, State.REMOVED, State.REMOVED]
+    assert state.split()[0] in found[0].reason and "too many jobs" in found[3].reason
+
+
+@pytest.mark.parametrize("state", ["TAPERECALL", "KILLFAILED", "RESUBMITFAILED", "NEW", "HOLDING", "UPLOADED"])
+def test_a_task_that_goes_on_waits(directory, no_client, state):
+    task = submitted_by_hand(directory)
+    (task.folder / "status.json").write_text(json.dumps({"status": state, "jobs": {}}))
+    assert states(directory) == [State.IDLE] * 4
+
+
+def test_an_input_that_crab_names_is_read_from_elsewhere(directory, no_client):
+    path = directory.plan.jobs[0].inputs[0]
+    task = submitted_by_hand(directory)
+    answer = {
+        "1": info("failed", 1, f"NanoForgeError\nerror: {path}: timed out"),
+        "2": info("failed", 8020, "FileOpenError"),
+    }
+    (task.folder / "status.json").write_text(json.dumps(answer))
+    assert [s.cause for s in Survey(directory).look()[:2]] == [Cause.INPUT] * 2
+    resubmit(directory.path)
+    assert directory.submissions()[-1].overrides == ("redirectors=[root://two//,root://one//]",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1, 2]", "{", "null", '{"jobs": [1]}', '{"jobs": null}', '{"0": {}, "9": {}, "0-1": {}, "x": 1}',
+        '{"1": null, "2": [], "3": {"State": ["failed"]}, "4": {"Retries": "many"}}',
+        '{"1": {"State": "running", "Error": "text", "StartTimes": null, "EndTimes": 3, "Retries": null}}',
+    ],
+)  # fmt: skip
+def test_odd_answers_are_no_answers(directory, no_client, text):
+    task = submitted_by_hand(directory)
+    (task.folder / "status.json").write_text(text)
+    (task.results / "part_x.tar").touch()
+    (task.results / "part_77.tar").touch()
+    assert set(states(directory)) <= {State.IDLE, State.RUNNING}
+    crab.retrieve(directory)
+    (task.folder / "status.json").unlink()
+    (task.results / "processedFiles.json").write_text("{")
+    with pytest.raises(crab.DataError, match=r"processedFiles.json: cannot be read .*'crab report'"):
+        states(directory)
 
 
 def test_memory_grows_with_cores(directory, no_client):

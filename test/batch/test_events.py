@@ -163,6 +163,22 @@ def test_rotated_logs_are_read_in_order(tmp_path):
     assert read(tmp_path, OK)[11].state is State.DONE
 
 
+@pytest.mark.parametrize(
+    "name", ["events.log~", "events.log.1~", "events.log.1.bak", "events.log.20261122", "events.log.x"]
+)
+def test_copies_of_a_log_are_not_part_of_it(tmp_path, name):
+    (tmp_path / name).write_text(SUBMIT + EXECUTE + OK)
+    assert read(tmp_path, SUBMIT + EXECUTE)[11].state is State.RUNNING
+
+
+def test_logs_that_were_put_together_or_cut(tmp_path):
+    (tmp_path / "events.log.old").write_text(SUBMIT + EXECUTE)
+    whole = SUBMIT + EXECUTE + OK
+    assert read(tmp_path, whole + whole)[11].state is State.DONE
+    for start in range(1, len(SUBMIT), 7):  # its begin is lost
+        assert read(tmp_path, whole[start:])[11].state is State.DONE
+
+
 def test_bytes_of_no_text_are_no_obstacle(tmp_path):
     path = tmp_path / "events.log"
     path.write_bytes(SUBMIT.encode() + TOO_LONG.replace("duration", "d\N{DEGREE SIGN}").encode("latin-1") + b"\x00\x00")

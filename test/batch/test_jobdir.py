@@ -12,8 +12,9 @@ import yaml
 from nanoforge.batch.jobdir import JobDir, as_yaml
 from nanoforge.batch.submit import make
 from nanoforge.config import load
+from nanoforge.config.generator import Generator
 from nanoforge.config.schema import Analysis
-from nanoforge.errors import UserError
+from nanoforge.errors import DataError, UserError
 from nanoforge.events.files import listed
 
 
@@ -113,6 +114,41 @@ def test_the_journal_survives_a_torn_line(toy: Analysis, tmp_path: Path):
         (1, "intent", None),
     ]
     assert second.overrides == ("training.epochs=3",)
+
+
+@pytest.mark.parametrize("line", ["[1]", '{"attempt": "x"}', '{"attempt": 7, "state": "submitted"}', "3", "{}"])
+def test_a_damaged_journal_is_named(toy: Analysis, tmp_path: Path, line: str):
+    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    (directory.path / "submissions.jsonl").write_text(f"{line}\n")
+    with pytest.raises(DataError, match=r"submissions.jsonl: is damaged .*correct its lines by hand"):
+        directory.submissions()
+    (directory.path / "batch.yaml").write_text("site: [")
+    with pytest.raises(DataError, match=r"batch.yaml: cannot be read"):
+        _ = JobDir.open(directory.path).batch
+
+
+def test_the_job_directory_of_somebody_else(toy: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    with monkeypatch.context() as patch:  # for root, nothing is forbidden
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(UserError, match=r"jobs: you may not write to it \(it belongs to \w+\): .*another -o"):
+            directory.lock().__enter__()
+        patch.setattr(Path, "exists", refuse)
+        with pytest.raises(UserError, match=r"jobs: you may not look into it"):
+            JobDir.open(directory.path)
+
+
+def test_a_file_of_a_generator_must_be_there(toy: Analysis, tmp_path: Path):
+    lines = ["SUSY:all = on", f"SLHA:file = {tmp_path / 'none.slha'}"]
+    sample = toy.samples["tt"].model_copy(update={"generator": Generator(settings=lines)})
+    with pytest.raises(
+        UserError, match=r"none.slha: the 'settings' of a generator name this file, and it is not there"
+    ):
+        make("condor", toy.model_copy(update={"samples": {"tt": sample}}), "generate", tmp_path / "jobs")
 
 
 def test_a_child_holds_the_lock_of_a_parent_that_was_killed(toy: Analysis, tmp_path: Path):

@@ -24,8 +24,8 @@ def removed(reason, **more):
     return Process(State.REMOVED, reason, **more)
 
 
-def held(reason, code):
-    return Process(State.HELD, reason, hold_code=code)
+def held(reason, code, subcode=0):
+    return Process(State.HELD, reason, hold_code=code, hold_subcode=subcode)
 
 
 def failed(code):
@@ -43,6 +43,48 @@ def failed(code):
         (held("Job has gone over cgroup memory limit of 2000 megabytes.", 34), "", Cause.MEMORY),
         (held("memory usage 2100 MB exceeded request_memory", 3), "", Cause.MEMORY),
         (held("disk usage exceeded request_disk", 3), "", Cause.DISK),
+        (
+            held(
+                "Error from slot1@node: Job has gone over memory limit of 4096 megabytes. Peak usage: 4088 megabytes.",
+                34,
+            ),
+            "",
+            Cause.MEMORY,
+        ),
+        (held("Error from slot1@node: it used too much", 34, 102), "", Cause.MEMORY),
+        (held("Error from slot1@node: it used too much", 21, 104), "", Cause.DISK),
+        (held("Error from slot1@node: memory usage exceeded request_memory", 21), "", Cause.MEMORY),
+        (held("The job exceeded allowed job duration", 46), "", Cause.TIME),
+        (held("Excessive CPU usage", 26, 102), "", Cause.OTHER),
+        (held("The job attribute PeriodicHold expression 'MemoryUsage > 2000' evaluated to TRUE", 3), "", Cause.MEMORY),
+        (
+            held(
+                "Transfer output files failure at access point ap while receiving files from slot1@node. "
+                "Details: writing to file /eos/user/j/jdoe/runtime/memory.txt: (errno 2) No such file or directory",
+                12,
+                2,
+            ),
+            "",
+            Cause.OTHER,
+        ),
+        (
+            held(
+                "Transfer input files failure at access point ap while sending files to slot1@node. Details: "
+                "reading from file /tmp/x509up_u1: (errno 2) No such file or directory; disk usage 1",
+                13,
+                2,
+            ),
+            "",
+            Cause.OTHER,
+        ),
+        (
+            held("Cannot access initial working directory /data/memory/walltime: No such file or directory", 14, 2),
+            "",
+            Cause.OTHER,
+        ),
+        (held("via condor_hold (by user jdoe): no memory of why", 1), "", Cause.OTHER),
+        (held("Reason unspecified", 0), "", Cause.OTHER),
+        (held("policy of /etc/memory/runtime.conf", 26), "", Cause.OTHER),
         (held("Transfer output files failure", 12), "", Cause.OTHER),
         (failed(137), "", Cause.MEMORY),
         (failed(-9), "", Cause.MEMORY),
@@ -52,6 +94,13 @@ def failed(code):
         (failed(1), "error: root://two//store/tt0.root: timed out", Cause.INPUT),
         (failed(2), f"error: {PATH}: has no tree Event", Cause.MISTAKE),
         (failed(1), "error: something broke", Cause.OTHER),
+        (failed(1), "error: /data/memory/x.yaml: something broke", Cause.OTHER),
+        (failed(50661), "Job killed by HTCondor", Cause.MEMORY),
+        (failed(50663), "too much CPU time", Cause.TIME),
+        (failed(50662), "", Cause.DISK),
+        (failed(8004), "std::bad_alloc", Cause.MEMORY),
+        (failed(8028), "FileOpenError with fallback", Cause.INPUT),
+        (failed(60307), "General failure during files stage out", Cause.OTHER),
     ],
 )
 def test_logs_say_what_a_job_lacked(process, error, cause):

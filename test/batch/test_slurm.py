@@ -17,6 +17,7 @@ from nanoforge.batch.causes import Cause
 from nanoforge.batch.events import ACTIVE, State
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.plan import Job
+from nanoforge.batch.resubmit import resubmit
 from nanoforge.batch.status import Survey
 from nanoforge.errors import UserError
 from slurm_cluster import cluster
@@ -118,6 +119,59 @@ def test_an_interrupted_submission_is_found_in_the_queue(directory, here):
     wait(directory, lambda states: [s.state for s in states[:2]] == [State.DONE] * 2)
 
 
+STATES = {
+    State.IDLE: ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "RESV_DEL_HOLD", "STOPPED", "SUSPENDED"),
+    State.RUNNING: ("RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT"),
+    State.HELD: ("REQUEUE_HOLD", "SPECIAL_EXIT"),
+    State.REMOVED: ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL",
+                    "OUT_OF_MEMORY", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def queue(directory, monkeypatch):
+    """A submission whose rows are in the states that are put into the list; ``scancel`` is noted in ``calls``."""
+    states, calls = [], []
+
+    def answer(*command, lock=None):
+        calls.append(command)
+        name = slurm._name(directory, directory.submissions()[0], 0) if command[0] == "squeue" else ""
+        rows = [f"{name} {row} {state} 9{row}" for row, state in enumerate(states)]
+        return subprocess.CompletedProcess(command, 0, "17\n" if command[0] == "sbatch" else "\n".join(rows), "")
+
+    monkeypatch.setattr(slurm, "_call", answer)
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: name)
+    submit(directory)
+    return states, calls
+
+
+def test_every_state_of_slurm_says_where_a_job_is(directory, queue):
+    states, _ = queue
+    for state, names in STATES.items():
+        for name in names:
+            states[:] = [name] * 4
+            assert {s.state for s in Survey(directory).look()} == {state}, name
+    states[:] = ["TIMEOUT", "OUT_OF_MEMORY", "PREEMPTED", "NODE_FAIL"]
+    assert [s.cause for s in Survey(directory).look()] == [Cause.TIME, Cause.MEMORY, Cause.OTHER, Cause.OTHER]
+
+
+def test_the_queue_knows_better_than_a_job_that_was_told_to_end(directory, queue, capsys):
+    states, calls = queue
+    for number in range(4):
+        directory.stdout(0, number).with_suffix(".log").write_text(
+            "001 (000.000.000) 2026-11-22 02:09:05 Job executing on host: <x>\n...\n"
+            "009 (000.000.000) 2026-11-22 02:09:06 Job was aborted.\n\tit was cancelled\n...\n"
+        )
+    states[:] = ["PENDING", "RUNNING", "SPECIAL_EXIT", "PREEMPTED"]
+    found = Survey(directory).look()
+    assert [s.state for s in found] == [State.IDLE, State.RUNNING, State.HELD, State.REMOVED]
+    assert "make room" in found[3].reason
+    resubmit(directory.path)
+    assert ("scancel", "92") in calls  # else it would do, once released, what another does by then
+    assert directory.submissions()[-1].jobs == (2, 3)
+    assert "#SBATCH --no-requeue" in (directory.path / "convert-0.sh").read_text()
+
+
 def test_more_jobs_than_an_array_takes(tmp_path, monkeypatch):
     jobs = tuple(Job(i, "tt", i, i) for i in range(slurm.ARRAY + 1))
     directory = make(tmp_path / "jobs", target="slurm", jobs=jobs)
@@ -145,7 +199,7 @@ def test_the_real_script_does_a_real_job(tmp_path, here, nanoforge):
     answer = nanoforge(*submit)
     assert answer.returncode == 0, answer.stderr
     assert "submitted already" in nanoforge(*submit).stderr
-    wait(JobDir.open(tmp_path / "jobs"))
+    wait(JobDir.open(tmp_path / "jobs"), seconds=120)
     assert nanoforge("status", "jobs").returncode == 0
     answer = nanoforge("collect", "jobs", "-o", "dataset")
     assert answer.returncode == 0, answer.stderr

@@ -38,7 +38,7 @@ def pythia_alone(process: str, events: int, folder: Path) -> Work:
     def work() -> None:
         engine = Engine(presets.settings(generator, process), process)
         for number, size in enumerate(blocks.sizes(events)):
-            engine.seed(blocks._number(blocks._seeds(generator, process, number, 4)[0]))
+            engine.seed(blocks.seeds(generator.seed, process, number).spawn(4)[0])
             for _ in range(size):
                 engine._pythia.next()
 

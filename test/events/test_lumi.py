@@ -24,34 +24,64 @@ def mask(folder: Path, content: object) -> LumiMask:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    certified=st.dictionaries(RUNS, st.lists(st.tuples(LUMIS, LUMIS), max_size=4), max_size=4),
+    certified=st.dictionaries(RUNS, st.sets(LUMIS), max_size=4),
     asked=st.lists(st.tuples(RUNS, LUMIS), max_size=40),
     dtype=st.sampled_from(["u4", "i8", "u8", ">u4"]),
+    touching=st.booleans(),
 )
 def test_any_mask_equals_a_set(
-    tmp_path_factory: pytest.TempPathFactory, certified: dict, asked: list[tuple[int, int]], dtype: str
+    tmp_path_factory: pytest.TempPathFactory,
+    certified: dict[int, set[int]],
+    asked: list[tuple[int, int]],
+    dtype: str,
+    touching: bool,
 ) -> None:
-    """Ranges may overlap, lie within one another, touch, or be empty, in any order."""
-    sections = {
-        (run, lumi) for run, spans in certified.items() for first, last in spans for lumi in range(first, last + 1)
-    }
-    found = mask(tmp_path_factory.getbasetemp(), {str(r): spans for r, spans in certified.items()})
+    """Runs and ranges may come in any order, and ranges touch."""
+    spans = {str(run): spans_of(lumis, touching)[::-1] for run, lumis in certified.items()}
+    found = mask(tmp_path_factory.getbasetemp(), spans)
     run, lumi = (np.array([pair[i] for pair in asked], dtype) for i in (0, 1))
     result = found(run, lumi)
-    assert result.dtype == bool and result.tolist() == [pair in sections for pair in asked]
+    assert result.dtype == bool
+    assert result.tolist() == [lumi in certified.get(run, ()) for run, lumi in asked]
 
 
-def test_a_range_within_another(tmp_path: Path) -> None:
-    found = mask(tmp_path, {"5": [[1, 100], [3, 4], [90, 120]], "6": [[7, 7]]})
-    lumis = np.array([1, 4, 5, 50, 100, 120, 121, 7])
-    runs = np.array([5] * 7 + [6])
-    assert found(runs, lumis).tolist() == [True] * 6 + [False, True]
+def spans_of(lumis: set[int], touching: bool) -> list[list[int]]:
+    spans: list[list[int]] = []
+    for lumi in sorted(lumis):
+        if spans and not touching and spans[-1][1] == lumi - 1:
+            spans[-1][1] = lumi
+        else:
+            spans.append([lumi, lumi])
+    return spans
 
 
 def test_no_section_is_certified(tmp_path: Path) -> None:
-    for content in ({}, {"5": []}, {"5": [[2, 1]]}):
+    for content in ({}, {"5": []}):
         assert mask(tmp_path, content)(np.array([5, 5]), np.array([1, 2])).tolist() == [False, False]
     assert mask(tmp_path, {"5": [[1, 2]]})(np.array([], "u4"), np.array([], "u4")).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"5": [[1, 3], [9, 7]]}', r"run 5: \[9, 7\] is empty: write the first section first"),
+        ('{"5": [[1, 2]], "6": [[1, 2]], "5": [[4, 4]]}', "run 5 is there twice"),
+        ('{"5": [[1, 2]], "05": [[4, 4]]}', "run 5 is there twice"),
+        ('{"5": [[1, 2.5]]}', r"run 5: expected \[\[first, last\], ...\] of whole numbers from 0 on, found \[1, 2.5\]"),
+        ('{"5": [[-1, 2]]}', r"found \[-1, 2\]"),
+        ('{"5": [["1", "2"]]}', r'found \["1", "2"\]'),
+        ('{"5": [[true, 2]]}', r"found \[true, 2\]"),
+        ('{"5": [1, 2]}', "found 1"),
+        ('{"5": {"1": 2}}', "run 5: expected"),
+        ('{"5": [[1, 4], [3, 9]]}', r"run 5: \[1, 4\] and \[3, 9\] overlap"),
+        ('{"5": [[1, 9], [3, 4]]}', "overlap"),
+        ('{"5.5": [[1, 4]]}', "'5.5' is no number of a run"),
+        ('{" 5": [[1, 4]]}', "' 5' is no number of a run"),
+    ],
+)
+def test_what_was_not_meant_so_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"golden_json: .*cert.json: .*{message}"):
+        mask(tmp_path, content)
 
 
 NOT_OF_THE_FORM = """
@@ -63,7 +93,7 @@ NOT_OF_THE_FORM = """
 
 @pytest.mark.parametrize("content", ["", *NOT_OF_THE_FORM.strip().replace("\n", " | ").split(" | ")])
 def test_a_malformed_file_is_named(tmp_path: Path, content: str) -> None:
-    with pytest.raises(UserError, match=r'golden_json: .*cert.json: expected \{"run": \[\[first, last\], ...\]\}'):
+    with pytest.raises(UserError, match=r"golden_json: .*cert.json: (run 5: )?('.*' is no number|expected [{\[])"):
         mask(tmp_path, content)
 
 

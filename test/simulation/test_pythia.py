@@ -8,11 +8,13 @@ import awkward as ak
 import numpy as np
 import pytest
 from generated import block, flat, generator, many, same
+from nanoforge.config.generator import Generator
 from nanoforge.errors import DataError, UserError
 from nanoforge.simulation import presets
-from nanoforge.simulation.blocks import BEAM_SPOT, generate_block
+from nanoforge.simulation.blocks import BEAM_SPOT, check, generate_block
+from nanoforge.simulation.blocks import seeds as block_seeds
 from nanoforge.simulation.books import CrossSection, Trials
-from nanoforge.simulation.pythia import Engine
+from nanoforge.simulation.pythia import Engine, state
 from scipy import stats
 
 WINDOW = 2.0  # of the widths of a resonance, on both sides
@@ -28,11 +30,11 @@ def engine(name: str) -> Engine:
 
 def test_a_running_pythia_gives_the_events_of_a_new_one() -> None:
     used, new = engine("ttbar"), engine("ttbar")
-    used.seed(1)
+    used.seed(np.random.SeedSequence(1))
     used.events(40)
     batches = []
     for one in (used, new):
-        one.seed(2)
+        one.seed(np.random.SeedSequence(2))
         batches.append(one.events(30)[0])
     assert same(*batches)
 
@@ -51,6 +53,26 @@ def test_blocks_do_not_depend_on_their_order_and_differ() -> None:
 def test_the_seed_counts() -> None:
     first = generate_block(generator("pileup"), "a", 0, 5)[0]
     assert not same(first, generate_block(generator("pileup", seed=2), "a", 0, 5)[0])
+
+
+def test_no_two_blocks_share_their_random_numbers() -> None:
+    """Of so many blocks 5 pairs would share one of Pythia's 9e8 seeds; two of the names have the same CRC-32."""
+    samples, numbers = [(1, "plumless"), (1, "buckeroo"), (2, "plumless"), (900_000_001, "plumless")], range(25_000)
+    seeds = (block_seeds(seed, name, number).spawn(1)[0] for seed, name in samples for number in numbers)
+    first = {seed.generate_state(2, np.uint64).tobytes() for seed in seeds}
+    assert len(first) == len(samples) * len(numbers)
+
+
+def test_the_state_of_pythia_is_that_of_the_block() -> None:
+    one = np.random.SeedSequence(3)
+    numbers = state(one)
+    assert numbers.shape == (97,) and np.all((numbers >= 0) & (numbers < 1))
+    assert np.array_equal(numbers * 2**48 % 1, np.zeros(97)) and np.any(numbers * 2**48 % 2)
+    pythia = engine("z")
+    for _ in range(2):  # Pythia's own rule: the difference of two of the numbers, less another series
+        pythia.seed(one)
+        expected = (numbers[96] - numbers[32]) % 1 - (362436 - 7654321 + 16777213) / 2**24
+        assert pythia._pythia.rndm.flat() == expected % 1
 
 
 # -- what a block holds -----------------------------------------------------------------------------------------------
@@ -168,6 +190,43 @@ def test_a_refused_setting_comes_with_pythias_own_words(capfd: pytest.CaptureFix
     with pytest.raises(UserError, match=r"samples.a: Pythia refuses 'Top:gg2tbar = on': .*not found.*Top:gg2tbar = on"):
         Engine(["Top:gg2tbar = on"], "samples.a")
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"gun": {"pdgId": 2101, "pt": [1, 2]}}, r"generator.gun: ud_0 \(2101\) has colour"),
+        ({"gun": {"pdgId": 9_999_999, "pt": [1, 2]}}, "knows no particle of pdgId 9999999"),
+        (
+            {"gun": {"pdgId": 553, "pt": [1, 2]}, "settings": ["SLHA:file = none.slha"]},
+            "SLHA:file = none.slha: there is no",
+        ),
+        ({"gun": {"pdgId": -22, "pt": [1, 2]}}, "knows no particle of pdgId -22"),
+        (
+            {"process": "ttbar", "filters": {"x": {"daughters": 9_999_999}}},
+            "knows no particle of pdgId 9999999",
+        ),
+        ({"gun": {"pdgId": 90, "pt": [1, 2]}}, "knows no particle of pdgId 90"),
+        (
+            {"process": "ttbar", "settings": ["6:m0 = heavy"]},
+            "would misread '6:m0 = heavy': the value must be a number",
+        ),
+    ],
+)
+def test_what_cannot_be_generated(content: dict, message: str) -> None:
+    with pytest.raises(UserError, match=f"samples.a.{'.*' if message[0] != 'g' else ''}{message}"):
+        check(Generator.model_validate(content), "a")
+
+
+def test_events_without_particles_are_refused() -> None:
+    with pytest.raises(UserError, match="with these settings Pythia's events have no particles"):
+        generate_block(generator("z", settings=["PartonLevel:all = off"]), "a", 0, 5)
+
+
+def test_an_slha_file_beside_the_standard_model_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "a.slha").write_text("BLOCK MASS\n  1000021  6.0E+02\n")
+    check(generator("z", settings=[f"SLHA:file = {tmp_path / 'a.slha'}"]), "a")
+    assert "changes nothing in processes of the Standard Model" in capsys.readouterr().err
 
 
 def test_settings_that_make_no_events_are_refused(capfd: pytest.CaptureFixture) -> None:

@@ -10,8 +10,9 @@ import pytest
 import toys
 import uproot
 import yaml
+from lhe import scale, write
 from nanoforge.config import load
-from nanoforge.errors import DataError
+from nanoforge.errors import DataError, UserError
 from nanoforge.evaluation import spectra
 from nanoforge.provenance import Manifest
 from nanoforge.simulation import nanoaod
@@ -263,3 +264,47 @@ def test_blocks_are_those_of_the_file(result: Path) -> None:
     second = generate_block(block, "dy", 1, 10)[0]
     weights = content(result / "dy.root")["Events"]
     assert second.info["x1"].astype("f4").tolist() == weights.Generator_x1[250:].tolist()
+
+
+# -- events of a Les Houches file -------------------------------------------------------------------------------------
+
+EVENTS_OF_FILE = 520  # three blocks, the last is short
+OF_FILE = ["Beams:frameType = 4", "Beams:LHEF = in.lhe", "PartonLevel:FSR = off", "HadronLevel:all = off"]
+
+
+def of_file(folder: Path, **changes: Any) -> Path:
+    """Write an analysis of LHE events; its filter lets none of the first block pass, and few of the second."""
+    write(folder / "in.lhe", EVENTS_OF_FILE)
+    generator = {"settings": "\n".join(OF_FILE), "mpi": False, "events": EVENTS_OF_FILE, **changes}
+    return analysis(folder, {"z": {"generator": generator}})
+
+
+def test_each_event_of_a_file_is_used_once_however_it_is_divided(tmp_path: Path) -> None:
+    config, scales = load(of_file(tmp_path)), [scale(i) for i in range(EVENTS_OF_FILE)]
+    generate(config, tmp_path / "one")
+    assert content(tmp_path / "one" / "z.root")["Events"].Generator_scalePDF.tolist() == pytest.approx(scales)
+    details = Manifest.read(tmp_path / "one", "generate").details["samples"]["z"]
+    assert (details["cross_section_pb"], details["cross_section_error_pb"]) == pytest.approx((1.5, 0.03))  # the file's
+    generate(config, tmp_path / "two", jobs=2)
+    for i, part in enumerate(("z:2", "z:0-1")):
+        generate(config, tmp_path / "parts" / str(i), part=part)
+    generate(config, tmp_path / "joined", parts=tmp_path / "parts")
+    assert same(tmp_path / "one" / "z.root", tmp_path / "two" / "z.root")
+    parts = [content(p)["Events"].Generator_scalePDF for p in sorted((tmp_path / "joined").glob("*.root"))]
+    assert ak.concatenate(parts).tolist() == pytest.approx(scales)
+    write(tmp_path / "in.lhe", EVENTS_OF_FILE + 1)  # of another file, nothing is up to date
+    with pytest.raises(UserError, match="made with another analysis, or from other files"):
+        generate(config, tmp_path / "again", parts=tmp_path / "parts")
+
+
+def test_a_filter_on_events_of_a_file_leaves_fewer(tmp_path: Path) -> None:
+    cut = {"hard": {"daughters": 13, "pt": 22.6}}
+    quiet = [*OF_FILE, "PartonLevel:ISR = off", "BeamRemnants:primordialKT = off"]
+    generate(load(of_file(tmp_path, settings=quiet, filters=cut)), tmp_path / "out")
+    made = content(tmp_path / "out" / "z.root")
+    passing = [i for i in range(EVENTS_OF_FILE) if scale(i) / 2 > 22.6]
+    assert made["Events"].Generator_scalePDF.tolist() == pytest.approx([scale(i) for i in passing])
+    assert made["LuminosityBlocks"].GenFilter_numEventsTotal.tolist() == [250, 250, 20]
+    assert len(set(made["Events"].event.tolist())) == len(passing)
+    accounting = Manifest.read(tmp_path / "out", "generate").accounting
+    assert accounting is not None and accounting.events.read == EVENTS_OF_FILE

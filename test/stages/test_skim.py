@@ -218,6 +218,16 @@ def test_keep_and_drop(folder: Path, capsys: pytest.CaptureFixture) -> None:
     assert_same({n: v for n, v in found.items() if n != "ht"}, expected, expected["MET_pt"] > 30)
     notes = capsys.readouterr().err
     assert notes.count("'keep Jte_*' fits no branch") == 1 and "drop Jet_eta" not in notes
+    keep = [
+        "keep Jet_*",
+        "drop Jet_*",
+        "keep Jet_*",
+        "drop MET_pt",
+        "keep *",
+        "drop MET_pt",
+    ]  # the last of each decides
+    found = content(make(folder, skim={"keep": keep}) / "tt" / "tt0.root")
+    assert set(expected) - set(found) == {"MET_pt"}
 
 
 def test_cuts_of_samples_and_of_the_skim(folder: Path) -> None:
@@ -265,6 +275,10 @@ def test_private_counters_are_normalised(folder: Path) -> None:
         ({"row": "Jet", "select": {"a": "pt > 30"}}, r"select\.a: gives one value per Jet, .*select_for: {skim:"),
         ({"select": {"a": "Jet_pt > 30"}}, r"select\.a: .*wrap it in any\(\)"),
         ({"define": {"x": "Jte_pt"}}, r"define\.x: no column 'Jte_pt'; did you mean 'Jet_pt'"),
+        (
+            {"define": {"Good_pt": "Jet_pt[Jet_pt > 30]", "nGood": "num(Jet_pt > 20)"}},
+            r"define\.nGood: counts the lists of Good_pt, but 'num\(Jet_pt > 20\)' is not their length: leave it out",
+        ),
         ({"skim": {"keep": ["drop *"]}}, r"skim\.keep: no branch is left"),
         ({"skim": {"keep": ["retain *"]}}, r"skim\.keep"),
         ({"skim": {"keep": ["keepmatch ("]}}, r"skim\.keep.*not a regular expression"),
