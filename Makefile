@@ -2,12 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := demo
 SECONDS ?= 3600
+NEW_ENOUGH = $(shell $(PYTHON) -c 'import sys; sys.version_info[:2] >= (3, 10) and print(1)' 2>/dev/null)
+TOO_OLD = $(PYTHON) is $(or $(shell $(PYTHON) --version 2>&1),not here), and NanoForge needs 3.10 or newer: name \
+one, make demo PYTHON=python3.11; on LXPLUS: source /cvmfs/sft.cern.ch/lcg/views/LCG_108/x86_64-el9-gcc13-opt/setup.sh
+# A view of LCG would put its packages before those of an environment.
+unexport PYTHONPATH
 
-.PHONY: demo test lint bench faults clean
+.PHONY: demo test install lint bench faults clean
 
 demo: $(READY)
 	@$(BIN)/python test/demo.py $(DEMO)
@@ -30,10 +36,17 @@ faults: $(READY)
 clean:
 	rm -rf $(VENV) $(DEMO) build *.egg-info
 
-$(READY): requirements.txt pyproject.toml
+install: $(INSTALLED)
+
+$(INSTALLED): requirements.txt pyproject.toml
+	$(if $(NEW_ENOUGH),,$(error $(TOO_OLD)))
 	@echo "setting up $(VENV), once: a few minutes" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --upgrade pip "setuptools>=77"
 	@$(PIP) "$$(grep '^torch==' requirements.txt)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(READY): $(INSTALLED)
 	@$(PIP) --editable '.[test,lint]'
 	@touch $@

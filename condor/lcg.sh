@@ -1,6 +1,10 @@
 # A view of the LCG releases, and the very NanoForge that submitted the jobs.
+if [[ ! -r @{setup} ]]; then
+  echo "error: @{setup} is not on this machine: see batch.environment.lcg, and whether CVMFS is mounted" >&2
+  exit 2
+fi
 set +eu # the view's script needs it
-source /cvmfs/sft.cern.ch/lcg/views/@{view}/@{platform}/setup.sh
+source @{setup}
 set -eu
 mkdir -p software
 tar -xzf nanoforge.tar.gz -C software

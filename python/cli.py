@@ -552,6 +552,8 @@ def _answer_errors() -> None:
             raise
         print(f"error: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
+    except ModuleNotFoundError:  # said by __main__, since this file may be what cannot be imported
+        raise
     except Exception as error:  # a defect of ours or of a library: one line is enough unless it is to be studied
         if _debug:
             raise

@@ -140,6 +140,20 @@ def test_the_wheel_holds_all_modules_the_batch_templates_and_the_plugins(tmp_pat
     assert {"nanoforge/condor/README.md", "nanoforge/crab/README.md", "nanoforge/plugins/GenDecayFilter.cc"} <= names
 
 
+def test_make_names_a_python_that_is_too_old_in_one_line(tmp_path: Path) -> None:
+    old = tmp_path / "python3.9"
+    old.write_text('#!/bin/sh\n[ "$1" != --version ] || echo Python 3.9.18\n')
+    old.chmod(0o755)
+    for name in ("requirements.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
+    for target in ("demo", "test", "install"):
+        command = ["make", "-s", "-f", ROOT / "Makefile", target, f"PYTHON={old}"]
+        answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert answer.returncode == 2 and not answer.stdout
+        assert "is Python 3.9.18, and NanoForge needs 3.10 or newer" in answer.stderr and "PYTHON=" in answer.stderr
+        assert answer.stderr.count("\n") == 1 and not (tmp_path / ".venv").exists()
+
+
 def test_build_files_are_well_formed() -> None:
     for path in ROOT.rglob("BuildFile.xml"):
         # scram's files have no root element

@@ -19,7 +19,7 @@ from ..errors import DataError, UserError
 from ..events.files import listed, skim_outputs, with_files
 from ..provenance.manifest import write_atomically
 from . import condor, proxy
-from .environments import is_seen, shared
+from .environments import demand, is_seen, lenient, shared
 from .jobdir import DAG, JobDir
 from .lint import Rules
 from .plan import Job, Resources
@@ -55,8 +55,9 @@ def submit(analysis: Analysis, output: Path, dry_run: bool = False) -> list[JobD
         See :mod:`nanoforge.errors`; nothing is submitted then.
     """
     output = output.resolve()
-    _check(analysis, output)
-    stages = plan(listed(analysis), output)
+    with lenient(dry_run):
+        _check(analysis, output)
+        stages = plan(listed(analysis), output)
     _describe(stages, {})
     write_atomically(output / DAG, text(stages))
     _dry_run(stages, output)
@@ -127,7 +128,7 @@ def _check(analysis: Analysis, output: Path) -> None:
     if batch.mode != "afs":
         raise UserError(f"--stage all: DAGMan does not go with 'mode: {batch.mode}': submit from a shared file system")
     if not is_seen(output, batch):
-        raise UserError(f"{output}: the jobs do not see it, but the stages meet there: put it under {shared(batch)}")
+        demand(f"{output}: the jobs do not see it, but the stages meet there: put it under {shared(batch)}")
     generated = any(s.generator is not None and s.files is None for s in analysis.samples.values())
     if generated and "skim" in analysis.model_fields_set and analysis.skim.target_size is not None:
         raise UserError("skim.target_size: the sizes of what is yet to be generated are not known: take it out")
@@ -145,7 +146,7 @@ def seen_parts(stage: JobDir) -> Path:
         return stage.parts
     folder = Path("/" + stage.plan.parts.partition("://")[2].partition("/")[2].lstrip("/"))
     if not is_seen(folder, stage.batch):
-        raise UserError(f"batch.output: the jobs do not see {folder}, but the stages meet there: give another place")
+        demand(f"batch.output: the jobs do not see {folder}, but the stages meet there: give another place")
     return folder
 
 

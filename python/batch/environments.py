@@ -6,15 +6,44 @@ import os
 import shlex
 import sys
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from ..config.batch import Batch
+from ..console import say
 from ..errors import UserError
 from .templates import fill, template
 
 SCRIPT, SOFTWARE, VENV = "environment.sh", "nanoforge.tar.gz", "venv.tar.gz"
 SHARED = {"lxplus": ("/afs", "/eos", "/cvmfs"), "lpc": ("/cvmfs",), "generic": ("/",)}
 """Folders that the jobs of a site see under the same names as the submitting machine."""
+_CVMFS = Path("/cvmfs/sft.cern.ch/lcg/views")
+_LENIENT: ContextVar[bool] = ContextVar("lenient", default=False)
+
+
+@contextmanager
+def lenient(dry: bool) -> Iterator[None]:
+    """Let demands be notes while a dry run is made: any machine may make one, also one that the site does not know."""
+    before = _LENIENT.set(dry)
+    try:
+        yield
+    finally:
+        _LENIENT.reset(before)
+
+
+def demand(message: str) -> None:
+    """Refuse what the site would; of a dry run, only say it.
+
+    Raises
+    ------
+    UserError
+        With the message.
+    """
+    if not _LENIENT.get():
+        raise UserError(message)
+    say(f"note: before it can be submitted: {message}")
 
 
 def shared(batch: Batch) -> tuple[str, ...]:
@@ -58,8 +87,10 @@ def _script(batch: Batch, folder: Path) -> str:
         packages = (
             None if environment.lcg.packages is None else f"{_seen(environment.lcg.packages, batch, 'lcg.packages')}:"
         )
-        values = {"view": environment.lcg.view, "platform": environment.lcg.platform, "packages": packages or ""}
-        return fill(template("lcg.sh"), values)
+        setup = environment.lcg.setup
+        if _CVMFS.is_dir() and not Path(setup).is_file():
+            raise UserError(f"batch.environment.lcg: there is no {setup}: see {_CVMFS} for its views and platforms")
+        return fill(template("lcg.sh"), {"setup": setup, "packages": packages or ""})
     if environment.cmssw is not None:
         release, area = environment.cmssw.release, environment.cmssw.area
         enter = f"scramv1 project CMSSW {release}; cd {release}/src"
@@ -88,7 +119,7 @@ def _venv(venv: Path, batch: Batch, folder: Path) -> str:
 
 def _local(batch: Batch) -> str:
     if not is_seen(sys.prefix, batch):
-        raise UserError(
+        demand(
             f"batch.environment: the jobs of {batch.site} do not see {sys.prefix}, the Python that submits: "
             f"{_remedy(batch)}, or let it travel: batch.environment={{venv: {sys.prefix}}}"
         )
@@ -101,7 +132,7 @@ def _local(batch: Batch) -> str:
 
 def _seen(path: str, batch: Batch, key: str) -> Path:
     if not is_seen(path, batch):
-        raise UserError(f"batch.environment.{key}: the jobs of {batch.site} do not see {path}: {_remedy(batch)}")
+        demand(f"batch.environment.{key}: the jobs of {batch.site} do not see {path}: {_remedy(batch)}")
     return absolute(path)
 
 

@@ -26,6 +26,7 @@ from ..errors import DataError
 class State(str, Enum):
     """Where a job is."""
 
+    NEW = "not submitted"
     DONE = "done"
     RUNNING = "running"
     IDLE = "idle"

@@ -90,6 +90,8 @@ class Survey:
         if process is None or submission is None:
             if self._goes_on or (submission is not None and _is_fresh(submission)):
                 return JobStatus(job, State.IDLE, "", None, submission)
+            if submission is None:
+                return JobStatus(job, State.NEW)
             return JobStatus(job, State.LOST, _lost(self.directory, submission), None, submission)
         if process.state is State.DONE and output is not None:
             return JobStatus(job, State.FAILED, f"ended well, but: {output.problem}", process, submission)
@@ -172,9 +174,7 @@ def _is_fresh(submission: Submission) -> bool:
     return submission.state == "submitted" and abs(time.time() - submission.time) < _FRESH
 
 
-def _lost(directory: JobDir, submission: Submission | None) -> str:
-    if submission is None:
-        return "never submitted"
+def _lost(directory: JobDir, submission: Submission) -> str:
     if submission.state == "intent":
         return "its submission was interrupted"
     log = directory.event_log(submission.attempt)

@@ -15,7 +15,7 @@ from ..errors import UserError, nearest
 from ..events.files import expand, is_remote, listed, with_files
 from ..provenance.manifest import NAME, Manifest
 from . import plan as planning
-from .environments import absolute, is_seen, shared
+from .environments import absolute, demand, is_seen, lenient, shared
 from .jobdir import JobDir, Submission, as_yaml, create, new_run_id, sha256
 from .plan import STAGES, Job, Plan, Resources
 from .templates import check_one_line
@@ -84,7 +84,8 @@ def submit(
         stages = (*STAGES, "all")
         raise UserError(f"--stage {stage}: not one of {', '.join(stages)}{nearest(stage, stages)}")
     frozen = listed(analysis) if data is None else _as_converted(listed(analysis), data)
-    directory = make(where, frozen, stage, output, split, data, run)
+    with lenient(dry_run):
+        directory = make(where, frozen, stage, output, split, data, run)
     numbers = range(len(directory.plan.jobs))
     if dry_run:
         if hasattr(module, "prepare"):
@@ -209,7 +210,7 @@ def _placed(batch: Batch, where: str, stage: str) -> Batch:
     if where == "crab":
         if stage not in GRID_STAGES:
             raise UserError(f"submit crab --stage {stage}: CRAB does {', '.join(GRID_STAGES)}; use another target")
-        changes |= {"shared": ["/cvmfs"], "output": None}
+        changes |= {"shared": batch.shared or ["/cvmfs"], "output": None}
     return batch.model_copy(update=changes)
 
 
@@ -217,9 +218,9 @@ def _check_place(batch: Batch, stage: str, output: Path) -> None:
     """Refuse a job directory that the scheduler, or workers that share it, would not see."""
     home = {"afs": "/afs", "eossubmit": "/eos"}.get(batch.mode)
     if batch.site == "lxplus" and home is not None and not output.is_relative_to(home):
-        raise UserError(f"{output}: with 'batch.mode: {batch.mode}' the scheduler sees {home} only: give an -o there")
+        demand(f"{output}: with 'batch.mode: {batch.mode}' the scheduler sees {home} only: give an -o there")
     if stage == "tune" and (not is_seen(output, batch) or batch.mode == "spool"):
-        raise UserError(f"{output}: the workers of a search meet there: give an -o under {' or '.join(shared(batch))}")
+        demand(f"{output}: the workers of a search meet there: give an -o under {' or '.join(shared(batch))}")
 
 
 def _check_seen(batch: Batch, analysis: Analysis, jobs: tuple[Job, ...], stage: str) -> None:
@@ -236,7 +237,7 @@ def _check_seen(batch: Batch, analysis: Analysis, jobs: tuple[Job, ...], stage: 
     inputs = [path for job in jobs for path in job.inputs]
     for path in [*inputs, *(name for name in others if Path(name).is_absolute())]:
         if not is_remote(path) and not is_seen(path, batch):
-            raise UserError(
+            demand(
                 f"{path}: the jobs of {batch.site} do not see it: put it under {' or '.join(shared(batch))} "
                 "(or name the folders that they see in batch.shared), or give its root:// address"
             )

@@ -52,12 +52,26 @@ Megabytes = Annotated[int, Field(gt=0), _quantity(_SIZE)]
 Seconds = Annotated[int, Field(gt=0), _quantity(_TIME)]
 
 
+_OLD_VIEWS = 107
+
+
 class LCG(Strict):
-    """A view of the LCG releases; ``packages`` is what ``pip install --target`` added to it, where the jobs see it."""
+    """A view of the LCG releases; ``packages`` is what ``pip install --target`` added to it, where the jobs see it.
+
+    The default of ``platform`` is EL9 with the compiler of the view: gcc 11 up to LCG_107, then gcc 13.
+    """
 
     view: Annotated[str, of_form(r"[\w.-]+", "a view of CVMFS, such as LCG_107")]
-    platform: Word = "x86_64-el9-gcc13-opt"
+    platform: Optional[Word] = None
     packages: Optional[PlainPath] = None
+
+    @property
+    def setup(self) -> str:
+        """The script of the view that sets it up."""
+        number = re.match(r"LCG_(\d+)", self.view)
+        compiler = "gcc11" if number is not None and int(number[1]) <= _OLD_VIEWS else "gcc13"
+        platform = self.platform or f"x86_64-el9-{compiler}-opt"
+        return f"/cvmfs/sft.cern.ch/lcg/views/{self.view}/{platform}/setup.sh"
 
 
 class CMSSW(Strict):

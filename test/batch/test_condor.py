@@ -14,10 +14,11 @@ from typing import Any, Callable
 
 import pytest
 import yaml
-from nanoforge.batch import condor, proxy
+from nanoforge.batch import condor, environments, proxy
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.lint import Rules, lint
 from nanoforge.batch.plan import STAGES
+from nanoforge.batch.status import status
 from nanoforge.batch.submit import make, submit
 from nanoforge.config import load
 from nanoforge.config.schema import Analysis
@@ -270,6 +271,8 @@ def test_files_of_ones_own_eos_need_none_at_cern(
     "environment, words",
     [
         ({"lcg": {"view": "LCG_108"}}, "/cvmfs/sft.cern.ch/lcg/views/LCG_108/x86_64-el9-gcc13-opt/setup.sh"),
+        ({"lcg": {"view": "LCG_107_cuda"}}, "/LCG_107_cuda/x86_64-el9-gcc11-opt/setup.sh"),
+        ({"lcg": {"view": "dev4", "platform": "x86_64-el8-gcc12-opt"}}, "/dev4/x86_64-el8-gcc12-opt/setup.sh"),
         ({"cmssw": {"release": "CMSSW_14_0_18"}}, "scramv1 project CMSSW CMSSW_14_0_18"),
         ({"apptainer": {"image": "docker://python:3.12"}}, "docker://python:3.12 python3"),
         ({"venv": sys.prefix}, f"python=({sys.prefix}/bin/python)"),
@@ -286,6 +289,47 @@ def test_the_software_of_the_jobs(analysis: Callable, tmp_path: Path, environmen
     assert "nanoforge/cli.py" in names
     assert not [name for name in names if "__pycache__" in name]
     assert directory.path / "nanoforge.tar.gz" in directory.transferred()
+
+
+def test_a_view_that_is_not_there_ends_the_job_and_is_refused_where_it_can_be_looked_for(
+    analysis: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    toy = listed(analysis(**GENERIC, environment={"lcg": {"view": "LCG_0"}}))
+    script = make("condor", toy, "convert", tmp_path / "jobs").path / "environment.sh"
+    done = subprocess.run(["bash", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "LCG_0" in done.stderr and done.stderr.count("\n") == 1
+    monkeypatch.setattr(environments, "_CVMFS", tmp_path)
+    with pytest.raises(UserError, match=r"batch\.environment\.lcg: there is no .*LCG_0"):
+        make("condor", toy, "convert", tmp_path / "again")
+
+
+def test_a_package_that_the_jobs_python_lacks_is_a_mistake(tmp_path: Path):
+    code = "import sys; sys.modules['typer'] = None; from nanoforge.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "--version"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "lacks the package 'typer'" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("where", ["condor", "slurm", "crab"])
+def test_a_laptop_makes_dry_runs_for_sites_that_it_is_not_part_of(
+    where: str, analysis: Callable, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    crab = {"crab": {"site": "T2_CH_CERN", "output": "/store/user/jdoe/toy", "whitelist": ["T2_*"]}}
+    toy = analysis(site="lxplus", output=str(tmp_path / "results"), shared=["/cvmfs"], **crab)
+    jobs = tmp_path / "jobs"
+    if where != "slurm":
+        with pytest.raises(UserError, match="see"):
+            submit(where, toy, "convert", jobs)
+        assert not jobs.exists()
+    directory = submit(where, toy, "convert", jobs, dry_run=True)
+    assert "note: before it can be submitted: " in "".join(capsys.readouterr()).replace("\n", " ")
+    status(jobs)
+    shown = capsys.readouterr().out
+    assert "not submitted" in shown and "lost" not in shown
+    for script in [*jobs.glob("*.sh"), *jobs.glob("*.slurm")]:
+        subprocess.run(["bash", "-n", script], check=True)
+    assert directory.submissions() == []
 
 
 def test_a_virtual_environment_is_packed_where_the_jobs_do_not_see_it(analysis: Callable, tmp_path: Path):

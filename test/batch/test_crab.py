@@ -109,10 +109,10 @@ def test_each_stage_passes_the_rules(tmp_path, nanoforge, stage, tasks, jobs):
 def test_what_the_grid_does_not_see_is_refused(tmp_path, nanoforge):
     config = tmp_path / "a.yaml"
     config.write_text(ANALYSIS.replace("root://eos//store/user/jdoe/x1.root", str(config)))
-    answer = nanoforge("submit", "crab", "a.yaml", "--stage", "convert", "-o", "jobs", "--dry-run")
+    answer = nanoforge("submit", "crab", "a.yaml", "--stage", "convert", "-o", "jobs")
     assert answer.returncode == 2 and "/cvmfs" in answer.stderr
     config.write_text(ANALYSIS.replace("  environment: {lcg: {view: LCG_107}}\n", ""))
-    answer = nanoforge("submit", "crab", "a.yaml", "--stage", "convert", "-o", "jobs", "--dry-run")
+    answer = nanoforge("submit", "crab", "a.yaml", "--stage", "convert", "-o", "jobs")
     assert answer.returncode == 2 and "batch.environment" in answer.stderr
     answer = nanoforge("submit", "crab", "a.yaml", "--stage", "train", "-o", "jobs", "--dry-run")
     assert answer.returncode == 2 and "generate, skim, convert" in answer.stderr

@@ -104,7 +104,7 @@ def test_a_second_result_replaces_the_first(directory):
 def test_settling_what_never_began(directory):
     submission = directory.intend(range(4), directory.plan.resources)
     assert local.settle(directory, submission).state == "void"
-    assert states(directory) == [State.LOST] * 4
+    assert states(directory) == [State.NEW] * 4
 
 
 def command(directory: JobDir, *words: str) -> subprocess.Popen:

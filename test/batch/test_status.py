@@ -101,14 +101,14 @@ def test_failure_shows_code_and_last_error(directory):
 
 
 def test_jobs_that_nobody_knows(directory):
-    assert [s.reason for s in look(directory)] == ["never submitted"] * 4
+    assert states(directory) == [State.NEW] * 4
     directory.intend([0], directory.plan.resources)
     submit(directory, [1, 2])
     tell(directory, 1, event(0, 1, "Job submitted from host: <h>\n    NanoForge job 2"))
-    assert states(directory) == [State.LOST, State.IDLE, State.IDLE, State.LOST]
+    assert states(directory) == [State.LOST, State.IDLE, State.IDLE, State.NEW]
     old(directory)
     found = look(directory)
-    assert [s.state for s in found] == [State.LOST, State.LOST, State.IDLE, State.LOST]
+    assert [s.state for s in found] == [State.LOST, State.LOST, State.IDLE, State.NEW]
     assert found[0].reason == "its submission was interrupted"
     assert found[1].reason == "not in events.log of attempt 1"
     directory.event_log(1).unlink()
@@ -179,7 +179,7 @@ def test_stages_of_a_pipeline_wait_while_its_dagman_is_there(tmp_path):
     make(pipeline / "convert", count=2)
     make(pipeline / "train", count=1, stage="train")
     (pipeline / DAG).touch()
-    assert [s.state for survey in surveys(pipeline) for s in survey.look()] == [State.LOST] * 3
+    assert [s.state for survey in surveys(pipeline) for s in survey.look()] == [State.NEW] * 3
     write_part(surveys(pipeline)[0].directory, 0)
     manager = pipeline / f"{DAG}.dagman.log"
     manager.write_text(
