@@ -29,11 +29,16 @@ def view(file: EventFile, analysis: Analysis) -> EventFile:
     UserError
         When one column has two defaults.
     """
-    grouped = ChainMap({}, *(_grouped(file, name, members) for name, members in analysis.collections.items()))
+    grouped = _all_grouped(file, analysis.collections)
     defaults = {} if not _mentions_default(analysis) else _absent(analysis, {*file.branches, *grouped})
     if not grouped and not defaults:
         return file
-    return _View(file, dict(grouped), defaults)
+    return _View(file, grouped, defaults)
+
+
+def with_collections(file: EventFile, collections: Mapping[str, Mapping[str, str]]) -> EventFile:
+    """Return a file with lists grouped into collections, as ``collections`` of the analysis file says."""
+    return _View(file, _all_grouped(file, collections), {}) if collections else file
 
 
 class _View(EventFile):
@@ -114,6 +119,13 @@ class _View(EventFile):
     def close(self) -> None:
         """Release the file."""
         self._file.close()
+
+
+def _all_grouped(file: EventFile, collections: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, Branch]]:
+    grouped: dict[str, tuple[str, Branch]] = {}
+    for name, members in collections.items():
+        grouped |= _grouped(file, name, members)
+    return grouped
 
 
 def _grouped(file: EventFile, collection: str, members: Mapping[str, str]) -> dict[str, tuple[str, Branch]]:

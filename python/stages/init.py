@@ -1,4 +1,4 @@
-"""Write a commented analysis file that fits given files and runs as it is."""
+"""Write a commented analysis file that fits given files; with two samples or more it runs as it is."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from ..errors import UserError
 from ..events.columns import Branch, Column, collections
 from ..events.expressions import parse
 from ..events.files import expand, is_remote
+from ..events.grouping import has_collection, lists_of_equal_lengths
 from ..events.identity import is_identifier, likely_identity
 from ..events.readers import EventFile, open_events
+from ..events.view import with_collections
 
 MISSING = -999
 """The value by which skims of CMS data mark "not there"."""
@@ -47,6 +49,7 @@ _WIDTH = 118
 
 # What must not be learnt from, or says nothing: globs on the names of branches.
 _TRUTH = ("[gG]en*", "SubGen*", "*_gen*", "*Gen[A-Z]*", "LHE*", "Pileup*", "HTXS*", "*Flavour*", "*[tT]ruth*", "mc_*")
+_SIMULATED = ("[gG]en*", "LHE*", "Pileup*", "*genPart*", "*hadronFlavour")
 _INDICES = ("*Idx*", "*_idx*", "*_index*", "*cleanmask")
 _IDENTIFIERS = (
     *IDENTITY,
@@ -87,9 +90,12 @@ class Look:
 
     ``varies`` are columns with more than one value in some file, ``missing`` those that hold -999, ``broken`` those
     that hold NaN or infinities, ``uneven`` those whose lists are not as long as the rest of their collection,
-    ``lengths`` the numbers of objects per event of every collection.
+    ``lengths`` the numbers of objects per event of every collection, ``inputs`` the names of inputs by collection,
+    ``grouped`` those collections whose names do not say so, as ``collections`` of the analysis file has them.
     """
 
+    inputs: dict[str, str] = field(default_factory=lambda: dict(_INPUTS))
+    grouped: dict[str, dict[str, str]] = field(default_factory=dict)
     varies: set[str] = field(default_factory=set)
     missing: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)
@@ -114,12 +120,13 @@ class Look:
 
 @dataclass
 class Source:
-    """One file: its sample's name, its number of events where that is known, and its columns."""
+    """One file: its sample's name, its number of events where that is known, its columns, and whether it is data."""
 
     sample: str
     path: str
     entries: int | None
     branches: dict[str, Branch]
+    data: bool
 
 
 @dataclass
@@ -158,7 +165,7 @@ def init(files: list[str], output: Path, tree: str) -> None:
     common = _common(sources)
     inputs = _propose(common, look)
     if not inputs:
-        raise UserError("the files share no column of numbers that a model could learn from: see 'nanoforge inspect'")
+        raise UserError(_nothing(common))
     text = "\n".join(_compose(output, tree, sources, common, look, inputs))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -167,6 +174,19 @@ def init(files: list[str], output: Path, tree: str) -> None:
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error})") from None
     _say_what_next(output, sources, inputs)
+
+
+def _nothing(common: Mapping[str, Branch]) -> str:
+    """Say why nothing is proposed."""
+    lists = [name for name, branch in common.items() if branch.jagged and branch.dtype is not None]
+    if not lists:
+        return "the files share no column of numbers that a model could learn from: see 'nanoforge inspect'"
+    example = lists[0]
+    return (
+        f"the files share no column of numbers that a model could learn from but lists ({', '.join(lists[:5])}) that "
+        f"form no collection: write the analysis file yourself, with elements of them, {example}[0], sums, "
+        f"sum({example}), or collections: {{Name: {{attribute: {example}}}}}"
+    )
 
 
 # -- looking ----------------------------------------------------------------------------------------------------------
@@ -178,21 +198,49 @@ def _look_at(paths: Sequence[str], tree: str) -> tuple[list[Source], Look]:
     look = Look()
     with progress("looking at files", len(paths)) as bar:
         for path, sample in zip(paths, _sample_names(paths)):
-            with open_events(path, tree, checksum=False) as file:
-                sources.append(Source(sample, path, file.entries, dict(file.branches)))
-                _look_at_events(file, look)
+            with open_events(path, tree, checksum=False) as stored:
+                if not sources:
+                    _find_collections(stored, look)
+                file = with_collections(stored, _present(look.grouped, stored))
+                hidden = {member for members in look.grouped.values() for member in members.values()}
+                branches = {n: b for n, b in file.branches.items() if n not in hidden and n[1:] not in hidden}
+                sources.append(Source(sample, path, file.entries, branches, _look_at_events(file, look)))
             bar.advance(1)
     return sources, look
 
 
-def _look_at_events(file: EventFile, look: Look) -> None:
+def _find_collections(file: EventFile, look: Look) -> None:
+    """Group lists of equal lengths in a file that has none of the well-known collections."""
+    groups, _ = collections(file.branches)
+    if any(name in groups for name in _INPUTS):
+        return
+    members = [branch for group in groups.values() for branch in group.branches.values()]
+    for name, lists in lists_of_equal_lengths(file, _usable(members, _NO_OBJECT_FEATURE)).items():
+        said = has_collection(lists, file.branches)
+        if said is None:
+            look.grouped[name] = lists
+        look.inputs.setdefault(said or name, f"{(said or name).lower()}s")
+
+
+def _present(grouped: Mapping[str, Mapping[str, str]], file: EventFile) -> dict[str, dict[str, str]]:
+    """Leave out what another file does not have."""
+    there = {
+        name: {a: m for a, m in members.items() if m in file.branches and file.branches[m].jagged}
+        for name, members in grouped.items()
+    }
+    return {name: members for name, members in there.items() if members}
+
+
+def _look_at_events(file: EventFile, look: Look) -> bool:
+    """Look at the first events of a file, and tell whether it looks like recorded data."""
     groups, flat = collections(file.branches)
     values = _usable(flat.values(), _NO_EVENT_FEATURE)
-    lists = {c: _usable(groups[c].branches.values(), _NO_OBJECT_FEATURE) for c in _INPUTS if c in groups}
+    lists = {c: _usable(groups[c].branches.values(), _NO_OBJECT_FEATURE) for c in look.inputs if c in groups}
     names = [*values, *(name for members in lists.values() for name in members)]
-    chunk = next(file.chunks(names), None) if names else None
+    recorded = all(name in flat for name in IDENTITY[:2]) and not any(_like(n, _SIMULATED) for n in file.branches)
+    chunk = next(file.chunks([*names, *(IDENTITY[:1] if recorded else ())]), None) if names else None
     if chunk is None:
-        return
+        return False
     for name in names:
         look.at(name, chunk.columns[name])
     for collection, members in lists.items():
@@ -201,6 +249,7 @@ def _look_at_events(file: EventFile, look: Look) -> None:
         if first is not None:
             look.lengths.setdefault(collection, []).append(first)
             look.uneven |= {name for name, own in lengths.items() if not np.array_equal(own, first)}
+    return recorded and bool((chunk.columns[IDENTITY[0]].content > 1).all())  # simulation is run 1
 
 
 def _usable(branches: Iterable[Branch], unwanted: Sequence[str]) -> list[str]:
@@ -242,10 +291,10 @@ def _propose(common: Mapping[str, Branch], look: Look) -> list[Features]:
     """Choose features of the event and of the well-known collections."""
     groups, flat = collections(common)
     inputs = []
-    for name in (c for c in _INPUTS if c in groups):
+    for name in (c for c in look.inputs if c in groups):
         usable = _usable(groups[name].branches.values(), _NO_OBJECT_FEATURE)
         columns = {groups[name].attribute(c): c for c in usable if c in look.varies and c not in look.uneven}
-        proposal = _choose(_INPUTS[name], columns, _OBJECT_FIRST, _MOST_FEATURES)
+        proposal = _choose(look.inputs[name], columns, _OBJECT_FIRST, _MOST_FEATURES)
         if proposal is not None:
             proposal.collection = name
             inputs.append(proposal)
@@ -287,13 +336,16 @@ def _compose(
     files = f"{len(sources)} file{'s' if len(sources) > 1 else ''}"
     return [
         f"# An analysis file of NanoForge, proposed by 'nanoforge init' after a look at the first events of {files}.",
-        "# It runs as it is, but labels, selection and features are guesses: read it and make it yours.",
+        "# It runs as it is, but labels, selection and features are guesses: read it and make it yours."
+        if len(sources) > 1
+        else "# It runs with a second sample, or classes; labels, selection and features are guesses: make it yours.",
         "# Any key can be changed for one run: nanoforge convert FILE -o dataset training.epochs=5",
         "",
         f"name: {_quoted(name if name[:1].isalpha() else 'analysis')}  # letters, digits and _",
         f"tree: {_quoted(tree)}  # a TTree or an RNTuple; dir/tree works",
         "",
         *_samples(output, sources),
+        *_collections(look),
         "",
         *_selection(inputs, alone=len(sources) == 1),
         "",
@@ -323,8 +375,11 @@ def _samples(output: Path, sources: Sequence[Source]) -> list[str]:
             f"  {_quoted(source.sample)}:",
             f"    files: {_quoted(_address(source.path, output))}{entries}",
             f"    label: {'background' if i else 'signal'}",
-            "    # xsec: 1.0  # cross section in pb: for all simulated samples, or for none",
         ]
+        if source.data:
+            lines.append("    data: true  # recorded data, for it has no generator branches; golden_json applies")
+            continue
+        lines.append("    # xsec: 1.0  # cross section in pb: for all simulated samples, or for none")
         if i == 0:
             lines.append("    # data: true  # recorded data: no cross section, and golden_json applies")
     if len(sources) == 1:
@@ -334,6 +389,21 @@ def _samples(output: Path, sources: Sequence[Source]) -> list[str]:
             "  #   files: other.root",
             "  #   label: background",
         ]
+    return lines
+
+
+def _collections(look: Look) -> list[str]:
+    """Group lists whose names do not say that they describe the same objects."""
+    if not look.grouped:
+        return []
+    lines = [
+        "",
+        "# Lists of the same lengths in the events seen: they describe the same objects (checked in all events).",
+    ]
+    lines.append("collections:")
+    for name, members in look.grouped.items():
+        pairs = (f"{_quoted(attribute)}: {_quoted(member)}" for attribute, member in members.items())
+        lines += _wrapped(f"  {name}: {{", pairs, "}", "    ")
     return lines
 
 
@@ -388,8 +458,10 @@ def _left_out(
     used = {block.collection for block in inputs}
     groups, flat = collections(common)
     some = dict.fromkeys(n for s in sources for n in s.branches)
+    fixed = [n for n, b in common.items() if b.jagged and re.search(r"\[\d+\]$", b.type_name)]
     remarks = {
-        "other collections": [n for n in groups if n not in used and not _like(n, _TRUTH)],
+        "lists of a fixed length, whose elements are x[0], x[1] ...": fixed,
+        "other collections": [n for n in groups if n not in {*used, *fixed} and not _like(n, _TRUTH)],
         "only one value in each file": [n for n in _usable(flat.values(), _NO_EVENT_FEATURE) if n not in look.varies],
         "names that no expression can mention": [n for n in _usable(flat.values(), ()) if not _is_expression(n)],
         "not in every file": [n for n in some if n not in common and not _like(n, _NO_EVENT_FEATURE)],

@@ -132,7 +132,12 @@ def test_reducers_on_lists_of_any_length(name: str, column: str) -> None:
     agree(f"{name}({column})")
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS))
+def test_a_column_with_a_default_is_the_column() -> None:
+    agree("default(fired, false)", 0)
+    agree("sum(default(Jet_pt, -1)) > default(few, 0)", 0)
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"default"}))
 def test_every_function_is_compiled(name: str) -> None:
     columns = ["Jet_eta", "met", "Jet_pt / 64", "Jet_odd"]
     tolerance = 2e-6

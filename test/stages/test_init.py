@@ -235,3 +235,52 @@ def test_the_columns_that_identify_an_event_are_named(tmp_path, names, written):
     analysis = load(tmp_path / "a.yaml")
     assert features(analysis)["event"] == ["x", "k"], "what identifies an event is no feature"
     assert analysis.keep == ([] if written and written.startswith("#") else names)
+
+
+def test_lists_of_equal_lengths_are_grouped(tmp_path):
+    """QuarkNet's muons: lists without a counter, of names that say nothing of a collection."""
+    for i, name in enumerate(("a.root", "b.root")):
+        random = np.random.default_rng(i)
+        counts, others = random.poisson(2, 300), random.poisson(1, 300)
+        columns = {"lone": ak.to_regular(ak.unflatten(random.normal(size=900), 3))}
+        for member in ("mu_pt", "mu_eta", "mu_phi"):
+            columns[member] = ak.unflatten(random.normal(size=counts.sum()), counts)
+        columns["energy"] = ak.unflatten(random.normal(size=others.sum()), others)
+        with uproot.recreate(tmp_path / name) as file:
+            file.mktree("Events", {n: c.type.content for n, c in columns.items()}).extend(columns)
+    text = init(tmp_path / "a.root", tmp_path / "b.root", "-o", tmp_path / "a.yaml")
+    assert "mus (3 features)" in text
+    analysis = load(tmp_path / "a.yaml")
+    assert analysis.inputs["mus"].collection == "mu" and not analysis.collections
+    for name in ("a.root", "b.root"):
+        with uproot.open(tmp_path / name) as file:
+            renamed = {n.removeprefix("mu_"): file["Events"][n].array() for n in ("mu_pt", "mu_eta", "mu_phi")}
+        with uproot.recreate(tmp_path / name) as file:
+            file.mktree("Events", {n: c.type.content for n, c in renamed.items()}).extend(renamed)
+    init(tmp_path / "a.root", tmp_path / "b.root", "-o", tmp_path / "b.yaml")
+    analysis = load(tmp_path / "b.yaml")
+    assert analysis.collections == {"Object": {"pt": "pt", "eta": "eta", "phi": "phi"}}
+    assert features(analysis) == {"event": ["nObject"], "objects": ["pt", "eta", "phi"]}
+    assert convert(analysis, tmp_path / "dataset").accounting.events.used == 600
+
+
+def test_lone_lists_are_explained(tmp_path):
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file.mktree("Events", {"lone": np.dtype(("f4", (3,)))}).extend({"lone": np.zeros((9, 3), "f4")})
+    with pytest.raises(UserError, match=r"but lists \(lone\) that form no collection: .*, lone\[0\], sums"):
+        init(tmp_path / "a.root", "-o", tmp_path / "a.yaml")
+
+
+def test_recorded_data_and_one_file_alone(tmp_path):
+    """Data have a run number and no generator branches; one file alone does not run as it is."""
+    truth = ("genWeight", "genHT", "Jet_genJetIdx", "Jet_hadronFlavour", "GenPart_pt")
+    init(write(tmp_path / "mc.root"), "-o", tmp_path / "mc.yaml")
+    text = (tmp_path / "mc.yaml").read_text()
+    assert "    data: true" not in text and "It runs as it is" not in text and "runs with a second sample" in text
+    with uproot.open(tmp_path / "mc.root") as file:
+        columns = {n: b.array() for n, b in file["Events"].items() if n not in truth and not n.startswith("n")}
+    columns["run"] = ak.full_like(columns["run"], 315267)
+    with uproot.recreate(tmp_path / "data.root") as file:
+        file.mktree("Events", {n: c.type.content for n, c in columns.items()}).extend(columns)
+    init(tmp_path / "mc.root", tmp_path / "data.root", "-o", tmp_path / "both.yaml")
+    assert {n: s.data for n, s in load(tmp_path / "both.yaml").samples.items()} == {"mc": False, "data": True}
