@@ -300,7 +300,7 @@ def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], message: st
         ("name: a\nselect: {a: *x}\n", "not valid YAML: line 2, column 13: "),
         ("name: !!python/object:os.system x\n", "not valid YAML: line 1, column 7: could not determine a constructor"),
         ("lumi: !!int many\n", "not valid YAML: invalid literal for int()"),
-        ("a: &x [*x]\n", "not valid YAML: line 1, column 4: "),
+        ("a: &x [*x]\n", "blocks within blocks without end: that is no analysis"),
         ("", "name: this key is required (and 2 more)"),
         ("# nothing yet\n", "name: this key is required (and 2 more)"),
         ("- name\n- samples\n", "expected 'key: value' lines, found a list"),

@@ -208,10 +208,10 @@ def test_the_schema_says_what_is_an_integer():
         ("training.learning_rat", {"low": 0.1, "high": 0.2}, "unknown key; did you mean 'learning_rate'"),
         ("training.learning_rate", {"low": 0, "high": 0.2}, "greater than 0"),
         ("model.dropout", {"low": 0.1, "high": 1.0}, "less than 1"),
-        ("training.batch_size", {"low": 16.0, "high": 64.0}, "valid integer"),
+        ("training.batch_size", {"low": 16.0, "high": 64.0}, "should be an integer"),
         ("training.optimizer", {"choices": ["adamw", "adam"]}, "'adamw', 'radam' or 'sgd'"),
         ("model.heads", {"low": 4, "high": 5}, "cannot be divided"),
-        ("model.width.of", {"low": 4, "high": 5}, "valid integer|no keys of its own"),
+        ("model.width.of", {"low": 4, "high": 5}, "should be an integer|no keys of its own"),
         ("model.hidden", {"choices": [[4], [8]]}, "unknown key"),
     ],
 )
