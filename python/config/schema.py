@@ -73,12 +73,13 @@ class Target(Strict):
 class Split(Strict):
     """Fractions of the rows for training, validation and test, by a hash of the event's identity and ``seed``.
 
-    With ``folds: k`` above 1, fold i is the test set of model i and ``test`` must be 0.
+    With ``folds: k`` above 1, fold i is the test set of model i and ``test`` must be 0. ``train: 0`` makes a dataset
+    that serves just to evaluate models on it.
     """
 
-    train: float = Field(default=0.7, gt=0, le=1)
+    train: float = Field(default=0.7, ge=0, le=1)
     val: float = Field(default=0.1, ge=0, lt=1)
-    test: float = Field(default=0.2, ge=0, lt=1)
+    test: float = Field(default=0.2, ge=0, le=1)
     folds: int = Field(default=1, ge=1, le=100)
     seed: int = Field(default=1, ge=0, lt=2**63)
 
@@ -86,6 +87,8 @@ class Split(Strict):
     def _whole(self) -> Split:
         if abs(self.train + self.val + self.test - 1) > 1e-6:
             raise ValueError(f"train + val + test is {self.train + self.val + self.test:g}, not 1")
+        if self.train == 0 and self.val > 0:
+            raise ValueError("nothing is validated without training rows: set val to 0 and test to 1")
         if self.folds > 1 and self.test > 0:
             raise ValueError("with folds every event is tested by the model that did not see it: set test to 0")
         return self

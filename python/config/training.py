@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Optional, Union
+from typing import Annotated, Any, ClassVar, Literal, Optional, Union
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -22,6 +22,11 @@ class _Loss(Strict):
     @property
     def levels(self) -> tuple[float, ...]:
         """The quantiles that are predicted, in the order of the outputs; by default none."""
+        return ()
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Where each output of a target stands among its values when they are sorted; by default they are not."""
         return ()
 
 
@@ -75,10 +80,16 @@ class GaussianLoss(RegressionLoss):
 
 
 class QuantileLoss(RegressionLoss):
-    """Quantiles of the target (Koenker, Bassett, Econometrica 46 (1978) 33); the median is the prediction."""
+    """Quantiles of the target (Koenker, Bassett, Econometrica 46 (1978) 33); the median is the prediction.
+
+    They are learnt one by one, so that in some rows a lower one may lie above a higher one. With ``sort`` the model
+    puts the values of each row in order, which is never worse (Chernozhukov, Fernandez-Val, Galichon, Econometrica 78
+    (2010) 1093).
+    """
 
     type: Literal["quantile"]
     quantiles: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = [0.16, 0.5, 0.84]
+    sort: bool = False
 
     @model_validator(mode="after")
     def _median(self) -> QuantileLoss:
@@ -92,6 +103,11 @@ class QuantileLoss(RegressionLoss):
     def levels(self) -> tuple[float, ...]:
         """The quantiles, the median first."""
         return (0.5, *(q for q in self.quantiles if q != 0.5))
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Where each level, in the order of the outputs, stands among them; empty where nothing is sorted."""
+        return tuple(self.quantiles.index(level) for level in self.levels) if self.sort else ()
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -113,6 +129,11 @@ class _Schedule(Strict):
 
     warmup: float = Field(default=0.0, ge=0, lt=1)
 
+    @property
+    def uses_epochs(self) -> bool:
+        """Whether the learning rate of a step depends on how many epochs there will be."""
+        return self.warmup > 0
+
 
 class ConstantSchedule(_Schedule):
     """The same learning rate throughout."""
@@ -126,6 +147,7 @@ class CosineSchedule(_Schedule):
     type: Literal["cosine"]
     warmup: float = Field(default=0.05, ge=0, lt=1)
     final: float = Field(default=0.0, ge=0, le=1)
+    uses_epochs: ClassVar[bool] = True
 
 
 class OneCycleSchedule(_Schedule):
@@ -135,6 +157,7 @@ class OneCycleSchedule(_Schedule):
     warmup: float = Field(default=0.3, ge=0, lt=1)
     start: float = Field(default=0.04, ge=0, le=1)
     final: float = Field(default=4e-6, ge=0, le=1)
+    uses_epochs: ClassVar[bool] = True
 
 
 class PlateauSchedule(_Schedule):

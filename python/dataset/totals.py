@@ -153,6 +153,9 @@ def _check_truth(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardR
     for name, unknown in unknown_targets(info, records).items():
         if unknown:
             say(f"note: target {name}: {unknown:,} of {rows:,} rows unknown")
+    if not analysis.split.train:
+        say("note: split.train is 0: the dataset serves to evaluate models of others (nanoforge evaluate --data)")
+        return
     for name, count in zip(info.regression, _sum(records, "known")[0].sum(axis=0)):
         if not count:
             raise UserError(f"target.regression.{name}: is NaN in all training rows: correct its expression")

@@ -47,6 +47,12 @@ class Scored:
         true, predicted = self.truth[known, number], self.scores[known, number]
         return Prediction(true, predicted, self.weight[known], others[known], self.levels)
 
+    @property
+    def none(self) -> Scored:
+        """The same without rows."""
+        others = None if self.others is None else self.others[:0]
+        return Scored(self.scores[:0], self.truth[:0], self.weight[:0], self.prior_weight[:0], others, self.levels)
+
     @classmethod
     def pool(cls, parts: Sequence[Scored]) -> Scored:
         """Join the rows of several parts, e.g. of the folds."""
@@ -74,6 +80,12 @@ class Prediction:
     def pull(self) -> Array | None:
         """Residual in units of the predicted sigma, (N,); None where no sigma is predicted."""
         return None if self.levels or not self.others.shape[1] else np.asarray(self.residual / self.others[:, 0])
+
+    @property
+    def crossings(self) -> int:
+        """Number of rows in which a lower predicted quantile is above a higher one."""
+        rising = np.column_stack([self.predicted, self.others])[:, np.argsort(self.levels)] if self.levels else []
+        return int(np.any(np.diff(rising, axis=1) < 0, axis=1).sum()) if self.levels else 0
 
     @property
     def coverage(self) -> dict[float, Estimate]:

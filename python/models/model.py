@@ -63,6 +63,12 @@ class ModelSpec:
         return levels
 
     @property
+    def ranks(self) -> tuple[int, ...]:
+        """Where each quantile stands among those of its target when they are sorted; empty where they are not."""
+        ranks: tuple[int, ...] = parse_loss(self.task, self.loss).ranks
+        return ranks
+
+    @property
     def predictions(self) -> list[int]:
         """Where among the scores the prediction of each class or target is."""
         return [self.outputs.index(target) for target in self.targets]

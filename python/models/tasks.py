@@ -83,7 +83,7 @@ def make_objective(task: str, targets: Sequence[str], config: Mapping[str, Any] 
     if isinstance(block, GaussianLoss):
         return GaussianRegression(gaussian, weights, len(block.suffixes))
     if isinstance(block, QuantileLoss):
-        return Regression(partial(pinball, levels=block.levels), weights, len(block.suffixes))
+        return QuantileRegression(block.levels, weights, block.ranks)
     return Regression(_PLAIN[block.type], weights, len(block.suffixes))
 
 
@@ -148,6 +148,18 @@ class Regression(Objective):
         return raw.unflatten(1, (-1, self._outputs))
 
 
+class QuantileRegression(Regression):
+    """Quantiles of T targets; with ``ranks`` (K,) those of each row are put in order."""
+
+    def __init__(self, levels: Sequence[float], weights: Sequence[float], ranks: Sequence[int]) -> None:
+        super().__init__(partial(pinball, levels=levels), weights, len(levels))
+        self._ranks = ranks
+
+    def scores(self, raw: Tensor, center: Tensor, scale: Tensor) -> Tensor:
+        """Return the quantiles in the targets' units."""
+        return in_order(super().scores(raw, center, scale), self._ranks)
+
+
 class GaussianRegression(Regression):
     """The same with mean and sigma as outputs."""
 
@@ -155,6 +167,14 @@ class GaussianRegression(Regression):
         """Return mean and sigma of each target in its units."""
         mean, sigma = mean_and_sigma(self._by_target(raw))
         return torch.stack([mean * scale + center, sigma * scale], dim=2).flatten(1)
+
+
+def in_order(scores: Tensor, ranks: Sequence[int]) -> Tensor:
+    """Sort the K values of each target, (N, T * K), and put the one of each rank (K,) in its place."""
+    if not ranks:
+        return scores
+    rising = scores.unflatten(1, (-1, len(ranks))).sort(dim=2).values.unbind(dim=2)
+    return torch.stack([rising[rank] for rank in ranks], dim=2).flatten(1)
 
 
 def cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,10 @@ def tree_graph(model: TreeModel) -> onnx.ModelProto:
         *_link(model),
     ]
     output = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", len(model.spec.outputs)])
+    spec = model.spec
     constants = {"half": np.float32(0.5), "missing": np.float32(np.nan), "last": np.array([-1])}
+    constants |= {"by_target": np.array([0, len(spec.targets), len(spec.ranks)]), "all": np.array([len(spec.ranks)])}
+    constants |= {"ranks": np.array(spec.ranks, np.int64)}
     used = {name for step in steps for name in step.input}
     initial = [numpy_helper.from_array(np.asarray(v), name) for name, v in constants.items() if name in used]
     return helper.make_model(helper.make_graph(steps, "trees", inputs, [output], initial), opset_imports=OPSETS)
@@ -51,6 +54,13 @@ def tree_graph(model: TreeModel) -> onnx.ModelProto:
 
 def _link(model: TreeModel) -> list[onnx.NodeProto]:
     """Return the steps from sums over trees to scores, as :func:`~.trees.scores` has them."""
+    if model.spec.ranks:
+        return [
+            helper.make_node("Reshape", ["sums", "by_target"], ["unsorted"]),
+            helper.make_node("TopK", ["unsorted", "all"], ["rising", ""], axis=2, largest=0),
+            helper.make_node("Gather", ["rising", "ranks"], ["placed"], axis=2),
+            helper.make_node("Flatten", ["placed"], ["scores"], axis=1),
+        ]
     if model.spec.task == "regression":
         return [helper.make_node("Identity", ["sums"], ["scores"])]
     if len(model.spec.targets) > 2:

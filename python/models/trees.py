@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, UserError
 from .model import ModelSpec, write_file
+from .tasks import in_order
 
 _OBJECTIVES = {"mse": "regression", "mae": "regression_l1", "quantile": "quantile"}
 
@@ -164,7 +165,7 @@ def column_names(spec: ModelSpec) -> list[tuple[str, str]]:
 def scores(spec: ModelSpec, raw: Tensor) -> Tensor:
     """Turn sums over trees, (N, 1) of two classes and else (N, C), into scores (N, C)."""
     if spec.task == "regression":
-        return raw
+        return in_order(raw, spec.ranks)
     return torch.cat([-raw, raw], dim=1).sigmoid() if len(spec.targets) == 2 else raw.softmax(dim=1)
 
 

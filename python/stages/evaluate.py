@@ -91,7 +91,8 @@ def evaluate(
         # what the training found in its files lies in the run
         dataset.prepare(run if dataset.identity == trained.details["dataset"]["identity"] else Path(scratch))
     notices += dataset.notices
-    _check_rows(dataset)
+    external = dataset.identity != trained.details["dataset"]["identity"]
+    _check_rows(dataset, external)
     with staged_output(output, key, force, trained.config) as work:
         block = Balance.model_validate(trained.config["training"]["balance"])
         dataset.carry(block.columns)
@@ -123,6 +124,8 @@ def _open(run: Path, trained: Manifest, data: Path | Analysis | None) -> tuple[T
     for change in changed_keys(info.as_dict(), dataset.info.as_dict()):
         raise UserError(f"{dataset.name}: does not fit the model of {run}; in the training and here, {change}")
     notices = [f"This is not the dataset of the training: 'training' below means the train part of {dataset.name}."]
+    if dataset.config["split"]["train"] == 0:
+        notices = [f"This is not the dataset of the training: all rows are of {dataset.name}, and there are no others."]
     if dataset.config["split"] != trained.config["split"]:
         notices.append("Its split differs from that of the training, so its test rows may have been trained on.")
     for notice in notices:
@@ -130,9 +133,11 @@ def _open(run: Path, trained: Manifest, data: Path | Analysis | None) -> tuple[T
     return dataset, notices
 
 
-def _check_rows(dataset: TrainingData) -> None:
+def _check_rows(dataset: TrainingData, external: bool) -> None:
+    """Refuse a dataset without test rows; another one than that of the training may lack training rows."""
     info = dataset.info
-    for fold, part in ((fold, part) for fold in range(info.folds) for part in ("test", "train")):
+    needed = ("test",) if external else ("test", "train")
+    for fold, part in ((fold, part) for fold in range(info.folds) for part in needed):
         if dataset.rows(part, fold) == 0:
             of_fold = f" of fold {fold}" if info.folds > 1 else ""
             raise UserError(
@@ -142,8 +147,8 @@ def _check_rows(dataset: TrainingData) -> None:
 
 
 def _factors(run: Path, trained: Manifest, dataset: TrainingData, block: Balance, fold: int) -> Factors:
-    """Return the factors on the weights of the training; another dataset has factors of its own."""
-    if dataset.identity == trained.details["dataset"]["identity"]:
+    """Return the factors on the weights of the training; another dataset with training rows has factors of its own."""
+    if dataset.identity == trained.details["dataset"]["identity"] or not dataset.rows("train", fold):
         return Factors.read(run / f"fold{fold}" / BALANCE)
     return find_factors(block, dataset, fold)
 
@@ -156,7 +161,7 @@ def _results(run: Path, dataset: TrainingData, factors: Sequence[Factors], notic
         folds = [_Scorer(run, dataset, fold, own, bar).fold() for fold, own in enumerate(factors)]
     task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
     results = Results(task, names, folds, notices)
-    unknown = _unknown(dataset, results) if info.regression else ()
+    unknown = [*_unknown(dataset, results), *_crossings(results)] if info.regression else []
     negative = list(_negative_sums(results))
     results.notices = [*notices, *unknown, *negative]
     for notice in negative:
@@ -195,6 +200,18 @@ def _unknown(dataset: TrainingData, results: Results) -> Iterator[str]:
             )
 
 
+def _crossings(results: Results) -> Iterator[str]:
+    """Say in how many test rows predicted quantiles are not in order."""
+    for name, rows in results.predictions.items():
+        if rows.crossings:
+            notice = (
+                f"The predicted quantiles of {name} cross in {rows.crossings:,} of {len(rows.true):,} test rows, a "
+                "lower one above a higher one: 'sort: true' beside training.loss.type puts them in order."
+            )
+            say(f"warning: {notice}")
+            yield notice
+
+
 class _Scorer:
     """Scores the rows of one fold with its model."""
 
@@ -218,7 +235,7 @@ class _Scorer:
             unseen.append(self._score(batch))
             kept.append(_pick(batch, chosen))
         importance = self._importance(Batch.join(kept))
-        return Fold(Scored.pool(seen), Scored.pool(unseen), importance, [train, val, test])
+        return Fold(Scored.pool(seen or [unseen[0].none]), Scored.pool(unseen), importance, [train, val, test])
 
     def _batches(self, part: Part, most: int) -> Iterator[tuple[Batch, Array]]:
         """Pass over a part and count it; beside each batch, say which of its rows are in the random subset."""

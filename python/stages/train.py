@@ -21,7 +21,7 @@ from ..provenance import Manifest, Piece, fingerprint, make_room, staged_output
 from ..provenance.manifest import remove
 from ..provenance.output import up_to_date
 from ..training.devices import make_fabric
-from ..training.folds import check_same_analysis, fit_fold, made_from, model_spec
+from ..training.folds import check_same_analysis, continues, fit_fold, made_from, model_spec, take_checkpoints
 from ..training.history import Epoch, best, read_history, write_history
 from ..training.rates import RangeTest
 from ..training.start import new_model
@@ -43,7 +43,8 @@ def train(
 ) -> Manifest:
     """Train the model of an analysis on its dataset, once per fold.
 
-    Interrupted, it goes on at the last checkpoint when it is run again.
+    Interrupted, it goes on at the last checkpoint when it is run again; so does a finished one with more epochs, where
+    the learning rates of its epochs do not depend on their number.
 
     Parameters
     ----------
@@ -85,7 +86,10 @@ def train(
     if not fabric.is_global_zero:
         out.quiet = err.quiet = True
     source = {"path": None if isinstance(data, Analysis) else str(data.resolve()), "identity": dataset.identity}
-    with _workplace(fabric, output, key, force) as work:
+    further = not force and continues(analysis, dataset, output)
+    with _workplace(fabric, output, key, force or further) as work:
+        if further and fabric.is_global_zero:
+            take_checkpoints(output, work, dataset.info.folds)
         with fabric.rank_zero_first():
             kept = dataset.prepare(work)
         spec = model_spec(analysis, dataset.info)

@@ -17,6 +17,8 @@ from ..provenance.manifest import remove
 from .history import Epoch
 from .rates import RangeTest
 
+LAST, BEST = "last.ckpt", "best.ckpt"
+
 
 @dataclass
 class State:
@@ -64,7 +66,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, key: str) -> None:
-        self._last, self._best = folder / "last.ckpt", folder / "best.ckpt"
+        self._last, self._best = folder / LAST, folder / BEST
         self._key = key
 
     def save(self, state: State, parts: dict[str, Any]) -> None:

@@ -103,7 +103,10 @@ class Fit:
                 bar.advance(len(history) * self._steps + self._state.step)
                 for epoch in range(len(history) + 1, epochs + 1):
                     if history and len(history) - best(history).epoch >= self._training.patience:
-                        say(f"fold {self._fold}: no better for {self._training.patience} epochs, stopped")
+                        say(
+                            f"fold {self._fold}: no better for {self._training.patience} epochs (training.patience), "
+                            "stopped"
+                        )
                         break
                     history.append(self._epoch(epoch, bar))
                     self._finish_epoch()

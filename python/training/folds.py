@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning.fabric import Fabric
 
+from ..config.change import change
 from ..config.schema import Analysis
 from ..config.training import Training
 from ..console import say
@@ -21,8 +23,9 @@ from ..events.files import listed
 from ..models.check import ROWS, check_network
 from ..models.model import Model, ModelSpec, score
 from ..provenance import Manifest, fingerprint
-from ..provenance.manifest import changed_keys
+from ..provenance.manifest import NAME, changed_keys
 from .balance import Balancer, find_factors
+from .checkpoints import BEST, LAST
 from .fit import Fit, Report, fold_seed, seed_generators
 from .history import Epoch, best
 from .rates import RangeTest
@@ -56,6 +59,61 @@ def made_from(analysis: Analysis, dataset: TrainingData) -> dict[str, Any]:
     if analysis.training.init is not None:
         key["init"] = Manifest.read(Path(analysis.training.init.run), _STAGE).identity()
     return key
+
+
+def steps_from(analysis: Analysis, dataset: TrainingData) -> dict[str, Any]:
+    """Return what the steps of a training depend on: the number of epochs where the schedule does, and no patience."""
+    key = made_from(analysis, dataset)
+    stop = {"patience"} if analysis.training.schedule.uses_epochs else {"patience", "epochs"}
+    training = {name: value for name, value in key["config"]["training"].items() if name not in stop}
+    return key | {"config": key["config"] | {"training": training}}
+
+
+def continues(analysis: Analysis, dataset: TrainingData, run: Path) -> bool:
+    """Whether a training is that of a finished run and goes on after it: more epochs, or more patience.
+
+    Raises
+    ------
+    UserError
+        When it would be, but the learning rates of the epochs that are done would have been others.
+    """
+    if not (run / NAME).exists():
+        return False
+    earlier = Manifest.load(run, _STAGE)
+    if earlier.stage != _STAGE or analysis.model.type == "lightgbm":
+        return False
+    stop = {name: earlier.config["training"][name] for name in ("epochs", "patience")}
+    wanted = {name: getattr(analysis.training, name) for name in stop}
+    before = change(analysis, {f"training.{name}": value for name, value in stop.items()}, str(run))
+    more = wanted != stop and all(wanted[name] >= value for name, value in stop.items())
+    if not more or fingerprint(made_from(before, dataset)) != earlier.details["key"]:
+        return False
+    schedule = analysis.training.schedule
+    if schedule.uses_epochs and wanted["epochs"] > stop["epochs"]:
+        raise UserError(
+            f"{run}: trained for {stop['epochs']} epochs, and with training.schedule {schedule.type!r}"
+            f"{' and its warmup' if schedule.type in ('constant', 'plateau') else ''} the learning rate depends on "
+            f"their number: train all {wanted['epochs']} with another -o, or begin with these weights, "
+            f"training.init.run={run}"
+        )
+    return True
+
+
+def take_checkpoints(run: Path, work: Path, folds: int) -> None:
+    """Copy the checkpoints of a finished run to where a training goes on, unless it has gone on already."""
+    for fold in range(folds):
+        source, target = (folder / f"fold{fold}" / "checkpoints" for folder in (run, work))
+        if (target / LAST).exists():
+            continue
+        target.mkdir(parents=True, exist_ok=True)
+        try:
+            for name in (BEST, LAST):  # by the last one the training goes on
+                shutil.copyfile(source / name, target / f".{name}")
+                (target / f".{name}").replace(target / name)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{error.filename}: is gone, and without it the training cannot go on: train with another -o"
+            ) from None
 
 
 def check_same_analysis(analysis: Analysis, dataset: TrainingData) -> None:
@@ -138,7 +196,7 @@ def fit_fold(
             own = dataset.rows("train", fold) // fabric.world_size
             last = own % training.batch_size or training.batch_size
             check_network(model, dataset.first("train", fold, ROWS), processes=fabric.world_size, last_batch=last)
-        key = fingerprint([made_from(analysis, dataset), fold])
+        key = fingerprint([steps_from(analysis, dataset), fold])
         fit = Fit(fabric, training, dataset, model, fold, checkpoints, key, balancer, report)
         history = fit.run()
         fitted = Fitted(fit.best_model(), history, factors, fit.range_test)

@@ -135,7 +135,7 @@ def test_unknown_targets_contribute_nothing(kind):
     assert numerator.item() == pytest.approx((first[0] + second[0]).item() / 2)
     assert denominator.item() == pytest.approx((first[1] + second[1]).item() / 2)
     nothing = objective(kind).loss(raw, torch.full_like(TARGETS, torch.nan), WEIGHT)
-    assert nothing[0].item() == 0 and (nothing[0] / nothing[1]).item() == 0
+    assert (nothing[0].item(), nothing[1].item()) == (0, 0)
 
 
 @pytest.mark.parametrize("kind", REGRESSIONS)
@@ -195,3 +195,13 @@ def test_a_loss_may_be_just_its_name():
     content = {"name": "t", "inputs": {"event": {"features": ["met"]}}, "training": {"loss": "focal"}}
     content["samples"] = {name: {"files": "x.root", "label": name} for name in "ab"}
     assert Analysis.model_validate(content).training.loss.gamma == 2
+
+
+def test_quantiles_are_put_in_order_on_demand():
+    raw = torch.tensor([[0.0, 1.0, -1.0, 3.0, 2.0, 5.0]])  # of two targets the median, then 16 % and 84 %
+    center, scale = torch.tensor([10.0, 0.0]), torch.tensor([2.0, 1.0])
+    plain, ordered = (objective("quantile", sort=sort) for sort in (False, True))
+    assert plain.scores(raw, center, scale).tolist() == [[10, 12, 8, 3, 2, 5]]
+    assert ordered.scores(raw, center, scale).tolist() == [[10, 8, 12, 3, 2, 5]]
+    targets, weight = torch.zeros(1, 2), torch.ones(1)
+    assert torch.equal(plain.loss(raw, targets, weight)[0], ordered.loss(raw, targets, weight)[0])

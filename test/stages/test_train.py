@@ -15,6 +15,7 @@ from nanoforge.dataset import streaming
 from nanoforge.dataset.loading import TrainingData
 from nanoforge.errors import DataError, UserError
 from nanoforge.models.model import Model, ModelSpec, load_model, score
+from nanoforge.models.onnx import export_onnx
 from nanoforge.provenance import Manifest
 from nanoforge.stages import train as stage
 from nanoforge.stages.convert import convert
@@ -202,6 +203,34 @@ def test_without_validation_the_last_epoch_is_used(tmp_path, quick, capsys):
     assert manifest.details["best"] == [{"epoch": 3, "val_loss": None}]
     assert [row["val_loss"] for row in history(tmp_path / "run")] == ["", "", ""]
     assert "no rows to validate on" in capsys.readouterr().err
+
+
+def test_a_dataset_without_training_rows_serves_to_evaluate(data, tmp_path, quick, capsys):
+    train(make(epochs=1), data, tmp_path / "run")
+    external = make_analysis(split={"train": 0, "val": 0, "test": 1})
+    other = write_dataset(tmp_path / "other", external, rows=(0, 0, 150), seed=4)
+    found = evaluate(tmp_path / "run", other)
+    assert 0 <= found["test"]["accuracy"]["value"] <= 1 and found["train"]["accuracy"]["value"] is None
+    assert "all rows are of" in found["notices"][0]
+    with pytest.raises(UserError, match="no rows to train on"):
+        train(external, other, tmp_path / "second")
+
+
+def test_quantiles_that_cross_are_counted_and_sorted_by_an_option(tmp_path, quick):
+    loss = {"type": "quantile", "quantiles": [0.4, 0.5, 0.6]}
+    trees = {"type": "lightgbm", "num_iterations": 5, "min_data_in_leaf": 1}
+    data = write_dataset(tmp_path / "data", make(regression=True), rows=(300, 60, 200))
+    for sort in (False, True):
+        train(make(trees, regression=True, loss=loss | {"sort": sort}), data, tmp_path / str(sort))
+        notices = evaluate(tmp_path / str(sort), data)["notices"]
+        assert any("quantiles of z cross in" in notice for notice in notices) != sort
+    model = load_model(tmp_path / "True" / "fold0" / "model.pt")
+    assert export_onnx(model, tmp_path / "model.onnx", {}) < 1e-6
+    rows = TrainingData.open(data).arrays("test", 0)
+    inputs = {name: tensor.numpy() for name, tensor in rows.inputs.items()}
+    found, unsorted = score(model, inputs), score(load_model(tmp_path / "False" / "fold0" / "model.pt"), inputs)
+    assert (found[:, 1] <= found[:, 0]).all() and (found[:, 0] <= found[:, 2]).all()
+    assert np.array_equal(np.sort(found), np.sort(unsorted)) and not np.array_equal(found, unsorted)
 
 
 def test_a_dataset_of_another_analysis_is_refused(data, tmp_path, quick):
