@@ -196,7 +196,7 @@ def rejection(curve: Roc, efficiency: float) -> Estimate:
     Estimate
         Infinite where no background is left; NaN for an absent class.
     """
-    if not np.all(np.isfinite(curve.signal)) or not np.all(np.isfinite(curve.background)):
+    if len(curve.signal) < 2 or not np.all(np.isfinite([curve.signal, curve.background])):
         return Estimate(float("nan"))
     left, signal_error, background_error = _at(curve, efficiency)
     if left <= 0:

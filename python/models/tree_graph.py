@@ -57,7 +57,7 @@ def _link(model: TreeModel) -> list[onnx.NodeProto]:
     if model.spec.ranks:
         return [
             helper.make_node("Reshape", ["sums", "by_target"], ["unsorted"]),
-            helper.make_node("TopK", ["unsorted", "all"], ["rising", ""], axis=2, largest=0),
+            helper.make_node("TopK", ["unsorted", "all"], ["rising", "places"], axis=2, largest=0),
             helper.make_node("Gather", ["rising", "ranks"], ["placed"], axis=2),
             helper.make_node("Flatten", ["placed"], ["scores"], axis=1),
         ]
