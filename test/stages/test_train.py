@@ -249,9 +249,10 @@ def test_what_the_dataset_does_not_depend_on_may_change(data, tmp_path, quick):
 
 def test_a_finished_run_is_replaced_only_by_force(data, tmp_path, quick):
     train(make(epochs=1), data, tmp_path / "run")
+    other = make(epochs=2, learning_rate=0.02)
     with pytest.raises(UserError, match="--force"):
-        train(make(epochs=2), data, tmp_path / "run")
-    train(make(epochs=2), data, tmp_path / "run", force=True)
+        train(other, data, tmp_path / "run")
+    train(other, data, tmp_path / "run", force=True)
     assert len(history(tmp_path / "run")) == 2
 
 
