@@ -84,8 +84,10 @@ class Prediction:
     @property
     def crossings(self) -> int:
         """Number of rows in which a lower predicted quantile is above a higher one."""
-        rising = np.column_stack([self.predicted, self.others])[:, np.argsort(self.levels)] if self.levels else []
-        return int(np.any(np.diff(rising, axis=1) < 0, axis=1).sum()) if self.levels else 0
+        if not self.levels:
+            return 0
+        rising = np.column_stack([self.predicted, self.others])[:, np.argsort(self.levels)]
+        return int(np.any(np.diff(rising, axis=1) < 0, axis=1).sum())
 
     @property
     def coverage(self) -> dict[float, Estimate]:
