@@ -25,7 +25,7 @@ SILENT, UNCLEAR, SECOND, SKIPPED = "SILENT", "UNCLEAR", "SECOND RUN FAILS", "ski
 BAD = (SILENT, UNCLEAR, SECOND)
 _ROUNDS = 4
 """So many remedies may follow from each other."""
-_UNSUMMED = {"sig_1.root": "zstd", "bkg_2.root": "uncompressed", "bkg_1.parquet": "Parquet pages without CRC"}
+_UNSUMMED = {"bkg_2.root": "uncompressed baskets, and named without a checksum"}
 
 
 @dataclass
@@ -139,9 +139,9 @@ class Case:
         return ERROR
 
     def _undetectable(self) -> bool:
-        """Whether nothing was hit but values of inputs whose codec has no checksum, and that nobody has summed up."""
-        subtle = all(name in self.result.what for name in ("input",)) and self.result.what.split()[0] in damage.SUBTLE
-        return bool(self.damaged) and subtle and all(path.name in _UNSUMMED for path in self.damaged)
+        """Whether only values were hit, of an input whose codec has no checksum and that is named without one."""
+        subtle = self.kind == "damaged" and self.result.what.partition(" ")[0] in damage.SUBTLE
+        return subtle and all(path.name in _UNSUMMED for path in self.damaged)
 
     def again(self) -> None:
         """The same command has to end right, now that its obstacle is gone."""

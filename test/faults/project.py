@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import toys
 import uproot
 import yaml
+from nanoforge.provenance.manifest import adler32
 from process import Command, Outcome, learn, run
 
 EVENTS = 120
@@ -115,20 +116,20 @@ def _train(
 
 
 _RUN = ("convert", "train")
-_ALL, _SKIMMED = ("*",), ("sig*", "bkg_2.root")
-_FILES = "data/sig_0.root", "data/sig_1.root", "data/sig_2.root", "data/bkg_0.root", "data/bkg_2.root"
+_ALL, _SKIMMED, _SCORED = ("*",), ("sig*", "bkg_2.root"), ("sig*", "bkg_0.root", "bkg_2.root")
+_FILES = "data/sig.txt", "data/bkg_0.root", "data/bkg_2.root"
 
 
 def _predict(kind: str) -> Stage:
     words = ("predict", "run", *_FILES, "--format", kind)
-    return Stage(f"predict-{kind}", words, f"friends-{kind}", _RUN, files=("*.root",), parallel=True)
+    return Stage(f"predict-{kind}", words, f"friends-{kind}", _RUN, files=_SCORED, parallel=True)
 
 
 STAGES = {
     stage.name: stage
     for stage in (
         Stage("generate", ("generate", "generated.yaml"), "generated", parallel=True),
-        Stage("inspect", ("inspect", *_FILES, "--ranges"), files=("*.root",)),
+        Stage("inspect", ("inspect", *_FILES, "--ranges"), files=_SCORED),
         Stage("init", ("init", "data/sig_0.root", "data/bkg_0.root"), "new.yaml", files=("sig_0.root", "bkg_0.root")),
         Stage("skim", ("skim", "skim.yaml"), "skimmed", files=_SKIMMED, parallel=True),
         Stage("convert", ("convert", "analysis.yaml"), "dataset", files=_ALL, parallel=True),
@@ -261,7 +262,8 @@ def write(folder: Path) -> None:
     )
     pq.write_table(table, data / "bkg_1.parquet", row_group_size=50)
     for sample, suffixes in (("sig", ("_0.root", "_1.root", "_2.root")), ("bkg", ("_0.root", "_1.parquet", "_2.root"))):
-        (data / f"{sample}.txt").write_text("".join(f"{sample}{suffix}\n" for suffix in suffixes))
+        names = [f"{sample}{suffix}" for suffix in suffixes]
+        (data / f"{sample}.txt").write_text("".join(f"{name} ad:{adler32(data / name)}\n" for name in names))
     for name, changes in ANALYSES.items():
         (folder / name).write_text(yaml.safe_dump({**ANALYSIS, **changes}, sort_keys=False))
 
