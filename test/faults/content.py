@@ -22,13 +22,15 @@ from nanoforge.provenance import Manifest
 
 _VOLATILE = {
     "created", "modified", "seconds", "size", "adler32", "uuid", "versions", "git_commit", "mlflow", "cost",
-    "identity", "run_identity", "key", "fingerprint", "beat", "host",
+    "identity", "run_identity", "key", "content_sha256", "fingerprint", "beat", "host",
 }  # fmt: skip
-_SCRAPS = re.compile(r"mlruns|mlflow|mlartifacts|checkpoints|\.lock|\.inputs|\.records|study\.journal|\.log$|\.pdf$")
+_SCRAPS = re.compile(
+    r"mlruns|mlflow|mlartifacts|(^|/)artifacts/|checkpoints|\.lock|\.inputs|\.records|study\.journal|\.log$|\.pdf$"
+)
 
 
 def digest(place: Path) -> dict[str, str]:
-    """Map the files of a result to a hash of what they say.
+    """Map the files of a result to what they say, where that is JSON, and to a hash of it elsewhere.
 
     Parameters
     ----------
@@ -50,7 +52,8 @@ def digest(place: Path) -> dict[str, str]:
             continue
         if path.name == "manifest.json":
             Manifest.read(path.parent, json.loads(path.read_text())["stage"]).verify(path.parent)
-        found[name] = hashlib.sha256(repr(_READERS.get(path.suffix, _bytes)(path)).encode()).hexdigest()[:16]
+        text = repr(_READERS.get(path.suffix, _bytes)(path))
+        found[name] = text if path.suffix == ".json" else hashlib.sha256(text.encode()).hexdigest()
     return found
 
 
@@ -58,8 +61,15 @@ def difference(found: dict[str, str], expected: dict[str, str]) -> str:
     """Say in what two results differ; empty where they do not."""
     words = [f"{name} is missing" for name in expected if name not in found]
     words += [f"{name} is new" for name in found if name not in expected]
-    words += [f"{name} differs" for name in expected if name in found and found[name] != expected[name]]
+    changed = (name for name in expected if name in found and found[name] != expected[name])
+    words += [f"{name} differs: {_first(found[name], expected[name])}" for name in changed]
     return ", ".join(words[:4])
+
+
+def _first(text: str, expected: str) -> str:
+    """Show where two texts begin to differ."""
+    start = next((i for i, (a, b) in enumerate(zip(text, expected)) if a != b), min(len(text), len(expected)))
+    return " not ".join(one[max(0, start - 60) : start + 40] for one in (text, expected))
 
 
 def _bytes(path: Path) -> Any:
