@@ -65,7 +65,7 @@ class Case:
     ) -> None:
         self.rng = Random(f"{seed}:{number}")
         self.project, self.disk = project, disk
-        self.stage = STAGES[self.rng.choice(list(stages))]
+        self.stage = STAGES[self.rng.choices(stages, [STAGES[name].weight for name in stages])[0]]
         fitting = [kind for kind in kinds if _fits(self.stage, kind)]
         self.kind = self.rng.choices(fitting, [KINDS[k].weight for k in fitting])[0]
         self.jobs = 2 if self.stage.parallel and self.rng.random() < 0.25 else 1

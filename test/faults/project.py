@@ -103,6 +103,11 @@ class Stage:
     parallel: bool = False
     resumes: tuple[tuple[str, ...], ...] = ()
 
+    @property
+    def weight(self) -> float:
+        """How often it is drawn: the dear ones less often."""
+        return 1.0 if self.words[0] in ("generate", "train", "evaluate", "submit", "resubmit", "run") else 3.0
+
     def command(self, jobs: int = 1, *more: str) -> tuple[str, ...]:
         """Return the words of the command."""
         output = ("-o", self.output) if self.output and self.name != "evaluate" else ()
