@@ -172,5 +172,6 @@ def kinds(files: Iterable[Path]) -> dict[str, list[Path]]:
     """Group files by what they are, so that each kind is as likely to be hit as any other."""
     groups: dict[str, list[Path]] = {}
     for path in files:
-        groups.setdefault(path.suffix or path.name, []).append(path)
+        name = "of MLflow" if "artifacts" in path.parts else path.suffix or path.name
+        groups.setdefault(name, []).append(path)
     return groups
