@@ -49,6 +49,14 @@ class ListedFile(str):
         return type(self), (str(self), self.adler32)
 
 
+def from_root(path: str) -> str:
+    """Return the name of a local file from the root on, with the checksum that a list gives it; others as they are."""
+    if is_remote(path):
+        return path
+    name = str(Path(path).absolute())
+    return ListedFile(name, path.adler32) if isinstance(path, ListedFile) else name
+
+
 def is_remote(path: str) -> bool:
     """Whether a path is an address such as ``root://server//file``, or a logical name."""
     return "://" in path or is_logical(path)

@@ -14,7 +14,7 @@ import onnx
 from ..config.schema import Analysis
 from ..console import out, say
 from ..errors import DataError, UserError, nearest
-from ..events.files import expand, is_remote, sample_files
+from ..events.files import expand, from_root, sample_files
 from ..events.readers import open_events
 from ..events.view import view
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
@@ -111,7 +111,7 @@ def _files(analysis: Analysis, check: Sequence[str]) -> list[str]:
         found = expand(check, "--check", analysis.redirectors)
     else:
         found = list(dict.fromkeys(sample_files(analysis, name)[0] for name in analysis.samples))
-    return [f if is_remote(f) else str(Path(f).absolute()) for f in found]
+    return list(map(from_root, found))
 
 
 def _exported(

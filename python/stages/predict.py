@@ -15,7 +15,7 @@ from ..dataset.friends import FORMATS, Entries
 from ..dataset.identity import assign_fold, event_hash
 from ..dataset.table import Table, TableBuilder
 from ..errors import FileError, UserError, nearest
-from ..events.files import expand, is_remote, output_names
+from ..events.files import expand, from_root, output_names
 from ..events.frame import Frame
 from ..events.readers import EventFile, reading
 from ..events.view import view
@@ -100,7 +100,7 @@ def predict(
     trained.verify(run)
     analysis = Analysis.model_validate(trained.config)
     _check_same_functions(run, trained, analysis)
-    paths = [f if is_remote(f) else str(Path(f).absolute()) for f in expand(files, "FILES", analysis.redirectors)]
+    paths = list(map(from_root, expand(files, "FILES", analysis.redirectors)))
     names = output_names(paths, FORMATS[format].suffix)
     whole = {"run": trained.identity(), "format": format, "files": paths}
     share = None if part is None else Part.parse(part, {None: len(paths)})

@@ -366,6 +366,14 @@ def test_broken_files_are_named_or_lost(trained: Path, tmp_path: Path) -> None:
     assert books is not None and books.lost[0].file == str(bad)
 
 
+def test_files_are_compared_with_the_checksums_of_their_list(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{trained / 'signal.root'} ad:12345678\n")
+    with pytest.raises(DataError, match=r"signal.root: its checksum .* but the list of files says 12345678"):
+        predict(trained / "run", [str(tmp_path / "list.txt")], tmp_path / "friends")
+    with pytest.raises(DataError, match=r"signal.root: its checksum .* but the list of files says 12345678"):
+        export(trained / "run", tmp_path / "export", check=[str(tmp_path / "list.txt")])
+
+
 def test_unfinished_friends_that_were_damaged_are_made_again(trained: Path, tmp_path: Path) -> None:
     files = [toys.write(tmp_path / f"{n}.root", toys.nano_events(50, True, first=100 * n)) for n in range(5)]
     work, last = tmp_path / ".friends.unfinished", files[4].read_bytes()
