@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -124,6 +125,8 @@ class Case:
 
     def judge(self, outcome: Outcome, sent: signal.Signals | None = None) -> str:
         """Return the verdict on a command that met with a fault; anything bad ends the case."""
+        if outcome.code == 0 and self.jobs_failed(outcome):
+            return ERROR
         if outcome.code == 0:
             if outcome.leftovers:
                 raise FailedError(UNCLEAR, f"left behind: {outcome.leftovers[0]}")
@@ -137,6 +140,10 @@ class Case:
         if complaint:
             raise FailedError(UNCLEAR, complaint)
         return ERROR
+
+    def jobs_failed(self, outcome: Outcome) -> bool:
+        """Whether batch jobs have failed: that is said, while ``submit`` itself has done its work."""
+        return self.stage.words[0] in ("submit", "resubmit") and re.search(r"\d failed", outcome.stderr) is not None
 
     def _undetectable(self) -> bool:
         """Whether only values were hit, of an input whose codec has no checksum and that is named without one."""
@@ -188,7 +195,7 @@ class Case:
             self.words = (*self.words, "--force") if "--force" not in self.words else self.words
         else:
             for stage in (STAGES[name] for name in self.stage.needs):
-                if stage.words[0] == argument:
+                if argument in (stage.words[0], stage.output, str(self.project.folder / stage.output)):
                     self._make_again(stage)
 
     def _make_again(self, stage: Stage) -> None:
@@ -372,7 +379,10 @@ def _damage(case: Case, groups: dict[str, list[Path]]) -> tuple[str, str]:
     group = rng.choice([name for name, files in groups.items() if files])
     path = rng.choice(groups[group])
     how = rng.choice(("flip", "flip", *damage.KINDS))
+    before = path.read_bytes()
     damage.KINDS[how](path, rng)
+    if path.exists() and path.read_bytes() == before:
+        raise UnavailableError(f"{how} changes nothing in {path.name}")
     case.damaged.append(path)
     return how, f"{group}: {path.relative_to(case.project.folder)}"
 

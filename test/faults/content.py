@@ -18,11 +18,12 @@ import onnx
 import pyarrow.parquet as pq
 import torch
 import uproot
+import yaml
 from nanoforge.provenance import Manifest
 
 _VOLATILE = {
     "created", "modified", "seconds", "size", "adler32", "uuid", "versions", "git_commit", "mlflow", "cost",
-    "identity", "run_identity", "key", "content_sha256", "fingerprint", "beat", "host",
+    "identity", "run_identity", "key", "content_sha256", "trial", "fingerprint", "beat", "host",
 }  # fmt: skip
 _SCRAPS = re.compile(
     r"mlruns|mlflow|mlartifacts|(^|/)artifacts/|checkpoints|\.lock|\.inputs|\.records|study\.journal|\.log$|\.pdf$"
@@ -87,8 +88,14 @@ def _stable(content: Any) -> Any:
 
 
 def _csv(path: Path) -> Any:
+    """Read a table; trials have random places, since one that was interrupted is done again later."""
     rows = list(csv.DictReader(path.open()))
-    return [{k: v for k, v in row.items() if not re.search("second|start|duration|date|host", k or "")} for row in rows]
+    said = [{k: v for k, v in row.items() if not re.search("second|^trial$", k or "")} for row in rows]
+    return sorted(said, key=repr) if path.name == "trials.csv" else said
+
+
+def _yaml(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
 
 
 def _hdf5(path: Path) -> Any:
@@ -163,7 +170,7 @@ def _png(path: Path) -> Any:
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {
-    ".json": _json, ".csv": _csv, ".h5": _hdf5, ".parquet": _parquet, ".root": _root, ".pt": _model,
+    ".json": _json, ".csv": _csv, ".yaml": _yaml, ".h5": _hdf5, ".parquet": _parquet, ".root": _root, ".pt": _model,
     ".onnx": _onnx, ".db": _sqlite, ".html": _page, ".png": _png,
 }  # fmt: skip
 

@@ -37,7 +37,11 @@ ANALYSIS: dict[str, Any] = {
     "split": {"train": 0.5, "val": 0.2, "test": 0.3},
     "model": {"type": "mlp", "hidden": [8]},
     "training": {"epochs": 2, "batch_size": 64, "accelerator": "cpu", "balance": {"negative": "absolute"}},
-    "search": {"trials": 2, "parameters": {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}},
+    "search": {
+        "trials": 2,
+        "pruner": "none",
+        "parameters": {"training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}},
+    },
     "batch": {"site": "generic", "retries": 0},
 }
 SKIM = {

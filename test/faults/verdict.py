@@ -58,6 +58,7 @@ def remedies(outcome: Outcome, folder: Path) -> Sequence[tuple[str, str]]:
         inside = folder in path.parents or not path.is_absolute()
         if inside and (folder / path).exists():
             found.append(("remove", str(folder / path)))
+    found += [("made", match[1]) for match in re.finditer(r"make (\S+?)[,;:]? (?:again|anew|with)", text)]
     found += [("stage", match[1]) for match in re.finditer(r"[Rr]un 'nanoforge (\w+)", text)]
     found += [("stage", match[1]) for match in re.finditer(r"(convert|train|evaluate)(?= and train| again)", text)]
     if "--force" in text:
