@@ -87,6 +87,7 @@ Part = Annotated[
     Optional[str], typer.Option("--part", help="Only these units (files; blocks of 250 events): SAMPLE:FIRST-LAST.")
 ]
 Parts = Annotated[Optional[Path], typer.Option("--parts", help="Make the whole from the parts in this folder.")]
+Trust = Annotated[bool, typer.Option("--trust", help="Run the Python code that a run of somebody else names.")]
 JobDirectory = Annotated[Path, typer.Argument(help="The job directory that submit made.")]
 Tree = Annotated[str, typer.Option("--tree", help="The TTree or RNTuple; dir/tree works.")]
 _YAML = (".yaml", ".yml")
@@ -272,6 +273,7 @@ def train(
     output: Output = Path("run"),
     skip_bad_files: SkipBad = False,
     force: Force = False,
+    trust: Trust = False,
 ) -> None:
     """Train the model; an interrupted training goes on at its last checkpoint.
 
@@ -283,7 +285,7 @@ def train(
     analysis, source = _load(config, overrides), _source(data, overrides)
     from .stages.train import train
 
-    train(analysis, source, output, force, skip_bad_files, config)
+    train(analysis, source, output, force, skip_bad_files, config, trust=trust)
     _next("evaluate", output)
 
 
@@ -298,6 +300,7 @@ def tune(
     trials: Annotated[Optional[int], typer.Option("--trials", min=1, help="How many; default: search.trials.")] = None,
     skip_bad_files: SkipBad = False,
     force: Annotated[bool, typer.Option("--force", help="Begin anew where the analysis or dataset changed.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Search for good hyperparameters, as the block 'search' says; the best are written to best.yaml.
 
@@ -308,7 +311,7 @@ def tune(
     analysis, source = _load(config, overrides), _source(data, overrides)
     from .stages.tune import tune
 
-    if tune(analysis, source, output, trials, force, skip_bad_files) is not None:
+    if tune(analysis, source, output, trials, force, skip_bad_files, trust=trust) is not None:
         _next("train", output / "best.yaml", "--data", data, "-o", "run")
 
 
@@ -320,6 +323,7 @@ def evaluate(
     ] = None,
     output: Annotated[Optional[Path], typer.Option("-o", "--output", help="Default: RUN/evaluation.")] = None,
     force: Force = False,
+    trust: Trust = False,
 ) -> None:
     """Measure the model on the test data; writes metrics.json, report.html and the plots.
 
@@ -329,7 +333,7 @@ def evaluate(
     trained = _read_run(run)
     from .stages.evaluate import evaluate
 
-    evaluate(run, source, output, force)
+    evaluate(run, source, output, force, trust=trust)
     files = [file for sample in trained.config["samples"].values() for file in sample["files"] or ()]
     _next("predict", run, *files[:1], "-o", "friends")
 
@@ -360,6 +364,7 @@ def predict(
     force: Force = False,
     part: Part = None,
     parts: Parts = None,
+    trust: Trust = False,
 ) -> None:
     """Score files: one friend tree per file, with the same entries in the same order.
 
@@ -368,7 +373,7 @@ def predict(
     _read_run(run)
     from .stages.predict import predict
 
-    predict(run, files, output, format, jobs, skip_bad_files, force, part, parts)
+    predict(run, files, output, format, jobs, skip_bad_files, force, part, parts, trust=trust)
 
 
 @app.command()
@@ -386,6 +391,7 @@ def export(
         Optional[list[str]], typer.Option("--check", help="Files to check on; default: one of each sample.")
     ] = None,
     force: Force = False,
+    trust: Trust = False,
 ) -> None:
     """Write the model as one ONNX file that takes NanoAOD columns, for CMSSW and (SONIC) Triton.
 
@@ -396,7 +402,7 @@ def export(
     _read_run(run)
     from .stages.export import export
 
-    export(run, output, features, fold, check or (), force)
+    export(run, output, features, fold, check or (), force, trust=trust)
 
 
 @app.command()
@@ -439,6 +445,7 @@ def submit(
     run: Annotated[Optional[Path], typer.Option("--run", help="For evaluate, predict: what train made.")] = None,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="For local, dask: jobs at a time.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write and check everything, submit nothing.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Submit a stage, or all, as batch jobs, as the block 'batch' says; the same command submits nothing twice.
 
@@ -447,6 +454,10 @@ def submit(
     analysis = _load(config, overrides)
     from .batch.submit import submit, submit_all
 
+    if run is not None or analysis.training.init is not None:
+        from .stages.trust import check_runs
+
+        check_runs(analysis, run, trust=trust)
     if stage == "all":
         submit_all(target, analysis, output, split, dry_run)
     else:
@@ -504,6 +515,10 @@ def collect(
     from .batch.collect import collect
 
     collect(directory, output, partial, jobs, force)
+    if (output / "fold0").exists():
+        from .stages.trust import vouch
+
+        vouch(directory, output)
 
 
 @app.command()
@@ -514,6 +529,7 @@ def run(
     jobs: Jobs = 1,
     skip_bad_files: SkipBad = False,
     force: Annotated[bool, typer.Option("--force", help="Replace results that were made with other settings.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Generate, skim (as far as the analysis says so), convert, train, evaluate and predict.
 
@@ -524,7 +540,7 @@ def run(
     analysis = _load(config, overrides)
     from .pipeline import run_all
 
-    run_all(analysis, output, jobs, skip_bad_files, config, force)
+    run_all(analysis, output, jobs, skip_bad_files, config, force, trust=trust)
     _next("export", output / "run", "-o", output / "export")
 
 

@@ -26,6 +26,8 @@ def run_all(
     skip_bad_files: bool = False,
     file: Path | None = None,
     force: bool = False,
+    *,
+    trust: bool = False,
 ) -> None:
     """Run all stages of an analysis.
 
@@ -58,7 +60,7 @@ def run_all(
         skimmed = skim(analysis, output / "skimmed", jobs, skip_bad_files, force=True)
         analysis = with_files(analysis, {n: _outputs(skimmed, output / "skimmed", n) for n in analysis.samples})
     convert(analysis, dataset, jobs, skip_bad_files, force=True)
-    train(analysis, dataset, run, force=True, file=file)
+    train(analysis, dataset, run, force=True, file=file, trust=trust)
     evaluate(run, force=True)
     # samples may share a file: it is scored once
     files = list(dict.fromkeys(path for name in analysis.samples for path in sample_files(analysis, name)))

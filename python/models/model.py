@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..dataset.info import InputInfo
 from ..errors import DataError
+from ..provenance import Manifest
 from .networks import build
 from .tasks import make_objective, parse_loss
 
@@ -215,6 +216,24 @@ def load_model(path: Path) -> Model | TreeModel:
     from .trees import TreeModel
 
     return TreeModel.load(path)
+
+
+def own_code(trained: Manifest, run: Path) -> set[str]:
+    """Name the files or modules of Python that a run imports: its functions, and networks that are not ours."""
+    names = named_code(trained.config)
+    for path in sorted(run.glob("fold*/model.pt")):
+        with path.open("rb") as file:
+            is_trees = file.read(1) == b"{"  # which have no code
+        if not is_trees:
+            names |= named_code({"model": read_tensors(path)["spec"]["network"]})
+    return names
+
+
+def named_code(config: Mapping[str, Any]) -> set[str]:
+    """Name the files or modules of Python in an analysis."""
+    model = config.get("model", {})
+    specs = [*config.get("functions", []), *([model["network"]] if model.get("type") == "custom" else [])]
+    return {str(spec).rpartition(":")[0] for spec in specs}
 
 
 def write_tensors(content: Any, path: Path) -> None:

@@ -31,10 +31,11 @@ from ..evaluation.importance import Importance, Inputs, permutation_importance
 from ..evaluation.metrics import Array
 from ..evaluation.results import Fold, Part, Results
 from ..evaluation.summary import Scored, headline
-from ..models.model import load_model, score
+from ..models.model import load_model, own_code, score
 from ..provenance import Accounting, Ledger, Manifest, fingerprint, staged_output
 from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
 from ..provenance.output import up_to_date
+from ..provenance.trust import require
 from ..training.balance import Balancer, find_factors
 from ..training.tracking import log_evaluation
 
@@ -48,7 +49,12 @@ SEED = 1
 
 
 def evaluate(
-    run: Path, data: Path | Analysis | None = None, output: Path | None = None, force: bool = False
+    run: Path,
+    data: Path | Analysis | None = None,
+    output: Path | None = None,
+    force: bool = False,
+    *,
+    trust: bool = False,
 ) -> dict[str, Any]:
     """Evaluate the models of a run on the test part of a dataset.
 
@@ -79,6 +85,7 @@ def evaluate(
     """
     trained = Manifest.read(run, "train")
     trained.verify(run)
+    require(run, trained, own_code(trained, run), trust=trust)
     dataset, notices = _open(run, trained, data)
     output = output or run / "evaluation"
     key = {"run": trained.identity(), "dataset": dataset.identity}

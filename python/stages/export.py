@@ -20,10 +20,11 @@ from ..events.view import view
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
 from ..export.parity import Comparison, Parity
 from ..export.triton import config
-from ..models.model import ModelSpec, load_model
+from ..models.model import ModelSpec, load_model, own_code
 from ..provenance import FileRecord, Manifest, fingerprint, staged_output
 from ..provenance.manifest import input_record, write_atomically
 from ..provenance.output import up_to_date
+from ..provenance.trust import require
 
 STAGE = "export"
 GRAPH, DESCRIPTION = "model.onnx", "model.json"
@@ -36,6 +37,8 @@ def export(
     fold: str | None = None,
     check: Sequence[str] = (),
     force: bool = False,
+    *,
+    trust: bool = False,
 ) -> Manifest:
     """Write ``model.onnx``, ``model.json`` (see ``export.assembly.describe``) and ``triton/``, a model repository.
 
@@ -69,6 +72,7 @@ def export(
     """
     trained = Manifest.read(run, "train")
     trained.verify(run)
+    require(run, trained, own_code(trained, run), trust=trust)
     analysis = Analysis.model_validate(trained.config)
     rule = _rule(analysis.split.folds, fold)
     paths = _files(analysis, check)

@@ -19,12 +19,13 @@ from ..events.files import expand, from_root, output_names
 from ..events.frame import Frame
 from ..events.readers import EventFile, reading
 from ..events.view import view
-from ..models.model import Model, load_model, score
+from ..models.model import Model, load_model, own_code, score
 from ..parallel import Report, run_jobs
 from ..parts import Part, gather, scope
 from ..provenance import Accounting, FileRecord, Manifest, Piece, fingerprint, make_room, staged_output
 from ..provenance.manifest import input_record, remove
 from ..provenance.output import up_to_date
+from ..provenance.trust import require
 
 if TYPE_CHECKING:
     from ..models.trees import TreeModel
@@ -71,6 +72,8 @@ def predict(
     force: bool = False,
     part: str | None = None,
     parts: Path | None = None,
+    *,
+    trust: bool = False,
 ) -> Manifest:
     """Score files.
 
@@ -98,6 +101,7 @@ def predict(
         raise UserError(f"--format {format}: not one of {', '.join(FORMATS)}{nearest(format, FORMATS)}")
     trained = Manifest.read(run, "train")
     trained.verify(run)
+    require(run, trained, own_code(trained, run), trust=trust)
     analysis = Analysis.model_validate(trained.config)
     _check_same_functions(run, trained, analysis)
     paths = list(map(from_root, expand(files, "FILES", analysis.redirectors)))

@@ -15,13 +15,22 @@ from ..console import err, out, say, show_accounting
 from ..dataset.factors import FILE as BALANCE
 from ..dataset.loading import TrainingData
 from ..models.check import check_export
-from ..models.model import ModelSpec, load_model
+from ..models.model import ModelSpec, load_model, own_code
 from ..models.onnx import export_onnx
 from ..provenance import Manifest, Piece, fingerprint, make_room, staged_output
 from ..provenance.manifest import remove
 from ..provenance.output import up_to_date
+from ..provenance.trust import remember
 from ..training.devices import make_fabric
-from ..training.folds import check_same_analysis, continues, fit_fold, made_from, model_spec, take_checkpoints
+from ..training.folds import (
+    check_initial,
+    check_same_analysis,
+    continues,
+    fit_fold,
+    made_from,
+    model_spec,
+    take_checkpoints,
+)
 from ..training.history import Epoch, best, read_history, write_history
 from ..training.rates import RangeTest
 from ..training.start import new_model
@@ -40,6 +49,8 @@ def train(
     force: bool = False,
     skip_bad_files: bool = False,
     file: Path | None = None,
+    *,
+    trust: bool = False,
 ) -> Manifest:
     """Train the model of an analysis on its dataset, once per fold.
 
@@ -82,6 +93,7 @@ def train(
     if previous is not None and (skip_bad_files or not previous.lost_files):
         say(f"{output} is up to date")
         return previous
+    check_initial(analysis, trust=trust)
     fabric = make_fabric(training)
     if not fabric.is_global_zero:
         out.quiet = err.quiet = True
@@ -104,7 +116,9 @@ def train(
             _finish(work, output, analysis, dataset, details | {"spec": spec.as_dict()}, histories, kept, file)
     if dataset.accounting is not None:
         show_accounting(f"train: {output}", dataset.accounting)
-    return Manifest.read(output, STAGE)
+    made = Manifest.read(output, STAGE)
+    remember(made, own_code(made, output))
+    return made
 
 
 def _finish(

@@ -27,7 +27,7 @@ from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys
 from ..provenance.output import up_to_date
 from ..training.devices import make_fabric
-from ..training.folds import check_same_analysis, fit_fold, made_from, model_spec
+from ..training.folds import check_initial, check_same_analysis, fit_fold, made_from, model_spec
 from ..training.history import Epoch, best
 from ..training.study import Study, search_space, searches, values
 
@@ -43,6 +43,8 @@ def tune(
     trials: int | None = None,
     force: bool = False,
     skip_bad_files: bool = False,
+    *,
+    trust: bool = False,
 ) -> Manifest | None:
     """Try values of the parameters that the ``search`` block of an analysis names.
 
@@ -87,6 +89,7 @@ def tune(
     if finished is not None and finished.details["trials"] >= wanted and (skip_bad_files or not finished.lost_files):
         say(f"{output} is up to date")
         return finished
+    check_initial(analysis, trust=trust)
     _check_directory(output, key, force)
     with tempfile.TemporaryDirectory() as scratch:
         dataset.prepare(Path(scratch))

@@ -21,9 +21,10 @@ from ..dataset.loading import TrainingData
 from ..errors import NanoForgeError, TrainingError, UserError
 from ..events.files import listed
 from ..models.check import ROWS, check_network
-from ..models.model import Model, ModelSpec, score
+from ..models.model import Model, ModelSpec, named_code, own_code, score
 from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys
+from ..provenance.trust import require
 from .balance import Balancer, find_factors
 from .checkpoints import BEST, LAST
 from .fit import Fit, Report, fold_seed, seed_generators
@@ -128,6 +129,16 @@ def check_same_analysis(analysis: Analysis, dataset: TrainingData) -> None:
             f"{dataset.name}: made with another analysis ({shorten(difference, 300)}): run 'nanoforge convert' "
             "again, or train with the analysis file that it was made with"
         )
+
+
+def check_initial(analysis: Analysis, *, trust: bool) -> None:
+    """Refuse damaged weights to begin with, and those of somebody else with code that the analysis does not name."""
+    if analysis.training.init is None:
+        return
+    run = Path(analysis.training.init.run)
+    trained = Manifest.read(run, _STAGE)
+    trained.verify(run)
+    require(run, trained, own_code(trained, run) - named_code(analysis.model_dump(mode="json")), trust=trust)
 
 
 def _spelt_out(analysis: Analysis) -> dict[str, Any]:
@@ -242,9 +253,7 @@ def _new_model(training: Training, dataset: TrainingData, spec: ModelSpec, fold:
 
 def _initial(run: Path, folds: int, fold: int) -> Path:
     """Return the model of another run that a fold begins with: that of the same fold, or the only one."""
-    manifest = Manifest.read(run, _STAGE)
-    manifest.verify(run)
-    others = len(manifest.details["best"])
+    others = len(Manifest.read(run, _STAGE).details["best"])
     if others not in (1, folds):
         raise UserError(f"training.init.run: {run} has {others} folds, and this training has {folds}: use a run with 1")
     return run / f"fold{fold if others == folds else 0}" / "model.pt"

@@ -1,0 +1,95 @@
+"""Whose code is run: Python that a run names is imported unasked only where this user trained it, or said so.
+
+A run directory may come from somebody else, and nothing in it can vouch for it. So what this user trained or trusts is
+kept in a file of this user's, ``~/.local/state/nanoforge/trusted`` (or under ``XDG_STATE_HOME``): one line each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import UserError
+from .manifest import Manifest, fingerprint
+
+_in_this_process: set[str] = set()
+
+
+def remember(trained: Manifest, modules: Iterable[str]) -> None:
+    """Note that this user trained or trusts a run with the code that it names."""
+    names = sorted(set(modules))
+    if not names or _token(trained, names) in _trusted():
+        return
+    _in_this_process.add(_token(trained, names))
+    with contextlib.suppress(OSError):  # a home that cannot be written
+        _file().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _file().open("a") as file:
+            file.write(f"{_token(trained, names)}\n")
+
+
+def require(run: Path, trained: Manifest, modules: Iterable[str], *, trust: bool) -> None:
+    """Raise a :class:`UserError` where a run names Python code that this user neither trained with nor trusts.
+
+    Parameters
+    ----------
+    run, trained
+        The run and its manifest, whose outputs have been verified.
+    modules
+        What would be imported: files, or names of modules.
+    trust
+        Whether the user says that it may be; then it is remembered.
+    """
+    names = sorted(set(modules))
+    if not names or (not trust and _token(trained, names) in _trusted()):
+        return
+    if not trust:
+        raise UserError(
+            f"{run}: was not trained by you, and its Python code would be run: {', '.join(map(_place, names))}: read "
+            "it, then give --trust (once)"
+        )
+    remember(trained, names)
+
+
+def _token(trained: Manifest, names: list[str]) -> str:
+    return fingerprint({"run": trained.identity(), "code": {name: _digest(name) for name in names}})
+
+
+def _trusted() -> set[str]:
+    try:
+        noted = _file().read_text().split() if _file().stat().st_uid == os.getuid() else []
+    except (OSError, ValueError):
+        noted = []
+    return _in_this_process.union(noted)
+
+
+def _file() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+    return Path(state) / "nanoforge" / "trusted"
+
+
+def _place(name: str) -> str:
+    origin = _origin(name)
+    return name if origin is None or str(origin) == name else f"{name} ({origin})"
+
+
+def _digest(name: str) -> str | None:
+    origin = _origin(name)
+    try:
+        return None if origin is None else hashlib.sha256(origin.read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def _origin(name: str) -> Path | None:
+    """Return the file of a module, found without importing anything: of ``a.b`` that of ``a``."""
+    if name.endswith(".py") and Path(name).is_file():
+        return Path(name)
+    try:
+        found = importlib.util.find_spec(Path(name).stem if name.endswith(".py") else name.partition(".")[0])
+    except (ImportError, ValueError):
+        return None
+    return None if found is None or found.origin is None else Path(found.origin)
