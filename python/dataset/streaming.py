@@ -6,7 +6,6 @@ file, as the reader cut them: any of them can be read at any time, and gives the
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,8 +21,8 @@ from ..console import progress
 from ..errors import DataError, FileError
 from ..events.files import sample_files
 from ..events.readers import EventFile, open_events, reading
-from ..provenance import Accounting, FileRecord, fingerprint
-from ..provenance.manifest import input_record, write_atomically
+from ..provenance import Accounting, FileRecord, fingerprint, make_room
+from ..provenance.manifest import input_record, sealed, unsealed, write_atomically
 from .blocks import FileRows
 from .info import SPLITS
 from .layouts import Block
@@ -60,15 +59,16 @@ class Survey(ShardRecord):
     truth: dict[str, list[Any]] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
-        """Write the finding as JSON, atomically."""
-        write_atomically(path, json.dumps(self.as_dict()))
+        """Write the finding as JSON, atomically, whatever stands there."""
+        make_room(path)
+        write_atomically(path, sealed(self.as_dict()))
 
     @classmethod
     def read(cls, path: Path) -> Survey | None:
         """Read a finding; None when there is none, or none that is whole."""
         try:
-            return cls.from_dict(json.loads(path.read_text()))
-        except (OSError, ValueError, KeyError, TypeError):
+            return cls.from_dict(unsealed(path.read_text()))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
 
@@ -212,18 +212,21 @@ class StreamedData(TrainingData):
         if (file.entries, file.uuid) != (source.entries, source.uuid):
             file.close()
             raise _changed(source)
-        return _Source(file)
+        return _Source(file, source)
 
 
 @dataclass
 class _Source:
-    """An open file, and its rows where their buffers are kept between slabs."""
+    """An open file as it was found, and its rows where their buffers are kept between slabs."""
 
     file: EventFile
+    source: FileRecord
     rows: FileRows | None = None
 
     def close(self) -> None:
         self.file.close()
+        if not self.source.unchanged():
+            raise _changed(self.source)
 
 
 def survey_file(job: Job, report: Callable[[float], None]) -> Survey:

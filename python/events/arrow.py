@@ -36,7 +36,9 @@ class ArrowFile(EventFile):
         self._parquet = None
         self.entries = None
         if path.endswith((".parquet", ".pq")):
-            self._parquet = pa.parquet.ParquetFile(path, memory_map=True)
+            self._parquet = pa.parquet.ParquetFile(
+                path
+            )  # a map of a file that is truncated meanwhile kills the process
             self.entries = self._parquet.metadata.num_rows
         self._schema = self._parquet.schema_arrow if self._parquet is not None else self._text_schema()
 

@@ -15,14 +15,14 @@ from ..config.schema import Analysis
 from ..console import out, say
 from ..errors import DataError, UserError, nearest
 from ..events.files import expand, from_root, sample_files
-from ..events.readers import open_events
+from ..events.readers import open_events, reading
 from ..events.view import view
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
 from ..export.parity import Comparison, Parity
 from ..export.triton import config
 from ..models.model import ModelSpec, load_model, own_code
 from ..provenance import FileRecord, Manifest, fingerprint, staged_output
-from ..provenance.manifest import input_record, write_atomically
+from ..provenance.manifest import write_atomically
 from ..provenance.output import up_to_date
 from ..provenance.trust import require
 
@@ -133,9 +133,9 @@ def _exported(
     comparison = Comparison(exported, analysis, [load_model(folder / "model.pt") for folder in folders], rule)
     sources = []
     for path in paths:
-        with open_events(path, analysis.tree, analysis.redirectors) as file:
+        with reading(path, analysis.tree, analysis.redirectors) as (file, source):
             comparison.file(view(file, analysis))
-            sources.append(input_record(path, file.entries, file.uuid))
+            sources.append(source)
     if not comparison.parity.rows:
         raise DataError(
             f"none of the events that were looked at passes the cuts ({', '.join(paths)}): give files by --check"

@@ -67,8 +67,8 @@ def test_the_stages_meet_in_files_that_are_known_by_name(analysis: Callable, tmp
         "train", "analysis.yaml", "--data", str(tmp_path / "all" / "convert" / "merged"),
     )  # fmt: skip
     run = str(tmp_path / "all" / "train" / "parts" / "part-00000")
-    assert stages["predict"].plan.command == ("predict", run, "files.txt")
-    assert stages["evaluate"].plan.command == ("evaluate", run)
+    assert stages["predict"].plan.command == ("predict", run, "files.txt", "--trust")
+    assert stages["evaluate"].plan.command == ("evaluate", run, "--trust")
 
 
 def test_only_what_the_analysis_needs_is_done(analysis: Callable, tmp_path: Path):

@@ -137,8 +137,8 @@ def test_a_mistake_in_the_block_is_refused(block: dict[str, Any], words: str):
 
 
 def test_stages_that_need_more_say_so():
-    assert command("predict", None, Path("/run")) == ("predict", "/run", "files.txt")
-    assert command("train", Path("/data"), None) == ("train", "analysis.yaml", "--data", "/data")
+    assert command("predict", None, Path("/run")) == ("predict", "/run", "files.txt", "--trust")
+    assert command("train", Path("/data"), None) == ("train", "analysis.yaml", "--data", "/data", "--trust")
     with pytest.raises(UserError, match="--run"):
         command("evaluate", None, None)
     with pytest.raises(UserError, match="--data"):
