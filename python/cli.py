@@ -546,6 +546,11 @@ def run(
 
 def _unexpected(error: Exception) -> str:
     """Say what went wrong: in the words of the machine where these name a file (no permission, a name too long)."""
+    from .errors import machine_failure
+
+    lack = machine_failure(error)
+    if lack is not None:
+        return lack
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {error}; 'nanoforge --debug ...' shows where"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +29,27 @@ class DataError(NanoForgeError):
 
 class TrainingError(DataError):
     """A training that its own settings spoil: it diverges, or needs too much memory. Others may do."""
+
+
+_LACKS = {
+    errno.EMFILE: "too many open files: raise the limit (ulimit -n 4096), or use fewer -j",
+    errno.ENFILE: "the machine has too many open files: try again later",
+    errno.ENOMEM: "out of memory: use fewer -j, or a machine with more",
+}
+_IN_WORDS = re.compile(r"errno = (\d+)|(can't allocate memory|Cannot allocate memory|not enough memory)")
+
+
+def machine_failure(error: BaseException | None) -> str | None:
+    """Say what the machine lacks, where that is behind an exception, be it of a library; None where it is not."""
+    while error is not None:
+        words = _IN_WORDS.search(str(error)) if isinstance(error, (OSError, RuntimeError)) else None
+        number = getattr(error, "errno", None) or (int(words[1]) if words and words[1] else None)
+        if isinstance(error, MemoryError) or (words and words[2]):
+            number = errno.ENOMEM
+        if number in _LACKS:
+            return _LACKS[number]
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:

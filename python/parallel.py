@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any, NoReturn, TypeVar
 
 from .console import progress
-from .errors import DataError, UserError
+from .errors import DataError, UserError, machine_failure
 
 _INTERRUPTED = 130
 _ENDING = {signal.SIGINT, signal.SIGTERM}
@@ -95,7 +95,7 @@ def _workers(processes: int, function: Callable[..., object], advance: Report) -
     listener = threading.Thread(target=_listen, args=(reader, advance, under_way), daemon=True)
     listener.start()
     try:
-        with ProcessPoolExecutor(processes, context, _start_worker, (writer,)) as pool:
+        with _pool(processes, context, writer) as pool:
             try:
                 yield pool
             except BrokenProcessPool:
@@ -109,6 +109,21 @@ def _workers(processes: int, function: Callable[..., object], advance: Report) -
     finally:
         writer.close()
         listener.join(_GRACE)
+
+
+def _pool(processes: int, context: Any, writer: Any) -> ProcessPoolExecutor:
+    try:
+        return ProcessPoolExecutor(processes, context, _start_worker, (writer,))
+    except OSError as error:
+        raise _unstartable(error) from error
+
+
+def _unstartable(error: OSError) -> DataError:
+    """Name what worker processes lack; their semaphores lie in /dev/shm."""
+    lack = (
+        machine_failure(error) or f"{error.strerror or error}: is /dev/shm full, or not to be written? -j 1 needs none"
+    )
+    return DataError(f"no worker processes can be started: {lack}")
 
 
 def _interrupt_workers() -> None:
@@ -140,6 +155,8 @@ def _submit(pool: ProcessPoolExecutor, function: Callable[[Job, Report], Result]
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         return pool.submit(_work, function, job)
+    except OSError as error:
+        raise _unstartable(error) from error
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 

@@ -141,7 +141,10 @@ def expand(patterns: Iterable[str], where: str, redirectors: Sequence[str] = RED
     files = [file for pattern in patterns for file in _expand_one(pattern, where, redirectors)]
     seen: set[str] = set()
     for file in files:
-        key = file if is_remote(file) else str(Path(file).resolve())
+        try:
+            key = file if is_remote(file) else str(Path(file).resolve())
+        except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a NUL
+            raise UserError(f"{where}: {file!r} cannot be a file ({error})") from None
         if key in seen:
             raise UserError(f"{where}: {file} is listed twice, its events would be counted twice")
         seen.add(key)

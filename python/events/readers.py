@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.schema import REDIRECTORS
-from ..errors import FileError, NanoForgeError
+from ..errors import DataError, FileError, NanoForgeError, machine_failure
 from ..provenance import FileRecord
 from ..provenance.manifest import input_record
 from .checksums import verify
@@ -176,6 +176,9 @@ def broken_file(path: str, what: str) -> Iterator[None]:
     except NanoForgeError:
         raise
     except Exception as error:
+        lack = machine_failure(error)
+        if lack is not None:  # which is no fault of the file: it must not be counted as lost
+            raise DataError(f"{path}: {what}: {lack}") from error
         raise FileError(path, f"{what}: {reason(error)}") from error
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, NanoForgeError, UserError
+from ..errors import DataError, NanoForgeError, UserError, machine_failure
 from .manifest import NAME, Manifest, changed_keys, fingerprint, is_whole, remove, remove_temporaries, write_atomically
 
 _KEY, _LOCK = ".inputs", ".lock"
@@ -52,7 +52,10 @@ def staged_output(
     DataError
         When the disk is full or cannot be written, or another process is at work on the same output.
     """
-    directory = directory.resolve()  # where it is a link, the place that it points to is filled
+    try:
+        directory = directory.resolve()  # where it is a link, the place that it points to is filled
+    except (OSError, RuntimeError, ValueError) as error:  # a link to itself, a NUL
+        raise UserError(f"{directory}: cannot be a directory ({error}): give another -o") from None
     if not directory.name:
         raise UserError(f"{directory}: cannot be replaced by a result: give another -o")
     work = directory.with_name(f".{directory.name}.unfinished")
@@ -69,7 +72,9 @@ def staged_output(
             for scrap in (_KEY, _LOCK):
                 (directory / scrap).unlink(missing_ok=True)
     except OSError as error:
-        raise DataError(f"{directory}: {_cause(error)}") from error
+        lack = machine_failure(error)
+        named = f"{error.filename}: " if error.filename else ""
+        raise DataError(f"{directory}: {_cause(error)}" if lack is None else f"{named}{lack}") from error
 
 
 def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str] | None = None) -> Manifest | None:

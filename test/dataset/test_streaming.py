@@ -201,9 +201,15 @@ def test_the_survey_is_kept_beside_the_run(files, tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "run" / "data").iterdir()) == [
         "dy-00002.json", "tt-00000.json", "tt-00001.json",
     ]  # fmt: skip
-    monkeypatch.setattr(streaming, "open_events", None)
-    again = stream(make(files), tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(streaming, "reading", None)
+        again = stream(make(files), tmp_path / "run")
     assert again.accounting.as_dict() == first.accounting.as_dict()
+    assert again.class_weights(0).tolist() == first.class_weights(0).tolist()
+    toys.flip_bit(tmp_path / "run" / "data" / "tt-00000.json")
+    (tmp_path / "run" / "data" / "tt-00001.json").unlink()
+    (tmp_path / "run" / "data" / "tt-00001.json").mkdir()
+    again = stream(make(files), tmp_path / "run")
     assert again.class_weights(0).tolist() == first.class_weights(0).tolist()
 
 
