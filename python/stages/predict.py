@@ -101,9 +101,9 @@ def predict(
         raise UserError(f"--format {format}: not one of {', '.join(FORMATS)}{nearest(format, FORMATS)}")
     trained = Manifest.read(run, "train")
     trained.verify(run)
-    require(run, trained, own_code(trained, run), trust=trust)
     analysis = Analysis.model_validate(trained.config)
     _check_same_functions(run, trained, analysis)
+    require(run, trained, own_code(trained, run), trust=trust)
     paths = list(map(from_root, expand(files, "FILES", analysis.redirectors)))
     names = output_names(paths, FORMATS[format].suffix)
     whole = {"run": trained.identity(), "format": format, "files": paths}

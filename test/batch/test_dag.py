@@ -105,7 +105,7 @@ def test_results_on_eos_are_read_where_the_jobs_see_them(analysis: Callable, tmp
     stages = {stage.plan.stage: stage for stage in dag.plan(listed(analysis(batch)), tmp_path / "all")}
     run_id = stages["convert"].plan.run_id
     assert stages["convert"].plan.parts == f"root://eosuser.cern.ch//eos/user/j/jdoe/ttbar/{run_id}"
-    assert stages["train"].plan.command[-1] == f"/eos/user/j/jdoe/ttbar/{run_id}-merged"
+    assert stages["train"].plan.command[-2] == f"/eos/user/j/jdoe/ttbar/{run_id}-merged"
 
 
 @pytest.mark.parametrize(
