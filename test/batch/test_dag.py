@@ -64,7 +64,7 @@ def test_the_stages_meet_in_files_that_are_known_by_name(analysis: Callable, tmp
     converted = load(stages["convert"].analysis).samples
     assert converted["dy"].files == [str(tmp_path / "all" / "skim" / "merged" / "dy" / f"dy{i}.root") for i in range(3)]
     assert stages["train"].plan.command == (
-        "train", "analysis.yaml", "--data", str(tmp_path / "all" / "convert" / "merged"),
+        "train", "analysis.yaml", "--data", str(tmp_path / "all" / "convert" / "merged"), "--trust",
     )  # fmt: skip
     run = str(tmp_path / "all" / "train" / "parts" / "part-00000")
     assert stages["predict"].plan.command == ("predict", run, "files.txt", "--trust")
