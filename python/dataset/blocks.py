@@ -14,6 +14,7 @@ from .identity import assign, event_hash, stored_type
 from .info import SPLITS
 from .inputs import Rows
 from .layouts import Block
+from .repeats import EventLog, content_hashes
 from .shards import ShardRecord
 from .table import TableBuilder, dataset_info
 
@@ -41,8 +42,12 @@ class FileRows:
         self._builder = TableBuilder(analysis, analysis.samples[sample], file, "convert")
         self._origin = {"sample": list(analysis.samples).index(sample), "file": number}
 
-    def blocks(self, record: ShardRecord, within: tuple[int, int] | None = None) -> Iterator[Block]:
+    def blocks(
+        self, record: ShardRecord, within: tuple[int, int] | None = None, log: EventLog | None = None
+    ) -> Iterator[Block]:
         """Make the rows of all chunks of the file, or of the entries ``within`` (start, stop), and book them.
+
+        Hashes of the events go to the ``log``.
 
         Blocks are sorted by split. Their inputs live in buffers that the next block overwrites. A file without events
         gives one empty block, which still has all columns.
@@ -53,11 +58,11 @@ class FileRows:
         record.begin(dataset_info(self._analysis))
         record.lacks, record.likely = self._builder.lacks, self._builder.likely
         if not self._file.entries:
-            yield self._block(self._builder.empty_chunk(), record)
+            yield self._block(self._builder.empty_chunk(), record, log)
         for chunk in self._file.chunks(self._builder.columns, within=within):
-            yield self._block(chunk, record)
+            yield self._block(chunk, record, log)
 
-    def _block(self, chunk: Chunk, record: ShardRecord) -> Block:
+    def _block(self, chunk: Chunk, record: ShardRecord, log: EventLog | None) -> Block:
         builder, split = self._builder, self._analysis.split
         frame = builder.frame(chunk)
         weights = builder.weights(frame)
@@ -65,7 +70,8 @@ class FileRows:
         rows = builder.select(frame, record.accounting)
         entries = chunk.start + rows.events
         identity = {n: v[rows.events] for n, v in builder.identity(frame).items()}
-        side, fold = assign(event_hash(identity, self._file.uuid, entries, split.seed), split)
+        hashes = event_hash(identity, self._file.uuid, entries, split.seed)
+        side, fold = assign(hashes, split)
         record.largest_weight = max(record.largest_weight, float(np.abs(weights[rows.events]).max(initial=0.0)))
         order = np.argsort(side, kind="stable")
         rows = Rows(rows.positions[order], rows.events[order])
@@ -79,5 +85,9 @@ class FileRows:
             np.searchsorted(side[order], np.arange(len(SPLITS) + 1)), table.label, table.targets, stored, table.keep,
         )  # fmt: skip
         record.book(block)
+        if log is not None:
+            pairs = content_hashes(table.inputs, rows, hashes[order], self._file.uuid, entries[order])
+            record.hashed += len(pairs)
+            log.append(pairs)
         builder.mend(frame, rows, table)
         return block

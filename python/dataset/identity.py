@@ -35,15 +35,15 @@ def event_hash(identity: dict[str, np.ndarray], uuid: str, entries: np.ndarray, 
         parts = list(identity.values())
     else:
         parts = [np.array(int(half, 16), dtype=np.uint64) for half in (uuid[:16], uuid[16:])] + [entries]
-    state = _mix(np.full(len(entries), seed, dtype=np.uint64))
+    state = mix(np.full(len(entries), seed, dtype=np.uint64))
     for part in parts:
-        state = _mix(state ^ np.asarray(part).astype(np.uint64))
+        state = mix(state ^ np.asarray(part).astype(np.uint64))
     return state
 
 
 def assign(hashes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Return the split (N,) u1, an index into ``SPLITS``, and the fold (N,) u1 of events."""
-    uniform = (_mix(hashes ^ np.uint64(_SPLIT)) >> np.uint64(11)) * 2.0**-53
+    uniform = (mix(hashes ^ np.uint64(_SPLIT)) >> np.uint64(11)) * 2.0**-53
     edges = np.cumsum([getattr(split, name) for name in SPLITS[:-1]])
     if not split.test:
         edges[-1] = 1  # fractions as 0.333333 and 0.666666 leave a gap
@@ -52,10 +52,10 @@ def assign(hashes: np.ndarray, split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 def assign_fold(hashes: np.ndarray, folds: int) -> np.ndarray:
     """Return the fold (N,) u1 of events."""
-    return (_mix(hashes ^ np.uint64(_FOLD)) % np.uint64(folds)).astype(np.uint8)
+    return (mix(hashes ^ np.uint64(_FOLD)) % np.uint64(folds)).astype(np.uint8)
 
 
-def _mix(state: np.ndarray) -> np.ndarray:
+def mix(state: np.ndarray) -> np.ndarray:
     """Scramble 64 bits: the SplitMix64 finaliser (Steele, Lea, Flood, OOPSLA 2014)."""
     with np.errstate(over="ignore"):
         state = state + np.uint64(0x9E3779B97F4A7C15)

@@ -20,11 +20,15 @@ from .shards import ShardIndex, ShardRecord, ShardWriter, index_path, shard_path
 
 @dataclass(frozen=True)
 class StoredFile:
-    """What a part holds of one input file; ``starts`` are its first rows in the part's shard, split by split."""
+    """What a part holds of one input file.
+
+    ``starts`` are its first rows in the part's shard, split by split, and ``first`` its first event in the hashes.
+    """
 
     stem: Path
     starts: Mapping[str, int]
     record: ShardRecord
+    first: int
 
 
 def stored_files(stem: Path) -> Iterator[StoredFile]:
@@ -38,10 +42,11 @@ def stored_files(stem: Path) -> Iterator[StoredFile]:
     index = ShardIndex.read(stem)
     if index is None:
         raise DataError(f"{index_path(stem)}: damaged: make this part again")
-    starts = dict.fromkeys(SPLITS, 0)
+    starts, first = dict.fromkeys(SPLITS, 0), 0
     for record in index.records:
-        yield StoredFile(stem, starts, record)
+        yield StoredFile(stem, starts, record, first)
         starts = {split: start + record.rows.get(split, 0) for split, start in starts.items()}
+        first += record.hashed
 
 
 def copy_rows(files: Iterable[StoredFile], analysis: Analysis, writer: ShardWriter) -> None:

@@ -12,6 +12,7 @@ from ..console import say
 from ..errors import UserError
 from .extremes import merge as merge_extremes
 from .extremes import sentinels
+from .repeats import Repeats
 from .shards import ShardRecord
 from .statistics import merge as merge_moments
 
@@ -41,18 +42,21 @@ def check_identity(analysis: Analysis, records: Sequence[ShardRecord]) -> None:
     )
 
 
-def find_notices(analysis: Analysis, records: Sequence[ShardRecord]) -> list[str]:
+def find_notices(analysis: Analysis, records: Sequence[ShardRecord], repeats: Repeats) -> list[str]:
     """Say in one line each what is remarkable about the rows of these input files, and print it."""
     read = [record for record in records if record.rows]
-    found = [*_identity(read), *_attachment(analysis)]
+    found = [*_identity(read), *_numbers(analysis, repeats), *_attachment(analysis)]
     for notice in found:
         say(f"note: {notice}")
+    copies = [*_copies(analysis, repeats)]
+    for notice in copies:
+        say(f"warning: {notice}")
     features = [notice for name, block in analysis.inputs.items() for notice in _features(name, block, read)]
     for notice in features[:MOST_LINES]:
         say(f"warning: {notice}")
     if len(features) > MOST_LINES:
         say(f"warning: the like of {len(features) - MOST_LINES} more features: see 'notices' in manifest.json")
-    return found + features
+    return found + copies + features
 
 
 def _identity(records: Sequence[ShardRecord]) -> list[str]:
@@ -67,6 +71,29 @@ def _identity(records: Sequence[ShardRecord]) -> list[str]:
         "in other files are not recognised, and can be on both sides of the split; if columns identify it, name them, "
         f"'identity: [{columns}]'"
     ]
+
+
+def _numbers(analysis: Analysis, repeats: Repeats) -> Iterator[str]:
+    """Say how many events share an identity and are no copies."""
+    others = repeats.identities - repeats.copies
+    if others:
+        yield (
+            f"{others:,} of {repeats.events:,} events have the {', '.join(analysis.identity_columns)} of another one, "
+            "and other features: rows of one event, or samples of simulation that are numbered alike; they are on the "
+            "same side of the split"
+        )
+
+
+def _copies(analysis: Analysis, repeats: Repeats) -> Iterator[str]:
+    """Say how many events are there more than once, and where."""
+    if repeats.copies:
+        places = " and ".join(dict.fromkeys(repeats.sources))
+        samples = f", {repeats.between:,} of them in two samples" if repeats.between else ""
+        yield (
+            f"{repeats.copies:,} of {repeats.events:,} events are copies of another one, with the same "
+            f"{', '.join(analysis.identity_columns)} and features{samples}, most in {places}: they count more than "
+            "once; leave out what is there twice"
+        )
 
 
 def _attachment(analysis: Analysis) -> Iterator[str]:

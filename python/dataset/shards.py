@@ -80,6 +80,8 @@ class ShardRecord:
         Number of rows in which a regression target is known, per split, fold and target, (3, K, T).
     extremes
         Per input: (8, F), see :mod:`.extremes`, of some of the training rows.
+    hashed
+        Number of events with rows, of which hashes are kept, see :mod:`.repeats`.
     lacks, likely
         Columns of the identity that the file does not have, so that its events are identified by file and entry; and
         those that may do so in their place.
@@ -99,6 +101,7 @@ class ShardRecord:
     known: np.ndarray = field(default_factory=lambda: np.zeros((len(SPLITS), 1, 0), np.int64))
     moments: dict[str, np.ndarray] = field(default_factory=dict)
     extremes: dict[str, np.ndarray] = field(default_factory=dict)
+    hashed: int = 0
     lacks: list[str] = field(default_factory=list)
     likely: list[str] = field(default_factory=list)
     blocks: list[list[int]] = field(default_factory=list)
@@ -250,14 +253,14 @@ class ShardWriter(ABC):
         try:
             if complete:
                 self._finish()
-                return [_stored(path) for path in self._files()]
+                return [put_in_place(path) for path in self._files()]
             self._abandon()
         except BaseException:
             self._abandon()
             raise
         finally:
             for path in self._files():
-                _temporary(path).unlink(missing_ok=True)
+                temporary_path(path).unlink(missing_ok=True)
         return []
 
     @abstractmethod
@@ -287,7 +290,7 @@ class Hdf5Shard(ShardWriter):
     def __init__(self, stem: Path, analysis: Analysis) -> None:
         super().__init__()
         self._stem = stem
-        self._file = GrowingFile(_temporary(shard_path(stem)), analysis.dataset.compression)
+        self._file = GrowingFile(temporary_path(shard_path(stem)), analysis.dataset.compression)
 
     def _append(self, rows: SplitRows) -> None:
         for split, arrays in rows.items():  # in the order of names, whatever that of a layout or of a part's file is
@@ -346,7 +349,7 @@ class ParquetShard(ShardWriter):
         import pyarrow.parquet as pq
 
         if split not in self._writers:
-            path = _temporary(shard_path(self._stem, split))
+            path = temporary_path(shard_path(self._stem, split))
             self._writers[split] = pq.ParquetWriter(path, self._waiting[split].schema, compression="zstd")
         return self._writers[split]
 
@@ -391,7 +394,7 @@ def compare_types(path: str, types: Mapping[str, Any], first: str, others: Mappi
 def open_shard(stem: Path, analysis: Analysis) -> ShardWriter:
     """Start a shard in the format of the analysis, in place of whatever is there."""
     for path in (shard_path(stem), *(shard_path(stem, split) for split in SPLITS)):
-        make_room(path, _temporary(path))
+        make_room(path, temporary_path(path))
     return ParquetShard(stem) if analysis.dataset.format == "parquet" else Hdf5Shard(stem, analysis)
 
 
@@ -423,12 +426,13 @@ def _count_rows(values: Any) -> int:
     return len(next(iter(values.values()))) if isinstance(values, dict) else len(values)
 
 
-def _temporary(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
+    """Say where a file is while it is written."""
     return path.with_name(f"{path.name}.part")
 
 
-def _stored(path: Path) -> FileRecord:
+def put_in_place(path: Path) -> FileRecord:
     """Give a file that was written its name, when it is on the disk."""
-    record = output_record(_temporary(path), path.name)
-    _temporary(path).replace(path)
+    record = output_record(temporary_path(path), path.name)
+    temporary_path(path).replace(path)
     return record

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from .info import SPLITS
 from .layouts import Block
 from .loading import OPEN_FILES, Batch, Read, Slab, TrainingData
 from .notices import find_notices
+from .repeats import EventLog, Repeats, count_repeats, event_hashes, events_path, is_whole
 from .resources import Handles, threaded
 from .shards import ShardRecord
 from .statistics import Truth, merge, normalisation
@@ -35,6 +36,7 @@ from .table import dataset_info
 from .totals import check, check_weights, scales
 
 FOLDER = "data"
+REPEATS = "repeats.json"
 IDLE_BYTES = 1 << 26
 _TRUTH = [own.name for own in fields(Truth)]
 
@@ -81,7 +83,10 @@ class _Unbooked(ShardRecord):
 
 @dataclass(frozen=True)
 class Job:
-    """One input file to survey; ``number`` is its place among all input files."""
+    """One input file to survey; ``number`` is its place among all input files.
+
+    The hashes of its events are needed unless repeated events were ``counted`` before.
+    """
 
     analysis: Analysis
     sample: str
@@ -89,6 +94,7 @@ class Job:
     number: int
     folder: Path
     skip_bad_files: bool
+    counted: bool
 
     @property
     def sidecar(self) -> Path:
@@ -129,10 +135,39 @@ class StreamedData(TrainingData):
     def prepare(self, folder: Path) -> list[str]:
         """Survey the files, unless ``folder/data`` holds what an earlier survey found in them."""
         (folder / FOLDER).mkdir(exist_ok=True)
-        jobs = [
-            Job(self._analysis, str(source.sample), source.path, number, folder / FOLDER, self._skip_bad_files)
+        place = folder / FOLDER
+        self._records, repeats = self._surveyed(place)
+        self.accounting = Accounting.total(r.accounting for r in self._records)
+        check(self._analysis, self.info, self._records, self.accounting)
+        self.notices = find_notices(self._analysis, self._records, repeats)
+        self._scales = scales(self._analysis, self._records)
+        self.sources = [r.source for r in self._records]
+        return [f"{FOLDER}/{name}" for name in (*(job.sidecar.name for job in self._jobs(place)), REPEATS)]
+
+    def _surveyed(self, place: Path) -> tuple[list[Survey], Repeats]:
+        """Survey all files and count repeated events, whose hashes are needed no more once that is done."""
+        counted = (place / REPEATS).exists()
+        records = self._survey(place, counted)
+        key = fingerprint([(r.key, asdict(r.source), r.hashed) for r in records])
+        repeats = Repeats.read(place / REPEATS, key)
+        if repeats is None:
+            if counted:  # of other files: the hashes of those that stayed are made again
+                records = self._survey(place, counted=False)
+            paths = [events_path(job.sidecar) for job in self._jobs(place)]
+            repeats = count_repeats([event_hashes(record, path) for record, path in zip(records, paths)], place)
+            repeats.write(place / REPEATS, key)
+            for path in paths:
+                path.unlink(missing_ok=True)
+        return records, repeats
+
+    def _jobs(self, place: Path, counted: bool = True) -> list[Job]:
+        return [
+            Job(self._analysis, str(source.sample), source.path, number, place, self._skip_bad_files, counted)
             for number, source in enumerate(self.sources)
         ]
+
+    def _survey(self, place: Path, counted: bool) -> list[Survey]:
+        jobs = self._jobs(place, counted)
         stop = threading.Event()
         with progress("reading the files once", len(jobs)) as bar:
 
@@ -141,13 +176,7 @@ class StreamedData(TrainingData):
                     raise DataError("interrupted")
                 bar.advance(share)
 
-            self._records = list(threaded(lambda job: survey_file(job, report), jobs, self._workers, stop))
-        self.accounting = Accounting.total(r.accounting for r in self._records)
-        check(self._analysis, self.info, self._records, self.accounting)
-        self.notices = find_notices(self._analysis, self._records)
-        self._scales = scales(self._analysis, self._records)
-        self.sources = [r.source for r in self._records]
-        return [f"{FOLDER}/{job.sidecar.name}" for job in jobs]
+            return list(threaded(lambda job: survey_file(job, report), jobs, self._workers, stop))
 
     def normalisation(self, fold: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return (center, scale) per input, each (F,) f4, from the rows that model ``fold`` trains on."""
@@ -259,6 +288,8 @@ def _known(job: Job, key: str) -> Survey | None:
     known = Survey.read(job.sidecar)
     if known is None or known.key != key or not known.source.unchanged():
         return None
+    if not job.counted and not known.accounting.lost and not is_whole(events_path(job.sidecar), known.hashed):
+        return None
     return known if job.skip_bad_files or not known.accounting.lost else None
 
 
@@ -267,20 +298,27 @@ def _survey(job: Job, file: EventFile, record: Survey, report: Callable[[float],
     folds = analysis.split.folds
     truth = Truth.zero(folds, len(analysis.classes), len(analysis.regression))
     seen = 0
-    for block in FileRows(analysis, job.sample, job.number, file).blocks(record):
-        read = record.accounting.events.read
-        place = _side(block) * folds + block.fold
-        counts = np.bincount(place, minlength=len(SPLITS) * folds).reshape(len(SPLITS), folds)
-        record.slabs.append([seen, read, counts.tolist()])
-        training = slice(0, int(block.bounds[1]))
-        label = None if block.label is None else block.label[training]
-        targets = _targets(block)
-        truth.book(label, None if targets is None else targets[training], block.weight[training], block.fold[training])
-        report((read - seen) / file.entries if file.entries else 0)
-        seen = read
+    with EventLog(events_path(job.sidecar)) as log:
+        for block in FileRows(analysis, job.sample, job.number, file).blocks(record, log=log):
+            read = record.accounting.events.read
+            place = _side(block) * folds + block.fold
+            counts = np.bincount(place, minlength=len(SPLITS) * folds).reshape(len(SPLITS), folds)
+            record.slabs.append([seen, read, counts.tolist()])
+            _book(truth, block)
+            report((read - seen) / file.entries if file.entries else 0)
+            seen = read
+        log.finish()
     if file.entries is None:
         record.slabs = [[0, None, np.sum([counts for _, _, counts in record.slabs], axis=0).tolist()]]
     record.truth = {name: getattr(truth, name).tolist() for name in _TRUTH}
+
+
+def _book(truth: Truth, block: Block) -> None:
+    """Book the training rows of a block."""
+    training = slice(0, int(block.bounds[1]))
+    label = None if block.label is None else block.label[training]
+    targets = _targets(block)
+    truth.book(label, None if targets is None else targets[training], block.weight[training], block.fold[training])
 
 
 def _batch(block: Block, wanted: np.ndarray, scale: np.float32, kept: Sequence[str]) -> Batch:

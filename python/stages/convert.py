@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..dataset.blocks import FileRows
 from ..dataset.layouts import Block
 from ..dataset.merging import StoredFile, copy_rows, stored_files
 from ..dataset.notices import check_identity, find_notices
+from ..dataset.repeats import EventHashes, EventLog, count_repeats, event_hashes, events_path
 from ..dataset.shards import ShardIndex, ShardRecord, ShardWriter, lay_out, open_shard, shard_groups
 from ..dataset.table import dataset_info
 from ..dataset.totals import check, check_weights, scales, unknown_targets
@@ -119,6 +120,7 @@ def convert(
         check(analysis, info, records, accounting)
         scale = dict(zip((str(r.source.sample) for r in records), scales(analysis, records)))
         shards = [Shard(job.stem, index) for job, index in zip(plan, indices) if any(r.rows for r in index.records)]
+        repeats = count_repeats([part for job, index in zip(plan, indices) for part in _hashes(job, index)], work)
         outputs, details = assemble(work, analysis, info, shards, [scale[name] for name in analysis.samples])
         manifest = _manifest(STAGE, analysis, records, accounting)
         manifest.details = {
@@ -126,11 +128,21 @@ def convert(
             "key": fingerprint(analysis.dataset_part()),
             **details,
             "unknown_targets": unknown_targets(info, records),
-            "notices": find_notices(analysis, records),
+            "notices": find_notices(analysis, records, repeats),
+            "repeats": asdict(repeats),
         }
         manifest.write(work, outputs, _checksums(shards))
     show_accounting(f"convert: {output}", accounting)
     return manifest
+
+
+def _hashes(job: Job, index: ShardIndex) -> Iterator[EventHashes]:
+    """Say where the hashes of the events of a shard are: beside it, or where parts hold them."""
+    first = 0
+    for record, part in zip(index.records, job.stored):
+        stem, start = (job.stem, first) if part is None else (part.stem, part.first)
+        yield event_hashes(record, events_path(stem), start)
+        first += record.hashed
 
 
 def _checksums(shards: Sequence[Shard]) -> dict[str, str]:
@@ -249,26 +261,29 @@ def _finished(job: Job) -> ShardIndex | None:
 
 def _write(job: Job, broken: dict[int, ShardRecord], report: Report) -> ShardIndex | None:
     """Write the shard without the broken files; None where one more broke in the middle of its rows."""
-    writer = open_shard(job.stem, job.analysis)
     records: list[ShardRecord] = []
-    complete = False
-    try:
-        for file in job.files:
-            record = broken.get(file.number)
-            if record is None:
-                record = _convert_file(job, file, writer, records, lambda share: report(share / len(job.files)))
-            if record.accounting.lost and record.blocks:
-                broken[file.number] = replace(record, blocks=[])
-                return None
-            records.append(record)
-        complete = any(record.rows for record in records)
-    finally:
-        stored = writer.close(complete=complete)
+    share, complete = 1 / len(job.files), False
+    with EventLog(events_path(job.stem)) as log:
+        writer = open_shard(job.stem, job.analysis)
+        try:
+            for file in job.files:
+                record = broken.get(file.number)
+                if record is None:
+                    record = _convert_file(job, file, writer, log, records, lambda done: report(share * done))
+                if record.accounting.lost and record.blocks:
+                    broken[file.number] = replace(record, blocks=[])
+                    return None
+                records.append(record)
+            complete = any(record.rows for record in records)
+        finally:
+            stored = writer.close(complete=complete)
+        if complete:
+            stored.append(log.finish())
     return ShardIndex(job.key, stored, records)
 
 
 def _convert_file(
-    job: Job, file: InputFile, writer: ShardWriter, before: Sequence[ShardRecord], report: Report
+    job: Job, file: InputFile, writer: ShardWriter, log: EventLog, before: Sequence[ShardRecord], report: Report
 ) -> ShardRecord:
     """Append the rows of a file to those ``before``; the record of a lost one lists blocks if it broke after some."""
     entries: int | None = None
@@ -280,7 +295,7 @@ def _convert_file(
             blocks = record.blocks
             rows = FileRows(job.analysis, file.sample, file.number, opened)
             writer.begin(file.path, file.sample)
-            for block in _reported(rows.blocks(record), opened, record, report):
+            for block in _reported(rows.blocks(record, log=log), opened, record, report):
                 if not blocks:
                     check_identity(job.analysis, [*before, record])
                 blocks.append(np.diff(block.bounds).tolist())

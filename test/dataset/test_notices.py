@@ -234,3 +234,27 @@ def test_rows_with_all_constituents_of_their_event(
     assert answer.returncode == 0 and "is up to date" in answer.stderr, "the rows are the same"
     answer = nanoforge("convert", "a.yaml", "-o", "other")
     assert answer.returncode == 0 and line not in answer.stderr
+
+
+def test_repeated_events_are_counted(write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path) -> None:
+    """Copies within a sample and between samples; the same numbers alone are no alarm."""
+    signal, background = copies(events(60, 1)), events(60, 31)
+    background["x"][:30] = signal["x"][30:60]
+    background["event"][40:] = 7
+    background["luminosityBlock"][:] = signal["luminosityBlock"][:] = 0
+    write(signal, background)
+    lines = [
+        "note: 20 of 240 events have the run, luminosityBlock, event of another one, and other features",
+        "warning: 150 of 240 events are copies of another one, with the same run, luminosityBlock, event and features, "
+        "30 of them in two samples, most in ",
+    ]
+    counts = {"events": 240, "identities": 170, "copies": 150, "between": 30}
+    answer = nanoforge("convert", "a.yaml", "-o", "dataset")
+    assert answer.returncode == 0 and all(answer.stderr.count(line) == 1 for line in lines), answer.stderr
+    found = manifest(tmp_path / "dataset")["details"]["repeats"]
+    assert counts.items() <= found.items() and found["sources"] == [str(tmp_path / "sig.root")] * 2
+    assert not [*(tmp_path / "dataset").rglob("*.events")]
+    for sample in ("sig", "bkg"):
+        assert nanoforge("convert", "a.yaml", "--part", f"{sample}:0", "-o", f"parts/{sample}").returncode == 0
+    answer = nanoforge("convert", "a.yaml", "--parts", "parts", "-o", "merged")
+    assert answer.returncode == 0 and manifest(tmp_path / "merged")["details"]["repeats"] == found, answer.stderr
