@@ -17,6 +17,10 @@ import uproot
 import yaml
 from compare import assert_same_files
 from nanoforge.config import load
+from nanoforge.errors import FileError
+from nanoforge.events.checksums import verify
+from nanoforge.events.files import ListedFile
+from nanoforge.provenance.manifest import adler32
 from nanoforge.stages.convert import convert
 from nanoforge.stages.predict import predict
 from nanoforge.stages.train import train
@@ -207,3 +211,12 @@ def test_another_file_under_the_same_name_does_not_go_on(tmp_path: Path, store: 
     redirectors = f"{DyingServer(serve(), LATE).address} {serve(tmp_path / 'bad').address}"
     failed = nanoforge("inspect", "--ranges", FILES[0], expect=1, NANOFORGE_REDIRECTORS=redirectors)
     assert "another file" in failed.stderr
+
+
+def test_the_server_is_asked_for_a_checksum(store: Path, serve: Serve) -> None:
+    """The checksum that a list of files gives is compared with that of the server, before any event is read."""
+    server = serve()
+    right = adler32(Path(f"{store}{FILES[0]}"))
+    verify(ListedFile(FILES[0], right), [server.address])
+    with pytest.raises(FileError, match=rf"its checksum \(adler32\) is {right}, but the list of files says 00000bad"):
+        verify(ListedFile(FILES[0], "bad"), [server.address])
