@@ -12,6 +12,10 @@ from nanoforge.cli import main
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults-seed", type=int, default=3, help="another minute of the fault campaign")
+
+
 @pytest.fixture
 def shared() -> Callable[[str], Path]:
     """The path of a real CMS file; the test is skipped where the files are not beside the repository."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cases import BAD, RIGHT, Case, Result
 from disk import Disk
-from process import adopt_orphans
+from process import adopt_orphans, end_leftovers
 from project import Project
 
 
@@ -62,24 +62,27 @@ def _work(plan: Plan, folder: Path, worker: int, end: float) -> None:
     adopt_orphans()
     folder.mkdir(parents=True)
     disk = Disk(folder / "work")
-    project = Project(folder, lambda words: _tell(f"worker {worker}: {words}") if plan.verbose else None)
-    numbers = plan.numbers[worker :: plan.jobs] if plan.numbers else count(worker, plan.jobs)
-    with (folder / "results").open("w") as results:
-        for number in numbers:
-            if not plan.numbers and time.monotonic() > end:
-                break
-            start = time.monotonic()
-            result = Case(project, disk, plan.seed, number, plan.stages, plan.kinds).run()
-            result.seconds = round(time.monotonic() - start, 1)
-            results.write(json.dumps(asdict(result)) + "\n")
-            results.flush()
-            if result.verdict in BAD:
-                _tell(describe(result))
-            elif plan.verbose:
-                _tell(headline(result))
-    if not disk.available:
-        return
-    os.chdir("/")
+    try:
+        project = Project(folder, lambda words: _tell(f"worker {worker}: {words}") if plan.verbose else None)
+        with (folder / "results").open("w") as results:
+            for number in plan.numbers[worker :: plan.jobs] if plan.numbers else count(worker, plan.jobs):
+                if not plan.numbers and time.monotonic() > end:
+                    break
+                result = _do(Case(project, disk, plan.seed, number, plan.stages, plan.kinds))
+                results.write(json.dumps(asdict(result)) + "\n")
+                results.flush()
+                if plan.verbose or result.verdict in BAD:
+                    _tell(describe(result) if result.verdict in BAD else headline(result))
+    finally:
+        end_leftovers(0)
+        disk.close()
+
+
+def _do(case: Case) -> Result:
+    start = time.monotonic()
+    result = case.run()
+    result.seconds = round(time.monotonic() - start, 1)
+    return result
 
 
 def headline(result: Result) -> str:

@@ -54,6 +54,11 @@ class Disk:
             raise RuntimeError(f"{self._folder} cannot be made writable again")
         self._changed = False
 
+    def close(self) -> None:
+        """Take it away."""
+        if self.available:
+            subprocess.run(["umount", "--lazy", str(self._folder)], capture_output=True, check=False)
+
     def _change(self, options: str) -> None:
         self._changed = True
         if not self.available or not self._mount("-o", f"remount,{options}"):

@@ -135,7 +135,7 @@ def run_together(commands: Sequence[Command], gap: float = 0.0, grace: float = G
             time.sleep(gap)
         running.append(_Running(command))
     outcomes = [one.wait() for one in running]
-    leftovers = _end_leftovers(grace)
+    leftovers = end_leftovers(grace)
     return [
         Outcome(o.words, o.code, o.stdout, o.stderr, o.seconds, leftovers if o is outcomes[-1] else ())
         for o in outcomes
@@ -178,8 +178,8 @@ class _Running:
         return Outcome(command.words, code, *texts, seconds)
 
 
-def _end_leftovers(grace: float) -> tuple[str, ...]:
-    """Wait for all that commands have started; what stays is named and killed."""
+def end_leftovers(grace: float) -> tuple[str, ...]:
+    """Wait so many seconds for all that commands have started; what stays is named and killed."""
     end = time.monotonic() + grace
     while (others := list(_descendants(os.getpid()))) and time.monotonic() < end:
         with contextlib.suppress(ChildProcessError):
