@@ -165,6 +165,8 @@ class TrainingData(ABC):
         The files that it is read from, for the manifests of later stages.
     accounting
         The books of what was read to make it, where that was done for this training and not before.
+    inputs
+        The files that a finished dataset was made from, as they were then.
     notices
         What a reader of results must know of the data; complete once :meth:`prepare` was called.
     """
@@ -177,6 +179,7 @@ class TrainingData(ABC):
     sources: list[FileRecord]
     accounting: Accounting | None = None
     notices: Sequence[str] = ()
+    inputs: Sequence[FileRecord] = ()
     _carried: tuple[str, ...] = ()
     _most_readers = 64
 
@@ -546,6 +549,7 @@ class StoredData(TrainingData):
         self.key = manifest.details["key"]
         self.config = manifest.config
         self.notices = manifest.details.get("notices", [])
+        self.inputs = manifest.inputs
         self.sources = [input_record(str(directory.absolute() / NAME))]
 
 

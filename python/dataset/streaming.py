@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..config.moved import without_folders
 from ..config.schema import Analysis
 from ..console import progress
 from ..errors import DataError, FileError
@@ -128,7 +129,8 @@ class StreamedData(TrainingData):
         part = analysis.dataset_part()
         self.config = analysis.model_dump(mode="json")
         self.key = fingerprint(part)
-        self.identity = fingerprint([part, [(s.path, s.size, s.modified) for s in self.sources]])
+        files = [(s.sample, Path(s.path).name, s.size, s.modified) for s in self.sources]
+        self.identity = fingerprint([without_folders(part), files])  # the same where a project has moved to
         self._records: list[Survey] = []
         self._scales: list[float] = []
 

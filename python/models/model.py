@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..config.moved import moved
 from ..dataset.info import InputInfo
 from ..errors import DataError
 from ..provenance import Manifest
@@ -165,8 +166,8 @@ class Model(nn.Module):
         write_tensors({"spec": self.spec.as_dict(), "state": state}, path)
 
     @classmethod
-    def load(cls, path: Path) -> Model:
-        """Read a model that :meth:`save` wrote, ready to score.
+    def load(cls, path: Path, network: str | None = None) -> Model:
+        """Read a model that :meth:`save` wrote, ready to score; see :func:`load_model`.
 
         Raises
         ------
@@ -175,7 +176,10 @@ class Model(nn.Module):
         """
         try:
             content = read_tensors(path)
-            model = cls(ModelSpec.from_dict(content["spec"]))
+            spec = ModelSpec.from_dict(content["spec"])
+            if network is not None:
+                spec.network["network"] = network
+            model = cls(spec)
             model.load_state_dict(content["state"])
         except OSError as error:
             raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
@@ -196,8 +200,8 @@ class Model(nn.Module):
         return (values - self.get_buffer(f"{name}_center")) / self.get_buffer(f"{name}_scale")
 
 
-def load_model(path: Path) -> Model | TreeModel:
-    """Read a model of either kind, ready to score.
+def load_model(path: Path, network: str | None = None) -> Model | TreeModel:
+    """Read a model of either kind, ready to score; ``network`` says where the user's own is, if it has moved.
 
     Raises
     ------
@@ -212,7 +216,7 @@ def load_model(path: Path) -> Model | TreeModel:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     if not is_trees:
-        return Model.load(path)
+        return Model.load(path, network)
     from .trees import TreeModel
 
     return TreeModel.load(path)
@@ -226,7 +230,8 @@ def own_code(trained: Manifest, run: Path) -> set[str]:
             is_trees = file.read(1) == b"{"  # which have no code
         if not is_trees:
             names |= named_code({"model": read_tensors(path)["spec"]["network"]})
-    return names
+    before = Path(trained.details.get("directory", run))
+    return {moved(name, before, run.resolve()) if name.endswith(".py") else name for name in names}
 
 
 def named_code(config: Mapping[str, Any]) -> set[str]:

@@ -55,7 +55,8 @@ def require(run: Path, trained: Manifest, modules: Iterable[str], *, trust: bool
 
 
 def _token(trained: Manifest, names: list[str]) -> str:
-    return fingerprint({"run": trained.identity(), "code": {name: _digest(name) for name in names}})
+    code = sorted((Path(name).name, str(_digest(name))) for name in names)  # the same where a project has moved to
+    return fingerprint({"run": trained.identity(), "code": code})
 
 
 def _trusted() -> set[str]:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -31,13 +31,17 @@ from ..evaluation.importance import Importance, Inputs, permutation_importance
 from ..evaluation.metrics import Array
 from ..evaluation.results import Fold, Part, Results
 from ..evaluation.summary import Scored, headline
-from ..models.model import load_model, own_code, score
+from ..models.model import Model, own_code, score
 from ..provenance import Accounting, Ledger, Manifest, fingerprint, staged_output
 from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
 from ..provenance.output import up_to_date
 from ..provenance.trust import require
 from ..training.balance import Balancer, find_factors
-from ..training.tracking import log_evaluation
+from ..training.runs import dataset_of, load_models, settings_of
+from ..training.tracking import follow, log_evaluation
+
+if TYPE_CHECKING:
+    from ..models.trees import TreeModel
 
 TRAIN_ROWS = 200_000
 """At most so many training rows are scored, over all folds: a random subset that depends on ``SEED`` only."""
@@ -86,7 +90,9 @@ def evaluate(
     trained = Manifest.read(run, "train")
     trained.verify(run)
     require(run, trained, own_code(trained, run), trust=trust)
-    dataset, notices = _open(run, trained, data)
+    follow(run)
+    settings = settings_of(trained, run)
+    dataset, notices = _open(run, trained, settings, data)
     output = output or run / "evaluation"
     key = {"run": trained.identity(), "dataset": dataset.identity}
     finished = up_to_date(output, "evaluate", key)
@@ -104,7 +110,8 @@ def evaluate(
         block = Balance.model_validate(trained.config["training"]["balance"])
         dataset.carry(block.columns)
         factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
-        results = _results(run, dataset, factors, notices)
+        models = load_models(run, settings, range(dataset.info.folds))
+        results = _results(models, dataset, factors, notices)
         files = _write(work, results, factors, run, trained, dataset)
         _manifest(run, trained, dataset, results, key).write(work, files)
     if output.resolve() == (run / "evaluation").resolve():
@@ -113,12 +120,14 @@ def evaluate(
     return results.content()
 
 
-def _open(run: Path, trained: Manifest, data: Path | Analysis | None) -> tuple[TrainingData, list[str]]:
+def _open(
+    run: Path, trained: Manifest, settings: Analysis, data: Path | Analysis | None
+) -> tuple[TrainingData, list[str]]:
     """Open the dataset, check that it fits the run, and say what a reader of the results must know."""
     recorded = trained.details["dataset"]
-    source = data or (Path(recorded["path"]) if recorded["path"] else Analysis.model_validate(trained.config))
+    source = data or dataset_of(trained, run) or settings
     if isinstance(source, Path) and not source.exists():
-        raise UserError(f"{source}: no such dataset; say with --data where it is")
+        raise UserError(f"{source}: no such dataset (any more): say with --data where it is")
     dataset = TrainingData.open(source, in_memory="never", skip_bad_files=trained.lost_files)
     if dataset.identity == recorded["identity"]:
         return dataset, []
@@ -160,12 +169,14 @@ def _factors(run: Path, trained: Manifest, dataset: TrainingData, block: Balance
     return find_factors(block, dataset, fold)
 
 
-def _results(run: Path, dataset: TrainingData, factors: Sequence[Factors], notices: list[str]) -> Results:
+def _results(
+    models: Sequence[Model | TreeModel], dataset: TrainingData, factors: Sequence[Factors], notices: list[str]
+) -> Results:
     """Score all folds."""
     info = dataset.info
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
-        folds = [_Scorer(run, dataset, fold, own, bar).fold() for fold, own in enumerate(factors)]
+        folds = [_Scorer(model, dataset, i, own, bar).fold() for i, (model, own) in enumerate(zip(models, factors))]
     task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
     results = Results(task, names, folds, notices)
     unknown = [*_unknown(dataset, results), *_crossings(results)] if info.regression else []
@@ -222,8 +233,8 @@ def _crossings(results: Results) -> Iterator[str]:
 class _Scorer:
     """Scores the rows of one fold with its model."""
 
-    def __init__(self, run: Path, dataset: TrainingData, fold: int, factors: Factors, bar: Bar) -> None:
-        self._model = load_model(run / f"fold{fold}" / "model.pt")
+    def __init__(self, model: Model | TreeModel, dataset: TrainingData, fold: int, factors: Factors, bar: Bar) -> None:
+        self._model = model
         self._dataset = dataset
         self._fold = fold
         self._bar = bar

@@ -20,11 +20,12 @@ from ..events.view import view
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
 from ..export.parity import Comparison, Parity
 from ..export.triton import config
-from ..models.model import ModelSpec, load_model, own_code
+from ..models.model import ModelSpec, own_code
 from ..provenance import FileRecord, Manifest, fingerprint, staged_output
 from ..provenance.manifest import write_atomically
 from ..provenance.output import up_to_date
 from ..provenance.trust import require
+from ..training.runs import load_models, settings_of
 
 STAGE = "export"
 GRAPH, DESCRIPTION = "model.onnx", "model.json"
@@ -73,7 +74,7 @@ def export(
     trained = Manifest.read(run, "train")
     trained.verify(run)
     require(run, trained, own_code(trained, run), trust=trust)
-    analysis = Analysis.model_validate(trained.config)
+    analysis = settings_of(trained, run)
     rule = _rule(analysis.split.folds, fold)
     paths = _files(analysis, check)
     key = {"run": trained.identity(), "features": features, "fold": rule}
@@ -114,7 +115,10 @@ def _files(analysis: Analysis, check: Sequence[str]) -> list[str]:
     if check:
         found = expand(check, "--check", analysis.redirectors)
     else:
-        found = list(dict.fromkeys(sample_files(analysis, name)[0] for name in analysis.samples))
+        try:
+            found = list(dict.fromkeys(sample_files(analysis, name)[0] for name in analysis.samples))
+        except UserError as error:
+            raise UserError(f"{error}; say with --check which files to compare graph and model on") from None
     return list(map(from_root, found))
 
 
@@ -123,14 +127,14 @@ def _exported(
 ) -> tuple[Exported, Parity, list[FileRecord]]:
     """Make the graph and compare it with the models."""
     spec = ModelSpec.from_dict(trained.details["spec"])
-    folders = [run / f"fold{i}" for i in (range(analysis.split.folds) if rule in (AVERAGE, BY_EVENT) else [int(rule)])]
-    graphs = [onnx.load(folder / GRAPH) for folder in folders]
+    folds = range(analysis.split.folds) if rule in (AVERAGE, BY_EVENT) else [int(rule)]
+    graphs = [onnx.load(run / f"fold{fold}" / GRAPH) for fold in folds]
     with open_events(paths[0], analysis.tree, analysis.redirectors) as file:
         if features:
             exported = export_features(analysis, spec, graphs, rule)
         else:
             exported = export_columns(analysis, spec, graphs, rule, view(file, analysis))
-    comparison = Comparison(exported, analysis, [load_model(folder / "model.pt") for folder in folders], rule)
+    comparison = Comparison(exported, analysis, load_models(run, analysis, folds), rule)
     sources = []
     for path in paths:
         with reading(path, analysis.tree, analysis.redirectors) as (file, source):

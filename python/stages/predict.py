@@ -19,13 +19,14 @@ from ..events.files import expand, from_root, output_names
 from ..events.frame import Frame
 from ..events.readers import EventFile, reading
 from ..events.view import view
-from ..models.model import Model, load_model, own_code, score
+from ..models.model import Model, own_code, score
 from ..parallel import Report, run_jobs
 from ..parts import Part, gather, scope
 from ..provenance import Accounting, FileRecord, Manifest, Piece, fingerprint, make_room, staged_output
 from ..provenance.manifest import input_record, remove
 from ..provenance.output import up_to_date
 from ..provenance.trust import require
+from ..training.runs import load_models, settings_of
 
 if TYPE_CHECKING:
     from ..models.trees import TreeModel
@@ -101,7 +102,7 @@ def predict(
         raise UserError(f"--format {format}: not one of {', '.join(FORMATS)}{nearest(format, FORMATS)}")
     trained = Manifest.read(run, "train")
     trained.verify(run)
-    analysis = Analysis.model_validate(trained.config)
+    analysis = settings_of(trained, run)
     _check_same_functions(run, trained, analysis)
     require(run, trained, own_code(trained, run), trust=trust)
     paths = list(map(from_root, expand(files, "FILES", analysis.redirectors)))
@@ -151,8 +152,9 @@ def _score_all(one: Job, files: Mapping[str, str], jobs: int) -> dict[str, Score
 
 def _check_same_functions(run: Path, trained: Manifest, analysis: Analysis) -> None:
     """Refuse to score with other functions than those that the model was trained with."""
+    before = {Path(name).name: digest for name, digest in trained.details["sha256"].items()}
     for name, digest in analysis.digests().items():
-        if name != analysis.golden_json and digest != trained.details["sha256"].get(name):
+        if name != analysis.golden_json and digest != before.get(Path(name).name):
             raise UserError(f"{name}: changed since {run} was trained with it: restore it, or convert and train again")
 
 
@@ -185,7 +187,7 @@ def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
 
     if job.threads:
         torch.set_num_threads(job.threads)
-    models = [load_model(job.run / f"fold{i}" / "model.pt") for i in range(job.folds)]
+    models = load_models(job.run, job.analysis, range(job.folds))
     file = view(file, job.analysis)
     builder = TableBuilder(job.analysis, None, file, STAGE)
     books = Accounting()

@@ -34,7 +34,7 @@ from ..training.folds import (
 from ..training.history import Epoch, best, read_history, write_history
 from ..training.rates import RangeTest
 from ..training.start import new_model
-from ..training.tracking import Trained, log_training
+from ..training.tracking import Trained, follow, log_training
 
 STAGE = "train"
 _FILES = ("model.pt", "model.onnx", "history.csv", BALANCE)
@@ -91,6 +91,7 @@ def train(
     key = made_from(analysis, dataset)
     previous = up_to_date(output, STAGE, key)
     if previous is not None and (skip_bad_files or not previous.lost_files):
+        follow(output)
         say(f"{output} is up to date")
         return previous
     check_initial(analysis, trust=trust)
@@ -99,7 +100,7 @@ def train(
         out.quiet = err.quiet = True
     source = {"path": None if isinstance(data, Analysis) else str(data.resolve()), "identity": dataset.identity}
     further = not force and continues(analysis, dataset, output)
-    with _workplace(fabric, output, key, force or further) as work:
+    with _workplace(fabric, output, key, analysis.settings("train"), force or further) as work:
         if further and fabric.is_global_zero:
             take_checkpoints(output, work, dataset.info.folds)
         with fabric.rank_zero_first():
@@ -110,7 +111,11 @@ def train(
             check_export(new_model(spec, dataset, 0))  # which takes seconds, and ours are known to be exported
         histories = [_fold(fabric, analysis, dataset, spec, i, folder) for i, folder in enumerate(folds)]
         if fabric.is_global_zero:
-            details = {"key": fingerprint(key), "dataset": source | {"info": dataset.info.as_dict()}}
+            details = {
+                "key": fingerprint(key),
+                "directory": str(output.resolve()),
+                "dataset": source | {"info": dataset.info.as_dict()},
+            }
             if dataset.accounting is not None:
                 details["notices"] = list(dataset.notices)
             _finish(work, output, analysis, dataset, details | {"spec": spec.as_dict()}, histories, kept, file)
@@ -161,10 +166,10 @@ def _finish(
 
 
 @contextlib.contextmanager
-def _workplace(fabric: Fabric, output: Path, key: Any, force: bool) -> Iterator[Path]:
+def _workplace(fabric: Fabric, output: Path, key: Any, config: Any, force: bool) -> Iterator[Path]:
     """Give all processes the folder to work in; the first one looks after it."""
     if fabric.is_global_zero:
-        with staged_output(output, key, force, key["config"]) as work:
+        with staged_output(output, key, force, config) as work:
             yield Path(fabric.broadcast(str(work)))
     else:
         yield Path(fabric.broadcast(""))

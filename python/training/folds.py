@@ -12,6 +12,7 @@ import numpy as np
 from lightning.fabric import Fabric
 
 from ..config.change import change
+from ..config.moved import paths_of, with_paths, without_folders
 from ..config.schema import Analysis
 from ..config.training import Training
 from ..console import say
@@ -19,11 +20,11 @@ from ..dataset.factors import Factors
 from ..dataset.info import DatasetInfo
 from ..dataset.loading import TrainingData
 from ..errors import NanoForgeError, TrainingError, UserError
-from ..events.files import listed
+from ..events.files import listed, sample_files
 from ..models.check import ROWS, check_network
 from ..models.model import Model, ModelSpec, named_code, own_code, score
 from ..provenance import Manifest, fingerprint
-from ..provenance.manifest import NAME, changed_keys
+from ..provenance.manifest import NAME, changed_keys, input_record
 from ..provenance.trust import require
 from .balance import Balancer, find_factors
 from .checkpoints import BEST, LAST
@@ -54,8 +55,12 @@ class Fitted:
 
 
 def made_from(analysis: Analysis, dataset: TrainingData) -> dict[str, Any]:
-    """Return, as plain JSON types, all that a training depends on: neither how it is searched for nor where it runs."""
-    config = analysis.settings("train")
+    """Return, as plain JSON types, all that a training depends on.
+
+    That is neither how it is searched for nor where it runs; what its files hold is in the identity of the dataset, and
+    of their paths only the names count, so that a project may move.
+    """
+    config = without_folders(analysis.settings("train"))
     key = {"config": config, "dataset": dataset.identity}
     if analysis.training.init is not None:
         key["init"] = Manifest.read(Path(analysis.training.init.run), _STAGE).identity()
@@ -123,6 +128,9 @@ def check_same_analysis(analysis: Analysis, dataset: TrainingData) -> None:
         made_with = Analysis.model_validate(dataset.config)
         if _spelt_out(made_with) == _spelt_out(analysis):
             return
+        if _has_moved(made_with, analysis, dataset):
+            say(f"note: {dataset.name} was made from the same files in other folders")
+            return
         changes = changed_keys(made_with.dataset_part(), analysis.dataset_part())
         difference = next(iter(changes), "a file that 'functions' or 'golden_json' names has changed")
         raise UserError(
@@ -139,6 +147,26 @@ def check_initial(analysis: Analysis, *, trust: bool) -> None:
     trained = Manifest.read(run, _STAGE)
     trained.verify(run)
     require(run, trained, own_code(trained, run) - named_code(analysis.model_dump(mode="json")), trust=trust)
+
+
+def _has_moved(made_with: Analysis, analysis: Analysis, dataset: TrainingData) -> bool:
+    """Whether an analysis differs only in the folders of its files, which have the names and sizes that were recorded.
+
+    What it names beside the samples holds what it held: with the folders of before, the analysis has the key of before.
+    """
+    part = analysis.dataset_part()
+    before, now = paths_of(made_with.dataset_part()), paths_of(part)
+    if [Path(path).name for path in before] != [Path(path).name for path in now]:
+        return False
+    names = dict(zip(now, before))
+    if fingerprint(with_paths(part, lambda path: names.get(path, path))) != dataset.key:
+        return False
+    try:
+        files = [input_record(path) for name in analysis.samples for path in sample_files(analysis, name)]
+    except NanoForgeError:  # they are elsewhere, and need not be here
+        return False
+    known, found = (sorted((Path(r.path).name, r.size) for r in records) for records in (dataset.inputs, files))
+    return bool(known) and known == found
 
 
 def _spelt_out(analysis: Analysis) -> dict[str, Any]:

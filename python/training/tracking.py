@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -35,6 +36,7 @@ EXAMPLE_ROWS = 5
 _PARAMETERS = ("row", "inputs", "define", "select", "target", "weight", "lumi", "split", "model", "training")
 _LONGEST = 6000  # a parameter may be no longer
 _PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000  # more MLflow does not take
+_PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 _MOST_DIFF = 1_000_000
 _MEMORY = "/dev/shm"  # noqa: S108 - making the tables waits for the disk a hundred times, but not here
 
@@ -142,6 +144,47 @@ def _log_evaluation(run: Path, run_id: str, content: Mapping[str, Any], evaluati
         _copy(file, place / file.relative_to(evaluation))
 
 
+def follow(run: Path) -> None:
+    """Put the places of artifacts right in the store of a run that has moved: MLflow knows absolute ones only.
+
+    Whatever fails here is a warning.
+    """
+    if not (run / DATABASE).exists():
+        return
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch, DATABASE)
+            shutil.copyfile(run / DATABASE, copy)
+            if _renamed(copy, (run.resolve() / ARTIFACTS).as_uri()):
+                _put_back(copy, run / DATABASE)
+                say(f"note: {run / DATABASE} says where the artifacts are now")
+    except (OSError, sqlite3.Error) as error:
+        say(f"warning: {run / DATABASE} names artifacts where they were before the run moved ({error})")
+
+
+def _renamed(database: Path, place: str) -> bool:
+    """Write another place of all artifacts; False where they are there."""
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        names = {
+            row[0] for row in connection.execute("SELECT artifact_location FROM experiments WHERE name != 'Default'")
+        }
+        before = names - {place}
+        for old in before:
+            for table, column in _PLACES:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
+                    (place, len(old) + 1, len(old), old),
+                )
+    return bool(before)
+
+
+def _put_back(copy: Path, database: Path) -> None:
+    """Replace a database by a copy of it, wherever that is."""
+    beside = database.with_name(f".{database.name}")
+    shutil.copyfile(copy, beside)
+    beside.replace(database)
+
+
 @contextlib.contextmanager
 def _database(path: Path) -> Iterator[MlflowClient]:
     """Give a client of a copy of a database, new where there is none; it takes the place of the original."""
@@ -154,9 +197,7 @@ def _database(path: Path) -> Iterator[MlflowClient]:
         if path.exists():
             shutil.copyfile(path, database)
         yield MlflowClient(tracking_uri=f"sqlite:///{database}")
-        copy = path.with_name(f".{path.name}")
-        shutil.copyfile(database, copy)
-        copy.replace(path)
+        _put_back(database, path)
 
 
 def _log(client: MlflowClient, run: str, params: Mapping[str, str], metrics: Iterable[tuple]) -> None:

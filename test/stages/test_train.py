@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -387,3 +388,53 @@ def test_parquet_is_trained_on(sources, tmp_path, quick):
 def test_a_gpu_that_is_not_there_is_an_error(data, tmp_path):
     with pytest.raises(UserError, match="no CUDA device"):
         train(make(accelerator="gpu"), data, tmp_path / "run")
+
+
+PROJECT = """
+name: toy
+functions: ["mine:double"]
+samples:
+  tt: {files: "files/tt.root", label: tt}
+  dy: {files: ["files/dy.root"], label: dy}
+inputs: {event: {features: [MET_pt, {twice: double(nJet)}]}}
+model: {type: "mine:Net"}
+training: {epochs: 2, batch_size: 256, accelerator: cpu}
+"""
+MINE = """
+import torch
+def double(x): return 2 * x
+class Net(torch.nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.last = torch.nn.Linear(2, outputs)
+    def forward(self, features, masks):
+        return self.last(features["event"])
+"""
+
+
+def test_a_project_may_move(sources, tmp_path, quick, nanoforge, monkeypatch):
+    """Files, dataset, functions, own network and run move together: all stages find them by what they are."""
+    monkeypatch.setattr(stage, "check_export", lambda model: None)
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(sources, here / "files")
+    (here / "a.yaml").write_text(PROJECT)
+    (here / "mine.py").write_text(MINE)
+    for command in ("convert {0}/a.yaml -o {0}/data", "train {0}/a.yaml --data {0}/data -o {0}/run"):
+        answer = nanoforge(*command.format(here).split())
+        assert answer.returncode == 0, answer.stderr
+    here.rename(there)
+    answers = [
+        nanoforge(*command.format(there).split())
+        for command in (
+            "train {0}/a.yaml --data {0}/data -o {0}/run",
+            "evaluate {0}/run",
+            "predict {0}/run {0}/files/tt.root -o {0}/friends",
+            "train {0}/a.yaml --data {0}/data -o {0}/run training.epochs=3",
+        )
+    ]
+    assert [answer.returncode for answer in answers] == [0] * 4, [answer.stderr for answer in answers]
+    assert "is up to date" in answers[0].stderr and "goes on after epoch 2" in answers[3].stderr
+    assert all("other folders" in " ".join(answers[k].stderr.split()) for k in (0, 3))
+    (there / "files" / "dy.root").write_bytes((there / "files" / "tt.root").read_bytes())
+    answer = nanoforge("train", there / "a.yaml", "--data", there / "data", "-o", there / "run", "training.epochs=4")
+    assert answer.returncode == 2 and "made with another analysis" in answer.stderr

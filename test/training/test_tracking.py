@@ -174,3 +174,28 @@ def test_names_and_values_that_mlflow_would_refuse(logged):
         data = client.get_run(run).data
     assert len(data.params) == 151 and len(data.params["options.a_b_"]) == 6000
     assert data.metrics == {"x_": 1.0}
+
+
+def test_a_moved_project_is_evaluated_and_its_models_are_found(home, tmp_path, monkeypatch, capsys):
+    """The run names its dataset, and MLflow its artifacts, by absolute paths of before."""
+    shutil.copytree(home, tmp_path / "elsewhere")
+    home.rename(home.with_name("gone"))
+    run = tmp_path / "elsewhere" / "run"
+    try:
+        monkeypatch.setattr(gallery, "plots", few_plots)
+        assert evaluate(run, output=tmp_path / "again")["test"]
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"was made as {home / 'run'}" in said and "mlflow.db says where the artifacts are now" in said
+        before = mlflow.get_tracking_uri()
+        mlflow.set_tracking_uri(f"sqlite:///{run / tracking.DATABASE}")
+        try:
+            client = mlflow.MlflowClient()
+            (found,) = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
+            assert "history.csv" in [Path(item.path).name for item in client.list_artifacts(found.info.run_id, "fold0")]
+            assert mlflow.onnx.load_model(f"runs:/{found.info.run_id}/model_fold0").graph.input
+        finally:
+            mlflow.set_tracking_uri(before)
+        tracking.follow(run)
+        assert "says where" not in capsys.readouterr().err
+    finally:
+        home.with_name("gone").rename(home)

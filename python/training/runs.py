@@ -1,0 +1,37 @@
+"""What a finished run was made with, also where it has moved since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..config.models import CustomModel
+from ..config.moved import moved, relocated
+from ..config.schema import Analysis
+from ..console import say
+from ..models.model import Model, load_model
+from ..provenance import Manifest
+
+if TYPE_CHECKING:
+    from ..models.trees import TreeModel
+
+
+def settings_of(trained: Manifest, run: Path) -> Analysis:
+    """Return the analysis that a run was trained with, with its files where they are now, and say if it has moved."""
+    before = Path(trained.details.get("directory", run.resolve()))
+    if before != run.resolve():
+        say(f"note: {run.resolve()} was made as {before}: files that are not where they were are looked for beside it")
+    return Analysis.model_validate(relocated(trained.config, before, run.resolve()))
+
+
+def dataset_of(trained: Manifest, run: Path) -> Path | None:
+    """Return where the dataset of a run is now; None where it was trained on the files of its samples."""
+    path = trained.details["dataset"]["path"]
+    return None if path is None else Path(moved(path, Path(trained.details.get("directory", run)), run.resolve()))
+
+
+def load_models(run: Path, analysis: Analysis, folds: Iterable[int]) -> list[Model | TreeModel]:
+    """Read the models of some folds, with the user's own network from where it is now."""
+    network = analysis.model.network if isinstance(analysis.model, CustomModel) else None
+    return [load_model(run / f"fold{fold}" / "model.pt", network) for fold in folds]
