@@ -263,17 +263,20 @@ class Analysis(Strict):
     def _check_loss(self) -> None:
         """Refuse a loss of another task, and names that two outputs would share."""
         loss, targets = self.training.loss, self.regression
+        of_trees = "mse, mae or quantile" if targets else "cross_entropy without label smoothing"
         if loss is None:
             return
         if isinstance(loss, RegressionLoss) != bool(targets):
             known = "mse, mae, log_cosh, gaussian or quantile" if targets else "cross_entropy or focal"
+            if isinstance(self.model, LightGBMModel):
+                known = of_trees
             task = "a regression" if targets else "a classification"
             raise ValueError(f"training.loss: {loss.type!r} does not fit {task}: use {known}")
         unknown = (FocalLoss, LogCoshLoss, GaussianLoss)
         smoothed = isinstance(loss, CrossEntropyLoss) and loss.label_smoothing > 0
         if isinstance(self.model, LightGBMModel) and (isinstance(loss, unknown) or smoothed):
             what = "label smoothing" if smoothed else repr(loss.type)
-            raise ValueError(f"training.loss: lightgbm has no {what}: use mse, mae, quantile or cross_entropy")
+            raise ValueError(f"training.loss: lightgbm has no {what}: use {of_trees}")
         if isinstance(loss, RegressionLoss):
             for name in loss.weights:
                 if name not in targets:

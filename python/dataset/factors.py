@@ -117,7 +117,7 @@ def check_sum(name: str, total: float) -> None:
     if not total > 0:
         remedy = (
             "set training.balance.negative to 'absolute', or use more events"
-            if total
+            if total < 0
             else "correct 'weight' (or 'weight' of its samples); training.balance.negative may have dropped them"
         )
         of_class = "" if name == ALL else f" of class {name!r}"

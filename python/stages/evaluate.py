@@ -278,7 +278,7 @@ class _Scorer:
         if not np.isfinite(scores).all():
             raise DataError(
                 f"the model of fold {self._fold} gives NaN or infinite scores: look at its loss curve and train again, "
-                "e.g. with a smaller training.learning_rate"
+                "e.g. with a smaller learning_rate"
             )
         weight = batch.weight.numpy().astype(np.float64)
         if batch.label is not None:

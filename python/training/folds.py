@@ -61,6 +61,7 @@ def made_from(analysis: Analysis, dataset: TrainingData) -> dict[str, Any]:
     of their paths only the names count, so that a project may move.
     """
     config = without_folders(analysis.settings("train"))
+    config["training"].pop("workers")  # of which no batch depends
     key = {"config": config, "dataset": dataset.identity}
     if analysis.training.init is not None:
         key["init"] = Manifest.read(Path(analysis.training.init.run), _STAGE).identity()
@@ -251,8 +252,8 @@ def _check(fitted: Fitted, dataset: TrainingData, fold: int) -> None:
     if not np.isfinite(scores).all():
         output = fitted.model.spec.outputs[int(np.argmin(np.isfinite(scores).all(axis=0)))]
         raise TrainingError(
-            f"fold {fold}: the trained model gives NaN or infinite {output!r}: look at its loss curve, and lower "
-            "the learning rate"
+            f"fold {fold}: the trained model gives NaN or infinite {output!r}: lower "
+            f"{'model' if fitted.model.spec.network['type'] == 'lightgbm' else 'training'}.learning_rate"
         )
     loss = fitted.model.spec.loss
     if best(fitted.history).train_loss < 0 and (loss is None or loss["type"] != "gaussian"):

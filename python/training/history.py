@@ -34,6 +34,11 @@ def best(history: Sequence[Epoch]) -> Epoch:
 
 def check_validation_weight(name: str, fold: int, weight: float) -> None:
     """Refuse rows to validate on whose weights, with all factors of the training, do not sum to something positive."""
+    if weight == 0:
+        raise UserError(
+            f"{name}: no row of the validation part of fold {fold} counts, since their weights are 0 or their targets "
+            "NaN: correct 'weight' or the expressions of the targets, or set split.val (0 for none)"
+        )
     if not weight > 0:
         raise UserError(
             f"{name}: the weights of the validation part of fold {fold} sum to {weight:.4g}, so that no loss of it "

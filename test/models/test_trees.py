@@ -180,5 +180,10 @@ def test_a_loss_that_trees_lack_is_refused(loss):
         "model": {"type": "lightgbm"},
         "training": {"loss": loss},
     }
-    with pytest.raises(ValidationError, match=f"lightgbm has no '{loss}'"):
+    with pytest.raises(ValidationError, match=f"lightgbm has no '{loss}': use mse, mae or quantile"):
         Analysis.model_validate(content)
+    del content["target"]
+    content["samples"] = {name: {"files": "a.root", "label": name} for name in ("a", "b")}
+    for wrong in ({"type": "mse"}, {"type": "focal"}, {"type": "cross_entropy", "label_smoothing": 0.1}):
+        with pytest.raises(ValidationError, match=r"training\.loss: .*: use cross_entropy without label smoothing"):
+            Analysis.model_validate(content | {"training": {"loss": wrong}})

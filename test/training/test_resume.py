@@ -83,6 +83,7 @@ def test_more_epochs_go_on_after_a_finished_training_as_if_they_had_been_wanted(
     assert same(*(torch.load(tmp_path / run / "fold0" / "model.pt")["state"] for run in ("run", "whole")))
     with pytest.raises(UserError, match="holds a finished result"):
         train(short, data, tmp_path / "run")
+    train(options(schedule=schedule, epochs=4, workers=3), data, tmp_path / "run")  # up to date
 
 
 def test_more_epochs_that_would_have_had_other_learning_rates_are_refused(data, tmp_path, quick):

@@ -108,3 +108,25 @@ def test_a_validation_part_of_negative_weight_is_refused(tmp_path):
         fit_trees(analysis.training, data, spec, 0, 1, 1, balance)
     with pytest.raises(UserError, match=r"weights of the validation part of fold 0 sum to -.*rescale or absolute"):
         run(options(PLAIN), tmp_path / "data", tmp_path / "run")
+
+
+def test_what_no_loss_can_come_of_is_said_before_anything_is_written(tmp_path):
+    """Weights that are all zero or NaN, and a validation part in which no target is known."""
+
+    def spoil(value, part="train", column="weight"):
+        def change(split, columns):
+            if split == part:
+                columns[column][:] = value
+
+        return change
+
+    for number, (value, message) in enumerate(
+        ((0.0, "sum to 0 .*correct 'weight'"), (np.nan, "to nan .*correct 'weight'"))
+    ):
+        data = write_dataset(tmp_path / str(number), options(PLAIN), (40, 10, 0), change=spoil(value))
+        with pytest.raises(UserError, match=message):
+            run(options(PLAIN, batch_size=10**6), data, tmp_path / f"run{number}")
+    unknown = options(PLAIN, regression=True)
+    data = write_dataset(tmp_path / "nan", unknown, (40, 10, 0), change=spoil(np.nan, "val", "target/z"))
+    with pytest.raises(UserError, match="no row of the validation part of fold 0 counts.*targets NaN"):
+        run(unknown, data, tmp_path / "run")
