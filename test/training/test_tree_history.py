@@ -128,5 +128,5 @@ def test_what_no_loss_can_come_of_is_said_before_anything_is_written(tmp_path):
             run(options(PLAIN, batch_size=10**6), data, tmp_path / f"run{number}")
     unknown = options(PLAIN, regression=True)
     data = write_dataset(tmp_path / "nan", unknown, (40, 10, 0), change=spoil(np.nan, "val", "target/z"))
-    with pytest.raises(UserError, match="no row of the validation part of fold 0 counts.*targets NaN"):
+    with pytest.raises(UserError, match=r"no row of the validation part of fold 0 counts.*targets NaN"):
         run(unknown, data, tmp_path / "run")
