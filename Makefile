@@ -7,13 +7,14 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO := demo
 SECONDS ?= 3600
+TORCH ?= 2.13.0
 NEW_ENOUGH = $(shell $(PYTHON) -c 'import sys; sys.version_info[:2] >= (3, 10) and print(1)' 2>/dev/null)
 TOO_OLD = $(PYTHON) is $(or $(shell $(PYTHON) --version 2>&1),not here), and NanoForge needs 3.10 or newer: name \
 one, make demo PYTHON=python3.11; on LXPLUS: source /cvmfs/sft.cern.ch/lcg/views/LCG_108/x86_64-el9-gcc13-opt/setup.sh
 # A view of LCG would put its packages before those of an environment.
 unexport PYTHONPATH
 
-.PHONY: demo test install lint bench faults clean
+.PHONY: demo test install grid lint bench faults clean
 
 demo: $(READY)
 	@$(BIN)/python test/demo.py $(DEMO)
@@ -33,8 +34,18 @@ bench: $(READY)
 faults: $(READY)
 	@$(BIN)/python test/faults --seconds $(SECONDS) --jobs 2
 
+grid: nanoforge-grid.tar.xz
+
+nanoforge-grid.tar.xz: crab/requirements.txt
+	$(if $(NEW_ENOUGH),,$(error $(TOO_OLD)))
+	@rm -rf build/grid
+	@$(PYTHON) -m pip install --quiet --only-binary :all: --target build/grid --requirement $<
+	@find build/grid -name tests -prune -exec rm -rf {} + -o -name __pycache__ -prune -exec rm -rf {} +
+	@tar -C build/grid --sort=name -cf - . | xz -T0 > $@
+	@echo "$@: $$(du -m $@ | cut -f1) MB, for $$($(PYTHON) --version): batch.environment={lcg: {view: ..., packages: $@}}"
+
 clean:
-	rm -rf $(VENV) $(DEMO) build *.egg-info
+	rm -rf $(VENV) $(DEMO) build *.egg-info nanoforge-grid.tar.xz
 
 install: $(INSTALLED)
 
@@ -43,10 +54,10 @@ $(INSTALLED): requirements.txt pyproject.toml
 	@echo "setting up $(VENV), once: a few minutes" >&2
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) --upgrade pip "setuptools>=77"
-	@$(PIP) "$$(grep '^torch==' requirements.txt)"
-	@$(PIP) --editable .
+	@$(PIP) torch==$(TORCH)
+	@$(PIP) --editable '.[all]'
 	@touch $@
 
 $(READY): $(INSTALLED)
-	@$(PIP) --editable '.[test,lint]'
+	@$(PIP) --editable '.[all,test,lint]'
 	@touch $@

@@ -6,7 +6,8 @@ fi
 set +eu # the view's script needs it
 source @{setup}
 set -eu
-mkdir -p software
+mkdir -p software packages
 tar -xzf nanoforge.tar.gz -C software
+python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall("packages")' @{archive}
 export PYTHONPATH=$PWD/software:@{packages}${PYTHONPATH:-}
 python=(python3)

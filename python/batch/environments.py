@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from ..console import say
 from ..errors import UserError
 from .templates import fill, template
 
-SCRIPT, SOFTWARE, VENV = "environment.sh", "nanoforge.tar.gz", "venv.tar.gz"
+SCRIPT, SOFTWARE, VENV, PACKAGES = "environment.sh", "nanoforge.tar.gz", "venv.tar.gz", "packages.tar.xz"
 SHARED = {"lxplus": ("/afs", "/eos", "/cvmfs"), "lpc": ("/cvmfs",), "generic": ("/",)}
 """Folders that the jobs of a site see under the same names as the submitting machine."""
 _CVMFS = Path("/cvmfs/sft.cern.ch/lcg/views")
@@ -84,13 +85,10 @@ def furnish(batch: Batch, folder: Path) -> None:
 def _script(batch: Batch, folder: Path) -> str:
     environment = batch.environment
     if environment.lcg is not None:
-        packages = (
-            None if environment.lcg.packages is None else f"{_seen(environment.lcg.packages, batch, 'lcg.packages')}:"
-        )
         setup = environment.lcg.setup
         if _CVMFS.is_dir() and not Path(setup).is_file():
             raise UserError(f"batch.environment.lcg: there is no {setup}: see {_CVMFS} for its views and platforms")
-        return fill(template("lcg.sh"), {"setup": setup, "packages": packages or ""})
+        return fill(template("lcg.sh"), {"setup": setup, **_packages(environment.lcg.packages, batch, folder)})
     if environment.cmssw is not None:
         release, area = environment.cmssw.release, environment.cmssw.area
         enter = f"scramv1 project CMSSW {release}; cd {release}/src"
@@ -106,6 +104,18 @@ def _script(batch: Batch, folder: Path) -> str:
     if environment.venv is not None:
         return _venv(Path(environment.venv).expanduser(), batch, folder)
     return _local(batch)
+
+
+def _packages(packages: str | None, batch: Batch, folder: Path) -> dict[str, str | None]:
+    """Say where the jobs find the packages beside a view; an archive of them goes along."""
+    if packages is None:
+        return {"archive": None, "packages": ""}
+    if not packages.endswith(".tar.xz"):
+        return {"archive": None, "packages": f"{_seen(packages, batch, 'lcg.packages')}:"}
+    if not Path(packages).expanduser().is_file():
+        raise UserError(f"batch.environment.lcg.packages: there is no {packages}: 'make grid' makes one")
+    shutil.copyfile(Path(packages).expanduser(), folder / PACKAGES)
+    return {"archive": PACKAGES, "packages": "$PWD/packages:"}
 
 
 def _venv(venv: Path, batch: Batch, folder: Path) -> str:

@@ -36,7 +36,7 @@ from ..config.change import as_written
 from ..config.schema import Analysis
 from ..errors import DataError, UserError
 from ..events.files import is_remote
-from .environments import SCRIPT, SOFTWARE, VENV, furnish
+from .environments import PACKAGES, SCRIPT, SOFTWARE, VENV, furnish
 from .plan import FILES, STAGES, Job, Plan, Resources, scored
 from .templates import template
 
@@ -113,7 +113,7 @@ class JobDir:
 
     def transferred(self) -> list[Path]:
         """Return the files that a job takes along, beside :data:`JOB_SCRIPT`."""
-        names = (ANALYSIS, FILES, SCRIPT, SOFTWARE, VENV)
+        names = (ANALYSIS, FILES, SCRIPT, SOFTWARE, VENV, PACKAGES)
         own = [self.path / name for name in names if (self.path / name).exists()]
         return own + [Path(place) for place in self.plan.carried]
 

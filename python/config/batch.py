@@ -56,8 +56,10 @@ _OLD_VIEWS = 107
 
 
 class LCG(Strict):
-    """A view of the LCG releases; ``packages`` is what ``pip install --target`` added to it, where the jobs see it.
+    """A view of the LCG releases, and the packages that it lacks or has too old.
 
+    ``packages`` is a folder of ``pip install --target`` that the jobs see, or an archive (``.tar.xz``, as ``make grid``
+    makes it for the Python of the view) that goes along.
     The default of ``platform`` is EL9 with the compiler of the view: gcc 11 up to LCG_107, then gcc 13.
     """
 

@@ -130,12 +130,9 @@ def open_events(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS, 
     FileError
         When the file is missing, broken, of no known format, or without the tree.
     """
-    from .arrow import ArrowFile
-    from .root import open_root
-
     with broken_file(path, "cannot be opened"):
         require(path)
-        file = ArrowFile(path) if is_arrow(path) else open_root(path, tree, redirectors)
+        file = _open_arrow(path) if is_arrow(path) else _open_root(path, tree, redirectors)
         file.verified, file.redirectors = not checksum, redirectors
         return file
 
@@ -166,6 +163,18 @@ def _check_unchanged(before: FileRecord, cause: FileError | None = None) -> None
         raise FileError(
             before.path, "changed while it was read: run the same command again when it is whole"
         ) from cause
+
+
+def _open_arrow(path: str) -> EventFile:
+    from .arrow import ArrowFile  # which takes a tenth of a second, and is not in every job
+
+    return ArrowFile(path)
+
+
+def _open_root(path: str, tree: str, redirectors: Sequence[str]) -> EventFile:
+    from .root import open_root
+
+    return open_root(path, tree, redirectors)
 
 
 @contextlib.contextmanager

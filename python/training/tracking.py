@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import logging
 import os
 import re
@@ -84,8 +85,11 @@ def log_training(work: Path, output: Path, trained: Trained) -> dict[str, str]:
     Returns
     -------
     dict
-        ``tracking_uri`` relative to the run directory, ``experiment`` and ``run_id``.
+        ``tracking_uri`` relative to the run directory, ``experiment`` and ``run_id``; empty without MLflow.
     """
+    if importlib.util.find_spec("mlflow") is None:
+        say("note: MLflow is not installed, so that this run is in no store: pip install 'nanoforge[track]'")
+        return {}
     name = trained.config["name"]
     shutil.rmtree(work / ARTIFACTS, ignore_errors=True)
     (work / DATABASE).unlink(missing_ok=True)

@@ -304,6 +304,31 @@ def test_a_view_that_is_not_there_ends_the_job_and_is_refused_where_it_can_be_lo
         make("condor", toy, "convert", tmp_path / "again")
 
 
+def test_packages_that_a_view_lacks_go_along_in_an_archive(
+    analysis: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The script finds them, with a view that is only a file here."""
+    (tmp_path / "site" / "extra").mkdir(parents=True)
+    (tmp_path / "site" / "extra" / "__init__.py").write_text("place = 'archive'")
+    with tarfile.open(tmp_path / "site.tar.xz", "w:xz") as archive:
+        archive.add(tmp_path / "site" / "extra", "extra")
+    (tmp_path / "setup.sh").touch()
+    monkeypatch.setattr("nanoforge.config.batch.LCG.setup", property(lambda view: str(tmp_path / "setup.sh")))
+    lcg = {"view": "LCG_108", "packages": str(tmp_path / "site.tar.xz")}
+    directory = make("crab", listed(analysis(environment={"lcg": lcg}, shared=["/"])), "convert", tmp_path / "jobs")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for path in directory.transferred():
+        (scratch / path.name).symlink_to(path)
+    code = "import extra, nanoforge; print(extra.place, nanoforge.__file__)"
+    script = f'source ./environment.sh; "${{python[@]}}" -c "{code}"'
+    done = subprocess.run(["bash", "-euc", script], cwd=scratch, capture_output=True, text=True)
+    assert done.stdout.split() == ["archive", str(scratch / "software" / "nanoforge" / "__init__.py")], done.stderr
+    with pytest.raises(UserError, match="make grid"):
+        again = analysis(environment={"lcg": {**lcg, "packages": "no.tar.xz"}}, shared=["/"])
+        make("crab", listed(again), "convert", tmp_path / "b")
+
+
 def test_a_package_that_the_jobs_python_lacks_is_a_mistake(tmp_path: Path):
     code = "import sys; sys.modules['typer'] = None; from nanoforge.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", code, "--version"], cwd=tmp_path, capture_output=True, text=True)
