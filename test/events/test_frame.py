@@ -50,7 +50,7 @@ def test_made_up_events_lack_all_objects_and_those_of_each_collection(schema: Sc
 def test_a_function_that_fails_without_objects_is_found_on_made_up_events(schema: Schema) -> None:
     own = {"lead": lambda x: x[:, 0]}
     expression = parse("lead(Jet_pt)", "define.x", own)
-    with pytest.raises(UserError, match=r"^define\.x: 'lead\(Jet_pt\)' fails with"):
+    with pytest.raises(UserError, match=r"^define\.x: 'lead\(Jet_pt\)' fails at test_frame.py:\d+ with"):
         Frame(schema, schema.probe(), None).evaluate(expression, str)
 
 
