@@ -74,9 +74,15 @@ class Survey:
     def look(self) -> list[JobStatus]:
         """Return the state of all jobs, by number."""
         known = _processes(self.directory)
-        found = self.outputs.survey() if self.expects_output else {}
+        found = self.outputs.survey() if self.expects_output and self._may_have_outputs else {}
         self._goes_on = self.pipeline is not None and dagman(self.pipeline) in ACTIVE
         return [self._state(job, found.get(job.number), *known.get(job.number, (None, None))) for job in self._jobs]
+
+    @property
+    def _may_have_outputs(self) -> bool:
+        """Whether to look for outputs: after a dry run there are none at an address, which may be out of reach."""
+        directory = self.directory
+        return directory.parts is not None or self.pipeline is not None or bool(directory.submissions())
 
     @property
     def _jobs(self) -> Sequence[Job]:
