@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from typing import Any, Callable
 import pytest
 from nanoforge.cli import main
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # behind a shell's "&"; what is ignored here, children ignore too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

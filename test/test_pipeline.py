@@ -48,8 +48,8 @@ def test_only_what_is_stale_is_done_again(tmp_path: Path, nanoforge: Any) -> Non
     refused = nanoforge("run", "analysis.yaml", "training.epochs=3", "keep=[run]", "-o", "results")
     assert refused.returncode == 2 and stamps(tmp_path) == second
     assert "results: holds results of other settings (keep: [] -> ['run']; training.epochs: 2 -> 3)" in refused.stderr
-    refused = nanoforge("train", "analysis.yaml", "training.epochs=3", "--data", "results/dataset", "-o", "results/run")
-    assert "of 'nanoforge train', made from something else (training.epochs: 2 -> 3); give another -o" in refused.stderr
+    refused = nanoforge("train", "analysis.yaml", "training.seed=9", "--data", "results/dataset", "-o", "results/run")
+    assert "of 'nanoforge train', made from something else (training.seed: 1 -> 9); give another -o" in refused.stderr
     third = run("training.epochs=3", "--force")
     assert changed(second, third) == {"train", "evaluate", "predict"}
     fourth = run("training.epochs=3", "inputs.jets.length=5", "--force")

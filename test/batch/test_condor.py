@@ -147,7 +147,7 @@ def test_what_the_jobs_do_not_see_goes_along(analysis: Callable, tmp_path: Path,
     batch = {**GENERIC, "shared": [str(tmp_path / "data"), sys.prefix]}
     directory, text = prepared(analysis(**batch), "predict", tmp_path / "jobs", monkeypatch)
     assert str(tmp_path / "run") in values(text)["transfer_input_files"]
-    assert values(text)["arguments"] == '"$(part) predict run files.txt --part $(first)-$(last) -o $(part)"'
+    assert values(text)["arguments"] == '"$(part) predict run files.txt --trust --part $(first)-$(last) -o $(part)"'
     assert (directory.path / "files.txt").read_text().split() == [
         str(tmp_path / "data" / f"tt{i}.root") for i in range(5)
     ]
@@ -177,7 +177,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
     analysis: Callable, tmp_path: Path, batch: dict, stage: str, words: str
 ):
     with pytest.raises(UserError, match=words):
-        submit("condor", analysis(**batch), stage, tmp_path / "jobs", **reads(stage, tmp_path), dry_run=True)
+        submit("condor", analysis(**batch), stage, tmp_path / "jobs", **reads(stage, tmp_path))
     assert not (tmp_path / "jobs").exists()
 
 

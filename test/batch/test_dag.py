@@ -119,7 +119,7 @@ def test_results_on_eos_are_read_where_the_jobs_see_them(analysis: Callable, tmp
 )
 def test_what_no_dag_can_do_is_refused(analysis: Callable, tmp_path: Path, batch: dict, blocks: dict, words: str):
     with pytest.raises(UserError, match=words):
-        submit_all("condor", analysis(batch, **blocks), tmp_path / "all", dry_run=True)
+        submit_all("condor", analysis(batch, **blocks), tmp_path / "all")
     assert not (tmp_path / "all").exists()
 
 

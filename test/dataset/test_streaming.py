@@ -199,7 +199,7 @@ def test_little_is_read_ahead(files, tmp_path, monkeypatch):
 def test_the_survey_is_kept_beside_the_run(files, tmp_path, monkeypatch):
     first = stream(make(files), tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run" / "data").iterdir()) == [
-        "dy-00002.json", "tt-00000.json", "tt-00001.json",
+        "dy-00002.json", "repeats.json", "tt-00000.json", "tt-00001.json",
     ]  # fmt: skip
     with monkeypatch.context() as patch:
         patch.setattr(streaming, "reading", None)

@@ -105,4 +105,6 @@ def test_real_rows_are_checked_too(traced, tmp_path, monkeypatch, shift):
     model, columns = make_model("mlp"), make_inputs(7)
     monkeypatch.setattr(exporter, "score", lambda m, rows: score(m, rows) + (shift if len(rows["event"]) == 7 else 0))
     with pytest.raises(DataError, match=r"differs from the model by .* in 7 row\(s\)"):
-        exporter._check_parity(model, traced, columns, tmp_path / "model.onnx")
+        exporter._check_parity(
+            model, traced, onnxruntime.InferenceSession(traced.SerializeToString()), columns, tmp_path / "model.onnx"
+        )

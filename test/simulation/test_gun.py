@@ -108,7 +108,7 @@ def test_accepted_events_become_flat() -> None:
     flattened = [shoot(250, i, **FLAT) for i in range(8)]
     assert chi2(histogram(flattened)) < 1.5
     only_filtered = {k: v for k, v in FLAT.items() if k != "flatten"}
-    assert chi2(histogram([shoot(250, i, **only_filtered) for i in range(8)])) > 1.5
+    assert chi2(histogram([shoot(250, i, **only_filtered) for i in range(16)])) > 1.5
     books = flattened[0].accepted
     assert books.passed == 250 and books.tried == 250 + books.rejected["legs"]
     np.testing.assert_array_equal(books.spectra.passed, histogram(flattened[:1]).ravel())

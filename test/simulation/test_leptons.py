@@ -67,7 +67,7 @@ def test_the_z_is_where_it_was_generated(name: str, pdg: int) -> None:
     true = invariant_mass(s.gen["GenPart"][two][table.genPartIdx[two]])
     measured = invariant_mass(table[two])
     near = np.abs(true - 91.188) < 10
-    assert near.sum() > 150
+    assert near.sum() > 120
     low, high = np.quantile((measured / true)[near], [0.1585, 0.8415])
     resolution = (high - low) / 2
     assert np.median((measured / true)[near]) == pytest.approx(
@@ -100,7 +100,8 @@ def test_taus_are_found_in_their_decay_mode_and_jets_fake_few() -> None:
     matched = tau[tau.genPartFlav == 5]
     true = visible[matched.genPartIdx]
     prongs = local(matched.decayMode) // 10
-    assert (prongs == local(true.status) // 10).mean() > 0.9
+    right = prongs == local(true.status) // 10
+    assert right.mean() > 0.9 - 3 * np.sqrt(0.09 / len(right))
     ratio = local(matched.pt) / local(true.pt)
     assert np.median(ratio) == pytest.approx(1, abs=0.06)
     fakes = sample(*QCD).objects

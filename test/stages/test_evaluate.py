@@ -307,7 +307,7 @@ def test_another_split_is_warned_about(trained, tmp_path, capsys):
 def test_a_dataset_that_is_gone_is_asked_for(trained, tmp_path):
     run, _ = trained(own=tmp_path)
     move_dataset(run, tmp_path / "gone")
-    with pytest.raises(UserError, match="gone: no such dataset; say with --data"):
+    with pytest.raises(UserError, match=r"gone: no such dataset .any more.: say with --data"):
         evaluate(run)
 
 

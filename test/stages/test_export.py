@@ -355,9 +355,9 @@ def test_what_cannot_be_compiled_is_named(events: Path, tmp_path: Path) -> None:
     define = {**EVENTS["define"], "ht": "twice(sum(Jet_pt))"}
     run = changed(events, tmp_path / "own", functions=[f"{tmp_path / 'mine.py'}:twice"], define=define)
     with pytest.raises(UserError, match=r"define.ht: .*'twice\(sum\(Jet_pt\)\)' cannot be compiled.*--features"):
-        export(run, tmp_path / "export")
+        export(run, tmp_path / "export", trust=True)
     assert not (tmp_path / "export").exists()
-    assert export(run, tmp_path / "export", features=True).details["parity"]["rows"] > 100
+    assert export(run, tmp_path / "export", features=True, trust=True).details["parity"]["rows"] > 100
 
     run = changed(events, tmp_path / "event", select={"odd": "event % 2 == 1"})
     with pytest.raises(UserError, match=r"select.odd: 'event % 2 == 1': 'event' .*float32 inputs cannot hold event"):

@@ -462,7 +462,7 @@ def test_dask_does_the_same(folder: Path) -> None:
     (folder / "tt5.root").write_text("not a ROOT file")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         address = cluster.scheduler_address
-        with pytest.raises(DataError, match=r"tt5\.root: cannot be opened"):
+        with pytest.raises(DataError, match=r"tt5\.root: is no ROOT file but a text file"):
             make(folder, "dask", options={"scheduler": address}, **keys)
         assert not (folder / "dask").exists()
         output = make(folder, "dask", options={"scheduler": address, "skip_bad_files": True}, **keys)
