@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.table import Table
 
 from ..console import out
+from ..errors import DataError
 from .causes import Cause, cause_of
 from .events import ACTIVE, Process, State, read_log, read_queue
 from .jobdir import DAG, JobDir, Submission
@@ -74,15 +75,18 @@ class Survey:
     def look(self) -> list[JobStatus]:
         """Return the state of all jobs, by number."""
         known = _processes(self.directory)
-        found = self.outputs.survey() if self.expects_output and self._may_have_outputs else {}
+        found = self._arrived() if self.expects_output else {}
         self._goes_on = self.pipeline is not None and dagman(self.pipeline) in ACTIVE
         return [self._state(job, found.get(job.number), *known.get(job.number, (None, None))) for job in self._jobs]
 
-    @property
-    def _may_have_outputs(self) -> bool:
-        """Whether to look for outputs: after a dry run there are none at an address, which may be out of reach."""
-        directory = self.directory
-        return directory.parts is not None or self.pipeline is not None or bool(directory.submissions())
+    def _arrived(self) -> dict[int, Output]:
+        """Look for outputs; before anything was submitted their address may be out of reach, as after a dry run."""
+        try:
+            return self.outputs.survey()
+        except DataError:
+            if self.pipeline is not None or self.directory.submissions():
+                raise
+            return {}
 
     @property
     def _jobs(self) -> Sequence[Job]:
