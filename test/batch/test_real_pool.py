@@ -24,6 +24,7 @@ from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.plan import STAGES
 from nanoforge.batch.status import JobStatus, Survey, dagman
 from nanoforge.config import load
+from nanoforge.provenance import Manifest
 from nanoforge.stages.convert import convert
 from pool import Pool
 from xrootd_server import Server
@@ -345,6 +346,7 @@ def test_condor_submit_accepts_all_descriptions(
     path = write_analysis(tmp_path, 2, batch=batch, samples=samples)
     for name in ("dataset", "run"):
         (tmp_path / name).mkdir()
+    Manifest("train", load(path).model_dump(mode="json"), []).write(tmp_path / "run", {})
     options = {"train": ["--data", "dataset"], "tune": ["--data", "dataset"], "evaluate": ["--run", "run"]}
     options["predict"] = options["evaluate"]
     for stage in STAGES:
