@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import resource
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 from nanoforge.config import Analysis
+from nanoforge.dataset import shards
 from nanoforge.dataset.loading import TrainingData
+from nanoforge.errors import DataError
 from nanoforge.provenance import Manifest
+from nanoforge.stages import convert as stage
 from nanoforge.stages.convert import convert
 from nanoforge.stages.predict import predict
 from nanoforge.stages.skim import skim
@@ -163,3 +169,74 @@ def test_a_skim_keeps_the_same_events(folder: Path, tmp_path: Path) -> None:
         paths = sorted((tmp_path / str(number)).rglob("*.root"))
         events.append(np.concatenate([uproot.open(path)["Events"]["event"].array(library="np") for path in paths]))
     np.testing.assert_array_equal(*events)
+
+
+def test_of_a_file_that_breaks_amid_its_rows_none_stay(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MOST_SHARDS", 1)
+    good = [str(folder / f"many-{number:05d}.root") for number in (0, 1)]
+    bad = tmp_path / "bad.root"
+    write_broken(bad)
+    content = analysis(folder, "", samples={"all": {"files": [good[0], str(bad), good[1]]}})
+    with pytest.raises(DataError, match=r"bad.root: cannot be read after entry 16384"):
+        convert(content, tmp_path / "stops")
+    accounting = convert(content, tmp_path / "with", skip_bad_files=True).accounting
+    convert(analysis(folder, "", samples={"all": {"files": good}}), tmp_path / "without")
+    same_rows(tmp_path / "with", tmp_path / "without")
+    assert accounting is not None and [lost.entries for lost in accounting.lost] == [20_384]
+    assert (accounting.events.used, accounting.events.read) == (2 * EVENTS, 2 * EVENTS + 20_384)
+
+
+def write_broken(path: Path) -> None:
+    """Write a file of two chunks, and flip bytes of the last basket of x."""
+    with uproot.recreate(path) as file:
+        tree = file.mktree("Events", {name: values.dtype for name, values in many.columns(0, 1).items()})
+        tree.extend(many.columns(10**6, 16_384))
+        tree.extend(many.columns(2 * 10**6, 4_000))
+    with uproot.open(path) as file:
+        branch = file["Events"]["x"]
+        middle = int(branch.member("fBasketSeek")[1] + branch.member("fBasketBytes")[1] // 2)
+    content = bytearray(path.read_bytes())
+    content[middle : middle + 8] = bytes(255 - byte for byte in content[middle : middle + 8])
+    path.write_bytes(content)
+
+
+MOMENTS = [
+    (stage, "_convert_file", 3),
+    (stage, "_convert_file", 4),
+    (shards, "output_record", 1),
+    (shards, "write_atomically", 1),
+    (stage, "assemble", 1),
+]
+"""A function after whose so manieth call the conversion is killed; each time, some more of it is done before."""
+
+
+def test_a_conversion_killed_again_and_again_gives_the_same_bytes(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "MOST_SHARDS", 4)
+    content, output = analysis(folder, "many-0000*.root"), tmp_path / "killed"
+    for module, name, call in MOMENTS:
+        child = multiprocessing.get_context("fork").Process(
+            target=convert_until, args=(content, output, module, name, call)
+        )
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL and not output.exists()
+    assert convert(content, output).outputs == convert(content, tmp_path / "whole").outputs
+
+
+def convert_until(content: Analysis, output: Path, module: Any, name: str, call: int) -> None:
+    """Convert, and die without a last word after a call of a function."""
+    real, calls = getattr(module, name), []
+
+    def last(*arguments: Any, **options: Any) -> Any:
+        result = real(*arguments, **options)
+        calls.append(name)
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    setattr(module, name, last)
+    convert(content, output)
