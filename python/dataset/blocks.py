@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..config.schema import Analysis
 from ..events.columns import Chunk
 from ..events.readers import EventFile, broken_file
 from ..events.view import view
@@ -16,7 +15,7 @@ from .inputs import Rows
 from .layouts import Block
 from .repeats import EventLog, content_hashes
 from .shards import ShardRecord
-from .table import TableBuilder, dataset_info
+from .table import TableBuilders, dataset_info
 
 
 class FileRows:
@@ -26,8 +25,8 @@ class FileRows:
 
     Parameters
     ----------
-    analysis
-        The analysis file.
+    builders
+        Of the analysis, for the conversion.
     sample
         The sample the file belongs to.
     number
@@ -36,10 +35,10 @@ class FileRows:
         The opened file.
     """
 
-    def __init__(self, analysis: Analysis, sample: str, number: int, file: EventFile) -> None:
-        self._analysis = analysis
+    def __init__(self, builders: TableBuilders, sample: str, number: int, file: EventFile) -> None:
+        self._analysis = analysis = builders.analysis
         self._file = file = view(file, analysis)
-        self._builder = TableBuilder(analysis, analysis.samples[sample], file, "convert")
+        self._builder = builders.for_file(file, sample)
         self._origin = {"sample": list(analysis.samples).index(sample), "file": number}
 
     def blocks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,12 @@ class InputBuilder:
         self._resolve = resolver(known, [p for p in (block.collection or row,) if p], where, file.path)
         self._buffers: dict[str, np.ndarray] = {}
         self._finite = True
+
+    def fresh(self) -> InputBuilder:
+        """Return the same with buffers of its own."""
+        other = copy(self)
+        other._buffers = {}
+        return other
 
     def columns(self) -> set[str]:
         """Return the columns that the input needs."""

@@ -33,7 +33,7 @@ from .repeats import EventLog, Repeats, count_repeats, event_hashes, events_path
 from .resources import Handles, threaded
 from .shards import ShardRecord
 from .statistics import Truth, merge, normalisation
-from .table import dataset_info
+from .table import TableBuilders, dataset_info
 from .totals import check, check_weights, scales
 
 FOLDER = "data"
@@ -84,12 +84,13 @@ class _Unbooked(ShardRecord):
 
 @dataclass(frozen=True)
 class Job:
-    """One input file to survey; ``number`` is its place among all input files.
+    """One input file to survey; ``number`` is its place among all input files, ``part`` a digest of the analysis.
 
     The hashes of its events are needed unless repeated events were ``counted`` before.
     """
 
-    analysis: Analysis
+    builders: TableBuilders
+    part: str
     sample: str
     path: str
     number: int
@@ -119,6 +120,7 @@ class StreamedData(TrainingData):
     def __init__(self, analysis: Analysis, in_memory: str, workers: int | None, skip_bad_files: bool) -> None:
         super().__init__(in_memory, workers)
         self._analysis = analysis
+        self._builders = TableBuilders(analysis, "convert")
         self._skip_bad_files = skip_bad_files
         self.name = f"samples of {analysis.name}"
         self.info = dataset_info(analysis)
@@ -164,8 +166,8 @@ class StreamedData(TrainingData):
 
     def _jobs(self, place: Path, counted: bool = True) -> list[Job]:
         return [
-            Job(self._analysis, str(source.sample), source.path, number, place, self._skip_bad_files, counted)
-            for number, source in enumerate(self.sources)
+            Job(self._builders, self.key, str(s.sample), s.path, number, place, self._skip_bad_files, counted)
+            for number, s in enumerate(self.sources)
         ]
 
     def _survey(self, place: Path, counted: bool) -> list[Survey]:
@@ -212,7 +214,7 @@ class StreamedData(TrainingData):
         def read(slab: Slab, wanted: np.ndarray) -> Batch:
             source, scale = self.sources[slab.file], np.float32(self._scales[slab.file])
             with files.use(slab.file) as opened:
-                rows = opened.rows or FileRows(self._analysis, str(source.sample), slab.file, opened.file)
+                rows = opened.rows or FileRows(self._builders, str(source.sample), slab.file, opened.file)
                 within = None if slab.place[1] is None else slab.place
                 blocks = rows.blocks(_Unbooked(source), within)
                 batch = Batch.join([_batch(block, wanted, scale, self._carried) for block in blocks])
@@ -265,14 +267,15 @@ def survey_file(job: Job, report: Callable[[float], None]) -> Survey:
 
     ``report`` is called with the share of the file that was done since the last call.
     """
-    key = fingerprint([job.analysis.dataset_part(), job.sample, job.number, job.path, _TRUTH])
+    analysis = job.builders.analysis
+    key = fingerprint([job.part, job.sample, job.number, job.path, _TRUTH])
     known = _known(job, key)
     if known is not None:
         report(1)
         return known
     entries = None
     try:
-        with reading(job.path, job.analysis.tree, job.analysis.redirectors, job.sample) as (file, source):
+        with reading(job.path, analysis.tree, analysis.redirectors, job.sample) as (file, source):
             entries = file.entries
             record = Survey(source, key=key)
             _survey(job, file, record, report)
@@ -296,12 +299,12 @@ def _known(job: Job, key: str) -> Survey | None:
 
 
 def _survey(job: Job, file: EventFile, record: Survey, report: Callable[[float], None]) -> None:
-    analysis = job.analysis
+    analysis = job.builders.analysis
     folds = analysis.split.folds
     truth = Truth.zero(folds, len(analysis.classes), len(analysis.regression))
     seen = 0
     with EventLog(events_path(job.sidecar)) as log:
-        for block in FileRows(analysis, job.sample, job.number, file).blocks(record, log=log):
+        for block in FileRows(job.builders, job.sample, job.number, file).blocks(record, log=log):
             read = record.accounting.events.read
             place = _side(block) * folds + block.fold
             counts = np.bincount(place, minlength=len(SPLITS) * folds).reshape(len(SPLITS), folds)

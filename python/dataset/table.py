@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,7 +97,8 @@ class TableBuilder:
         self._selection = Selection(analysis, sample, file, cuts)
         self._row = self._selection.row
         self._identity = analysis.identity_columns
-        self.lacks = [n for n in lacking(self._identity, file.branches) if n not in analysis.define]
+        self._defined = frozenset(analysis.define)
+        self.lacks = self._lacking(file)
         self.likely = likely_identity(file.branches) if self.lacks else []
         if self.lacks and analysis.identity is not None and training:
             known = nearest(self.lacks[0], integer_columns(file.branches))
@@ -106,6 +108,23 @@ class TableBuilder:
         self.columns = self._required(training)
         self._schema = Schema(file.path, file.branches, self.columns)
         self._try_out()
+
+    def for_file(self, file: EventFile) -> TableBuilder | None:
+        """Return the builder of another file, of the same sample and with the same columns; None where they differ."""
+        if list(file.branches) != list(self._file.branches) or self.lacks != self._lacking(file):
+            return None
+        schema = self._schema.for_file(file.path, file.branches)
+        if schema is None:
+            return None
+        other = copy(self)
+        other._file, other._schema = file, schema
+        other._selection = self._selection.for_file(file)
+        other._inputs = [builder.fresh() for builder in self._inputs]
+        other.likely = likely_identity(file.branches) if self.lacks else []
+        return other
+
+    def _lacking(self, file: EventFile) -> list[str]:
+        return [n for n in lacking(self._identity, file.branches) if n not in self._defined]
 
     def _parse_all(self, analysis: Analysis, sample: Sample | None, training: bool) -> None:
         parse_each, known = self._selection.parse_each, self._selection.known
@@ -275,3 +294,28 @@ class TableBuilder:
         names = "run:lumi:event" if self._identity == IDENTITY else ":".join(self._identity)
         shown = f" ({names} {':'.join(str(v[event]) for v in identity.values())})" if identity else ""
         return f"{self._file.path}: entry {frame.start + int(event)}{shown}"
+
+
+class TableBuilders:
+    """Makes the builders of many files: what was parsed and tried out for one serves the next with the same columns.
+
+    Parameters
+    ----------
+    analysis, stage
+        As for :class:`TableBuilder`.
+    """
+
+    def __init__(self, analysis: Analysis, stage: str) -> None:
+        self.analysis = analysis
+        self._stage = stage
+        self._last: tuple[str | None, TableBuilder] | None = None
+
+    def for_file(self, file: EventFile, sample: str | None = None) -> TableBuilder:
+        """Return the builder of a file, which belongs to a sample or (None) may be of any origin."""
+        last = self._last
+        builder = last[1].for_file(file) if last is not None and last[0] == sample else None
+        if builder is None:
+            described = None if sample is None else self.analysis.samples[sample]
+            builder = TableBuilder(self.analysis, described, file, self._stage)
+            self._last = sample, builder
+        return builder

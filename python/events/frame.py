@@ -70,6 +70,14 @@ class Schema:
                 )
             self.owner[name] = collection_name(branch, branches) if branch.jagged else None
 
+    def for_file(self, path: str, branches: Mapping[str, Branch]) -> Schema | None:
+        """Return that of another file which has columns of these names; None where their types differ."""
+        other = Schema(path, branches, self.owner)
+        if other.owner != self.owner or any(branches[n].dtype != self.branches[n].dtype for n in self.owner):
+            return None
+        other._result_owner = self._result_owner
+        return other
+
     @cached_property
     def collections(self) -> set[str]:
         """Names of the file's collections; to know them, all its branches have to be described."""

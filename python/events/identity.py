@@ -29,13 +29,16 @@ def is_identifier(name: str) -> bool:
 
 def integer_columns(branches: Mapping[str, Branch]) -> list[str]:
     """List the columns with one integer per event."""
-    return [n for n, b in branches.items() if not b.jagged and b.dtype is not None and b.dtype.kind in "iu"]
+    return [name for name, branch in branches.items() if _is_integer(branch)]
 
 
 def lacking(columns: Iterable[str], branches: Mapping[str, Branch]) -> list[str]:
     """List those of the columns that a file does not have, as one integer per event."""
-    there = set(integer_columns(branches))
-    return [name for name in columns if name not in there]
+    return [name for name in columns if name not in branches or not _is_integer(branches[name])]
+
+
+def _is_integer(branch: Branch) -> bool:
+    return not branch.jagged and branch.dtype is not None and branch.dtype.kind in "iu"
 
 
 def likely_identity(branches: Mapping[str, Branch]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 
 import numpy as np
 
@@ -53,6 +54,12 @@ class Selection:
         self.known = {*file.branches, *analysis.define}
         self.defines = self.parse_each(analysis.define, "define")
         self._cuts = self.parse_each(cuts, "select")
+
+    def for_file(self, file: EventFile) -> Selection:
+        """Return the same for another file with the same columns."""
+        other = copy(self)
+        other._path = file.path
+        return other
 
     def parse(self, text: str, where: str) -> Expression:
         """Parse an expression that stands at the key ``where``; the user's functions are known to it."""

@@ -16,8 +16,8 @@ from ..dataset.layouts import Block
 from ..dataset.merging import StoredFile, copy_rows, stored_files
 from ..dataset.notices import check_identity, find_notices
 from ..dataset.repeats import EventHashes, EventLog, count_repeats, event_hashes, events_path
-from ..dataset.shards import ShardIndex, ShardRecord, ShardWriter, lay_out, open_shard, shard_groups
-from ..dataset.table import dataset_info
+from ..dataset.shards import ShardIndex, ShardRecord, lay_out, open_shard, shard_groups
+from ..dataset.table import TableBuilders, dataset_info
 from ..dataset.totals import check, check_weights, scales, unknown_targets
 from ..errors import FileError
 from ..events.files import sample_files
@@ -262,30 +262,39 @@ def _finished(job: Job) -> ShardIndex | None:
 def _write(job: Job, broken: dict[int, ShardRecord], report: Report) -> ShardIndex | None:
     """Write the shard without the broken files; None where one more broke in the middle of its rows."""
     records: list[ShardRecord] = []
-    share, complete = 1 / len(job.files), False
+    complete = False
     with EventLog(events_path(job.stem)) as log:
-        writer = open_shard(job.stem, job.analysis)
+        shard = _Shard(job, log, lambda done: report(done / len(job.files)))
         try:
             for file in job.files:
                 record = broken.get(file.number)
                 if record is None:
-                    record = _convert_file(job, file, writer, log, records, lambda done: report(share * done))
+                    record = _convert_file(shard, file, records)
                 if record.accounting.lost and record.blocks:
                     broken[file.number] = replace(record, blocks=[])
                     return None
                 records.append(record)
             complete = any(record.rows for record in records)
         finally:
-            stored = writer.close(complete=complete)
+            stored = shard.writer.close(complete=complete)
         if complete:
             stored.append(log.finish())
     return ShardIndex(job.key, stored, records)
 
 
-def _convert_file(
-    job: Job, file: InputFile, writer: ShardWriter, log: EventLog, before: Sequence[ShardRecord], report: Report
-) -> ShardRecord:
+class _Shard:
+    """What serves all files of a shard."""
+
+    def __init__(self, job: Job, log: EventLog, report: Report) -> None:
+        self.job, self.log, self.report = job, log, report
+        self.builders = TableBuilders(job.analysis, STAGE)
+        self.lay_out = lay_out(job.analysis, dataset_info(job.analysis))
+        self.writer = open_shard(job.stem, job.analysis)
+
+
+def _convert_file(shard: _Shard, file: InputFile, before: Sequence[ShardRecord]) -> ShardRecord:
     """Append the rows of a file to those ``before``; the record of a lost one lists blocks if it broke after some."""
+    job = shard.job
     entries: int | None = None
     blocks: list[list[int]] = []
     try:
@@ -293,18 +302,18 @@ def _convert_file(
             entries = opened.entries
             record = ShardRecord(source)
             blocks = record.blocks
-            rows = FileRows(job.analysis, file.sample, file.number, opened)
-            writer.begin(file.path, file.sample)
-            for block in _reported(rows.blocks(record, log=log), opened, record, report):
+            rows = FileRows(shard.builders, file.sample, file.number, opened)
+            shard.writer.begin(file.path, file.sample)
+            for block in _reported(rows.blocks(record, log=shard.log), opened, record, shard.report):
                 if not blocks:
                     check_identity(job.analysis, [*before, record])
                 blocks.append(np.diff(block.bounds).tolist())
-                writer.append(lay_out(job.analysis, dataset_info(job.analysis))(block))
+                shard.writer.append(shard.lay_out(block))
         return record
     except FileError as error:
         if not job.skip_bad_files:
             raise
-        report(1)
+        shard.report(1)
         lost = Accounting.of_lost(file.path, error.reason, entries)
         return ShardRecord(input_record(file.path, entries, sample=file.sample), accounting=lost, blocks=blocks)
 

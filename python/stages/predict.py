@@ -13,7 +13,7 @@ from ..config.schema import Analysis
 from ..console import say, show_accounting
 from ..dataset.friends import FORMATS, Entries
 from ..dataset.identity import assign_fold, event_hash
-from ..dataset.table import Table, TableBuilder
+from ..dataset.table import Table, TableBuilder, TableBuilders
 from ..errors import FileError, UserError, nearest
 from ..events.files import expand, from_root, output_names
 from ..events.frame import Frame
@@ -49,6 +49,7 @@ class Job:
     output: Path
     record: Path
     key: str
+    scorer: str
     format: str
     skip_bad_files: bool
     threads: int
@@ -119,7 +120,8 @@ def predict(
     with staged_output(output, key, force, trained.config, paths) as work:
         if parts is None:
             folds, threads = trained.details["dataset"]["info"]["folds"], 0 if jobs == 1 else 1
-            one = Job(run, analysis, folds, "", work, work, fingerprint(key), format, skip_bad_files, threads)
+            scorer = fingerprint([key, trained.details["sha256"]])
+            one = Job(run, analysis, folds, "", work, work, fingerprint(key), scorer, format, skip_bad_files, threads)
             scored = _score_all(one, dict(zip(names, paths)), jobs)
             inputs = [s.source for s in scored.values()]
             accounting = Accounting.total(s.accounting for s in scored.values())
@@ -182,14 +184,27 @@ def predict_file(job: Job, report: Report) -> Scored:
     return Scored(source, books, piece.outputs[0].adler32)
 
 
-def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
+_scorers: dict[str, tuple[list[Model | TreeModel], TableBuilders]] = {}
+"""Of the stage that this process works for: one file after the other uses the same models."""
+
+
+def _scorer(job: Job) -> tuple[list[Model | TreeModel], TableBuilders]:
+    """Load the models, once per stage and process, and what makes the rows of files."""
     import torch
 
     if job.threads:
         torch.set_num_threads(job.threads)
-    models = load_models(job.run, job.analysis, range(job.folds))
+    if job.scorer not in _scorers:
+        _scorers.clear()
+        models = load_models(job.run, job.analysis, range(job.folds))
+        _scorers[job.scorer] = models, TableBuilders(job.analysis, STAGE)
+    return _scorers[job.scorer]
+
+
+def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
+    models, builders = _scorer(job)
     file = view(file, job.analysis)
-    builder = TableBuilder(job.analysis, None, file, STAGE)
+    builder = builders.for_file(file)
     books = Accounting()
     row = job.analysis.row if job.analysis.row != "event" else None
     temporary = job.output.with_name(f".{job.output.name}.part")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from nanoforge.config import Analysis
 from nanoforge.dataset.blocks import FileRows
 from nanoforge.dataset.shards import ShardRecord
+from nanoforge.dataset.table import TableBuilders
 from nanoforge.events import readers
 from nanoforge.events.readers import open_events
 from nanoforge.provenance.manifest import input_record
@@ -102,7 +103,7 @@ def test_rows_equal_a_loop_over_events(
         patch.setattr(readers.EventFile.chunks, "__defaults__", (step, None))
         record = ShardRecord(input_record(str(path), sample="one"))
         seen: list[int] = []
-        for block in FileRows(analysis, "one", 0, file).blocks(record):
+        for block in FileRows(TableBuilders(analysis, "convert"), "one", 0, file).blocks(record):
             entries = block.identity["entry"]
             found["flat"][entries] = block.inputs["event"]
             found["padded"][entries], found["valid"][entries] = block.inputs["c"]
