@@ -28,7 +28,7 @@ BUCKET = 1 << 23
 """So many hashes are sorted at a time."""
 _BLOCK = 1 << 20
 _EXAMPLES = 1 << 20
-_FEATURES = 16
+_CONSTITUENTS, _FEATURES, _TELLING = 2, 16, 3
 _IDENTITY, _CONTENT = 0, 1
 
 
@@ -240,28 +240,43 @@ def content_hashes(
         too round to tell that two events are one, the second is of file and entry, which never repeats.
     """
     first = np.flatnonzero(np.diff(rows.events, prepend=-1))
-    state, told, needed = identity[first], np.zeros(len(first), np.int64), 0
+    state, told, used = identity[first], np.zeros(len(first), np.int64), 0
     for values in inputs.values():
         features, valid = split_input(values)
-        features, valid = features[:, :2, :_FEATURES], valid[:, :2]
-        _digest(features.view(np.uint32), features, valid, first, state, told)
-        needed += features.shape[1] * features.shape[2]
-    unknown = told < min(2, needed)
+        features, valid = features[:, :_CONSTITUENTS, :_FEATURES], valid[:, :_CONSTITUENTS]
+        factors = mix(np.arange(used, used + features.shape[1] * features.shape[2], dtype=np.uint64))
+        _digest(features.view(np.uint32), features, valid, first, factors, state, told)
+        used += len(factors)
+    unknown = told < min(_TELLING, used)
     state[unknown] = event_hash({}, uuid, entries[first[unknown]], 0)
     return np.stack([identity[first], mix(state)], axis=1)
 
 
 @jit
 def _digest(
-    bits: np.ndarray, values: np.ndarray, valid: np.ndarray, first: np.ndarray, state: np.ndarray, told: np.ndarray
+    bits: np.ndarray,
+    values: np.ndarray,
+    valid: np.ndarray,
+    first: np.ndarray,
+    factors: np.ndarray,
+    state: np.ndarray,
+    told: np.ndarray,
 ) -> None:
-    """Mix the bits of an event's first row into its state, and count what is no integer: integers are often equal."""
+    """Add the bits of an event's first row to its state, each times a factor of its own, and count what is telling.
+
+    That is a number that is no integer, as few are equal by chance. After ``_TELLING`` of them the other inputs, which
+    lie elsewhere in the memory, are not read.
+    """
     _, length, features = values.shape
     for e in range(len(first)):
-        r = first[e]
+        r, count, total = first[e], told[e], state[e]
+        if count >= _TELLING:
+            continue
         for k in range(length):
+            if not valid[r, k]:
+                break
             for f in range(features):
-                if valid[r, k]:
-                    state[e] = (state[e] ^ np.uint64(bits[r, k, f])) * np.uint64(0x9E3779B97F4A7C15)
-                    state[e] ^= state[e] >> np.uint64(32)
-                    told[e] += np.isfinite(values[r, k, f]) and values[r, k, f] != np.floor(values[r, k, f])
+                total += np.uint64(bits[r, k, f]) * factors[k * features + f]
+                value = values[r, k, f]
+                count += np.isfinite(value) and value != np.floor(value)
+        state[e], told[e] = total, count

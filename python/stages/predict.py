@@ -57,11 +57,22 @@ class Job:
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of a file: the file, its accounting, and the checksum of its friend; None where it is lost."""
+    """What became of a file.
+
+    Attributes
+    ----------
+    source, accounting
+        The file, and its events.
+    checksum
+        Of its friend; None where the file is lost.
+    lacks
+        Columns of the identity that it does not have, where it was scored now and folds are chosen by them.
+    """
 
     source: FileRecord
     accounting: Accounting
     checksum: str | None = None
+    lacks: Sequence[str] = ()
 
 
 def predict(
@@ -149,6 +160,14 @@ def _score_all(one: Job, files: Mapping[str, str], jobs: int) -> dict[str, Score
     ]
     results = run_jobs(predict_file, plan, jobs, "scoring files")
     remove(records)
+    anonymous = [scored for scored in results if scored.lacks]
+    if anonymous:
+        first, more = anonymous[0], len(anonymous) - 1
+        files_too = f" (nor have {more} more files)" if more else ""
+        say(
+            f"note: {first.source.path}: has no {', '.join(first.lacks)}{files_too}: the model (fold) of an event is "
+            "chosen by file and entry, so that copies of events of the training may be scored by a model that saw them"
+        )
     return dict(zip(files, results))
 
 
@@ -171,7 +190,7 @@ def predict_file(job: Job, report: Report) -> Scored:
                 report(1)
                 return Scored(piece.inputs[0], Accounting.from_dict(piece.payload), piece.outputs[0].adler32)
             make_room(job.record, job.output)
-            books = _score_file(job, file, report)
+            books, lacks = _score_file(job, file, report)
     except FileError as error:
         job.output.unlink(missing_ok=True)
         if not job.skip_bad_files:
@@ -181,7 +200,7 @@ def predict_file(job: Job, report: Report) -> Scored:
         return Scored(input_record(job.path, entries), lost)
     source = replace(source, entries=books.events.read)
     piece = Piece.write(job.record, job.key, [job.output], books.as_dict(), [source])
-    return Scored(source, books, piece.outputs[0].adler32)
+    return Scored(source, books, piece.outputs[0].adler32, lacks)
 
 
 _scorers: dict[str, tuple[list[Model | TreeModel], TableBuilders]] = {}
@@ -201,7 +220,8 @@ def _scorer(job: Job) -> tuple[list[Model | TreeModel], TableBuilders]:
     return _scorers[job.scorer]
 
 
-def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
+def _score_file(job: Job, file: EventFile, report: Report) -> tuple[Accounting, Sequence[str]]:
+    """Score one file; returns its accounting, and the columns that it lacks to choose folds by."""
     models, builders = _scorer(job)
     file = view(file, job.analysis)
     builder = builders.for_file(file)
@@ -220,7 +240,7 @@ def _score_file(job: Job, file: EventFile, report: Report) -> Accounting:
         temporary.unlink(missing_ok=True)
     if not file.entries:
         report(1)
-    return books
+    return books, builder.lacks if job.folds > 1 else ()
 
 
 def _score_chunk(

@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import toys
 import yaml
+from nanoforge.config import load
+from nanoforge.dataset import streaming
 from nanoforge.dataset.loading import TrainingData
+from nanoforge.evaluation import balance, gallery
 
 Columns = dict[str, np.ndarray]
 
@@ -73,8 +76,10 @@ def sentinel(columns: Columns, value: float = -999) -> Columns:
 
 
 def test_a_fallback_and_sentinels_are_said_everywhere(
-    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path
+    write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for figures in (gallery, balance):
+        monkeypatch.setattr(figures, "plots", lambda *_: [])  # what costs the time
     write(copies(events(60, 1, 50.0, "lumi")), sentinel(events(180, 1000, 50.0, "lumi")))
     lines = [FALLBACK, " % of the rows: say 'missing: -999'"]
     answer = nanoforge("convert", "a.yaml", "-o", "dataset")
@@ -160,13 +165,16 @@ def test_predictions_have_the_identity_of_the_training(
     split = {"train": 0.8, "val": 0.2, "test": 0, "folds": 2}
     write(copies(events(60, 1, 1.0, "lumi")), events(60, 1000, section="lumi"), identity=["lumi", "event"], split=split)
     assert nanoforge("train", "a.yaml", "--data", "a.yaml", "-o", "run").returncode == 0
-    assert nanoforge("predict", "run", "sig.root", "bkg.root", "-o", "friends").returncode == 0
+    answer = nanoforge("predict", "run", "sig.root", "bkg.root", "-o", "friends")
+    assert answer.returncode == 0 and "note: " not in answer.stderr, answer.stderr
     friend = uproot.open(tmp_path / "friends" / "sig.root")["Events"].arrays(library="np")
     assert set(friend) == {"lumi", "event", "test_s", "test_b"}
     scores = friend["test_s"].reshape(3, 60)
     np.testing.assert_array_equal(scores, np.tile(scores[:1], (3, 1)))
     toys.write(tmp_path / "anonymous.root", without(events(60, 1), "event"))
-    assert nanoforge("predict", "run", "anonymous.root", "-o", "more").returncode == 0
+    answer = nanoforge("predict", "run", "anonymous.root", "-o", "more")
+    assert answer.returncode == 0
+    assert "anonymous.root: has no lumi, event: the model (fold) of an event is chosen by file" in answer.stderr
     assert set(uproot.open(tmp_path / "more" / "anonymous.root")["Events"].keys()) == {"test_s", "test_b"}
 
 
@@ -258,3 +266,29 @@ def test_repeated_events_are_counted(write: Callable[..., None], nanoforge: Call
         assert nanoforge("convert", "a.yaml", "--part", f"{sample}:0", "-o", f"parts/{sample}").returncode == 0
     answer = nanoforge("convert", "a.yaml", "--parts", "parts", "-o", "merged")
     assert answer.returncode == 0 and manifest(tmp_path / "merged")["details"]["repeats"] == found, answer.stderr
+
+
+def test_repeated_events_are_counted_before_a_training_from_files(
+    write: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once for the same files, and anew when one of them changes, though the hashes of the others are gone."""
+    copy = "60 of 180 events are copies of another one"
+
+    def notices() -> list[str]:
+        monkeypatch.chdir(tmp_path)
+        data = TrainingData.open(load(tmp_path / "a.yaml"))
+        (tmp_path / "run").mkdir(exist_ok=True)
+        data.prepare(tmp_path / "run")
+        assert all(notice in capsys.readouterr().err for notice in data.notices[:1])
+        assert not [*(tmp_path / "run").rglob("*.events")]
+        return list(data.notices)
+
+    write(copies(events(60, 1), 2))
+    assert [notice[: len(copy)] for notice in notices()] == [copy]
+    with monkeypatch.context() as patch:
+        patch.setattr(streaming, "count_repeats", None)
+        assert [notice[: len(copy)] for notice in notices()] == [copy]
+    toys.write(tmp_path / "bkg.root", events(60, 1))
+    assert [notice[:13] for notice in notices()] == ["120 of 180 ev"]
+    (tmp_path / "run" / "data" / streaming.REPEATS).write_text("{")
+    assert [notice[:13] for notice in notices()] == ["120 of 180 ev"]

@@ -204,7 +204,7 @@ def test_the_survey_is_kept_beside_the_run(files, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(streaming, "reading", None)
         again = stream(make(files), tmp_path / "run")
-    assert again.accounting.as_dict() == first.accounting.as_dict()
+    assert again.accounting.as_dict() == first.accounting.as_dict() and again.notices == first.notices
     assert again.class_weights(0).tolist() == first.class_weights(0).tolist()
     toys.flip_bit(tmp_path / "run" / "data" / "tt-00000.json")
     (tmp_path / "run" / "data" / "tt-00001.json").unlink()
