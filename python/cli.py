@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -514,7 +515,7 @@ def collect(
     """
     from .batch.collect import collect
 
-    collect(directory, output, partial, jobs, force)
+    collect(directory, output, partial, jobs, force, give=_give)
     if (output / "fold0").exists():
         from .stages.trust import vouch
 
@@ -542,6 +543,13 @@ def run(
 
     run_all(analysis, output, jobs, skip_bad_files, config, force, trust=trust)
     _next("export", output / "run", "-o", output / "export")
+
+
+def _give(words: Sequence[str]) -> None:
+    """Give a command within another one, which answers its failures and interruptions."""
+    command = typer.main.get_command(app)
+    with command.make_context("nanoforge", [*["--debug"] * _debug, *words]) as context:
+        command.invoke(context)
 
 
 def _unexpected(error: Exception) -> str:

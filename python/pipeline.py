@@ -79,7 +79,7 @@ def _keep_other_settings(analysis: Analysis, output: Path) -> None:
     for stage, folder, settings in results:
         if not (output / folder / NAME).exists() or (stage == "generate" and not generated):
             continue
-        before = Manifest.read(output / folder, stage).config
+        before = Manifest.load(output / folder, "run").config
         if "skim" in analysis.model_fields_set and stage in ("convert", "train"):  # they read the skims
             before, settings = _without_files(before), _without_files(settings)
         changes += changed_keys({key: before[key] for key in settings if key in before}, settings)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from ..console import progress, say
 from ..errors import DataError, NanoForgeError, UserError
@@ -29,9 +29,12 @@ _DIVISIBLE = ("skim", "convert", "predict")
 """Stages that can leave out inputs; a sample that is generated has the number of events that the file says."""
 _WAITS = (0.5, 1.0, 2.0, 4.0)
 _WORK, _FETCHED = ".collect", "fetched"
+Give = Callable[[Sequence[str]], None]
 
 
-def collect(path: Path, output: Path, partial_: bool = False, jobs: int = 1, force: bool = False) -> None:
+def collect(
+    path: Path, output: Path, partial_: bool = False, jobs: int = 1, force: bool = False, *, give: Give
+) -> None:
     """Merge the parts of a job directory by the stage's own command.
 
     Parameters
@@ -46,6 +49,8 @@ def collect(path: Path, output: Path, partial_: bool = False, jobs: int = 1, for
         Number of processes.
     force
         Replace the result of something else.
+    give
+        Gives a command, as the words after ``nanoforge``.
 
     Raises
     ------
@@ -56,7 +61,7 @@ def collect(path: Path, output: Path, partial_: bool = False, jobs: int = 1, for
     if (path / DAG).exists():
         raise UserError(f"{path}: is a pipeline, which merges its stages itself: see {path}/STAGE/{MERGED}")
     directory = JobDir.open(path)
-    with _working_folder(directory) as (work, lock):
+    with _working_folder(directory) as work:
         module = target(directory.plan.target)
         if hasattr(module, "retrieve"):
             module.retrieve(directory)
@@ -72,36 +77,45 @@ def collect(path: Path, output: Path, partial_: bool = False, jobs: int = 1, for
         for status in done:  # just these: a part that is arriving right now is no part
             (work / status.job.part).symlink_to(places / status.job.part)
         words = _words(directory, work, output, partial_, jobs, force)
-        # it inherits the lock: while it works, though we be killed, nobody else takes its parts away
-        code = subprocess.run(words, cwd=directory.path, check=False, pass_fds=(lock,)).returncode  # noqa: S603
-        if code:
-            _set_damaged_aside(directory, survey.outputs, jobs)
-            raise MergeError(code)
-
-
-class MergeError(NanoForgeError):
-    """The stage's command failed, and said why."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__("the merge failed, see above")
-        self.exit_code = code
+        try:
+            with _inside(directory.path):
+                give(words)
+        except NanoForgeError as error:
+            _set_damaged_aside(directory, survey.outputs, jobs, error)
+            raise
 
 
 @contextmanager
-def _working_folder(directory: JobDir) -> Iterator[tuple[Path, int]]:
-    """Give an empty folder and the descriptor of its lock; whoever was killed here left only links in it."""
+def _inside(folder: Path) -> Iterator[None]:
+    """Work in another folder, to which the words of a plan refer."""
+    before = os.getcwd()  # noqa: PTH109
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextmanager
+def _working_folder(directory: JobDir) -> Iterator[Path]:
+    """Give an empty folder that is locked; whoever was killed here left only links in it."""
     work = directory.path / _WORK
     try:
         with (directory.path / f"{_WORK}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock, directory)
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
-            yield work, lock.fileno()
+            yield work
             shutil.rmtree(work)
-    except BlockingIOError:
-        raise DataError(f"{directory.path}: another 'nanoforge collect' is at work on it") from None
     except OSError as error:
         raise DataError(f"{error.filename or directory.path}: {error.strerror or error}") from error
+
+
+def _take(lock: TextIO, directory: JobDir) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(f"{directory.path}: another 'nanoforge collect' is at work on it") from None
 
 
 def _settled(survey: Survey) -> list[JobStatus]:
@@ -146,20 +160,25 @@ def _words(directory: JobDir, work: Path, output: Path, partial_: bool, jobs: in
     """Return the stage's command that merges the parts in a folder."""
     carried = {Path(place).name: place for place in directory.plan.carried}
     return [
-        sys.executable, "-m", __package__.rpartition(".")[0],
         *(carried.get(word, word) for word in directory.plan.command),
         "--parts", str(work), "-o", str(output.absolute()), "-j", str(jobs),
         *["--skip-bad-files"] * partial_, *["--force"] * force,
     ]  # fmt: skip
 
 
-def _set_damaged_aside(directory: JobDir, outputs: Outputs, jobs: int) -> None:
-    """Look for the parts that spoilt a merge: they are missing from now on."""
+def _set_damaged_aside(directory: JobDir, outputs: Outputs, jobs: int, cause: NanoForgeError | None = None) -> None:
+    """Look for the parts that spoilt a merge: they are missing from now on, and a DataError says so."""
     damaged = outputs.damaged(jobs)
     for number, problem in damaged.items():
-        say(f"{directory.part(number)}: {problem}: set aside, 'nanoforge resubmit' makes it again")
+        say(f"{directory.part(number)}: {problem}: set aside")
         outputs.store.set_aside(directory.plan.jobs[number].part)
         shutil.rmtree(directory.path / _FETCHED / directory.plan.jobs[number].part, ignore_errors=True)
+    if damaged:
+        more = "its part was" if len(damaged) == 1 else "their parts were"
+        raise DataError(
+            f"{directory.path}: {numbers(list(damaged))}: {more} damaged and set aside: run 'nanoforge resubmit "
+            f"{directory.path}', then collect again"
+        ) from cause
 
 
 def _copy(source: Path, output: Path) -> None:

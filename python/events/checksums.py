@@ -16,9 +16,10 @@ from pathlib import Path
 from ..config.schema import REDIRECTORS
 from ..console import say
 from ..errors import FileError
-from ..provenance.manifest import NAME, adler32
+from ..provenance.manifest import NAME, adler32, make_again
 from .files import ListedFile, addresses, is_remote, is_xrootd
 
+_LIST = "the list of files says"
 _verified: set[tuple[str, int, int, str]] = set()
 """Path, size, time of change and checksum of the files that were right."""
 _without: set[str] = set()
@@ -39,20 +40,20 @@ def verify(path: str, redirectors: Sequence[str] = REDIRECTORS) -> None:
         if isinstance(path, ListedFile):
             _ask_server(path, addresses(path, redirectors)[0])
         return
-    expected, source = _expected(path)
+    expected, source, remedy = _expected(path)
     if expected is None:
         return
     status = os.stat(path)  # noqa: PTH116 - of what is read, through links
     key = (path, status.st_size, status.st_mtime_ns, expected)
     if key not in _verified:
-        _compare(path, adler32(Path(path)), expected, source)
+        _compare(path, adler32(Path(path)), expected, source, remedy)
         _verified.add(key)
 
 
-def _expected(path: str) -> tuple[str | None, str]:
-    """Return the checksum that a local file should have, and who says so."""
+def _expected(path: str) -> tuple[str | None, str, str]:
+    """Return the checksum that a local file should have, who says so, and what helps where it has another one."""
     if isinstance(path, ListedFile):
-        return path.adler32, "the list of files says"
+        return path.adler32, _LIST, "copy it again"
     file = Path(path)
     for folder in (file.parent, file.parent.parent):
         manifest = folder / NAME
@@ -63,8 +64,8 @@ def _expected(path: str) -> tuple[str | None, str]:
         stage, outputs = _outputs(manifest, status.st_mtime_ns, status.st_size)
         checksum = outputs.get(file.relative_to(folder).as_posix())
         if checksum is not None:
-            return checksum, f"'nanoforge {stage}' wrote, by {manifest},"
-    return None, ""
+            return checksum, f"'nanoforge {stage}' wrote, by {manifest},", make_again(path, stage)
+    return None, "", ""
 
 
 @functools.lru_cache(maxsize=8)
@@ -91,9 +92,9 @@ def _ask_server(path: ListedFile, address: str) -> None:
         _without.add(server)
         say(f"note: {server} tells no adler32 checksums: files from there are not compared with those of the list")
     else:
-        _compare(path, found, path.adler32, "the list of files says")
+        _compare(path, found, path.adler32, _LIST, "copy it again")
 
 
-def _compare(path: str, found: str, expected: str, source: str) -> None:
+def _compare(path: str, found: str, expected: str, source: str, remedy: str) -> None:
     if found != expected:
-        raise FileError(path, f"its checksum (adler32) is {found}, but {source} {expected}: copy or make it again")
+        raise FileError(path, f"its checksum (adler32) is {found}, but {source} {expected}: {remedy}")

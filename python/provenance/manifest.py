@@ -151,7 +151,7 @@ class Manifest:
         return found
 
     @classmethod
-    def load(cls, directory: Path, stage: str = "...") -> Manifest:
+    def load(cls, directory: Path, stage: str | None = None) -> Manifest:
         """Read the manifest of the finished output of any stage; ``stage`` is the one to run where there is none."""
         path = directory / NAME
         try:
@@ -165,12 +165,12 @@ class Manifest:
                 raise ValueError("its configuration and config_sha256 disagree")
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
-                f"{directory}: no {NAME}, so this is no finished output: run 'nanoforge {stage}' (again)"
+                f"{directory}: no {NAME}, so this is no finished output: {_way_to(directory, stage)}"
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
+            again = "--force replaces it" if stage is None else f"run '{_command(stage)}' again with --force"
             raise DataError(
-                f"{path}: not a manifest of this version of NanoForge, or damaged ({error}): make {directory} again "
-                "(--force)"
+                f"{path}: not a manifest of this version of NanoForge, or damaged ({error}): {again}"
             ) from None
         for output in found.outputs:
             check_inside(output.path, path)
@@ -181,11 +181,26 @@ class Manifest:
         for record in self.outputs:
             path = directory / record.path
             if not path.exists():
-                raise DataError(
-                    f"{path}: missing, though {NAME} lists it: run 'nanoforge {self.stage}' again (--force)"
-                )
+                raise DataError(f"{path}: missing, though {NAME} lists it: run '{_command(self.stage)}' again")
             if path.stat().st_size != record.size or adler32(path) != record.adler32:
-                raise DataError(f"{path}: changed since it was written: run 'nanoforge {self.stage}' again (--force)")
+                raise DataError(f"{path}: changed since it was written: {make_again(path, self.stage)}")
+
+
+def make_again(path: Path | str, stage: str) -> str:
+    """Say what helps against a damaged output: sizes tell whether a result is up to date, and may be right here."""
+    return f"remove {path}, then run '{_command(stage)}' again"
+
+
+def _command(stage: str) -> str:
+    return f"nanoforge {stage.partition(' ')[0]}"  # that of a part is the stage's
+
+
+def _way_to(directory: Path, stage: str | None) -> str:
+    """Say what makes a folder without a manifest a finished output."""
+    again = f"run '{_command(stage or '...')}'"
+    if not directory.is_dir() or not any(directory.iterdir()):
+        return again
+    return f"if it is one that was damaged, remove {directory}, then {again} again"
 
 
 def check_inside(name: str, source: Path | str) -> None:

@@ -140,7 +140,10 @@ def _check_replaceable(directory: Path, force: bool, config: Any, inputs: Sequen
             result = f"holds a finished result{_made_from(directory, config, inputs)}"
             raise UserError(f"{directory}: {result}; give another -o, or --force to replace it")
     elif any(directory.iterdir()):
-        raise UserError(f"{directory}: holds files that NanoForge did not make; give an empty or new directory")
+        raise UserError(
+            f"{directory}: holds files that NanoForge did not make (there is no {NAME}): give an empty or new "
+            f"directory, or remove {directory} where nothing in it is needed"
+        )
 
 
 def _lock(lock: Any, directory: Path) -> None:

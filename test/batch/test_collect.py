@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,6 @@ import toys
 from compare import assert_same_files
 from directories import log, make, submit, write_part
 from nanoforge.batch import collect as module
-from nanoforge.batch.collect import collect
 from nanoforge.batch.events import State
 from nanoforge.batch.jobdir import DAG, JobDir
 from nanoforge.batch.outputs import store
@@ -25,16 +24,24 @@ target: {regression: {ht: MET_pt}}
 """
 
 
+GIVE = {"give": lambda words: None}
+
+
+def collect(*arguments, **keywords):
+    module.collect(*arguments, **keywords, **GIVE)
+
+
 @pytest.fixture
 def merged(monkeypatch):
-    """What the stage's command is given; a command that succeeds is run in its place."""
+    """The parts that the stage's command is given, and whether it is to go on without others."""
     calls: list[tuple[list[str], bool]] = []
 
-    def words(directory, work, output, partial_, jobs, force):
-        calls.append((sorted(p.name for p in work.iterdir() if (p / "manifest.json").exists()), partial_))
-        return ["true"]
+    def give(words):
+        work = Path(words[words.index("--parts") + 1])
+        parts = sorted(p.name for p in work.iterdir() if (p / "manifest.json").exists())
+        calls.append((parts, "--skip-bad-files" in words))
 
-    monkeypatch.setattr(module, "_words", words)
+    monkeypatch.setitem(GIVE, "give", give)
     monkeypatch.setattr(module, "_WAITS", ())
     return calls
 
@@ -102,12 +109,9 @@ def test_part_that_just_arrives_is_not_taken(directory, merged, tmp_path):
     assert merged == [(["part-00000", "part-00001", "part-00002"], True)]
 
 
-def test_merge_that_outlives_its_collect_keeps_its_parts(directory, merged, tmp_path, monkeypatch):
-    with module._working_folder(directory) as (_, lock):
-        merge = subprocess.Popen(["sleep", "1"], pass_fds=(lock,))
-    with pytest.raises(DataError, match="another 'nanoforge collect'"):
+def test_two_do_not_merge_the_same_parts_at_once(directory, merged, tmp_path):
+    with module._working_folder(directory), pytest.raises(DataError, match="another 'nanoforge collect'"):
         collect(directory.path, tmp_path / "out")
-    merge.wait()
     collect(directory.path, tmp_path / "out")
     assert len(merged) == 1
 
@@ -125,14 +129,16 @@ def test_killed_collect_leaves_nothing_in_the_way(directory, merged, tmp_path):
     assert merged == [([f"part-0000{i}" for i in range(4)], False)]
 
 
-def test_damaged_parts_are_set_aside_when_a_merge_fails(directory, monkeypatch, tmp_path, capsys):
+def test_damaged_parts_are_set_aside_when_a_merge_fails(directory, monkeypatch, tmp_path):
     (Path(directory.part(2)) / "shards" / "tt-00002.h5").write_bytes(b"Events")
-    monkeypatch.setattr(module, "_words", lambda *_: ["false"])
-    with pytest.raises(module.MergeError) as error:
+
+    def give(words):
+        raise DataError("a checksum differs")
+
+    monkeypatch.setitem(GIVE, "give", give)
+    with pytest.raises(DataError, match="job 2: its part was damaged and set aside: run 'nanoforge resubmit"):
         collect(directory.path, tmp_path / "out")
-    assert error.value.exit_code == 1
-    assert "part-00002: shards/tt-00002.h5 has another checksum" in capsys.readouterr().err
-    with pytest.raises(DataError, match="job 2"):
+    with pytest.raises(DataError, match="1 of 4 jobs are not done"):
         collect(directory.path, tmp_path / "out")
 
 
@@ -157,7 +163,7 @@ def test_part_that_arrives_damaged_is_not_taken(tmp_path, merged):
         write_part(here, number)
     (here.parts / "part-00001" / "shards" / "tt-00001.h5").write_bytes(b"Events")
     directory = make(tmp_path / "jobs", count=2, parts=f"file://{here.parts}")
-    with pytest.raises(DataError, match="part-00001: did not arrive whole"):
+    with pytest.raises(DataError, match="job 1: its part was damaged and set aside"):
         collect(directory.path, tmp_path / "out")
     with pytest.raises(DataError, match="1 of 2 jobs are not done"):
         collect(directory.path, tmp_path / "out")
@@ -205,3 +211,23 @@ def test_real_parts_become_what_one_process_makes(tmp_path, nanoforge):
     assert nanoforge("convert", directory.analysis, "-o", "alone").returncode == 0
     assert nanoforge("collect", directory.path, "-o", "dataset").returncode == 0
     assert_same_files(tmp_path / "dataset", tmp_path / "alone")
+
+
+def test_merge_that_fails_or_is_interrupted_says_so_once(tmp_path, nanoforge, monkeypatch):
+    directory = make(tmp_path / "jobs", count=1)
+    file = toys.write(tmp_path / "tt.root", toys.nano_events(40))
+    (directory.path / "analysis.yaml").write_text(CONFIG % file)
+    assert nanoforge("convert", directory.analysis, "--part", "tt:0", "-o", directory.part(0)).returncode == 0
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "notes.txt").touch()
+    answer = nanoforge("collect", directory.path, "-o", "dataset")
+    assert answer.returncode == 2 and answer.stderr.count("error:") == 1, answer.stderr
+    assert "dataset: holds files" in answer.stderr and Path.cwd() == tmp_path
+
+    def interrupt(*_, **__):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("nanoforge.stages.convert.convert", interrupt)
+    answer = nanoforge("collect", directory.path, "-o", "other")
+    assert answer.returncode == 130 and answer.stderr.strip().splitlines()[0].startswith("interrupted:")
+    assert len(answer.stderr.splitlines()) == 1, answer.stderr

@@ -55,7 +55,7 @@ def test_the_manifest_beside_an_output_of_ours(path: Path, tmp_path: Path, folde
     manifest.write_text(json.dumps({"stage": "skim", "outputs": [{"path": name, "adler32": adler32(path)}]}))
     assert read(str(path)) == list(range(9))
     flip(path)
-    with pytest.raises(FileError, match=rf"but 'nanoforge skim' wrote, by {manifest}, [0-9a-f]{{8}}: copy or make"):
+    with pytest.raises(FileError, match=rf"but 'nanoforge skim' wrote, by {manifest}, [0-9a-f]{{8}}: remove {path}, "):
         read(str(path))
     with open_events(str(path), "Events", checksum=False) as file:
         assert file.entries == 9 and len(list(file.chunks(["x"]))) == 1

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from nanoforge.errors import DataError, UserError
+import toys
+from nanoforge.dataset.loading import TrainingData
+from nanoforge.errors import DataError, NanoForgeError, UserError
 from nanoforge.provenance import Manifest, staged_output
+from nanoforge.provenance.manifest import NAME, remove
 from nanoforge.provenance.output import up_to_date
 
 
@@ -299,3 +304,37 @@ def test_up_to_date_asks_for_key_and_inputs(tmp_path: Path) -> None:
     assert up_to_date(out, "convert", "key", [str(source)]) is None
     source.unlink()
     assert up_to_date(out, "convert", "key", [str(source)]) is None
+
+
+ANALYSIS = """
+name: x
+samples: {a: {files: a.root, label: signal}}
+inputs: {event: {features: [MET_pt]}}
+target: {regression: {m: MET_pt}}
+"""
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", [NAME, "train.h5"])
+@pytest.mark.parametrize("harm", [Path.unlink, _flip, lambda path: os.truncate(path, 99)], ids=["no", "flip", "cut"])
+def test_the_remedy_for_a_damaged_result_helps(
+    tmp_path: Path, nanoforge: Callable[..., Any], name: str, harm: Callable[[Path], None]
+) -> None:
+    toys.write(tmp_path / "a.root", toys.nano_events(20))
+    (tmp_path / "analysis.yaml").write_text(ANALYSIS)
+    words = ("convert", "analysis.yaml", "-o", "dataset")
+    assert nanoforge(*words).returncode == 0
+    harm(tmp_path / "dataset" / name)
+    with pytest.raises(NanoForgeError) as error:
+        TrainingData.open(Path("dataset"))
+    for path in re.findall(r"remove (\S+), then", str(error.value)):
+        remove(Path(path))
+    assert "run 'nanoforge convert' again" in str(error.value)
+    answer = nanoforge(*words, *["--force"] * ("--force" in str(error.value)))
+    assert answer.returncode == 0, answer.stderr
+    TrainingData.open(Path("dataset"))
