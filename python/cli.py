@@ -554,9 +554,9 @@ def _give(words: Sequence[str]) -> None:
 
 def _unexpected(error: Exception) -> str:
     """Say what went wrong: in the words of the machine where these name a file (no permission, a name too long)."""
-    from .errors import machine_failure
+    from .errors import full_disk, machine_failure
 
-    lack = machine_failure(error)
+    lack = machine_failure(error) or full_disk(error)
     if lack is not None:
         return lack
     if isinstance(error, OSError) and error.filename and error.strerror:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 import errno
 import re
+import shutil
+import tempfile
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +38,54 @@ _LACKS = {
     errno.ENFILE: "the machine has too many open files: try again later",
     errno.ENOMEM: "out of memory: use fewer -j, or a machine with more",
 }
+_FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "your quota of the disk is used up"}
 _IN_WORDS = re.compile(r"errno = (\d+)|(can't allocate memory|Cannot allocate memory|not enough memory)")
+_NO_TEMPORARY = (
+    "no folder for temporary files can be written (is /tmp full?): free some space, or set TMPDIR to another"
+)
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 - nothing is written there
 
 
 def machine_failure(error: BaseException | None) -> str | None:
     """Say what the machine lacks, where that is behind an exception, be it of a library; None where it is not."""
+    for number, cause in _numbers(error):
+        if number in _LACKS:
+            return _LACKS[number]
+        if number == errno.ENOENT and "No usable temporary directory" in str(cause):
+            return _NO_TEMPORARY
+    return None
+
+
+def full_disk(error: BaseException | None, *places: Path) -> str | None:
+    """Say which disk is full, where that is behind an exception; None where it is not.
+
+    Few exceptions name the file: else it is the one with the least room of those that are written to, which are
+    ``places``, that of temporary files, and the shared memory.
+    """
+    for number, cause in _numbers(error):
+        if number in _FULL:
+            place = getattr(cause, "filename", None) or _narrowest(*places)
+            return f"{place}: {_FULL[number]}: free some, then run the same command again, it goes on where it was"
+    return None
+
+
+def _numbers(error: BaseException | None) -> Iterator[tuple[int | None, BaseException]]:
+    """Yield the ``errno`` of an exception and of those behind it."""
     while error is not None:
         words = _IN_WORDS.search(str(error)) if isinstance(error, (OSError, RuntimeError)) else None
         number = getattr(error, "errno", None) or (int(words[1]) if words and words[1] else None)
         if isinstance(error, MemoryError) or (words and words[2]):
             number = errno.ENOMEM
-        if number in _LACKS:
-            return _LACKS[number]
+        yield number, error
         error = error.__cause__ or error.__context__
-    return None
+
+
+def _narrowest(*places: Path) -> Path:
+    """Return the place with the least room."""
+    candidates = [*places, Path.cwd(), Path(tempfile.tempdir or tempfile.gettempdir()), Path(_SHARED_MEMORY)]
+    existing = [next((p for p in (place, *place.absolute().parents) if p.is_dir()), Path("/")) for place in candidates]
+    rooms = [shutil.disk_usage(place).free for place in existing]
+    return candidates[rooms.index(min(rooms))]
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:

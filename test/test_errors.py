@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Callable
 
 import pytest
@@ -14,6 +16,7 @@ from nanoforge.errors import DataError, UserError, machine_failure
 from nanoforge.events.files import expand
 from nanoforge.events.readers import open_events, reading
 from nanoforge.provenance import staged_output
+from nanoforge.provenance.output import writing_to
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,21 @@ def test_what_the_machine_lacks_is_no_fault_of_a_file_or_the_output(
     if isinstance(error, OSError) and error.errno:
         with pytest.raises(DataError, match=rf"^x\.root: {words}"), staged_output(tmp_path / "out", "key"):
             raise error
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError("write failed (errno = 28, file)")])
+def test_the_disk_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    """Where the exception does not say so, that with the least room."""
+    rooms = {tmp_path: 2, Path.cwd(): 3, Path(tempfile.gettempdir()): 1, Path("/dev/shm"): 4}
+    monkeypatch.setattr("nanoforge.errors.shutil.disk_usage", lambda p: SimpleNamespace(free=rooms[Path(p)]))
+    for least in (Path(tempfile.gettempdir()), tmp_path, Path("/dev/shm")):
+        rooms[least] = 0
+        with (
+            pytest.raises(DataError, match=rf"^{least}(/out)?: no space left on the disk: free some"),
+            writing_to(tmp_path / "out"),
+        ):
+            raise error
+        rooms[least] = 9
 
 
 def test_other_failures_are_none_of_the_machine() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, NanoForgeError, UserError, machine_failure
+from ..errors import DataError, NanoForgeError, UserError, full_disk, machine_failure
 from .manifest import NAME, Manifest, changed_keys, fingerprint, is_whole, remove, remove_temporaries, write_atomically
 
 _KEY, _LOCK = ".inputs", ".lock"
@@ -59,7 +59,7 @@ def staged_output(
     if not directory.name:
         raise UserError(f"{directory}: cannot be replaced by a result: give another -o")
     work = directory.with_name(f".{directory.name}.unfinished")
-    try:
+    with writing_to(directory):
         if not directory.exists() and _backup(directory).exists():
             _backup(directory).rename(directory)  # interrupted while replacing: the old result is the result
         _check_replaceable(directory, force, config, inputs)
@@ -71,10 +71,18 @@ def staged_output(
             _replace(directory, work)  # locked and marked to the end: nobody clears what is finished
             for scrap in (_KEY, _LOCK):
                 (directory / scrap).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_to(directory: Path) -> Iterator[None]:
+    """Turn what goes wrong with disks into a :class:`DataError` that names what is full, or what the machine lacks."""
+    try:
+        yield
     except OSError as error:
         lack = machine_failure(error)
-        named = f"{error.filename}: " if error.filename else ""
-        raise DataError(f"{directory}: {_cause(error)}" if lack is None else f"{named}{lack}") from error
+        if lack is not None:
+            raise DataError(f"{error.filename}: {lack}" if error.filename else lack) from error
+        raise DataError(full_disk(error, directory) or f"{directory}: {_cause(error)}") from error
 
 
 def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str] | None = None) -> Manifest | None:
@@ -198,9 +206,6 @@ def _backup(directory: Path) -> Path:
 
 def _cause(error: OSError) -> str:
     where = f" ({error.filename})" if error.filename else ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        what = "no space left on the disk" if error.errno == errno.ENOSPC else "your quota of the disk is used up"
-        return f"{what}{where}: free some, then run the same command again, it goes on where it was"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"cannot be written{where}: {error.strerror}; give an -o in a place of your own"
     text = " ".join(str(error.strerror or error).split())  # HDF5 writes the time with a line break

@@ -25,7 +25,7 @@ from ..dataset.loading import TrainingData
 from ..errors import DataError, TrainingError, UserError
 from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys
-from ..provenance.output import up_to_date
+from ..provenance.output import up_to_date, writing_to
 from ..training.devices import make_fabric
 from ..training.folds import check_initial, check_same_analysis, fit_fold, made_from, model_spec
 from ..training.history import Epoch, best
@@ -91,7 +91,7 @@ def tune(
         return finished
     check_initial(analysis, trust=trust)
     _check_directory(output, key, force)
-    with tempfile.TemporaryDirectory() as scratch:
+    with writing_to(output), tempfile.TemporaryDirectory() as scratch:
         dataset.prepare(Path(scratch))
         _check_validation(dataset)
         output.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,8 @@ def tune(
     if len(study.trials()) < wanted:
         say(f"{output}: other processes do the last trials; the one that ends last writes the result")
         return None
-    return _finish(study, analysis, dataset, output, key)
+    with writing_to(output):
+        return _finish(study, analysis, dataset, output, key)
 
 
 def _search(analysis: Analysis) -> Search:

@@ -39,6 +39,8 @@ _LONGEST = 6000  # a parameter may be no longer
 _PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000  # more MLflow does not take
 _PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 _MOST_DIFF = 1_000_000
+_ROOM = 1 << 26
+"""Bytes that a database may take, by far."""
 _MEMORY = "/dev/shm"  # noqa: S108 - making the tables waits for the disk a hundred times, but not here
 
 
@@ -196,12 +198,17 @@ def _database(path: Path) -> Iterator[MlflowClient]:
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory(dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None) as scratch:
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _has_room(_MEMORY) else None) as scratch:
         database = Path(scratch, DATABASE)
         if path.exists():
             shutil.copyfile(path, database)
         yield MlflowClient(tracking_uri=f"sqlite:///{database}")
         _put_back(database, path)
+
+
+def _has_room(folder: str) -> bool:
+    """Whether a database can lie there: the shared memory of a container may be full, small, or not to be written."""
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _ROOM
 
 
 def _log(client: MlflowClient, run: str, params: Mapping[str, str], metrics: Iterable[tuple]) -> None:

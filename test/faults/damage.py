@@ -61,6 +61,7 @@ Damage = Callable[[Path, Random], None]
 KINDS: dict[str, Damage] = {d.__name__: d for d in (flip, byte, zeros, truncate, empty, extend, delete, replace)}
 SUBTLE = ("flip", "byte", "zeros")
 """Those that leave the length as it is, and may hit what only a checksum protects."""
+SAME_SIZE = (*SUBTLE, "replace")
 
 
 def _change(path: Path, rng: Random, new: Callable[[int], int]) -> None:

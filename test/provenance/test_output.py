@@ -228,7 +228,7 @@ def test_a_stage_without_manifest_makes_no_result(tmp_path: Path) -> None:
 def test_a_full_disk_is_named_with_its_remedy(tmp_path: Path) -> None:
     with (
         pytest.raises(
-            DataError, match=r"out: no space left on the disk \(data\): free some, .* goes on where it was"
+            DataError, match=r"^data: no space left on the disk: free some, .* goes on where it was"
         ) as caught,
         staged_output(tmp_path / "out", "key") as work,
     ):
