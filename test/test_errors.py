@@ -14,7 +14,7 @@ import toys
 from nanoforge import parallel
 from nanoforge.errors import DataError, UserError, machine_failure
 from nanoforge.events.files import expand
-from nanoforge.events.readers import open_events, reading
+from nanoforge.events.open import open_events, reading
 from nanoforge.provenance import staged_output
 from nanoforge.provenance.output import writing_to
 

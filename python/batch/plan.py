@@ -254,7 +254,7 @@ def _entries(analysis: Analysis, paths: Sequence[str]) -> dict[str, int]:
     from ..console import progress
 
     def count(path: str) -> int:
-        from ..events.readers import open_events
+        from ..events.open import open_events
 
         with open_events(path, analysis.tree, analysis.redirectors, checksum=False) as file:
             bar.advance(1)

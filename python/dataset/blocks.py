@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..events.columns import Chunk
-from ..events.readers import EventFile, broken_file
+from ..events.reader import EventFile, broken_file
 from ..events.view import view
 from .identity import assign, event_hash, stored_type
 from .info import SPLITS

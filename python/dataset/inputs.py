@@ -15,7 +15,7 @@ from ..events.columns import collection_name
 from ..events.expressions import Expression
 from ..events.frame import PAIR_VARIABLES, Frame, Level, resolver
 from ..events.operations import delta_phi, delta_r
-from ..events.readers import EventFile
+from ..events.reader import EventFile
 from ..events.selection import condition
 from . import kernels
 

@@ -21,7 +21,8 @@ from ..config.schema import Analysis
 from ..console import progress
 from ..errors import DataError, FileError
 from ..events.files import sample_files
-from ..events.readers import EventFile, open_events, reading
+from ..events.open import open_events, reading
+from ..events.reader import EventFile
 from ..provenance import Accounting, FileRecord, fingerprint, make_room
 from ..provenance.manifest import input_record, sealed, unsealed, write_atomically
 from .blocks import FileRows

@@ -14,7 +14,7 @@ from ..events.columns import Chunk
 from ..events.expressions import Expression
 from ..events.frame import Frame, Level, Schema
 from ..events.identity import integer_columns, lacking, likely_identity
-from ..events.readers import EventFile
+from ..events.reader import EventFile
 from ..events.selection import Selection, condition, cut
 from ..provenance import Accounting, Ledger
 from .info import DatasetInfo, InputInfo

@@ -17,7 +17,7 @@ import pyarrow.parquet
 from ..errors import FileError
 from .columns import Branch, Chunk, columns_of_form
 from .files import is_remote
-from .readers import EventFile, awkward_chunk, content_uuid
+from .reader import EventFile, awkward_chunk, content_uuid
 
 _BLOCK = 1 << 24
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 
 from .columns import Branch, collection_name
-from .readers import EventFile
+from .reader import EventFile
 
 
 class KeepList:

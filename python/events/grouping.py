@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .columns import Branch, collection_name
-from .readers import EventFile
+from .reader import EventFile
 
 
 def lists_of_equal_lengths(file: EventFile, names: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -19,7 +19,7 @@ import xxhash
 from ..errors import FileError
 from .baskets import decompress
 from .columns import Branch, Column, offsets_of
-from .readers import awkward_chunk
+from .reader import awkward_chunk
 from .records import Records
 
 _SUM = 8

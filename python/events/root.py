@@ -19,7 +19,7 @@ from .damage import refuse_damaged
 from .files import addresses, is_remote, is_xrootd
 from .http import open_http
 from .pages import TupleReader
-from .readers import EventFile, awkward_chunk, broken_file
+from .reader import EventFile, awkward_chunk, broken_file
 from .records import LocalRecords, Records, RemoteRecords
 from .xrootd import XRootDSource
 

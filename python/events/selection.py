@@ -15,7 +15,7 @@ from .expressions import Expression, load_functions, parse
 from .frame import LABEL, Frame, Resolver, Schema, resolver
 from .identity import lumi_columns
 from .lumi import LumiMask
-from .readers import EventFile
+from .reader import EventFile
 
 GOLDEN_JSON = "golden_json"
 

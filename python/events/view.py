@@ -13,7 +13,7 @@ from ..console import say
 from ..errors import FileError, UserError, nearest
 from . import syntax
 from .columns import Branch, Chunk, Column, collection_name
-from .readers import EventFile
+from .reader import EventFile
 
 _said: set[str] = set()
 """The defaults that were mentioned: once is enough for thousands of files."""

@@ -12,7 +12,7 @@ import onnx
 
 from .. import __version__
 from ..config.schema import Analysis
-from ..events.readers import EventFile
+from ..events.reader import EventFile
 from ..models.model import ModelSpec
 from ..provenance import fingerprint
 from .graph import FLOAT, INT, Graph

@@ -16,7 +16,7 @@ from ..dataset.table import Table, TableBuilder
 from ..errors import DataError, UserError
 from ..events.columns import Chunk, Column, offsets_of
 from ..events.frame import Frame
-from ..events.readers import EventFile
+from ..events.reader import EventFile
 from ..models.model import Model, score
 from ..models.onnx import TOLERANCE
 from ..provenance import Accounting

@@ -18,7 +18,7 @@ from ..dataset.inputs import representative
 from ..dataset.table import TableBuilder
 from ..events.expressions import Expression
 from ..events.frame import Resolver, resolver
-from ..events.readers import EventFile
+from ..events.reader import EventFile
 from ..events.selection import Selection
 from ..events.syntax import ExpressionError
 from .expressions import compile_expression

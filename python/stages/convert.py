@@ -21,7 +21,8 @@ from ..dataset.table import TableBuilders, dataset_info
 from ..dataset.totals import check, check_weights, scales, unknown_targets
 from ..errors import FileError
 from ..events.files import sample_files
-from ..events.readers import EventFile, reading
+from ..events.open import reading
+from ..events.reader import EventFile
 from ..parallel import Report, run_jobs
 from ..parts import Part, gather, part_stage, unfinished
 from ..provenance import Accounting, Manifest, fingerprint, staged_output

@@ -15,7 +15,7 @@ from ..config.schema import Analysis
 from ..console import out, say
 from ..errors import DataError, UserError, nearest
 from ..events.files import expand, from_root, sample_files
-from ..events.readers import open_events, reading
+from ..events.open import open_events, reading
 from ..events.view import view
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
 from ..export.parity import Comparison, Parity

@@ -24,7 +24,8 @@ from ..events.expressions import parse
 from ..events.files import expand, is_remote
 from ..events.grouping import has_collection, lists_of_equal_lengths
 from ..events.identity import is_identifier, likely_identity
-from ..events.readers import EventFile, open_events
+from ..events.open import open_events
+from ..events.reader import EventFile
 from ..events.view import with_collections
 
 MISSING = -999

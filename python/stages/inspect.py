@@ -19,7 +19,8 @@ from ..console import out, progress, show_table
 from ..errors import FileError, UserError, nearest
 from ..events.columns import Branch, Collection, Column, collections
 from ..events.files import expand, is_remote, require
-from ..events.readers import EventFile, broken_file, is_arrow, open_events
+from ..events.open import is_arrow, open_events
+from ..events.reader import EventFile, broken_file
 from ..events.root import RNTupleFile, TTreeFile, open_file, open_root, reader, trees
 
 _COMPACT = 20

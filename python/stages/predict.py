@@ -17,7 +17,8 @@ from ..dataset.table import Table, TableBuilder, TableBuilders
 from ..errors import FileError, UserError, nearest
 from ..events.files import expand, from_root, output_names
 from ..events.frame import Frame
-from ..events.readers import EventFile, reading
+from ..events.open import reading
+from ..events.reader import EventFile
 from ..events.view import view
 from ..models.model import Model, own_code, score
 from ..parallel import Report, run_jobs

@@ -26,7 +26,8 @@ from ..events.columns import Branch, Chunk, Column, collection_name, offsets_of
 from ..events.files import sample_files, skim_outputs
 from ..events.frame import Schema
 from ..events.merging import BranchesDifferError, BranchUnion, MergedTrees
-from ..events.readers import EventFile, open_events, reading
+from ..events.open import open_events, reading
+from ..events.reader import EventFile
 from ..events.selection import Selection
 from ..events.view import view
 from ..events.writer import NanoFile

@@ -173,7 +173,7 @@ def test_no_entry_twice_and_none_lost(tmp_path: Path, store: Path, serve: Serve)
     """The server dies after any number of bytes: the chunks are the same."""
     script = """
 import sys, numpy as np
-from nanoforge.events.readers import open_events
+from nanoforge.events.open import open_events
 with open_events(sys.argv[1], "Events", sys.argv[2:]) as file:
     chunks = list(file.chunks(["event", "Jet_pt"], step=200))
     np.savez(sys.stdout.buffer, starts=[c.start for c in chunks],

@@ -26,7 +26,7 @@ from nanoforge.config.generator import Generator, GenFilter
 from nanoforge.config.schema import IDENTITY
 from nanoforge.dataset.identity import assign_fold, event_hash
 from nanoforge.events.columns import Chunk
-from nanoforge.events.readers import open_events
+from nanoforge.events.open import open_events
 from nanoforge.export.assembly import Exported
 from nanoforge.export.parity import Comparison
 from nanoforge.simulation.blocks import generate_block

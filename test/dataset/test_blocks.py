@@ -16,8 +16,8 @@ from nanoforge.config import Analysis
 from nanoforge.dataset.blocks import FileRows
 from nanoforge.dataset.shards import ShardRecord
 from nanoforge.dataset.table import TableBuilders
-from nanoforge.events import readers
-from nanoforge.events.readers import open_events
+from nanoforge.events import reader
+from nanoforge.events.open import open_events
 from nanoforge.provenance.manifest import input_record
 
 TYPES = {t.replace("?", "b"): t for t in ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")}
@@ -100,7 +100,7 @@ def test_rows_equal_a_loop_over_events(
     flat, padded, valid = slowly(path, length, where, sort)
     found = {"flat": np.empty_like(flat), "padded": np.empty_like(padded), "valid": np.empty_like(valid)}
     with pytest.MonkeyPatch.context() as patch, open_events(str(path), "Events") as file:
-        patch.setattr(readers.EventFile.chunks, "__defaults__", (step, None))
+        patch.setattr(reader.EventFile.chunks, "__defaults__", (step, None))
         record = ShardRecord(input_record(str(path), sample="one"))
         seen: list[int] = []
         for block in FileRows(TableBuilders(analysis, "convert"), "one", 0, file).blocks(record):

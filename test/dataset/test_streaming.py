@@ -14,7 +14,7 @@ from nanoforge.config import Analysis
 from nanoforge.dataset import loading, streaming
 from nanoforge.dataset.loading import TrainingData
 from nanoforge.errors import DataError, FileError, UserError
-from nanoforge.events import readers
+from nanoforge.events import reader
 from nanoforge.stages.convert import convert
 
 SIZES = {"tt1": (1500, True, 0), "tt2": (700, True, 1500), "dy": (1100, False, 0)}
@@ -23,7 +23,7 @@ SIZES = {"tt1": (1500, True, 0), "tt2": (700, True, 1500), "dy": (1100, False, 0
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Many slabs and pools of few rows."""
-    monkeypatch.setattr(readers.EventFile.chunks, "__defaults__", (100, None))
+    monkeypatch.setattr(reader.EventFile.chunks, "__defaults__", (100, None))
     monkeypatch.setattr(loading, "POOL_ROWS", 200)
 
 

@@ -17,7 +17,7 @@ from nanoforge.dataset.inputs import Rows
 from nanoforge.dataset.table import Table, TableBuilder
 from nanoforge.errors import DataError, FileError, NanoForgeError, UserError
 from nanoforge.events.frame import Frame
-from nanoforge.events.readers import open_events
+from nanoforge.events.open import open_events
 from nanoforge.provenance import Accounting
 
 JETS = {"collection": "Jet", "length": 3, "features": ["pt", "eta"]}

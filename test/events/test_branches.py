@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import uproot
 from nanoforge.events.branches import KeepList, layout, values
-from nanoforge.events.readers import open_events
+from nanoforge.events.open import open_events
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import uproot
 from nanoforge.errors import FileError
 from nanoforge.events import checksums
 from nanoforge.events.files import ListedFile
-from nanoforge.events.readers import open_events
+from nanoforge.events.open import open_events
 from nanoforge.provenance.manifest import adler32
 
 

@@ -13,7 +13,7 @@ import uproot
 from hypothesis import given
 from hypothesis import strategies as st
 from nanoforge.events.columns import Branch, Column, collection_name, collections, column_of_awkward, columns_of_form
-from nanoforge.events.readers import open_events
+from nanoforge.events.open import open_events
 
 F4, U4 = np.dtype("f4"), np.dtype("u4")
 

@@ -33,7 +33,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nanoforge.errors import FileError
 from nanoforge.events import arrow, pages
-from nanoforge.events.readers import EventFile, open_events
+from nanoforge.events.open import open_events
+from nanoforge.events.reader import EventFile
 from uproot.writing import _cascadentuple
 
 MADE_BY_ROOT = Path(__file__).with_name("made_by_root.root")

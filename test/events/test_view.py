@@ -12,7 +12,7 @@ import toys
 from nanoforge.config.schema import Analysis
 from nanoforge.dataset.table import TableBuilder
 from nanoforge.errors import FileError, UserError
-from nanoforge.events.readers import open_events
+from nanoforge.events.open import open_events
 from nanoforge.events.view import view
 from nanoforge.provenance import Accounting
 

@@ -10,7 +10,7 @@ import uproot
 from nanoforge.dataset.friends import Entries, RootFriend
 from nanoforge.errors import DataError
 from nanoforge.events.columns import Branch, Column, offsets_of
-from nanoforge.events.readers import open_events
+from nanoforge.events.open import open_events
 from nanoforge.events.writer import NanoFile
 from nanoforge.simulation.nanoaod import NanoTuple
 

@@ -12,7 +12,7 @@ import pytest
 import uproot
 from generated import generator
 from nanoforge.config.generator import Generator
-from nanoforge.events.readers import open_events
+from nanoforge.events.open import open_events
 from nanoforge.simulation import nanoaod
 from samples import TTBAR, sample
 

@@ -19,7 +19,7 @@ from nanoforge.config.schema import Analysis
 from nanoforge.dataset.identity import assign_fold, event_hash
 from nanoforge.dataset.table import dataset_info
 from nanoforge.errors import DataError, UserError
-from nanoforge.events.readers import open_events
+from nanoforge.events.open import open_events
 from nanoforge.export import parity
 from nanoforge.export.assembly import KEY
 from nanoforge.models.model import Model, ModelSpec

@@ -14,7 +14,7 @@ from nanoforge.dataset import loading, tensors
 from nanoforge.dataset.factors import Factors, class_factors, shape_factors, sign_factors
 from nanoforge.dataset.loading import Batch, TrainingData
 from nanoforge.errors import DataError, UserError
-from nanoforge.events import readers
+from nanoforge.events import reader
 from nanoforge.models.model import ModelSpec
 from nanoforge.stages.convert import convert
 from nanoforge.training import trees
@@ -31,7 +31,7 @@ AXES = {"a": A, "pt": PT}
 def small_slabs(monkeypatch):
     monkeypatch.setattr(tensors, "SLAB_ROWS", 200)
     monkeypatch.setattr(loading, "POOL_ROWS", 500)
-    monkeypatch.setattr(readers.EventFile.chunks, "__defaults__", (100, None))
+    monkeypatch.setattr(reader.EventFile.chunks, "__defaults__", (100, None))
 
 
 def spectrum(split, columns):

@@ -7,23 +7,18 @@ import hashlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..config.schema import REDIRECTORS
 from ..errors import DataError, FileError, NanoForgeError, machine_failure
-from ..provenance import FileRecord
-from ..provenance.manifest import input_record
 from .checksums import verify
 from .columns import Branch, Chunk, Column, column_of_awkward
 from .damage import reason
-from .files import is_remote, require
+from .files import is_remote
 
 STEP = 16_384
 """Events per chunk: chunks that stay in the caches are faster than big ones, and bound the memory."""
-
-_ARROW_SUFFIXES = (".parquet", ".pq", ".csv", ".json", ".jsonl", ".ndjson")
 
 
 class EventFile(ABC):
@@ -111,72 +106,6 @@ class EventFile(ABC):
         self.close()
 
 
-def open_events(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS, *, checksum: bool = True) -> EventFile:
-    """Open the table of events of a file: a TTree or RNTuple (``dir/tree`` works), Parquet, CSV or JSON lines.
-
-    Parameters
-    ----------
-    path
-        The file. One with a logical name (``/store/...``) is read from the first of the redirectors that delivers it.
-    tree
-        The TTree or RNTuple.
-    redirectors
-        Where files with logical names are.
-    checksum
-        Whether the file as a whole is compared with its checksum, where one is known, before columns are read.
-
-    Raises
-    ------
-    FileError
-        When the file is missing, broken, of no known format, or without the tree.
-    """
-    with broken_file(path, "cannot be opened"):
-        require(path)
-        file = _open_arrow(path) if is_arrow(path) else _open_root(path, tree, redirectors)
-        file.verified, file.redirectors = not checksum, redirectors
-        return file
-
-
-@contextlib.contextmanager
-def reading(
-    path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS, sample: str | None = None
-) -> Iterator[tuple[EventFile, FileRecord]]:
-    """Open the table of events of a file that must stay as it is until the end, and describe it as it was before.
-
-    Raises
-    ------
-    FileError
-        As :func:`open_events` does; and when another program changed the file meanwhile: nothing of it can be trusted.
-    """
-    before = input_record(path, sample=sample)
-    try:
-        with open_events(path, tree, redirectors) as file:
-            yield file, replace(before, entries=file.entries, uuid=file.uuid)
-    except FileError as error:
-        _check_unchanged(before, error)
-        raise
-    _check_unchanged(before)
-
-
-def _check_unchanged(before: FileRecord, cause: FileError | None = None) -> None:
-    if before.size is not None and not before.unchanged():
-        raise FileError(
-            before.path, "changed while it was read: run the same command again when it is whole"
-        ) from cause
-
-
-def _open_arrow(path: str) -> EventFile:
-    from .arrow import ArrowFile  # which takes a tenth of a second, and is not in every job
-
-    return ArrowFile(path)
-
-
-def _open_root(path: str, tree: str, redirectors: Sequence[str]) -> EventFile:
-    from .root import open_root
-
-    return open_root(path, tree, redirectors)
-
-
 @contextlib.contextmanager
 def broken_file(path: str, what: str) -> Iterator[None]:
     """Turn whatever a reading library raises on a broken file into a :class:`FileError`."""
@@ -189,11 +118,6 @@ def broken_file(path: str, what: str) -> Iterator[None]:
         if lack is not None:  # which is no fault of the file: it must not be counted as lost
             raise DataError(f"{path}: {what}: {lack}") from error
         raise FileError(path, f"{what}: {reason(error)}") from error
-
-
-def is_arrow(path: str) -> bool:
-    """Whether a file is Parquet, CSV or JSON lines, by its name: one table and no trees."""
-    return path.removesuffix(".gz").endswith(_ARROW_SUFFIXES)
 
 
 def awkward_chunk(start: int, arrays: Mapping[str, Any], size: int) -> Chunk:
