@@ -18,7 +18,7 @@ import pytest
 import uproot
 from nanoforge.config import Analysis
 from nanoforge.dataset import shards
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError
 from nanoforge.provenance import Manifest
 from nanoforge.stages import convert as stage
@@ -108,7 +108,7 @@ def test_other_layouts_are_bounded_and_equal(folder: Path, tmp_path: Path, optio
     same_rows(tmp_path / "0", tmp_path / "1")
     assert len(Manifest.read(tmp_path / "0", "convert").outputs) < 3 * 32 + 8
     if "format" in options:
-        one, other = (TrainingData.open(tmp_path / name, "never").arrays("train", 0) for name in "01")
+        one, other = (open_dataset(tmp_path / name, in_memory="never").arrays("train", 0) for name in "01")
         assert one.inputs["event"].equal(other.inputs["event"])
 
 
@@ -144,7 +144,7 @@ def test_training_and_scores_are_the_same(folder: Path, datasets: list[Path], tm
         predict(run, [str(folder / f"{name}.root")], out)
         trees = [uproot.open(path)["Events"].arrays(library="np") for path in sorted(out.glob("*.root"))]
         found.append({name: np.concatenate([tree[name] for tree in trees]) for name in trees[0]})
-        test = TrainingData.open(dataset, "never").arrays("test", 0)  # what an evaluation reads
+        test = open_dataset(dataset, in_memory="never").arrays("test", 0)  # what an evaluation reads
         found[-1] |= {"test": test.inputs["event"].numpy(), "label": test.label.numpy()}
     for name, values in found[0].items():
         np.testing.assert_allclose(values, found[1][name], rtol=1e-4, err_msg=name)
@@ -153,7 +153,7 @@ def test_training_and_scores_are_the_same(folder: Path, datasets: list[Path], tm
 def test_training_from_the_files_sees_the_same_rows(folder: Path, tmp_path: Path) -> None:
     rows = []
     for number, content in enumerate(both(folder)):
-        data = TrainingData.open(content, "never")
+        data = open_dataset(content, in_memory="never")
         (tmp_path / str(number)).mkdir()
         data.prepare(tmp_path / str(number))
         batches = list(data.batches("train", 0, 256, shuffle=True))

@@ -22,8 +22,8 @@ from . import condor, proxy
 from .environments import demand, is_seen, lenient, shared
 from .jobdir import DAG, JobDir
 from .lint import Rules
+from .make import make
 from .plan import Job, Resources
-from .submit import make
 from .templates import fill, template
 
 MERGED = "merged"

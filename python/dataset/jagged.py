@@ -17,11 +17,11 @@ from ..events.damage import reason
 from ..provenance import Manifest
 from . import kernels
 from .assemble import NORMALISATION
+from .batch import Batch
 from .info import SPLITS, DatasetInfo
-from .loading import OPEN_FILES, Batch, Read, Slab, StoredData
 from .resources import Handles
+from .source import OPEN_FILES, Read, Slab, StoredData, check_truth
 from .statistics import Truth
-from .tensors import check_truth
 
 
 class ParquetData(StoredData):

@@ -25,14 +25,15 @@ from ..events.open import open_events, reading
 from ..events.reader import EventFile
 from ..provenance import Accounting, FileRecord, fingerprint, make_room
 from ..provenance.manifest import input_record, sealed, unsealed, write_atomically
+from .batch import Batch
 from .blocks import FileRows
 from .info import SPLITS
 from .layouts import Block
-from .loading import OPEN_FILES, Batch, Read, Slab, TrainingData
 from .notices import find_notices
 from .repeats import EventLog, Repeats, count_repeats, event_hashes, events_path, is_whole
 from .resources import Handles, threaded
 from .shards import ShardRecord
+from .source import OPEN_FILES, Read, Slab, TrainingData
 from .statistics import Truth, merge, normalisation
 from .table import TableBuilders, dataset_info
 from .totals import check, check_weights, scales
@@ -113,7 +114,7 @@ class StreamedData(TrainingData):
     analysis
         The analysis file.
     in_memory, workers
-        See :class:`.loading.TrainingData`.
+        See :class:`.source.TrainingData`.
     skip_bad_files
         Count unusable files as lost, instead of stopping at the first.
     """

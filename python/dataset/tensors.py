@@ -14,11 +14,12 @@ from torch import Tensor
 
 from ..errors import DataError
 from ..provenance import Manifest
+from .batch import Batch
 from .hdf5 import open_rows
 from .info import SPLITS, DatasetInfo
-from .loading import Batch, Read, Slab, StoredData
 from .resources import Handles
 from .shards import MOST_SHARDS
+from .source import Read, Slab, StoredData, check_truth
 from .statistics import Truth
 
 SLAB_ROWS = 8192
@@ -214,16 +215,3 @@ def _required(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
     if name not in file:
         raise DataError(f"{path}: no dataset {name!r}: run 'nanoforge convert' again")
     return file[name]
-
-
-def check_truth(name: str, info: DatasetInfo, label: np.ndarray | None, targets: np.ndarray | None) -> None:
-    """Raise a :class:`DataError` where a label is not the index of a class, or a target is infinite."""
-    classes = len(info.classes)
-    if label is not None and len(label) and not 0 <= label.min() <= label.max() < classes:
-        raise DataError(f"{name}: a label is not one of {classes} classes: run 'nanoforge convert' again")
-    if targets is not None and np.isinf(targets).any():
-        wrong = info.regression[int(np.argmax(np.isinf(targets).any(axis=0)))]
-        raise DataError(
-            f"{name}: target {wrong!r} holds infinite values: reject such rows with a cut and run 'nanoforge convert' "
-            "again"
-        )

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from ..console import say
-from ..dataset.loading import Batch
+from ..dataset.batch import Batch
 from ..errors import DataError, NanoForgeError, UserError, raised_at
 from .model import Model
+from .padding import depends_on_padding, equal
 
 ROWS = 8
 """So many rows are enough to see it."""
-_MORE = 3  # padded places
 
 
 def check_network(model: Model, rows: Batch, *, processes: int, last_batch: int) -> None:
@@ -95,22 +95,6 @@ def explained_network(model: Model) -> Iterator[None]:
         raise UserError(f"model.type: {name_of(model)}.forward fails {line} ({_reason(error)}): correct it") from error
 
 
-def depends_on_padding(model: Model, given: Mapping[str, Tensor], scores: Tensor) -> bool:
-    """Whether more padded places change what the network gives; one that takes no other length is no such case."""
-    longer = dict(given)
-    for name, info in model.spec.inputs.items():
-        if info.length is not None:
-            for key in (name, f"{name}_mask"):
-                tensor = given[key]
-                padding = tensor.new_zeros((tensor.shape[0], _MORE, *tensor.shape[2:]))
-                longer[key] = torch.cat([tensor, padding], dim=1)
-    try:
-        found = model.logits(*(longer[name] for name in model.spec.graph_inputs))
-    except Exception:  # the user's code may fail in any way
-        return False
-    return not _equal(found, scores)
-
-
 def _presentable(model: Model, rows: Batch) -> dict[str, Tensor]:
     """Return finite inputs; the first row has no constituents."""
     given = {name: rows.inputs[name].clone() for name in model.spec.graph_inputs}
@@ -181,7 +165,7 @@ def _check_single_rows(model: Model, given: Mapping[str, Tensor], together: Tens
                 f"model.type: {name_of(model)}.forward returns the shape {shape} for a single row: return "
                 f"{(1, together.shape[1])}, without squeeze()"
             )
-        if not _equal(alone, together[row : row + 1]):
+        if not equal(alone, together[row : row + 1]):
             raise UserError(
                 f"model.type: {name_of(model)}.forward gives other scores for a row alone than among others: sums, "
                 "means, sorting and norms must not run over the rows (dim=0)"
@@ -217,10 +201,6 @@ def _check_training(model: Model, given: Mapping[str, Tensor], rows: Batch, proc
         if processes > 1:
             raise UserError(f"{text}: several processes cannot train that: remove them, or start without torchrun")
         say(f"warning: {text}")
-
-
-def _equal(first: Tensor, second: Tensor) -> bool:
-    return torch.allclose(first, second, rtol=1e-3, atol=1e-4)
 
 
 def _line(model: Model, error: BaseException) -> str | None:

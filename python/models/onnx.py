@@ -18,8 +18,8 @@ import torch
 
 from .. import __version__
 from ..errors import DataError
-from .check import depends_on_padding
 from .model import Model, ModelSpec, score
+from .padding import depends_on_padding
 
 if TYPE_CHECKING:
     from .trees import TreeModel

@@ -21,10 +21,12 @@ import torch
 from ..config.balance import Balance
 from ..config.schema import Analysis
 from ..console import Bar, out, progress, say, show_accounting
+from ..dataset.batch import Batch
 from ..dataset.factors import FILE as BALANCE
 from ..dataset.factors import Factors
 from ..dataset.info import DatasetInfo
-from ..dataset.loading import Batch, TrainingData
+from ..dataset.open import open_dataset
+from ..dataset.source import TrainingData
 from ..errors import DataError, UserError
 from ..evaluation import balance, figures, gallery, report
 from ..evaluation.importance import Importance, Inputs, permutation_importance
@@ -128,7 +130,7 @@ def _open(
     source = data or dataset_of(trained, run) or settings
     if isinstance(source, Path) and not source.exists():
         raise UserError(f"{source}: no such dataset (any more): say with --data where it is")
-    dataset = TrainingData.open(source, in_memory="never", skip_bad_files=trained.lost_files)
+    dataset = open_dataset(source, in_memory="never", skip_bad_files=trained.lost_files)
     if dataset.identity == recorded["identity"]:
         return dataset, []
     if data is None:

@@ -13,7 +13,8 @@ from lightning.fabric import Fabric
 from ..config.schema import Analysis
 from ..console import err, out, say, show_accounting
 from ..dataset.factors import FILE as BALANCE
-from ..dataset.loading import TrainingData
+from ..dataset.open import open_dataset
+from ..dataset.source import TrainingData
 from ..models.check import check_export
 from ..models.model import ModelSpec, load_model, own_code
 from ..models.onnx import export_onnx
@@ -86,7 +87,7 @@ def train(
         When the data are broken or the training diverges.
     """
     training = analysis.training
-    dataset = TrainingData.open(data, training.in_memory, training.workers, skip_bad_files)
+    dataset = open_dataset(data, in_memory=training.in_memory, workers=training.workers, skip_bad_files=skip_bad_files)
     check_same_analysis(analysis, dataset)
     key = made_from(analysis, dataset)
     previous = up_to_date(output, STAGE, key)

@@ -21,7 +21,8 @@ from ..config.change import as_written, change
 from ..config.schema import Analysis
 from ..config.search import Search
 from ..console import hushed, out, say, show_accounting
-from ..dataset.loading import TrainingData
+from ..dataset.open import open_dataset
+from ..dataset.source import TrainingData
 from ..errors import DataError, TrainingError, UserError
 from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys
@@ -81,7 +82,7 @@ def tune(
     search = _search(analysis)
     space = search_space(analysis, search)
     training = analysis.training
-    dataset = TrainingData.open(data, training.in_memory, training.workers, skip_bad_files)
+    dataset = open_dataset(data, in_memory=training.in_memory, workers=training.workers, skip_bad_files=skip_bad_files)
     check_same_analysis(analysis, dataset)
     key = made_from(analysis, dataset) | {"search": search.model_dump(mode="json", exclude={"trials"})}
     wanted = trials or search.trials

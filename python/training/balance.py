@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ..config.balance import Balance, Shape
 from ..console import progress, say
+from ..dataset.batch import Batch
 from ..dataset.draws import Draw
 from ..dataset.factors import ALL, Factors, check_sum, class_factors, shape_factors, sign_factors
-from ..dataset.loading import Batch, TrainingData
+from ..dataset.source import TrainingData
 
 
 class Balancer:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from ..config.training import Training
 from ..console import Bar, progress, say
-from ..dataset.loading import Batch, TrainingData, on_device
+from ..dataset.batch import Batch, on_device
+from ..dataset.source import TrainingData
 from ..errors import TrainingError
 from ..models.check import explained_network
 from ..models.model import Model

@@ -18,7 +18,7 @@ from ..config.training import Training
 from ..console import say
 from ..dataset.factors import Factors
 from ..dataset.info import DatasetInfo
-from ..dataset.loading import TrainingData
+from ..dataset.source import TrainingData
 from ..errors import NanoForgeError, TrainingError, UserError
 from ..events.files import listed, sample_files
 from ..models.check import ROWS, check_network

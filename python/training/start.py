@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from ..console import say
-from ..dataset.loading import TrainingData
+from ..dataset.source import TrainingData
 from ..errors import UserError
 from ..models.model import Model, ModelSpec
 

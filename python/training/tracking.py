@@ -24,7 +24,7 @@ import numpy as np
 import onnx
 
 from ..console import say
-from ..dataset.loading import TrainingData
+from ..dataset.source import TrainingData
 from ..provenance import fingerprint, git
 from ..provenance.manifest import flat, own_commit, versions
 from .history import Epoch

@@ -10,8 +10,9 @@ import torch
 
 from ..config.training import Training
 from ..console import say
-from ..dataset.loading import Batch, TrainingData
+from ..dataset.batch import Batch
 from ..dataset.resources import cores
+from ..dataset.source import TrainingData
 from ..errors import TrainingError, UserError
 from ..models.model import ModelSpec
 from ..models.tasks import make_objective, mean_loss

@@ -17,9 +17,10 @@ import yaml
 from nanoforge.batch import condor, environments, proxy
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.lint import Rules, lint
+from nanoforge.batch.make import make
 from nanoforge.batch.plan import STAGES
 from nanoforge.batch.status import status
-from nanoforge.batch.submit import make, submit
+from nanoforge.batch.submit import submit
 from nanoforge.config import load
 from nanoforge.config.schema import Analysis
 from nanoforge.errors import DataError, UserError

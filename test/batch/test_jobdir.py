@@ -10,7 +10,7 @@ import pytest
 import toys
 import yaml
 from nanoforge.batch.jobdir import JobDir, as_yaml
-from nanoforge.batch.submit import make
+from nanoforge.batch.make import make
 from nanoforge.config import load
 from nanoforge.config.generator import Generator
 from nanoforge.config.schema import Analysis

@@ -84,21 +84,21 @@ def dataset(scratch: Path, source: str, output: str, layout: str) -> Work:
 
 def streamed(scratch: Path, source: str, check: bool = False) -> Work:
     """Read the ROOT file itself, without a conversion; it is read once before, to count its rows."""
-    from nanoforge.dataset.loading import TrainingData
+    from nanoforge.dataset.open import open_dataset
 
-    opened = TrainingData.open(_load(scratch, analysis(source)), "never")
+    opened = open_dataset(_load(scratch, analysis(source)), in_memory="never")
     opened.prepare(scratch)
     return _second_epoch(_ours(opened), check)
 
 
 def first_epoch(scratch: Path, source: str) -> Work:
     """Read the ROOT file itself, with the pass that counts its rows."""
-    from nanoforge.dataset.loading import TrainingData
+    from nanoforge.dataset.open import open_dataset
 
     loaded = _load(scratch, analysis(source))
 
     def work() -> dict[str, Any]:
-        opened = TrainingData.open(loaded, "never")
+        opened = open_dataset(loaded, in_memory="never")
         opened.prepare(scratch)
         return _epoch(_ours(opened), 0, check=False)()
 
@@ -107,9 +107,9 @@ def first_epoch(scratch: Path, source: str) -> Work:
 
 def hdf5(scratch: Path, source: str, in_memory: str, check: bool = False) -> Work:
     """Read a dataset."""
-    from nanoforge.dataset.loading import TrainingData
+    from nanoforge.dataset.open import open_dataset
 
-    return _second_epoch(_ours(TrainingData.open(Path(source), in_memory)), check)
+    return _second_epoch(_ours(open_dataset(Path(source), in_memory=in_memory)), check)
 
 
 def _ours(data: Any) -> Callable[[int], Batches]:
@@ -150,18 +150,18 @@ def in_memory(scratch: Path, source: str, check: bool = False) -> Work:
 
 
 def _resident(source: str) -> dict[str, torch.Tensor]:
-    from nanoforge.dataset.loading import TrainingData
+    from nanoforge.dataset.open import open_dataset
 
-    return _tensors(TrainingData.open(Path(source)).arrays("train", 0))
+    return _tensors(open_dataset(Path(source)).arrays("train", 0))
 
 
 # -- training ---------------------------------------------------------------------------------------------------------
 
 
 def train_from_hdf5(scratch: Path, source: str) -> Work:
-    from nanoforge.dataset.loading import TrainingData
+    from nanoforge.dataset.open import open_dataset
 
-    return _second_epoch(_trained(_ours(TrainingData.open(Path(source), "never"))), check=False)
+    return _second_epoch(_trained(_ours(open_dataset(Path(source), in_memory="never"))), check=False)
 
 
 def train_from_tensors(scratch: Path, source: str) -> Work:

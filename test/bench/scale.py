@@ -93,12 +93,12 @@ def convert(scratch: Path, folder: str, files: str, jobs: int):
 
 def first_epoch(scratch: Path, folder: str, files: str, jobs: int):
     """Survey the files, and pass over them once in batches of 1,024."""
-    from nanoforge.dataset.loading import TrainingData
+    from nanoforge.dataset.open import open_dataset
 
     analysis = _analysis(scratch, folder, files)
 
     def work() -> dict:
-        data = TrainingData.open(analysis, "never", jobs)
+        data = open_dataset(analysis, in_memory="never", workers=jobs)
         data.prepare(scratch)
         rows = sum(len(batch) for batch in data.batches("train", 0, 1024, shuffle=True))
         return {"remark": f"{rows:,} rows"}

@@ -13,8 +13,9 @@ import torch
 import toys
 from datasets import LENGTH, make_analysis, write_dataset
 from nanoforge.config import Analysis
-from nanoforge.dataset import loading, tensors
-from nanoforge.dataset.loading import TrainingData, on_device
+from nanoforge.dataset import source, tensors
+from nanoforge.dataset.batch import on_device
+from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, UserError
 from nanoforge.stages.convert import convert
 
@@ -22,7 +23,7 @@ from nanoforge.stages.convert import convert
 @pytest.fixture(autouse=True)
 def small_slabs(monkeypatch):
     monkeypatch.setattr(tensors, "SLAB_ROWS", 32)
-    monkeypatch.setattr(loading, "POOL_ROWS", 128)
+    monkeypatch.setattr(source, "POOL_ROWS", 128)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def stored(directory, split):
 @pytest.mark.parametrize("in_memory", ["always", "never"])
 @pytest.mark.parametrize("batch_size", [1, 48, 333, 5000])
 def test_an_epoch_is_one_pass_with_full_batches(plain, in_memory, batch_size):
-    data = TrainingData.open(plain, in_memory)
+    data = open_dataset(plain, in_memory=in_memory)
     batches = list(data.batches("train", 0, batch_size, shuffle=True, seed=7))
     assert [len(b) for b in batches[:-1]] == [batch_size] * (len(batches) - 1)
     assert 0 < len(batches[-1]) <= batch_size
@@ -56,7 +57,7 @@ def test_an_epoch_is_one_pass_with_full_batches(plain, in_memory, batch_size):
 
 @pytest.mark.parametrize("in_memory", ["always", "never"])
 def test_folds_follow_the_contract(folded, in_memory):
-    data = TrainingData.open(folded, in_memory)
+    data = open_dataset(folded, in_memory=in_memory)
     (train, train_fold), (val, val_fold) = stored(folded, "train"), stored(folded, "val")
     for fold in range(3):
         expected = {
@@ -72,17 +73,17 @@ def test_folds_follow_the_contract(folded, in_memory):
 
 
 def test_rows_stay_together_whatever_their_way(plain):
-    whole = TrainingData.open(plain).arrays("train", 0)
+    whole = open_dataset(plain).arrays("train", 0)
     for in_memory in ("always", "never"):
-        for batch in TrainingData.open(plain, in_memory).batches("train", 0, 100, shuffle=True, seed=1):
+        for batch in open_dataset(plain, in_memory=in_memory).batches("train", 0, 100, shuffle=True, seed=1):
             index = batch.inputs["event"][:, 0].long()
-            for found, source in zip(batch.tensors(), whole.tensors()):
-                assert torch.equal(found, source[index])
+            for read, expected in zip(batch.tensors(), whole.tensors()):
+                assert torch.equal(read, expected[index])
 
 
 @pytest.mark.parametrize("in_memory", ["always", "never"])
 def test_order_follows_from_seed_and_epoch(plain, in_memory):
-    data = TrainingData.open(plain, in_memory)
+    data = open_dataset(plain, in_memory=in_memory)
 
     def order(**key):
         return tuple(numbers(data.batches("train", 0, 100, shuffle=True, **key)))
@@ -97,7 +98,7 @@ def test_streaming_reads_no_further_than_its_pool(plain, monkeypatch):
     original = tensors.Table.read
     monkeypatch.setattr(tensors.Table, "read", lambda *a: read.append(a[2] - a[1]) or original(*a))
     pool, slab = 100, 32  # 128 rows hold two batches
-    data = TrainingData.open(plain, "never", workers=1)
+    data = open_dataset(plain, in_memory="never", workers=1)
     used = 0
     for batch in data.batches("train", 0, 50, shuffle=True):
         # the pool, the slab that the next one begins with, and the one that is read meanwhile
@@ -107,7 +108,7 @@ def test_streaming_reads_no_further_than_its_pool(plain, monkeypatch):
 
 
 def test_batches_have_the_promised_types(plain):
-    data = TrainingData.open(plain)
+    data = open_dataset(plain)
     batch = next(data.batches("val", 0, 8))
     assert {k: (tuple(t.shape), t.dtype) for k, t in batch.inputs.items()} == {
         "event": ((8, 2), torch.float32),
@@ -121,7 +122,7 @@ def test_batches_have_the_promised_types(plain):
 def test_an_empty_part_has_no_batches(folded, tmp_path):
     empty = write_dataset(tmp_path / "data", make_analysis(), rows=(10, 0, 0))
     for in_memory in ("always", "never"):
-        data = TrainingData.open(empty, in_memory)
+        data = open_dataset(empty, in_memory=in_memory)
         assert data.rows("val", 0) == 0
         assert list(data.batches("val", 0, 4)) == []
         assert data.arrays("val", 0).inputs["jets"].shape == (0, LENGTH, 3)
@@ -132,7 +133,7 @@ def test_class_weights_are_those_of_the_training_rows(tmp_path):
         columns["weight"][::5] *= -1
 
     directory = write_dataset(tmp_path / "data", make_analysis(folds=3), (1000, 200, 0), change=turn)
-    data = TrainingData.open(directory, "never")
+    data = open_dataset(directory, in_memory="never")
     for fold in range(3):
         rows = data.arrays("train", fold)
         found, label, weight = data.class_weights(fold), rows.label.numpy(), rows.weight.double().numpy()
@@ -145,7 +146,7 @@ def test_target_moments_survive_a_large_mean(tmp_path):
     def shift(split, columns):
         columns["target/z"] += np.float32(1e5)
 
-    data = TrainingData.open(write_dataset(tmp_path / "data", make_analysis(regression=True), change=shift))
+    data = open_dataset(write_dataset(tmp_path / "data", make_analysis(regression=True), change=shift))
     values = data.arrays("train", 0).targets.double().numpy()
     mean, deviation = data.target_moments(0)
     assert mean == pytest.approx(values.mean(axis=0), rel=1e-12)
@@ -157,7 +158,7 @@ def test_targets_that_are_not_known_do_not_count(tmp_path, capsys):
         columns["target/y"] = np.where(columns["event/features"][:, 0] % 4 == 1, columns["target/z"], np.nan)
 
     analysis = make_analysis(2, regression=True, target={"regression": {"z": "z", "y": "y"}})
-    data = TrainingData.open(write_dataset(tmp_path / "data", analysis, (1000, 200, 0), change=forget))
+    data = open_dataset(write_dataset(tmp_path / "data", analysis, (1000, 200, 0), change=forget))
     for fold in range(2):
         values = data.arrays("train", fold).targets.double().numpy()
         unknown = np.isnan(values[:, 1]).sum()
@@ -177,7 +178,7 @@ def test_targets_that_cannot_be_learnt_are_refused(tmp_path, value, message):
     def spoil(split, columns):
         columns["target/z"][:] = value
 
-    data = TrainingData.open(write_dataset(tmp_path / "data", make_analysis(regression=True), change=spoil))
+    data = open_dataset(write_dataset(tmp_path / "data", make_analysis(regression=True), change=spoil))
     with pytest.raises((DataError, UserError), match=message):
         data.target_moments(0)
 
@@ -186,42 +187,42 @@ def test_normalisation_is_that_of_the_fold(folded, plain):
     with h5py.File(folded / "train.h5") as file:
         stored_centers = file["normalisation/jets/fold_center"][:]
     for fold in range(3):
-        center, scale = TrainingData.open(folded).normalisation(fold)["jets"]
+        center, scale = open_dataset(folded).normalisation(fold)["jets"]
         assert center.tolist() == stored_centers[fold].tolist() and scale.shape == (3,)
-    center, _ = TrainingData.open(plain).normalisation(0)["event"]
+    center, _ = open_dataset(plain).normalisation(0)["event"]
     assert center == pytest.approx([499.5, 3], rel=0.1)
 
 
 def test_another_layout_is_refused_with_the_remedy(tmp_path):
     directory = write_dataset(tmp_path / "data", make_analysis(dataset={"layout": "salt"}))
     with pytest.raises(UserError, match=r"dataset\.layout.*run 'nanoforge convert' again"):
-        TrainingData.open(directory)
+        open_dataset(directory)
 
 
 def test_unfinished_changed_and_incomplete_datasets_are_refused(tmp_path):
     with pytest.raises(UserError, match="nanoforge convert"):
-        TrainingData.open(tmp_path)
+        open_dataset(tmp_path)
     directory = write_dataset(tmp_path / "data", make_analysis())
     with h5py.File(directory / "shards" / "00.h5", "a") as file:
         file["val/weight"][0] = 9
     with pytest.raises(DataError, match=r"shards/00\.h5.*changed"):
-        TrainingData.open(directory)
+        open_dataset(directory)
     lacking = write_dataset(tmp_path / "lacking", make_analysis(), change=lambda _, c: c.pop("jets/valid"))
     with pytest.raises(DataError, match="jets/valid"):
-        TrainingData.open(lacking)
+        open_dataset(lacking)
 
 
 def test_a_label_without_a_class_is_an_error(tmp_path):
     directory = write_dataset(tmp_path / "data", make_analysis(), edges=(-1.0, 1.0))
     with pytest.raises(DataError, match="label"):
-        TrainingData.open(directory).class_weights(0)
+        open_dataset(directory).class_weights(0)
 
 
 @pytest.mark.parametrize("in_memory", ["always", "never"])
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_an_epoch(plain, in_memory, world):
     """1,000 rows: three processes leave one out, another one in every epoch; when evaluating they leave out none."""
-    data = TrainingData.open(plain, in_memory)
+    data = open_dataset(plain, in_memory=in_memory)
 
     def parts(**options):
         return [numbers(data.batches("train", 0, 64, rank=r, world=world, **options)) for r in range(world)]
@@ -245,7 +246,7 @@ def test_pools_draw_from_all_samples_in_proportion(tmp_path):
     split = {"train": 1, "val": 0, "test": 0}
     analysis = Analysis.model_validate({"name": "toy", "samples": samples, "inputs": inputs, "split": split})
     convert(analysis, tmp_path / "data")
-    data = TrainingData.open(tmp_path / "data", "never")
+    data = open_dataset(tmp_path / "data", in_memory="never")
     for epoch in (1, 2):
         pools = list(data.batches("train", 0, 128, shuffle=True, epoch=epoch))
         assert [len(p) for p in pools] == [128] * 9 + [48]
@@ -276,7 +277,7 @@ def test_parquet_holds_what_hdf5_holds(tmp_path, monkeypatch, folds, regression)
     for format in ("hdf5", "parquet"):
         analysis = Analysis.model_validate(content | {"dataset": {"format": format}})
         convert(analysis, tmp_path / format)
-        found.append(TrainingData.open(tmp_path / format, "never", workers=2))
+        found.append(open_dataset(tmp_path / format, in_memory="never", workers=2))
     hdf5, parquet = found
     fold = folds - 1
     for part in ("train", "val", "test"):
@@ -300,7 +301,7 @@ def test_an_error_of_a_reading_thread_reaches_the_caller(plain, monkeypatch):
     def fail(*_):
         raise DataError("the disk is gone")
 
-    data = TrainingData.open(plain, "never")
+    data = open_dataset(plain, in_memory="never")
     monkeypatch.setattr(tensors.Table, "read", fail)
     with pytest.raises(DataError, match="the disk is gone"):
         list(data.batches("train", 0, 64, shuffle=True))
@@ -308,7 +309,7 @@ def test_an_error_of_a_reading_thread_reaches_the_caller(plain, monkeypatch):
 
 def test_a_pass_that_is_given_up_leaves_no_thread(plain):
     before = threading.active_count()
-    batches = TrainingData.open(plain, "never").batches("train", 0, 10, shuffle=True)
+    batches = open_dataset(plain, in_memory="never").batches("train", 0, 10, shuffle=True)
     next(batches)
     batches.close()
     assert wait_for(lambda: threading.active_count() == before)
@@ -319,12 +320,12 @@ def wait_for(condition):
 
 
 def test_on_a_cpu_batches_go_through_as_they_are(plain):
-    batches = list(TrainingData.open(plain).batches("val", 0, 64))
+    batches = list(open_dataset(plain).batches("val", 0, 64))
     assert all(a is b for a, b in zip(on_device(batches, torch.device("cpu")), batches, strict=True))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_on_a_gpu_batches_arrive_whole(plain):
-    batches = list(TrainingData.open(plain, "never").batches("val", 0, 64))
+    batches = list(open_dataset(plain, in_memory="never").batches("val", 0, 64))
     for there, here in zip(on_device(batches, torch.device("cuda")), batches, strict=True):
         assert all(a.is_cuda and torch.equal(a.cpu(), b) for a, b in zip(there.tensors(), here.tensors(), strict=True))

@@ -14,7 +14,7 @@ import toys
 import yaml
 from nanoforge.config import load
 from nanoforge.dataset import streaming
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.open import open_dataset
 from nanoforge.evaluation import balance, gallery
 
 Columns = dict[str, np.ndarray]
@@ -91,7 +91,7 @@ def test_a_fallback_and_sentinels_are_said_everywhere(
     notices = manifest(tmp_path / "dataset")["details"]["notices"]
     assert all(line in notice for line, notice in zip(lines, notices))
     assert manifest(tmp_path / "run")["details"]["notices"] == notices
-    assert TrainingData.open(tmp_path / "dataset").notices == notices
+    assert open_dataset(tmp_path / "dataset").notices == notices
     assert nanoforge("evaluate", "run").returncode == 0
     report = (tmp_path / "run" / "evaluation" / "report.html").read_text()
     assert all(report.count(html.escape(line)) == 1 for line in lines)
@@ -276,7 +276,7 @@ def test_repeated_events_are_counted_before_a_training_from_files(
 
     def notices() -> list[str]:
         monkeypatch.chdir(tmp_path)
-        data = TrainingData.open(load(tmp_path / "a.yaml"))
+        data = open_dataset(load(tmp_path / "a.yaml"))
         (tmp_path / "run").mkdir(exist_ok=True)
         data.prepare(tmp_path / "run")
         assert all(notice in capsys.readouterr().err for notice in data.notices[:1])

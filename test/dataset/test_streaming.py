@@ -11,8 +11,9 @@ import pytest
 import torch
 import toys
 from nanoforge.config import Analysis
-from nanoforge.dataset import loading, streaming
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset import source, streaming
+from nanoforge.dataset.batch import Batch
+from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, FileError, UserError
 from nanoforge.events import reader
 from nanoforge.stages.convert import convert
@@ -24,7 +25,7 @@ SIZES = {"tt1": (1500, True, 0), "tt2": (700, True, 1500), "dy": (1100, False, 0
 def small(monkeypatch):
     """Many slabs and pools of few rows."""
     monkeypatch.setattr(reader.EventFile.chunks, "__defaults__", (100, None))
-    monkeypatch.setattr(loading, "POOL_ROWS", 200)
+    monkeypatch.setattr(source, "POOL_ROWS", 200)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ PER_JET = {
 
 def stream(analysis, folder, in_memory="never", **options):
     folder.mkdir(exist_ok=True)
-    data = TrainingData.open(analysis, in_memory, **options)
+    data = open_dataset(analysis, in_memory=in_memory, **options)
     data.prepare(folder)
     return data
 
@@ -91,7 +92,7 @@ def events(batches):
 def test_rows_and_totals_are_those_of_a_conversion(files, tmp_path, changes):
     analysis = make(files, **changes)
     manifest = convert(analysis, tmp_path / "dataset")
-    converted, streamed = TrainingData.open(tmp_path / "dataset"), stream(analysis, tmp_path / "run", workers=2)
+    converted, streamed = open_dataset(tmp_path / "dataset"), stream(analysis, tmp_path / "run", workers=2)
     assert streamed.accounting.as_dict() == manifest.accounting.as_dict()
     assert [s.path for s in streamed.sources] == [s.path for s in manifest.inputs]
     assert (streamed.key, streamed.info) == (converted.key, converted.info)
@@ -115,7 +116,7 @@ def test_class_weights_without_a_cross_section_are_exact(files, tmp_path):
     samples = {n: {"files": str(files / f"{f}.root"), "label": n} for n, f in (("a", "tt*"), ("b", "dy"))}
     analysis = make(files, samples=samples)
     convert(analysis, tmp_path / "dataset")
-    found, expected = stream(analysis, tmp_path / "run"), TrainingData.open(tmp_path / "dataset")
+    found, expected = stream(analysis, tmp_path / "run"), open_dataset(tmp_path / "dataset")
     assert found.class_weights(0) == pytest.approx(expected.class_weights(0), rel=1e-12)
 
 
@@ -138,7 +139,7 @@ def test_an_epoch_passes_every_row_once_in_an_order_of_its_own(files, tmp_path):
     for seed, epoch in ((1, 1), (1, 2), (2, 1)):
         batches = list(data.batches("train", 0, 64, shuffle=True, seed=seed, epoch=epoch))
         assert [len(b) for b in batches[:-1]] == [64] * (len(batches) - 1)
-        np.testing.assert_array_equal(ordered(loading.Batch.join(batches)), everything)
+        np.testing.assert_array_equal(ordered(Batch.join(batches)), everything)
         orders.append(events(batches))
     assert orders[0] != orders[1] != orders[2] != orders[0]
     again = events(data.batches("train", 0, 64, shuffle=True, seed=1, epoch=1))
@@ -162,18 +163,16 @@ def test_processes_share_an_epoch(files, tmp_path, world):
     total = data.rows("train", 0)
 
     def parts(part="train", **options):
-        return [
-            loading.Batch.join(list(data.batches(part, 0, 50, rank=r, world=world, **options))) for r in range(world)
-        ]
+        return [Batch.join(list(data.batches(part, 0, 50, rank=r, world=world, **options))) for r in range(world)]
 
     training = parts(shuffle=True, seed=1, epoch=1)
     assert [len(p) for p in training] == [total // world] * world
-    table = ordered(loading.Batch.join(training))
+    table = ordered(Batch.join(training))
     assert len(np.unique(table, axis=0)) == len(table)
     counts = data.class_weights(0)[0].sum(axis=0)
     for part in training:
         assert abs(int((part.label == 0).sum()) - counts[0] / counts.sum() * len(part)) <= 2
-    np.testing.assert_array_equal(ordered(loading.Batch.join(parts("val"))), ordered(data.arrays("val", 0)))
+    np.testing.assert_array_equal(ordered(Batch.join(parts("val"))), ordered(data.arrays("val", 0)))
 
 
 def test_in_memory_the_files_are_read_once(files, tmp_path, monkeypatch):

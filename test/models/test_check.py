@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from datasets import INPUTS
-from nanoforge.dataset.loading import Batch
+from nanoforge.dataset.batch import Batch
 from nanoforge.errors import UserError
 from nanoforge.models.check import check_export, check_network, explained_network
 from nanoforge.models.model import Model, ModelSpec

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
 from nanoforge.dataset.factors import Factors
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import UserError
 from nanoforge.evaluation import balance as figures
 from nanoforge.models.model import Model, score
@@ -63,7 +63,7 @@ def test_the_report_shows_every_variable_and_the_classes(evaluated):
 def test_what_is_drawn_is_what_the_rows_weigh(evaluated):
     home, _ = evaluated
     factors = Factors.read(home / "run" / "fold0" / "balance.json")
-    rows = TrainingData.open(home / "data").arrays("train", 0)
+    rows = open_dataset(home / "data").arrays("train", 0)
     weight, label = rows.weight.numpy().astype("f8"), rows.label.numpy()
     a = np.clip(rows.inputs["event"][:, 1].numpy(), 0, 6)
     before, after = factors.content[1], factors.content[1] * factors.whole
@@ -93,7 +93,7 @@ def test_another_dataset_without_the_column_is_refused(evaluated, tmp_path):
 def test_figures_of_merit_keep_the_physics_weights(evaluated):
     """Separation has the weights of the dataset; what reads scores as probabilities has those of the training."""
     home, found = evaluated
-    rows = TrainingData.open(home / "data")
+    rows = open_dataset(home / "data")
     rows.carry(["k$t"])
     test = rows.arrays("test", 0)
     inputs = {name: tensor.numpy() for name, tensor in test.inputs.items()}

@@ -14,7 +14,7 @@ import uproot
 import yaml
 from nanoforge.config import Analysis, load
 from nanoforge.dataset.identity import assign_fold, event_hash
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.open import open_dataset
 from nanoforge.dataset.shards import ShardIndex, ShardRecord
 from nanoforge.dataset.table import dataset_info
 from nanoforge.errors import DataError, UserError
@@ -671,7 +671,7 @@ def refused(folder: Path, match: str, **changes: Any) -> None:
     assert not (folder / "dataset").exists()
     (folder / "run").mkdir()
     with pytest.raises(UserError, match=match):
-        TrainingData.open(content).prepare(folder / "run")
+        open_dataset(content).prepare(folder / "run")
 
 
 def badly_numbered(folder: Path, count: int) -> None:

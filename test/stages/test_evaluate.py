@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, UserError
 from nanoforge.models.model import Model, load_model, score
 from nanoforge.provenance import Manifest
@@ -61,7 +61,7 @@ def undrawn(monkeypatch):
 
 
 def expected_auc(run, data, fold=0):
-    rows = TrainingData.open(data).arrays("test", fold)
+    rows = open_dataset(data).arrays("test", fold)
     scores = score(Model.load(run / f"fold{fold}" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()})
     return roc_auc_score(rows.label == 0, scores[:, 0], sample_weight=rows.weight)
 
@@ -123,7 +123,7 @@ def test_the_output_directory_is_complete(evaluated):
     assert {"report.html", "metrics.json", "plots/roc.pdf", "plots/roc.png", "plots/loss.png"} <= files
     page = (output / "report.html").read_text()
     assert page.count("<img") == sum(name.endswith(".png") for name in files)
-    assert manifest.config_sha256 in page and TrainingData.open(data).identity in page
+    assert manifest.config_sha256 in page and open_dataset(data).identity in page
 
 
 def test_a_regression_end_to_end(trained, tmp_path):
@@ -175,7 +175,7 @@ def test_predicted_sigmas_and_unknown_targets(tmp_path, quick, capsys):
         assert found["test"][f"r2.{name}"]["value"] > 0.5
         assert abs(found["test"][f"pull_mean.{name}"]["value"]) < 0.3
         assert 0.7 < found["test"][f"pull_width.{name}"]["value"] < 1.4
-    rows = TrainingData.open(tmp_path / "data").arrays("test", 0)
+    rows = open_dataset(tmp_path / "data").arrays("test", 0)
     truth = rows.targets.numpy()
     inputs = {k: t.numpy() for k, t in rows.inputs.items()}
     mean, sigma = score(load_model(tmp_path / "run" / "fold0" / "model.pt"), inputs)[:, 2:].T

@@ -13,7 +13,7 @@ import yaml
 from datasets import make_analysis, write_dataset
 from nanoforge.config import Analysis
 from nanoforge.dataset import streaming
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, UserError
 from nanoforge.models.model import Model, ModelSpec, load_model, score
 from nanoforge.models.onnx import export_onnx
@@ -74,7 +74,7 @@ def history(run, fold=0):
 
 
 def scores(run, data, part="val"):
-    rows = TrainingData.open(data).arrays(part, 0)
+    rows = open_dataset(data).arrays(part, 0)
     return score(Model.load(run / "fold0" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()}), rows
 
 
@@ -91,7 +91,7 @@ def test_a_run_directory_is_complete(finished, folded):
     assert (output / "fold1" / "checkpoints" / "last.ckpt").exists()
     assert Analysis.model_validate(yaml.safe_load((output / "config.yaml").read_text())) == make(DEEPSETS, folds=2)
     details = manifest.details
-    assert details["dataset"]["identity"] == TrainingData.open(folded).identity
+    assert details["dataset"]["identity"] == open_dataset(folded).identity
     assert ModelSpec.from_dict(details["spec"]) == Model.load(output / "fold0" / "model.pt").spec
     for fold, best in enumerate(details["best"]):
         losses = [float(row["val_loss"]) for row in history(output, fold)]
@@ -112,7 +112,7 @@ def test_a_learnable_problem_is_learnt(model, data, tmp_path, quick):
 
 def test_trees_are_grown_in_place_of_a_network(data, tmp_path, quick):
     manifest = train(make({"type": "lightgbm", "num_iterations": 60, "min_data_in_leaf": 5}), data, tmp_path / "run")
-    rows = TrainingData.open(data).arrays("val", 0)
+    rows = open_dataset(data).arrays("val", 0)
     model = load_model(tmp_path / "run" / "fold0" / "model.pt")
     found = score(model, {k: t.numpy() for k, t in rows.inputs.items()})
     assert roc_auc_score(rows.label, found[:, 1]) > 0.85
@@ -227,7 +227,7 @@ def test_quantiles_that_cross_are_counted_and_sorted_by_an_option(tmp_path, quic
         assert any("quantiles of z cross in" in notice for notice in notices) != sort
     model = load_model(tmp_path / "True" / "fold0" / "model.pt")
     assert export_onnx(model, tmp_path / "model.onnx", {}) < 1e-6
-    rows = TrainingData.open(data).arrays("test", 0)
+    rows = open_dataset(data).arrays("test", 0)
     inputs = {name: tensor.numpy() for name, tensor in rows.inputs.items()}
     found, unsorted = score(model, inputs), score(load_model(tmp_path / "False" / "fold0" / "model.pt"), inputs)
     assert (found[:, 1] <= found[:, 0]).all() and (found[:, 0] <= found[:, 2]).all()

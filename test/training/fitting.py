@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets import make_analysis
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.open import open_dataset
 from nanoforge.provenance import fingerprint
 from nanoforge.stages.train import model_spec
 from nanoforge.training.balance import Balancer, find_factors
@@ -25,7 +25,7 @@ def options(model=DEEPSETS, regression=False, **training):
 
 def make_fit(analysis, data: Path, folder: Path) -> Fit:
     folder.mkdir(parents=True, exist_ok=True)
-    dataset = TrainingData.open(data)
+    dataset = open_dataset(data)
     dataset.carry(analysis.training.balance.columns)
     balancer = Balancer(find_factors(analysis.training.balance, dataset, 0), dataset)
     seed_generators(analysis.training.seed)

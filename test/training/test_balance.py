@@ -10,9 +10,11 @@ from datasets import make_analysis, write_dataset
 from fitting import make_fit, run
 from nanoforge.config import Analysis
 from nanoforge.config.balance import Balance, Shape
-from nanoforge.dataset import loading, tensors
+from nanoforge.dataset import source, tensors
+from nanoforge.dataset.batch import Batch
 from nanoforge.dataset.factors import Factors, class_factors, shape_factors, sign_factors
-from nanoforge.dataset.loading import Batch, TrainingData
+from nanoforge.dataset.open import open_dataset
+from nanoforge.dataset.source import TrainingData
 from nanoforge.errors import DataError, UserError
 from nanoforge.events import reader
 from nanoforge.models.model import ModelSpec
@@ -30,7 +32,7 @@ AXES = {"a": A, "pt": PT}
 @pytest.fixture(autouse=True)
 def small_slabs(monkeypatch):
     monkeypatch.setattr(tensors, "SLAB_ROWS", 200)
-    monkeypatch.setattr(loading, "POOL_ROWS", 500)
+    monkeypatch.setattr(source, "POOL_ROWS", 500)
     monkeypatch.setattr(reader.EventFile.chunks, "__defaults__", (100, None))
 
 
@@ -57,7 +59,7 @@ def data(tmp_path_factory):
 
 
 def opened(source, in_memory="always", folder=None):
-    found = TrainingData.open(source, in_memory)
+    found = open_dataset(source, in_memory=in_memory)
     if folder is not None:
         folder.mkdir(exist_ok=True)
         found.prepare(folder)

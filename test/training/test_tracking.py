@@ -11,7 +11,7 @@ import mlflow
 import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.open import open_dataset
 from nanoforge.evaluation import figures, gallery
 from nanoforge.models.model import load_model, score
 from nanoforge.provenance import Manifest
@@ -80,7 +80,7 @@ def test_parameters_curves_and_origin_are_found(home, store):
     network = load_model(home / "run" / "fold0" / "model.pt")
     assert run.data.metrics["fold0/parameters"] == cost["parameters"] == sum(p.numel() for p in network.parameters())
     assert run.data.metrics["fold0/training_seconds"] == pytest.approx(cost["seconds"])
-    assert run.data.tags["dataset_identity"] == TrainingData.open(home / "data").identity
+    assert run.data.tags["dataset_identity"] == open_dataset(home / "data").identity
     assert run.data.tags["config_sha256"] == manifest.config_sha256
     assert run.data.tags["nanoforge_commit"] == (manifest.git_commit or "")
     assert run.data.tags["version.torch"] == manifest.versions["torch"]
@@ -100,7 +100,7 @@ def test_models_are_loaded_and_score_as_ours(home, store):
     _, run = store
     assert not list((home / "run").rglob("*.pkl"))
     uri = f"runs:/{run.info.run_id}/model_fold0"
-    data = TrainingData.open(home / "data")
+    data = open_dataset(home / "data")
     inputs = {name: tensor.numpy().astype("f4") for name, tensor in data.arrays("test", 0).inputs.items()}
     ours = score(load_model(home / "run" / "fold0" / "model.pt"), inputs)
     model = mlflow.pyfunc.load_model(uri)

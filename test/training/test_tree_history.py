@@ -9,7 +9,7 @@ from datasets import make_analysis, write_dataset
 from fitting import PLAIN, options, run
 from nanoforge.config.balance import Balance
 from nanoforge.config.training import Training
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import TrainingError, UserError
 from nanoforge.models.model import ModelSpec, score
 from nanoforge.models.tasks import make_objective, mean_loss
@@ -29,7 +29,7 @@ def fit(folder, second):
     def change(split, columns):
         columns["target/y"] = second(columns["target/z"], np.random.default_rng(3)).astype("f4")
 
-    data = TrainingData.open(write_dataset(folder / "data", analysis, change=change))
+    data = open_dataset(write_dataset(folder / "data", analysis, change=change))
     network = analysis.model.model_dump(mode="json")
     spec = ModelSpec(data.info.inputs, data.info.regression, "regression", network)
     return fit_trees(Training(), data, spec, 0, 1, 1, Balancer(find_factors(Balance(), data, 0), data))
@@ -63,7 +63,7 @@ def test_the_losses_of_trees_are_those_of_networks(task, tmp_path):
             columns["target/y"] = 1e3 * columns["target/z"] + columns["weight"]
             columns["target/y"][::7] = np.nan
 
-    data = TrainingData.open(write_dataset(tmp_path / "data", analysis, change=change))
+    data = open_dataset(write_dataset(tmp_path / "data", analysis, change=change))
     balance = Balancer(find_factors(Balance(), data, 0), data)
     trees, history = fit_trees(analysis.training, data, model_spec(analysis, data.info), 0, 1, 1, balance)
     objective = make_objective(trees.spec.task, trees.spec.targets, trees.spec.loss)
@@ -88,7 +88,7 @@ def test_trees_that_diverge_are_refused_with_the_remedy(tmp_path):
 
     model = {"type": "lightgbm", "num_iterations": 200, "num_leaves": 63, "learning_rate": 0.3}
     analysis = make_analysis(regression=True, model=model)
-    data = TrainingData.open(write_dataset(tmp_path / "data", analysis, (2000, 0, 0), change=change))
+    data = open_dataset(write_dataset(tmp_path / "data", analysis, (2000, 0, 0), change=change))
     spec = model_spec(analysis, data.info)
     with pytest.raises(TrainingError, match=r"trees of 'z' diverge: .*training\.balance\.negative to rescale"):
         fit_trees(analysis.training, data, spec, 0, 1, 1, Balancer(find_factors(Balance(), data, 0), data))
@@ -102,7 +102,7 @@ def test_a_validation_part_of_negative_weight_is_refused(tmp_path):
         columns["weight"] *= -1 if split == "val" else 1
 
     analysis = make_analysis(model={"type": "lightgbm", "num_iterations": 3})
-    data = TrainingData.open(write_dataset(tmp_path / "data", analysis, (50, 20, 0), change=change))
+    data = open_dataset(write_dataset(tmp_path / "data", analysis, (50, 20, 0), change=change))
     with pytest.raises(UserError, match=r"weights of the validation part of fold 0 sum to -.*rescale or absolute"):
         spec, balance = model_spec(analysis, data.info), Balancer(find_factors(Balance(), data, 0), data)
         fit_trees(analysis.training, data, spec, 0, 1, 1, balance)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from fitting import PLAIN, options
-from nanoforge.dataset import loading
+from nanoforge.dataset import source
 from nanoforge.stages import train as stage
 
 ROWS = 200
@@ -30,7 +30,7 @@ def train(data: Path, output: Path, processes: int) -> None:
 
 def main(data: str, output: str) -> None:
     torch.set_num_threads(1)
-    original, seen = loading.TrainingData.batches, []
+    original, seen = source.TrainingData.batches, []
 
     def batches(self, part, *arguments, **options):
         for batch in original(self, part, *arguments, **options):
@@ -38,7 +38,7 @@ def main(data: str, output: str) -> None:
                 seen.append(batch.inputs["event"][:, 0].tolist())
             yield batch
 
-    loading.TrainingData.batches = batches
+    source.TrainingData.batches = batches
     train(Path(data), Path(output), int(os.environ["WORLD_SIZE"]))
     Path(f"{output}.rows{os.environ['RANK']}").write_text(repr(seen))
 

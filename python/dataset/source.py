@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config.schema import Analysis
 from ..console import say
-from ..errors import UserError
+from ..errors import DataError, UserError
 from ..provenance import Accounting, FileRecord, Manifest
 from ..provenance.manifest import NAME, input_record
 from . import order
+from .batch import Batch
 from .draws import Draw
 from .info import SPLITS, DatasetInfo
-from .resources import ahead, available_memory, cores, release_memory, threaded
+from .resources import available_memory, cores, release_memory, threaded
 from .statistics import Truth
 
 POOL_ROWS = 32_768
@@ -36,62 +36,6 @@ TRIM_BYTES = 1 << 26
 OPEN_FILES = 4
 MEMORY_SHARE = 0.4
 MOST_WORKERS = 4
-
-
-@dataclass(frozen=True)
-class Batch:
-    """N rows as tensors.
-
-    Attributes
-    ----------
-    inputs
-        Per input its raw features, (N, F) f4 or (N, L, F) f4; for constituents ``<input>_mask``, (N, L) bool, too.
-    label
-        Index of the class, (N,) i8; None for a regression.
-    targets
-        Regression targets in the order of ``DatasetInfo.regression``, (N, T) f4, NaN where not known; None for a
-        classification.
-    weight
-        Physics weight, (N,) f4.
-    kept
-        Columns of ``keep`` that were asked for, (N, V) f4; None without any.
-    """
-
-    inputs: dict[str, Tensor]
-    label: Tensor | None
-    targets: Tensor | None
-    weight: Tensor
-    kept: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.weight)
-
-    def tensors(self) -> list[Tensor]:
-        """Return all tensors, in a fixed order."""
-        return [t for t in (*self.inputs.values(), self.label, self.targets, self.weight, self.kept) if t is not None]
-
-    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """Apply a function to every tensor."""
-        inputs = {name: change(t) for name, t in self.inputs.items()}
-        label, targets = (None if t is None else change(t) for t in (self.label, self.targets))
-        weight = change(self.weight)
-        return Batch(inputs, label, targets, weight, None if self.kept is None else change(self.kept))
-
-    def take(self, start: int, stop: int) -> Batch:
-        """Return rows ``start`` to ``stop``, without a copy."""
-        return self.each(lambda t: t[start:stop])
-
-    def select(self, rows: Tensor) -> Batch:
-        """Return chosen rows, (n,) i8."""
-        return self.each(lambda t: t.index_select(0, rows))
-
-    @staticmethod
-    def join(parts: Sequence[Batch]) -> Batch:
-        """Put the rows of several batches one after the other."""
-        if len(parts) == 1:
-            return parts[0]
-        columns = iter([torch.cat(column) for column in zip(*(p.tensors() for p in parts))])
-        return parts[0].each(lambda _: next(columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,52 +134,6 @@ class TrainingData(ABC):
         self._resident: dict[tuple[str, int], Batch] = {}
         self._layout: tuple[list[Slab], np.ndarray] | None = None
         self._known_truth: Truth | None = None
-
-    @staticmethod
-    def open(
-        source: Path | Analysis, in_memory: str = "auto", workers: int | None = None, skip_bad_files: bool = False
-    ) -> TrainingData:
-        """Open the rows of a dataset, or of the samples of an analysis.
-
-        Parameters
-        ----------
-        source
-            The output of ``nanoforge convert``, or an analysis, whose files are then read directly.
-        in_memory, workers
-            See the class.
-        skip_bad_files
-            Of an analysis: count unusable files as lost, instead of stopping at the first.
-
-        Raises
-        ------
-        UserError
-            When a dataset is unfinished, or laid out for another program, or an analysis has nothing to teach.
-        DataError
-            When a file is missing, changed or broken.
-        """
-        if isinstance(source, Analysis):
-            from .streaming import StreamedData
-
-            return StreamedData(source, in_memory, workers, skip_bad_files)
-        manifest = Manifest.read(source, "convert")
-        options = manifest.config["dataset"]
-        if options["layout"] != "tensors":
-            raise UserError(
-                f"{source}: dataset.layout is {options['layout']!r}, and training reads 'tensors': "
-                "set dataset.layout to tensors and run 'nanoforge convert' again"
-            )
-        if "samples" not in manifest.details:
-            raise UserError(
-                f"{source}: made by an earlier version of NanoForge: run 'nanoforge convert' again (--force)"
-            )
-        manifest.verify(source)
-        if options["format"] == "parquet":
-            from .jagged import ParquetData
-
-            return ParquetData(source, manifest, in_memory, workers)
-        from .tensors import Hdf5Data
-
-        return Hdf5Data(source, manifest, in_memory, workers)
 
     def prepare(self, folder: Path) -> list[str]:
         """Make ready for the methods below.
@@ -553,11 +451,14 @@ class StoredData(TrainingData):
         self.sources = [input_record(str(directory.absolute() / NAME))]
 
 
-def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
-    """Move batches to a device; for a GPU a thread pins the next one, and the copy does not hold up the host."""
-    if device.type != "cuda":
-        yield from batches
-        return
-    with closing(ahead(batch.each(Tensor.pin_memory) for batch in batches)) as pinned:
-        for batch in pinned:
-            yield batch.each(lambda t: t.to(device, non_blocking=True))
+def check_truth(name: str, info: DatasetInfo, label: np.ndarray | None, targets: np.ndarray | None) -> None:
+    """Raise a :class:`DataError` where a label is not the index of a class, or a target is infinite."""
+    classes = len(info.classes)
+    if label is not None and len(label) and not 0 <= label.min() <= label.max() < classes:
+        raise DataError(f"{name}: a label is not one of {classes} classes: run 'nanoforge convert' again")
+    if targets is not None and np.isinf(targets).any():
+        wrong = info.regression[int(np.argmax(np.isinf(targets).any(axis=0)))]
+        raise DataError(
+            f"{name}: target {wrong!r} holds infinite values: reject such rows with a cut and run 'nanoforge convert' "
+            "again"
+        )

@@ -1,0 +1,78 @@
+"""Rows of a step of training, as tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .resources import ahead
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N rows as tensors.
+
+    Attributes
+    ----------
+    inputs
+        Per input its raw features, (N, F) f4 or (N, L, F) f4; for constituents ``<input>_mask``, (N, L) bool, too.
+    label
+        Index of the class, (N,) i8; None for a regression.
+    targets
+        Regression targets in the order of ``DatasetInfo.regression``, (N, T) f4, NaN where not known; None for a
+        classification.
+    weight
+        Physics weight, (N,) f4.
+    kept
+        Columns of ``keep`` that were asked for, (N, V) f4; None without any.
+    """
+
+    inputs: dict[str, Tensor]
+    label: Tensor | None
+    targets: Tensor | None
+    weight: Tensor
+    kept: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors, in a fixed order."""
+        return [t for t in (*self.inputs.values(), self.label, self.targets, self.weight, self.kept) if t is not None]
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """Apply a function to every tensor."""
+        inputs = {name: change(t) for name, t in self.inputs.items()}
+        label, targets = (None if t is None else change(t) for t in (self.label, self.targets))
+        weight = change(self.weight)
+        return Batch(inputs, label, targets, weight, None if self.kept is None else change(self.kept))
+
+    def take(self, start: int, stop: int) -> Batch:
+        """Return rows ``start`` to ``stop``, without a copy."""
+        return self.each(lambda t: t[start:stop])
+
+    def select(self, rows: Tensor) -> Batch:
+        """Return chosen rows, (n,) i8."""
+        return self.each(lambda t: t.index_select(0, rows))
+
+    @staticmethod
+    def join(parts: Sequence[Batch]) -> Batch:
+        """Put the rows of several batches one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = iter([torch.cat(column) for column in zip(*(p.tensors() for p in parts))])
+        return parts[0].each(lambda _: next(columns))
+
+
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """Move batches to a device; for a GPU a thread pins the next one, and the copy does not hold up the host."""
+    if device.type != "cuda":
+        yield from batches
+        return
+    with closing(ahead(batch.each(Tensor.pin_memory) for batch in batches)) as pinned:
+        for batch in pinned:
+            yield batch.each(lambda t: t.to(device, non_blocking=True))
