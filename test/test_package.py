@@ -72,7 +72,7 @@ def imports(path: Path) -> Iterator[str]:
     package = parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - node.level + 1] + tuple((node.module or "").split(".") if node.module else ())
+            base = package[: len(package) - node.level + 1] + tuple(node.module.split(".") if node.module else ())
             for alias in node.names:
                 below = (*base, alias.name)
                 is_module = (ROOT / "python").joinpath(*below).with_suffix(".py").is_file()
