@@ -28,9 +28,11 @@ class Bins(Strict):
     """Bins of equal width."""
 
     bins: int = Field(gt=0, le=MOST_CELLS)
+    """How many."""
     range: Annotated[
         tuple[float, float], BeforeValidator(pair), AfterValidator(lambda ends: tuple(_rising(list(ends))))
     ]
+    """From where to where."""
 
     @property
     def edges(self) -> list[float]:
@@ -50,9 +52,15 @@ class Shape(Strict):
     """
 
     variables: Annotated[dict[str, Union[Edges, Bins]], Field(min_length=1)]
+    """The variables, with the edges of their bins or ``{bins: 20, range: [-2.5, 2.5]}``: features of the row, columns
+    of ``keep``, or regression targets.
+    """
     to: str = "flat"
+    """``flat``: every bin counts the same; or the name of the class whose shape all get."""
     by: Literal["weight", "resample"] = "weight"
+    """``weight`` multiplies the weights, ``resample`` draws rows anew in every epoch."""
     cap: Optional[Annotated[float, Field(ge=1)]] = None
+    """The largest factor, 1 being the mean of the class."""
 
     @field_validator("variables")
     @classmethod
@@ -97,9 +105,15 @@ class Balance(Strict):
     """
 
     classes: Literal["weights", "counts", "none"] = "weights"
+    """``weights``: every class has the same sum of weights; ``counts``: factors N / (C N_class); ``none``: as they are.
+    """
     normalise: Literal["mean", "min"] = "mean"
+    """``mean``: the sum of all weights stays; ``min``: the smallest factor of a class is 1."""
     negative: Literal["keep", "absolute", "drop", "rescale"] = "keep"
+    """What becomes of negative weights: they stay, become positive, 0, or positive with the sum of the class as it was.
+    """
     shape: Optional[Shape] = None
+    """A reweighting that makes distributions flat or alike."""
 
     @property
     def columns(self) -> list[str]:

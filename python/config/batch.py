@@ -64,8 +64,11 @@ class LCG(Strict):
     """
 
     view: Annotated[str, of_form(r"[\w.-]+", "a view of CVMFS, such as LCG_107")]
+    """The view."""
     platform: Optional[Word] = None
+    """Its platform, where it is not the usual one."""
     packages: Optional[PlainPath] = None
+    """What the view lacks: a folder of ``pip install --target``, or an archive of ``make grid``."""
 
     @property
     def setup(self) -> str:
@@ -80,14 +83,18 @@ class CMSSW(Strict):
     """A CMSSW release, or with ``area`` the ``src`` folder of a developer's area of it."""
 
     release: Annotated[str, of_form(r"CMSSW_\w+", "a release, such as CMSSW_14_0_18")]
+    """The release."""
     arch: Word = "el9_amd64_gcc12"
+    """Its architecture."""
     area: Optional[PlainPath] = None
+    """The ``src`` folder of an area of yours."""
 
 
 class Apptainer(Strict):
     """An image with Python and NanoForge's requirements: a file, a folder of CVMFS, or ``docker://...``."""
 
     image: PlainPath
+    """An image file, a folder of CVMFS, or ``docker://...``."""
 
 
 class Environment(Strict):
@@ -97,9 +104,13 @@ class Environment(Strict):
     """
 
     lcg: Optional[LCG] = None
+    """A view of the LCG releases on CVMFS."""
     cmssw: Optional[CMSSW] = None
+    """A CMSSW release on CVMFS."""
     apptainer: Optional[Apptainer] = None
+    """A container."""
     venv: Optional[PlainPath] = None
+    """A virtual environment; where jobs do not see it, it is packed and travels with them."""
 
     @model_validator(mode="after")
     def _one(self) -> Environment:
@@ -117,17 +128,22 @@ class GPU(Strict):
     """What a job needs of GPUs: how many, with how much memory each, of which models."""
 
     count: int = Field(default=1, gt=0, le=16)
+    """How many."""
     memory: Optional[Megabytes] = None
+    """Memory of each (``16 GB``)."""
     devices: Optional[
         Annotated[list[Annotated[str, of_form(r"[\w .-]+", "the name of a GPU, such as A100")]], Field(min_length=1)]
     ] = None
+    """Models that will do: ``[A100, H100]``."""
 
 
 class Division(Strict):
     """How many units a job gets: input files, or ``events`` in whole files (for generate: in blocks of 250)."""
 
     files: Optional[int] = Field(default=None, gt=0)
+    """So many input files for each job."""
     events: Optional[int] = Field(default=None, gt=0)
+    """So many events for each job, in whole files; for generate in blocks of 250."""
 
     @model_validator(mode="after")
     def _one(self) -> Division:
@@ -146,14 +162,23 @@ class Needs(Strict):
     flavour: Optional[
         Literal["espresso", "microcentury", "longlunch", "workday", "tomorrow", "testmatch", "nextweek"]
     ] = None
+    """The job flavour of the CERN batch service, from 20 minutes to a week."""
     runtime: Optional[Seconds] = None
+    """The longest running time (``3 h``), in place of a flavour."""
     cores: Optional[int] = Field(default=None, gt=0, le=64)
+    """Cores of each job."""
     memory: Optional[Megabytes] = None
+    """Memory of each job (``2 GB``)."""
     disk: Optional[Megabytes] = None
+    """Scratch disk of each job (``10 GB``)."""
     gpu: Optional[Annotated[GPU, BeforeValidator(lambda v: {"count": v} if isinstance(v, int) else v)]] = None
+    """GPUs of each job: how many, or which. Only for train and tune, unless a stage says it itself."""
     retries: Optional[int] = Field(default=None, ge=0, le=20)
+    """How often a failed job is tried again."""
     split: Optional[Annotated[Division, BeforeValidator(lambda v: {"files": v} if isinstance(v, int) else v)]] = None
+    """How the work is divided: input files for each job, or ``{events: 500000}``."""
     checkpoint: Optional[Seconds] = None
+    """Time between two checkpoints that go back to the submitting machine (``1 h``)."""
 
     @model_validator(mode="after")
     def _one_time(self) -> Needs:
@@ -173,22 +198,39 @@ class Batch(Needs):
     """
 
     site: Literal["lxplus", "lpc", "generic"] = "lxplus"
+    """Whose rules hold: the CERN batch service, the LPC at Fermilab, or none."""
     mode: Literal["afs", "spool", "eossubmit"] = "afs"
+    """How HTCondor gets and returns files: by a shared file system, by its spool, or by EOS."""
     environment: Annotated[Environment, BeforeValidator(lambda v: {} if v == "local" else v)] = Environment()
+    """Where the Python of the jobs comes from; ``local``: the one that submits."""
     output: Optional[PlainPath] = None
+    """Where results go: a folder, or an address such as ``root://eosuser.cern.ch//eos/user/j/jdoe/ttbar``."""
     shared: Optional[list[PlainPath]] = None
+    """Folders that jobs see under the same names; by default those of the site."""
     accounting_group: Optional[Word] = None
+    """Whose share of the batch system it is."""
     proxy: Union[bool, PlainPath, None] = None
+    """Whether a grid proxy goes along, or its file; by default where files of the grid are read."""
     workers: int = Field(default=4, gt=0, le=1000)
+    """Jobs that share one search."""
     crab: Optional[Crab] = None
+    """What jobs on the grid need."""
     dask: Dask = Dask()
+    """Who runs jobs as tasks of Dask."""
     generate: Needs = Needs()
+    """What jobs of generate need, where it differs."""
     skim: Needs = Needs()
+    """What jobs of skim need, where it differs."""
     convert: Needs = Needs()
+    """What jobs of convert need, where it differs."""
     train: Needs = Needs()
+    """What jobs of train need, where it differs."""
     tune: Needs = Needs()
+    """What jobs of tune need, where it differs."""
     evaluate: Needs = Needs()
+    """What jobs of evaluate need, where it differs."""
     predict: Needs = Needs()
+    """What jobs of predict need, where it differs."""
 
     @model_validator(mode="after")
     def _eos(self) -> Batch:

@@ -18,11 +18,17 @@ class ObjectCut(Strict):
     """
 
     name: Identifier
+    """What the cut is called in the cut flow."""
     src: Annotated[str, of_form(r"\w+(:\w*){0,2}", "a collection of MiniAOD, such as slimmedJets")]
+    """A collection of MiniAOD, such as ``slimmedJets``."""
     cut: str = ""
+    """A condition as ``StringCutObjectSelector`` takes it."""
     min: int = Field(default=1, ge=0)
+    """So many objects at least."""
     max: Optional[int] = Field(default=None, ge=0)
+    """So many at most."""
     any: Optional[Identifier] = None
+    """Of the cuts with the same name here, one is enough."""
 
     @model_validator(mode="after")
     def _possible(self) -> ObjectCut:
@@ -38,16 +44,22 @@ class Acceptance(GenFilter):
     """
 
     ecal: float = Field(default=0.0, ge=0)
+    """Least energy of each leg in the electromagnetic calorimeter in GeV."""
     hcal: float = Field(default=0.0, ge=0)
+    """Least energy of each leg in the hadronic calorimeter in GeV."""
     hit_delta_r: float = Field(default=0.3, gt=0)
+    """How far cells may be from the direction of a leg."""
 
 
 class CmsRun(Strict):
     """The CMSSW chain: the data-taking ``era``, ``acceptance`` by sample, and the cuts of the ``skim`` of MiniAOD."""
 
     era: str = "2024"
+    """The data-taking era, ``2016preVFP`` to ``2024``."""
     acceptance: dict[Identifier, Acceptance] = {}
+    """By sample: decays whose every leg deposits energy in the calorimeters."""
     skim: list[ObjectCut] = []
+    """What an event of MiniAOD needs to be kept."""
 
     @model_validator(mode="after")
     def _names(self) -> CmsRun:

@@ -24,6 +24,10 @@ class Crab(Strict):
     """
 
     site: Site
+    """Where the results go: a site at which you have space."""
     output: Folder
+    """The folder there."""
     whitelist: Optional[Annotated[list[Site], Field(min_length=1)]] = None
+    """Where jobs may run."""
     blacklist: Optional[Annotated[list[Site], Field(min_length=1)]] = None
+    """Where jobs may not run."""

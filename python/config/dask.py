@@ -19,7 +19,9 @@ class Dask(Strict):
     scheduler: Optional[Annotated[str, of_form(r"(tcp|tls|ws|wss)://\S+", "an address, such as tcp://host:8786")]] = (
         None
     )
+    """The address of a scheduler that is there."""
     cluster: Optional[Literal["lxplus", "htcondor", "slurm"]] = None
+    """A cluster that is started for the jobs: of dask-lxplus or dask-jobqueue."""
 
     @model_validator(mode="after")
     def _one(self) -> Dask:

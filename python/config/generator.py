@@ -21,11 +21,17 @@ class GunParticle(Strict):
     """
 
     pdgId: Annotated[int, Field(ge=-(10**9), le=10**9)]  # noqa: N815 - NanoAOD's name
+    """What is shot."""
     pt: Interval
+    """Range of the transverse momentum in GeV."""
     eta: Interval = (-2.5, 2.5)
+    """Range of the pseudorapidity."""
     phi: Interval = (-math.pi, math.pi)
+    """Range of the azimuth."""
     mass: Optional[Interval] = None
+    """Range of the mass in GeV; by default Pythia's mass."""
     antiparticle: bool = False
+    """Its antiparticle goes the other way."""
 
     @model_validator(mode="after")
     def _possible(self) -> GunParticle:
@@ -45,8 +51,11 @@ class Flatten(Strict):
     """
 
     mass: int = Field(default=20, gt=0, le=1000)
+    """Bins of the mass."""
     pt: int = Field(default=16, gt=0, le=1000)
+    """Bins of the transverse momentum."""
     pilot: int = Field(default=20_000, gt=0)
+    """Events by which the acceptance of each bin is estimated."""
 
 
 class GenFilter(Strict):
@@ -59,12 +68,19 @@ class GenFilter(Strict):
     """
 
     daughters: Annotated[list[int], Field(min_length=1), BeforeValidator(one_as_list)]
+    """PDG ids of the legs, or of the particles that are counted."""
     mother: Optional[int] = None
+    """PDG id of what decays into them."""
     pt: float = Field(default=0.0, ge=0)
+    """Least transverse momentum of each leg in GeV."""
     eta: Optional[Positive] = None
+    """Largest absolute pseudorapidity of each leg."""
     delta_r: Optional[Interval] = None
+    """Range of the distance of each pair of legs."""
     mass: Optional[Interval] = None
+    """Range of the mass of all legs together in GeV."""
     count: int = Field(default=1, gt=0)
+    """How many of them an event needs."""
 
     @model_validator(mode="after")
     def _legs(self) -> GenFilter:
@@ -85,19 +101,33 @@ class Generator(Strict):
     """
 
     process: Optional[str] = None
+    """A preset; ``nanoforge generate --list`` names them."""
     settings: Annotated[list[str], BeforeValidator(one_as_list), AfterValidator(pythia_settings.split)] = []
+    """Pythia's own settings, as a list or as the text of a card."""
     gun: Optional[Annotated[list[GunParticle], Field(min_length=1), BeforeValidator(one_as_list)]] = None
+    """Particles that are shot into every event, in place of a process."""
     flatten: Optional[Flatten] = None
+    """Make the events that pass the filters flat in mass and pt of the gun's first particle."""
     pthat: Optional[Interval] = None
+    """Range of the transverse momentum of the hard process in GeV."""
     tune: Literal["CP5", "Monash"] = "CP5"
+    """The tune of the underlying event."""
     energy: Positive = 13_600.0
+    """Of the pp collision in GeV."""
     events: int = Field(default=1000, gt=0)
+    """Events that are written; of an LHE file, that are read."""
     seed: int = Field(default=1, ge=0, lt=2**63)
+    """The same seed makes the same events."""
     mpi: bool = True
+    """Multiparton interactions; without them it is faster and less true."""
     pileup: float = Field(default=0.0, ge=0)
+    """Mean number of further collisions in an event."""
     filters: dict[Identifier, GenFilter] = {}
+    """Named conditions on generated particles, all of which an event has to meet."""
     max_trials: int = Field(default=20_000, gt=0)
+    """So many rejected events in a row stop the generation."""
     format: Literal["ttree", "rntuple"] = "ttree"
+    """What is written: a TTree or an RNTuple."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Generator:

@@ -17,6 +17,7 @@ class Fill(Strict):
     """Replace NaN and infinities by a constant."""
 
     fill: float
+    """The number that takes the place of NaN and of infinities."""
 
 
 class Input(Strict):
@@ -29,15 +30,29 @@ class Input(Strict):
     """
 
     features: Annotated[list[Feature], Field(min_length=1)]
+    """Columns, or new names with their expressions: ``[pt, {log_pt: "log(pt)"}]``. With a ``collection`` its attributes
+    are meant.
+    """
     collection: Optional[Identifier] = None
+    """The collection whose objects are the constituents of a row, ``Jet`` say; without one, features are numbers of the
+    row.
+    """
     where: Optional[Expr] = None
+    """Which constituents count: a condition on the attributes of the collection."""
     sort: Optional[Expr] = None
+    """What constituents are ordered by, before the first ``length`` are taken; ``-pt`` puts the largest first."""
     length: Optional[int] = Field(default=None, gt=0, le=4096)
+    """How many constituents are kept; fewer are padded with 0 and marked as not valid."""
     index: Optional[str] = None
+    """For ``row: <collection>``: the branch of the constituents that holds the position of their row (``jetIdx``)."""
     match: Optional[Expr] = None
+    """For ``row: <collection>``: a condition on a row and a constituent: ``"delta_r < 0.4"``."""
     all: bool = False
+    """For ``row: <collection>``: every row has all constituents of its event, and you mean it."""
     missing: Annotated[list[float], BeforeValidator(one_as_list)] = []
+    """Values that stand for "not there", such as -999: they become NaN, and then what ``nan`` says."""
     nan: Union[Literal["error", "keep"], Fill] = "error"
+    """What NaN and infinities are: an error, or replaced (``{fill: 0}``), or for trees kept (``keep``)."""
 
     @model_validator(mode="after")
     def _shape(self) -> Input:

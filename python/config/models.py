@@ -19,7 +19,9 @@ class MLPModel(Strict):
 
     type: Literal["mlp"]
     hidden: Widths = [128, 128, 128]
+    """Widths of the hidden layers."""
     dropout: Dropout = 0.0
+    """Share of the units that are left out in each step."""
 
 
 class DeepSetsModel(Strict):
@@ -27,8 +29,11 @@ class DeepSetsModel(Strict):
 
     type: Literal["deepsets"]
     constituent: Widths = [128, 128]
+    """Widths of the layers that every constituent passes on its own."""
     hidden: Widths = [128, 128]
+    """Widths of the layers after the sum over constituents."""
     dropout: Dropout = 0.0
+    """Share of the units that are left out in each step."""
 
 
 class Kinematics(Strict):
@@ -38,10 +43,15 @@ class Kinematics(Strict):
     """
 
     pt: str = "pt"
+    """The feature that is the transverse momentum."""
     eta: str = "eta"
+    """The feature that is the pseudorapidity."""
     phi: str = "phi"
+    """The feature that is the azimuth."""
     mass: Optional[str] = None
+    """The feature that is the mass."""
     energy: Optional[str] = None
+    """The feature that is the energy, in place of a mass."""
 
     def find(self, name: str, features: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
         """Return the feature that is each quantity.
@@ -77,6 +87,7 @@ class MomentumModel(Strict):
     """A model that needs ``momenta`` of the constituents; ``kinematics`` says of an input which features they are."""
 
     kinematics: dict[Identifier, Kinematics] = {}
+    """For an input, which of its features are the momenta, where they are not called so: ``{jets: {pt: jet_pt}}``."""
     momenta: ClassVar[tuple[str, ...]]
 
     def check(self, inputs: Mapping[str, Input]) -> None:
@@ -96,10 +107,15 @@ class ParticleNetModel(MomentumModel):
 
     type: Literal["particlenet"]
     embedding: int = Field(default=32, gt=0)
+    """Width to which the features of a constituent are brought first."""
     convolutions: Annotated[list[Widths], Field(min_length=1)] = [[64, 64, 64], [128, 128, 128], [256, 256, 256]]
+    """Widths of the layers of each edge convolution."""
     neighbours: int = Field(default=16, gt=0)
+    """How many nearest constituents are neighbours of one."""
     hidden: Widths = [256]
+    """Widths of the layers after the mean over constituents."""
     dropout: Dropout = 0.1
+    """Share of the units that are left out in each step."""
     momenta: ClassVar[tuple[str, ...]] = ("eta", "phi")
 
 
@@ -108,11 +124,17 @@ class ParticleTransformerModel(MomentumModel):
 
     type: Literal["particletransformer"]
     width: int = Field(default=128, gt=0)
+    """Width of the representation of a constituent; a multiple of ``heads``."""
     heads: int = Field(default=8, gt=0)
+    """Heads of each attention."""
     blocks: int = Field(default=8, gt=0)
+    """Attention blocks between constituents."""
     class_blocks: int = Field(default=2, gt=0)
+    """Attention blocks that gather the constituents into one vector."""
     pairs: Widths = [64, 64, 64]
+    """Widths of the layers that make a bias of each pair of constituents."""
     dropout: Dropout = 0.1
+    """Share of the units that are left out in each step."""
     momenta: ClassVar[tuple[str, ...]] = ("pt", "eta", "phi", "mass")
 
     @model_validator(mode="after")
@@ -131,15 +153,25 @@ class LightGBMModel(Strict):
 
     type: Literal["lightgbm"]
     num_iterations: int = Field(default=1000, gt=0)
+    """The most trees that are grown."""
     learning_rate: Positive = 0.05
+    """What each tree counts."""
     num_leaves: int = Field(default=31, gt=1)
+    """The most leaves of a tree."""
     max_depth: int = Field(default=-1, ge=-1)
+    """The deepest that a tree may be; -1: as deep as it likes."""
     min_data_in_leaf: int = Field(default=20, ge=0)
+    """Fewest rows in a leaf."""
     feature_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the features that each tree sees."""
     bagging_fraction: float = Field(default=1.0, gt=0, le=1)
+    """Share of the rows that each tree sees."""
     lambda_l1: float = Field(default=0.0, ge=0)
+    """L1 regularisation."""
     lambda_l2: float = Field(default=0.0, ge=0)
+    """L2 regularisation."""
     early_stopping_round: int = Field(default=50, gt=0)
+    """The fit ends after so many trees without improvement in the validation part."""
 
 
 class CustomModel(Strict):
@@ -147,7 +179,9 @@ class CustomModel(Strict):
 
     type: Literal["custom"]
     network: Annotated[str, of_form(r"[^:]+:[A-Za-z]\w*", "module:Class")]
+    """The class, as ``module:Class``; written as ``type``."""
     options: dict[str, Any] = {}
+    """What its constructor gets beside inputs and outputs."""
 
 
 def _own_network(block: Any) -> Any:

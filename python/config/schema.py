@@ -35,14 +35,25 @@ class Sample(Strict):
     """
 
     files: Annotated[Optional[Annotated[list[str], Field(min_length=1)]], BeforeValidator(one_as_list)] = None
+    """Files, globs, lists of files (``.txt``), addresses (``root://``, ``https://``): one or several."""
     dataset: Optional[Annotated[str, of_form("/[^/]+/[^/]+/[^/]+", "a dataset of DAS, /primary/processed/TIER")]] = None
+    """A dataset of DAS, in place of files."""
     generator: Optional[Generator] = None
+    """How the sample is generated; ``files`` beside it are what was made."""
     label: Optional[Identifier] = None
+    """The class of the sample; several samples may share one."""
     xsec: Optional[float] = Field(default=None, gt=0)
+    """Cross section in pb."""
     sumw: Union[float, Literal["events"], None] = None
+    """The sum of generator weights of all events, or ``events``: the sum over the events read. Default:
+    ``genEventSumw`` of the ``Runs`` trees.
+    """
     weight: Optional[Expr] = None
+    """The weight of this sample's events, in place of the common one; data among simulation need ``weight: 1``."""
     select: Cuts = {}
+    """Further cuts, for this sample only."""
     data: bool = False
+    """Data have no cross section, and the lumi mask is for them."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Sample:
@@ -61,7 +72,9 @@ class Target(Strict):
     """What is learnt: classes (one condition each) or regression targets (one expression each)."""
 
     classes: Optional[Annotated[dict[Identifier, Expr], Field(min_length=2)]] = None
+    """A condition for each class: ``{b: "hadronFlavour == 5", light: "hadronFlavour == 0"}``."""
     regression: Optional[Annotated[dict[Identifier, Expr], Field(min_length=1)]] = None
+    """An expression for each target. Where it is NaN or missing, the row does not count for this target."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Target:
@@ -78,10 +91,15 @@ class Split(Strict):
     """
 
     train: float = Field(default=0.7, ge=0, le=1)
+    """Share of the training."""
     val: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the validation."""
     test: float = Field(default=0.2, ge=0, le=1)
+    """Share of the test; 0 with folds."""
     folds: int = Field(default=1, ge=1, le=100)
+    """So many models are trained, each tested on the events that it did not see."""
     seed: int = Field(default=1, ge=0, lt=2**63)
+    """Another seed is another split."""
 
     @model_validator(mode="after")
     def _whole(self) -> Split:
@@ -101,8 +119,11 @@ class DatasetOptions(Strict):
     """How the training data lie on disk. ``compression`` is for HDF5; readers then have to import hdf5plugin."""
 
     format: Literal["hdf5", "parquet"] = "hdf5"
+    """What ``convert`` writes."""
     layout: Literal["tensors", "salt"] = "tensors"
+    """Of HDF5: our own, or salt's."""
     compression: Compression = "none"
+    """Of HDF5: none is fastest, ``lz4`` takes 0.4 of the space, ``zstd`` 0.3."""
 
     @model_validator(mode="after")
     def _layout(self) -> DatasetOptions:
@@ -126,12 +147,15 @@ class Skim(Strict):
     """
 
     keep: list[_Rule] = []
+    """Lines as in NanoAODTools, of which the last that fits a branch decides: ``["drop *", "keep Jet_*"]``."""
     target_size: Optional[
         Annotated[str, of_form(r"[0-9]+(\.[0-9]+)? ?(kB|MB|GB)", "a size in kB, MB or GB: 500 MB")]
     ] = None
+    """Small inputs are merged up to this size (``500 MB``)."""
     compression: Annotated[
         str, of_form("(zstd|zlib|lz4|lzma) [1-9]|none", "zstd, zlib, lz4 or lzma and a level (zstd 5), or none")
     ] = "zstd 5"
+    """Of the files that are written, with its level."""
 
     @field_validator("keep")
     @classmethod
@@ -156,30 +180,57 @@ class Analysis(Strict):
     """The whole analysis file. ``lumi`` is in 1/pb, ``xsec`` of a sample in pb."""
 
     name: FileName
+    """Of the analysis; score branches begin with it."""
     tree: str = "Events"
+    """The TTree or RNTuple with the events; ``dir/tree`` works."""
     samples: Annotated[dict[FileName, Sample], Field(min_length=1)]
+    """The samples by name."""
     redirectors: Annotated[list[Redirector], BeforeValidator(one_as_list), Field(min_length=1)] = [*REDIRECTORS]
+    """Servers for files with logical names (``/store/...``, DAS), in the order of trying."""
     functions: list[Annotated[str, of_form(r"[^:]+:\w+", "module:function")]] = []
+    """Functions of yours for expressions, as ``module:name``; the module lies beside this file or on ``PYTHONPATH``."""
     collections: dict[Identifier, Annotated[dict[Identifier, str], Field(min_length=1)]] = {}
+    """Lists whose names do not say that they describe the same objects: ``{Muon: {pt: muon_pt, eta: mu_eta}}``."""
     define: dict[Identifier, Expr] = {}
+    """New columns, in order."""
     select: Cuts = {}
+    """Named cuts, all of which an event (or row) has to pass; reported as a cut flow."""
     select_for: dict[Literal["skim", "convert", "predict"], Cuts] = {}
+    """Other cuts for a stage, in place of ``select``: ``{predict: {}}`` scores all events."""
     golden_json: Optional[str] = None
+    """Lumi mask for samples with ``data: true``."""
     identity: Annotated[Optional[Annotated[list[str], Field(min_length=1)]], BeforeValidator(one_as_list)] = None
+    """The integer columns that identify an event, by default ``[run, luminosityBlock, event]``. All files need them, or
+    none.
+    """
     skim: Skim = Skim()
+    """What ``nanoforge skim`` keeps."""
     row: Identifier = "event"
+    """What a row of the dataset is: ``event``, or a collection (one row for each jet, say)."""
     inputs: Annotated[dict[Identifier, Input], Field(min_length=1)]
+    """What the model sees, by name."""
     target: Optional[Target] = None
+    """What is learnt; by default one class for each label."""
     weight: Expr = "1"
+    """Physics weight; with ``xsec`` and ``lumi`` it becomes xsec · lumi / sum of weights · weight."""
     lumi: float = Field(default=1.0, gt=0)
+    """Integrated luminosity in 1/pb."""
     keep: list[str] = []
+    """Columns that are carried along to the dataset and the predictions."""
     split: Split = Split()
+    """Shares of training, validation and test, or folds."""
     dataset: DatasetOptions = DatasetOptions()
+    """How the training data lie on disk."""
     model: Model = MLPModel(type="mlp")
+    """The model and its options."""
     training: Training = Training()
+    """How it is fitted."""
     search: Optional[Search] = None
+    """What ``nanoforge tune`` varies."""
     batch: Batch = Batch()
+    """How the stages run as batch jobs."""
     cmssw: Optional[CmsRun] = None
+    """What only the CMSSW chain needs to know."""
 
     @field_validator("inputs")
     @classmethod

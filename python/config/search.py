@@ -26,10 +26,15 @@ class Parameter(Strict):
     """
 
     low: Optional[Number] = None
+    """The least value."""
     high: Optional[Number] = None
+    """The largest value."""
     step: Optional[Annotated[Number, Field(gt=0)]] = None
+    """The distance of neighbouring values."""
     log: bool = False
+    """Even in the logarithm."""
     choices: Optional[Annotated[list[Any], Field(min_length=2)]] = None
+    """All values, in place of a range."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Parameter:
@@ -57,10 +62,15 @@ class Search(Strict):
     """
 
     trials: int = Field(default=50, gt=0)
+    """How many trainings."""
     sampler: Literal["tpe", "random"] = "tpe"
+    """What proposes values."""
     pruner: Literal["asha", "hyperband", "none"] = "asha"
+    """What ends trials early."""
     seed: int = Field(default=1, ge=0, lt=2**32)
+    """Of the sampler."""
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
+    """The keys that vary, ``training.learning_rate`` say, and their values."""
 
     @field_validator("parameters")
     @classmethod

@@ -35,6 +35,7 @@ class CrossEntropyLoss(_Loss):
 
     type: Literal["cross_entropy"]
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """The share of a label that is spread over all classes."""
 
 
 class FocalLoss(_Loss):
@@ -42,12 +43,14 @@ class FocalLoss(_Loss):
 
     type: Literal["focal"]
     gamma: float = Field(default=2.0, ge=0)
+    """How little counts what is easy; 0 is the cross entropy."""
 
 
 class RegressionLoss(_Loss):
     """A loss of regression targets. ``weights`` are those of the targets among each other, 1 where none is given."""
 
     weights: dict[Identifier, Positive] = {}
+    """What the targets count among each other."""
 
 
 class SquaredLoss(RegressionLoss):
@@ -89,7 +92,9 @@ class QuantileLoss(RegressionLoss):
 
     type: Literal["quantile"]
     quantiles: Annotated[list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1)] = [0.16, 0.5, 0.84]
+    """Ascending, and 0.5 among them."""
     sort: bool = False
+    """Put the values of a row in order, so that they never cross."""
 
     @model_validator(mode="after")
     def _median(self) -> QuantileLoss:
@@ -128,6 +133,7 @@ class _Schedule(Strict):
     """How the learning rate changes. It rises for a share ``warmup`` of all steps (Goyal et al., arXiv:1706.02677)."""
 
     warmup: float = Field(default=0.0, ge=0, lt=1)
+    """Share of all steps in which the learning rate rises."""
 
     @property
     def uses_epochs(self) -> bool:
@@ -146,7 +152,9 @@ class CosineSchedule(_Schedule):
 
     type: Literal["cosine"]
     warmup: float = Field(default=0.05, ge=0, lt=1)
+    """Share of all steps in which the learning rate rises."""
     final: float = Field(default=0.0, ge=0, le=1)
+    """What is left at the end, as a share of the learning rate."""
     uses_epochs: ClassVar[bool] = True
 
 
@@ -155,8 +163,11 @@ class OneCycleSchedule(_Schedule):
 
     type: Literal["one_cycle"]
     warmup: float = Field(default=0.3, ge=0, lt=1)
+    """Share of all steps in which the learning rate rises."""
     start: float = Field(default=0.04, ge=0, le=1)
+    """Where it begins, as a share of the learning rate."""
     final: float = Field(default=4e-6, ge=0, le=1)
+    """Where it ends, as a share of the learning rate."""
     uses_epochs: ClassVar[bool] = True
 
 
@@ -165,7 +176,9 @@ class PlateauSchedule(_Schedule):
 
     type: Literal["plateau"]
     factor: float = Field(default=0.3, gt=0, lt=1)
+    """What the learning rate is multiplied by."""
     patience: int = Field(default=2, ge=0)
+    """So many epochs without improvement are waited for."""
 
 
 Schedule = Annotated[
@@ -200,7 +213,9 @@ class Init(Strict):
     """
 
     run: str
+    """The run whose weights are taken: a folder."""
     freeze: Annotated[list[Annotated[str, AfterValidator(_regular_expression)]], BeforeValidator(one_as_list)] = []
+    """Regular expressions for names of parameters that are not trained."""
 
 
 class Training(Strict):
@@ -214,23 +229,43 @@ class Training(Strict):
     """
 
     epochs: int = Field(default=20, gt=0)
+    """The most passes over the training rows."""
     batch_size: int = Field(default=1024, gt=0)
+    """Rows of a step, in each process."""
     accumulation: int = Field(default=1, gt=0)
+    """The batch is worked through in so many parts: the same step with less memory."""
     learning_rate: Annotated[Union[Literal["auto"], float], BeforeValidator(_rate_or_auto)] = 1e-3
+    """The (largest) learning rate; ``auto`` looks for one by a range test."""
     schedule: Schedule = ConstantSchedule(type="constant")
+    """How the learning rate changes: ``constant``, ``cosine``, ``one_cycle``, ``plateau``, alone or with options."""
     optimizer: Literal["adamw", "radam", "sgd"] = "adamw"
+    """The optimizer of PyTorch."""
     weight_decay: float = Field(default=1e-2, ge=0)
+    """Its weight decay."""
     gradient_clip: Optional[Positive] = None
+    """The largest norm of the gradient."""
     patience: int = Field(default=5, gt=0)
+    """The training stops after so many epochs without improvement of the validation loss."""
     balance: Balance = Balance()
+    """What the rows weigh in the training."""
     seed: int = Field(default=1, ge=0, lt=2**32)
+    """Of the first weights, the dropout and the order of the rows."""
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    """``auto`` takes a GPU where there is one."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Below ``fp32`` it is mixed precision; ``fp16`` on a GPU only."""
     compile: bool = False
+    """Compile the network with ``torch.compile``."""
     in_memory: Literal["auto", "always", "never"] = "auto"
+    """Whether the rows are kept in memory; ``auto``: where they fit."""
     workers: Optional[int] = Field(default=None, ge=1, le=64)
+    """Threads that read rows ahead; by default one for two cores, at most 4."""
     loss: Optional[Loss] = None
+    """The loss, alone (``loss: focal``) or with options; by default ``cross_entropy`` for classes, ``mse`` for a
+    regression.
+    """
     init: Optional[Init] = None
+    """Begin with the weights of another run."""
 
     @model_validator(mode="before")
     @classmethod
