@@ -77,6 +77,23 @@ def test_parts_of_a_conversion_are_the_dataset(folder: Path, dataset: dict[str, 
     same_files(folder / "whole", folder / "merged")
 
 
+def test_a_part_holds_nothing_of_an_earlier_division(folder: Path) -> None:
+    """Files that were damaged have other sizes when they are mended, by which they are dealt to shards."""
+    content, file = analysis(folder), folder / "tt1.root"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:5000])
+    with pytest.raises(DataError, match="tt1"):
+        convert(content, folder / "part", part="tt:0-1")
+    for name in ("07.h5", "07.events", ".07.events.99"):
+        (folder / ".part.unfinished" / "shards" / name).touch()
+    file.write_bytes(whole)
+    made = convert(content, folder / "part", part="tt:0-1")
+    assert {p.relative_to(folder / "part").as_posix() for p in (folder / "part").rglob("*") if p.is_file()} == {
+        "manifest.json",
+        *(output.path for output in made.outputs),
+    }
+
+
 def test_the_parts_of_a_skim_are_the_skim(folder: Path) -> None:
     content = analysis(folder, skim={"keep": ["drop *", "keep Jet_*", "keep nothing_*"]})
     skim(content, folder / "whole")

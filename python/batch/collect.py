@@ -61,6 +61,7 @@ def collect(
     if (path / DAG).exists():
         raise UserError(f"{path}: is a pipeline, which merges its stages itself: see {path}/STAGE/{MERGED}")
     directory = JobDir.open(path)
+    directory.check_analysis()
     with _working_folder(directory) as work:
         module = target(directory.plan.target)
         if hasattr(module, "retrieve"):

@@ -36,6 +36,7 @@ from ..config.change import as_written
 from ..config.schema import Analysis
 from ..errors import DataError, UserError
 from ..events.files import is_remote
+from ..provenance.manifest import fingerprint
 from .environments import PACKAGES, SCRIPT, SOFTWARE, VENV, furnish
 from .plan import FILES, STAGES, Job, Plan, Resources, scored
 from .templates import template
@@ -46,6 +47,8 @@ DAG = "pipeline.dag"
 PARTS, STUDY = "parts", "study"
 REDIRECTORS = "redirectors="
 """Begins an override that holds for every stage, so that it is a variable of the jobs (NANOFORGE_REDIRECTORS)."""
+_SUM = "sha256"
+_ANEW = "give 'nanoforge submit' another -o"
 SHARD = 1000
 """Jobs whose logs share a folder: AFS holds about 16,000 names in one."""
 
@@ -109,7 +112,19 @@ class JobDir:
         try:
             return Batch.model_validate(yaml.safe_load(place.read_text()))
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise DataError(f"{place}: cannot be read ({' '.join(str(error).split())})") from None
+            raise DataError(
+                f"{place}: cannot be read ({' '.join(str(error).split())}): write the block 'batch' of the analysis "
+                "file into it"
+            ) from None
+
+    def check_analysis(self) -> None:
+        """Refuse to go on with another analysis than the one that was submitted."""
+        try:
+            frozen = self.analysis.read_text()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.analysis}: cannot be read ({error}): {_ANEW}") from None
+        if sha256(frozen) != self.plan.analysis_sha256:
+            raise DataError(f"{self.analysis}: changed since it was submitted: put it right, or {_ANEW}")
 
     def transferred(self) -> list[Path]:
         """Return the files that a job takes along, beside :data:`JOB_SCRIPT`."""
@@ -208,13 +223,16 @@ class JobDir:
             yield file.fileno()
 
     def record(self, line: Mapping[str, Any]) -> None:
-        """Append a line to the journal, so that it survives what comes next."""
-        place = self.path / JOURNAL
-        torn = place.exists() and not place.read_bytes().endswith(b"\n")
-        descriptor = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        """Append a line to the journal, so that it survives what comes next; what an interruption tore is cut off."""
+        content = {**line, "time": time.time()}
+        text = json.dumps({**content, _SUM: fingerprint(content)}) + "\n"
+        descriptor = os.open(self.path / JOURNAL, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            text = json.dumps({**line, "time": time.time()})
-            os.write(descriptor, f"{chr(10) if torn and place.stat().st_size else ''}{text}\n".encode())
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            whole = os.pread(descriptor, os.fstat(descriptor).st_size, 0).rpartition(b"\n")[0]
+            end = len(whole) + 1 if whole else 0
+            os.ftruncate(descriptor, end)
+            os.pwrite(descriptor, text.encode(), end)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -235,16 +253,17 @@ class JobDir:
         return self.submissions()[submission.attempt]
 
     def submissions(self) -> list[Submission]:
-        """Return what was submitted, in order; lines that an interruption tore do not count."""
+        """Return what was submitted, in order; a last line that an interruption tore does not count."""
         found: dict[int, dict[str, Any]] = {}
         try:
             for line in self._lines():
                 found.setdefault(int(line["attempt"]), {}).update(line)
             return [_submission(content) for _, content in sorted(found.items())]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             place = self.path / JOURNAL
             raise DataError(
-                f"{place}: is damaged ({type(error).__name__}: {error}): correct its lines by hand"
+                f"{place}: is damaged ({type(error).__name__}: {error}): see that none of its jobs is in the queue, "
+                f"then remove {place}, and 'nanoforge resubmit' submits those without an output"
             ) from None
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -252,9 +271,11 @@ class JobDir:
             text = (self.path / JOURNAL).read_text()
         except FileNotFoundError:
             return
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError):
-                yield json.loads(line)
+        for line in text.rpartition("\n")[0].splitlines():
+            content = json.loads(line)
+            if content.pop(_SUM) != fingerprint(content):
+                raise ValueError("a line and its checksum disagree")
+            yield content
 
 
 def _submission(content: Mapping[str, Any]) -> Submission:
@@ -319,6 +340,8 @@ def create(path: Path, analysis: Analysis, plan: Plan) -> JobDir:
     made = (path / PLAN).exists()
     if made and (path / JOURNAL).exists():
         return _same(JobDir.open(path), plan)
+    if made and any((path / PARTS).glob("*")):
+        raise DataError(f"{path}: holds parts, but no {JOURNAL}: 'nanoforge resubmit {path}' submits what is missing")
     if path.exists() and not made and any(path.iterdir()):
         raise UserError(f"{path}: holds files that NanoForge did not make; give an empty or new directory")
     work = path.with_name(f".{path.name}.unfinished")
@@ -353,4 +376,5 @@ def _same(found: JobDir, plan: Plan) -> JobDir:
     for name in ("stage", "target", "analysis_sha256", "jobs", "command"):
         if getattr(found.plan, name) != getattr(plan, name):
             raise UserError(f"{found.path}: holds another submission (its {name} differs): give another -o")
+    found.check_analysis()
     return found

@@ -6,6 +6,7 @@ A unit is what a stage can do by itself: an input file, an output of a skim, a b
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -142,22 +143,33 @@ class Plan:
         return ("number", "first", "last") if self.stage == "predict" else ("number", "sample", "first", "last")
 
     def write(self, path: Path) -> None:
-        """Write the plan, atomically."""
-        write_atomically(path, json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":")) + "\n")
+        """Write the plan with a checksum of itself, atomically."""
+        body = json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":"))[1:] + "\n"
+        write_atomically(path, f'{{"sha256":"{_sha256(body)}",{body}')
 
     @classmethod
     def read(cls, path: Path) -> Plan:
         """Read what :meth:`write` wrote; raises a :class:`DataError` where it is something else."""
         try:
-            content = json.loads(path.read_text())
+            text = path.read_text()
+            content = json.loads(text)
             if content.pop("version") != VERSION:
                 raise ValueError("another version of NanoForge wrote it")
+            if content.pop("sha256") != _sha256(text.partition(",")[2]):
+                raise ValueError("its content and its checksum disagree")
             content["jobs"] = tuple(Job(**{**job, "inputs": tuple(job["inputs"])}) for job in content["jobs"])
             content["resources"] = Resources(**content["resources"])
             content["command"], content["carried"] = tuple(content["command"]), tuple(content["carried"])
             return cls(**content)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}: not a plan that this version of NanoForge can read ({error})") from None
+            raise DataError(
+                f"{path}: not a plan that this version of NanoForge can read, or damaged ({error}): give 'nanoforge "
+                "submit' another -o"
+            ) from None
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 # -- division ---------------------------------------------------------------------------------------------------------

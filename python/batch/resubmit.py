@@ -46,6 +46,7 @@ def resubmit(path: Path, processes: int = 1, permanent: bool = False) -> None:
     if (path / DAG).exists():
         return _resubmit_pipeline(path, permanent)
     directory = JobDir.open(path)
+    directory.check_analysis()
     target = find_target(directory.plan.target)
     with directory.lock(".submit"):
         hidden = _settle(directory, target)

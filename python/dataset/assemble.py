@@ -65,7 +65,7 @@ def assemble(
     else:
         details["shards"] = {shard.name: _rows(shard.index.records) for shard in shards}
         files = _assemble_hdf5(directory, analysis, info, shards, scale, normalisation)
-    _remove_scraps(directory, files)
+    remove_scraps(directory, files)
     return files, details
 
 
@@ -77,7 +77,7 @@ def _rows(records: Iterable[ShardRecord]) -> dict[str, int]:
     return counts
 
 
-def _remove_scraps(directory: Path, files: Collection[str]) -> None:
+def remove_scraps(directory: Path, files: Collection[str]) -> None:
     """Remove what belongs to the work on the shards, or to an earlier, other division into shards."""
     for path in directory.glob(f"{SHARDS}/*"):
         if f"{SHARDS}/{path.name}" not in files:

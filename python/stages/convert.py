@@ -10,7 +10,7 @@ import numpy as np
 
 from ..config.schema import Analysis
 from ..console import say, show_accounting
-from ..dataset.assemble import SHARDS, Shard, assemble
+from ..dataset.assemble import SHARDS, Shard, assemble, remove_scraps
 from ..dataset.blocks import FileRows
 from ..dataset.layouts import Block
 from ..dataset.merging import StoredFile, copy_rows, stored_files
@@ -212,8 +212,9 @@ def _convert_part(
         refuse_copies(r.source for r in records)
         manifest = _manifest(stage, analysis, records, Accounting.total(r.accounting for r in records))
         manifest.details = part.details(analysis.dataset_part())
-        names = [name for job, index in zip(plan, indices) for name in index.names(job.stem)]
-        manifest.write(work, dict.fromkeys(f"{SHARDS}/{name}" for name in names))
+        names = [f"{SHARDS}/{name}" for job, index in zip(plan, indices) for name in index.names(job.stem)]
+        remove_scraps(work, names)
+        manifest.write(work, dict.fromkeys(names))
     if manifest.accounting is not None:
         show_accounting(f"convert: {part} in {output}", manifest.accounting)
     return manifest

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from nanoforge.batch.events import EventLog
-from nanoforge.batch.jobdir import JobDir, Submission
+from nanoforge.batch.jobdir import JobDir, Submission, sha256
 from nanoforge.batch.plan import Job, Plan, Resources
 from nanoforge.provenance.manifest import adler32
 
@@ -20,18 +20,26 @@ redirectors: [root://one//, root://two//]
 """
 
 
-def make(path: Path, count: int = 4, target: str = "condor", stage: str = "convert", **changes: object) -> JobDir:
+def make(
+    path: Path,
+    count: int = 4,
+    target: str = "condor",
+    stage: str = "convert",
+    analysis: str = ANALYSIS,
+    **changes: object,
+) -> JobDir:
     """A job directory of some jobs with a file of 100 events each; nothing of it was submitted."""
     path.mkdir()
     (path / "parts").mkdir()
-    (path / "analysis.yaml").write_text(ANALYSIS)
+    (path / "analysis.yaml").write_text(analysis)
     (path / "batch.yaml").write_text("site: lxplus\n")
     (path / "environment.sh").touch()
     sample = "tt" if stage in ("generate", "skim", "convert") else None
     jobs = tuple(Job(i, sample, i, i, 100, (f"root://one//store/tt{i}.root",)) for i in range(count))
     plan = {
-        "run_id": "toy-1", "name": "toy", "stage": stage, "target": target, "analysis_sha256": "", "jobs": jobs,
-        "resources": RESOURCES, "parts": "parts", "command": (stage, "analysis.yaml"),
+        "run_id": "toy-1", "name": "toy", "stage": stage, "target": target, "jobs": jobs,
+        "analysis_sha256": sha256(analysis), "resources": RESOURCES, "parts": "parts",
+        "command": (stage, "analysis.yaml"),
     }  # fmt: skip
     Plan(**{**plan, **changes}).write(path / "plan.json")
     return JobDir.open(path)

@@ -116,6 +116,13 @@ def test_two_do_not_merge_the_same_parts_at_once(directory, merged, tmp_path):
     assert len(merged) == 1
 
 
+def test_analysis_that_was_changed_after_its_jobs_is_not_merged_with(directory, merged, tmp_path):
+    directory.analysis.write_text(directory.analysis.read_text().replace("MET_pt", "MET_qt"))
+    with pytest.raises(DataError, match=r"analysis.yaml: changed since it was submitted"):
+        collect(directory.path, tmp_path / "out")
+    assert merged == []
+
+
 def test_pipeline_is_no_stage(directory, tmp_path):
     (directory.path / DAG).touch()
     with pytest.raises(UserError, match="merges its stages itself"):
@@ -201,8 +208,7 @@ def test_real_parts_become_what_one_process_makes(tmp_path, nanoforge):
     """Byte for byte; one job has a file without events."""
     counts = (40, 0, 40)
     files = [str(toys.write(tmp_path / f"tt{i}.root", toys.nano_events(n, first=40 * i))) for i, n in enumerate(counts)]
-    directory = make(tmp_path / "jobs", count=3)
-    (directory.path / "analysis.yaml").write_text(CONFIG % ", ".join(files))
+    directory = make(tmp_path / "jobs", count=3, analysis=CONFIG % ", ".join(files))
     for number in range(3):
         command = ["convert", directory.analysis, "--part", f"tt:{number}", "-o", directory.part(number)]
         assert nanoforge(*command).returncode == 0
@@ -214,9 +220,8 @@ def test_real_parts_become_what_one_process_makes(tmp_path, nanoforge):
 
 
 def test_merge_that_fails_or_is_interrupted_says_so_once(tmp_path, nanoforge, monkeypatch):
-    directory = make(tmp_path / "jobs", count=1)
     file = toys.write(tmp_path / "tt.root", toys.nano_events(40))
-    (directory.path / "analysis.yaml").write_text(CONFIG % file)
+    directory = make(tmp_path / "jobs", count=1, analysis=CONFIG % file)
     assert nanoforge("convert", directory.analysis, "--part", "tt:0", "-o", directory.part(0)).returncode == 0
     (tmp_path / "dataset").mkdir()
     (tmp_path / "dataset" / "notes.txt").touch()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import toys
 import yaml
-from nanoforge.batch.jobdir import JobDir, as_yaml
+from nanoforge.batch.jobdir import JobDir, as_yaml, create
 from nanoforge.batch.make import make
 from nanoforge.config import load
 from nanoforge.config.generator import Generator
@@ -116,15 +116,36 @@ def test_the_journal_survives_a_torn_line(toy: Analysis, tmp_path: Path):
     assert second.overrides == ("training.epochs=3",)
 
 
-@pytest.mark.parametrize("line", ["[1]", '{"attempt": "x"}', '{"attempt": 7, "state": "submitted"}', "3", "{}"])
-def test_a_damaged_journal_is_named(toy: Analysis, tmp_path: Path, line: str):
+@pytest.mark.parametrize(
+    "old, new", [("", "[1]\n"), ('"cluster": 17', '"cluster": 13'), ("intent", "intens"), ("}", "")]
+)
+def test_a_damaged_journal_is_named_with_what_helps(toy: Analysis, tmp_path: Path, old: str, new: str):
     directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
-    (directory.path / "submissions.jsonl").write_text(f"{line}\n")
-    with pytest.raises(DataError, match=r"submissions.jsonl: is damaged .*correct its lines by hand"):
+    directory.conclude(directory.intend([0, 1, 2], directory.plan.resources), "submitted", 17, "schedd")
+    journal = directory.path / "submissions.jsonl"
+    journal.write_text(journal.read_text().replace(old, new, 1))
+    with pytest.raises(DataError, match=r"jsonl: is damaged .* remove \S+jsonl, and 'nanoforge resubmit' submits"):
         directory.submissions()
+    journal.unlink()
+    assert directory.submissions() == []
+    (directory.path / "parts" / "part-00000").mkdir()
+    with pytest.raises(DataError, match=r"holds parts, but no submissions.jsonl: 'nanoforge resubmit"):
+        create(directory.path, listed(toy), directory.plan)
+
+
+def test_other_damage_of_a_job_directory_is_named(toy: Analysis, tmp_path: Path):
+    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
     (directory.path / "batch.yaml").write_text("site: [")
-    with pytest.raises(DataError, match=r"batch.yaml: cannot be read"):
-        _ = JobDir.open(directory.path).batch
+    with pytest.raises(DataError, match=r"batch.yaml: cannot be read .*: write the block 'batch'"):
+        _ = directory.batch
+    directory.check_analysis()
+    directory.analysis.write_bytes(directory.analysis.read_bytes() + b"\xff")
+    with pytest.raises(DataError, match=r"analysis.yaml: cannot be read .*: give 'nanoforge submit' another -o"):
+        directory.check_analysis()
+    plan = directory.path / "plan.json"
+    plan.write_text(plan.read_text().replace('"first":0', '"first":1', 1))
+    with pytest.raises(DataError, match=r"plan.json: .* or damaged \(its content and its checksum disagree\)"):
+        JobDir.open(directory.path)
 
 
 def test_the_job_directory_of_somebody_else(toy: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -156,7 +177,7 @@ def test_a_child_holds_the_lock_of_a_parent_that_was_killed(toy: Analysis, tmp_p
     parent = subprocess.Popen(
         [
             sys.executable, "-c",
-            "import subprocess, sys\nfrom pathlib import Path\nfrom nanoforge.batch.jobdir import JobDir\n"
+            "import subprocess, sys\nfrom pathlib import Path\nfrom nanoforge.batch.jobdir import JobDir, create\n"
             f"directory = JobDir.open(Path({str(directory.path)!r}))\n"
             "with directory.lock() as lock:\n"
             "    child = subprocess.Popen(['sleep', '2'], pass_fds=(lock,), stdout=subprocess.DEVNULL)\n"
