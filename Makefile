@@ -38,10 +38,13 @@ grid: nanoforge-grid.tar.xz
 
 nanoforge-grid.tar.xz: crab/requirements.txt
 	$(if $(NEW_ENOUGH),,$(error $(TOO_OLD)))
-	@rm -rf build/grid
-	@$(PYTHON) -m pip install --quiet --only-binary :all: --target build/grid --requirement $<
-	@find build/grid -name tests -prune -exec rm -rf {} + -o -name __pycache__ -prune -exec rm -rf {} +
-	@tar -C build/grid --sort=name -cf - . | xz -T0 > $@
+	@rm -rf build/grid build/pip
+	@$(PYTHON) -m venv build/pip
+	@build/pip/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --target build/grid \
+	  --requirement $<
+	@find build/grid '(' -name tests -o -name __pycache__ -o -name man ')' -prune -exec rm -rf {} +
+	@tar -C build/grid --sort=name -cf - . | xz -T0 > $@.part
+	@mv $@.part $@
 	@echo "$@: $$(du -m $@ | cut -f1) MB, for $$($(PYTHON) --version): batch.environment={lcg: {view: ..., packages: $@}}"
 
 clean:

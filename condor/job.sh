@@ -29,6 +29,11 @@ echo "start    $(date -u +%FT%TZ)"
 head -c 1000000 /dev/zero >.reserve
 
 source ./environment.sh
+# the Python of a view of LCG, and so of an environment made of it, is told by the view alone where its own library is
+if ! "${python[0]}" --version >/dev/null 2>&1; then
+  program=$(readlink -f "$(command -v "${python[0]}")")
+  export LD_LIBRARY_PATH=${program%/bin/*}/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+fi
 echo "software $("${python[@]}" -m nanoforge --version), $(command -v "${python[0]}")"
 
 command=("${python[@]}" -m nanoforge "$@")

@@ -9,5 +9,8 @@ set -eu
 mkdir -p software packages
 tar -xzf nanoforge.tar.gz -C software
 python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall("packages")' @{archive}
-export PYTHONPATH=$PWD/software:@{packages}${PYTHONPATH:-}
+export PYTHONPATH=@{packages}${PYTHONPATH:+:$PYTHONPATH}
+export PYTHONPATH=$PWD/software${PYTHONPATH:+:$PYTHONPATH}
+# what the packages bring, and not the view's library of the same name
+export LD_LIBRARY_PATH=@{packages}/fastjet/lib64${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 python=(python3)

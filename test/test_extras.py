@@ -97,11 +97,15 @@ def project(tmp_path: Path) -> Path:
 
 
 def test_jobs_on_the_grid_need_what_their_archive_brings(project: Path) -> None:
-    assert {"torch", "pyarrow"} <= set(hidden_without(lines("crab/requirements.txt")))
-    generator = "samples.a={label: a, generator: {process: dy_ll, events: 3, mpi: false}}"
+    """Each does a part; it is where the parts are put together that a gun's spectra are drawn."""
+    brought = lines("crab/requirements.txt")
+    assert {"torch", "pyarrow", "matplotlib", "scipy"} <= set(hidden_without(brought))
+    process = "samples.a={label: a, generator: {process: dy_ll, events: 3, mpi: false}}"
+    gun = "samples.b={label: b, generator: {gun: {pdgId: 13, pt: [10, 20]}, events: 3}}"
+    generate = ["generate", "analysis.yaml", "--part"]
     run(
-        project, lines("crab/requirements.txt"), ["generate", "analysis.yaml", "-o", "generated", generator],
-        "skim analysis.yaml -o skimmed", "convert analysis.yaml -o dataset",
+        project, brought, [*generate, "a:0-0", "-o", "made-a", process], [*generate, "b:0-0", "-o", "made-b", gun],
+        "skim analysis.yaml -o skimmed --part a:0-0", "convert analysis.yaml -o dataset --part a:0-0",
     )  # fmt: skip
 
 

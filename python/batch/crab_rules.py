@@ -278,7 +278,7 @@ def _files(c: Configuration) -> Found:
     if size > SANDBOX_BYTES:
         line, limit = c.lines.get("JobType.inputFiles", 0), SANDBOX_BYTES // 1024**2
         message = f"{size / 1024**2:,.0f} MB of files for the jobs, and the sandbox takes {limit} MB"
-        yield Finding(line, "sandbox", message, "take the software from CVMFS: batch.environment.lcg or cmssw")
+        yield Finding(line, "sandbox", message, "take the software from CVMFS: batch.environment.lcg")
 
 
 def _resources(c: Configuration) -> Found:

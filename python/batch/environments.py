@@ -1,4 +1,4 @@
-"""How a job gets its Python: a view of LCG, CMSSW, an image, a virtual environment, or the Python that submits."""
+"""How a job gets its Python: a view of LCG, an image, a virtual environment, or the Python that submits."""
 
 from __future__ import annotations
 
@@ -89,12 +89,6 @@ def _script(batch: Batch, folder: Path) -> str:
         if _CVMFS.is_dir() and not Path(setup).is_file():
             raise UserError(f"batch.environment.lcg: there is no {setup}: see {_CVMFS} for its views and platforms")
         return fill(template("lcg.sh"), {"setup": setup, **_packages(environment.lcg.packages, batch, folder)})
-    if environment.cmssw is not None:
-        release, area = environment.cmssw.release, environment.cmssw.area
-        enter = f"scramv1 project CMSSW {release}; cd {release}/src"
-        if area is not None:
-            enter = f"cd {_seen(area, batch, 'cmssw.area')}"
-        return fill(template("cmssw.sh"), {"arch": environment.cmssw.arch, "enter": enter})
     if environment.apptainer is not None:
         image = environment.apptainer.image
         if "://" not in image:
@@ -106,16 +100,16 @@ def _script(batch: Batch, folder: Path) -> str:
     return _local(batch)
 
 
-def _packages(packages: str | None, batch: Batch, folder: Path) -> dict[str, str | None]:
+def _packages(packages: str | None, batch: Batch, folder: Path) -> dict[str, Path | str | None]:
     """Say where the jobs find the packages beside a view; an archive of them goes along."""
     if packages is None:
-        return {"archive": None, "packages": ""}
+        return {"archive": None, "packages": None}
     if not packages.endswith(".tar.xz"):
-        return {"archive": None, "packages": f"{_seen(packages, batch, 'lcg.packages')}:"}
+        return {"archive": None, "packages": _seen(packages, batch, "lcg.packages")}
     if not Path(packages).expanduser().is_file():
         raise UserError(f"batch.environment.lcg.packages: there is no {packages}: 'make grid' makes one")
     shutil.copyfile(Path(packages).expanduser(), folder / PACKAGES)
-    return {"archive": PACKAGES, "packages": "$PWD/packages:"}
+    return {"archive": PACKAGES, "packages": "$PWD/packages"}
 
 
 def _venv(venv: Path, batch: Batch, folder: Path) -> str:

@@ -79,17 +79,6 @@ class LCG(Strict):
         return f"/cvmfs/sft.cern.ch/lcg/views/{self.view}/{platform}/setup.sh"
 
 
-class CMSSW(Strict):
-    """A CMSSW release, or with ``area`` the ``src`` folder of a developer's area of it."""
-
-    release: Annotated[str, of_form(r"CMSSW_\w+", "a release, such as CMSSW_14_0_18")]
-    """The release."""
-    arch: Word = "el9_amd64_gcc12"
-    """Its architecture."""
-    area: Optional[PlainPath] = None
-    """The ``src`` folder of an area of yours."""
-
-
 class Apptainer(Strict):
     """An image with Python and NanoForge's requirements: a file, a folder of CVMFS, or ``docker://...``."""
 
@@ -105,7 +94,6 @@ class Environment(Strict):
 
     lcg: Optional[LCG] = None
     """A view of the LCG releases on CVMFS."""
-    cmssw: Optional[CMSSW] = None
     """A CMSSW release on CVMFS."""
     apptainer: Optional[Apptainer] = None
     """A container."""
@@ -114,14 +102,14 @@ class Environment(Strict):
 
     @model_validator(mode="after")
     def _one(self) -> Environment:
-        if sum(value is not None for value in (self.lcg, self.cmssw, self.apptainer, self.venv)) > 1:
-            raise ValueError("give one of 'lcg', 'cmssw', 'apptainer', 'venv' and 'local'")
+        if sum(value is not None for value in (self.lcg, self.apptainer, self.venv)) > 1:
+            raise ValueError("give one of 'lcg', 'apptainer', 'venv' and 'local'")
         return self
 
     @property
     def kind(self) -> str:
-        """The one that is given: lcg, cmssw, apptainer, venv or local."""
-        return next((name for name in ("lcg", "cmssw", "apptainer", "venv") if getattr(self, name)), "local")
+        """The one that is given: lcg, apptainer, venv or local."""
+        return next((name for name in ("lcg", "apptainer", "venv") if getattr(self, name)), "local")
 
 
 class GPU(Strict):

@@ -47,7 +47,11 @@ _BRIEF = (
 
 
 def load() -> Any:
-    """Import ``pythia8mc`` away from the working directory: it runs a ``python/console.py`` that it finds there."""
+    """Import ``pythia8mc`` away from the working directory: it runs a ``python/console.py`` that it finds there.
+
+    It gets the data that came with it: ``pip install --target`` puts them where it does not look, and the environment
+    of a view of LCG names those of another version.
+    """
     if "pythia8mc" in sys.modules:
         return sys.modules["pythia8mc"]
     here = Path.cwd()
@@ -56,6 +60,11 @@ def load() -> Any:
         import pythia8mc
     finally:
         os.chdir(here)
+    packages = Path(pythia8mc.__file__).resolve().parent
+    for folder in (packages.parents[2], packages):
+        if (data := folder / "share" / "Pythia8" / "xmldoc").is_dir():
+            os.environ["PYTHIA8DATA"] = str(data)
+            break
     return pythia8mc
 
 

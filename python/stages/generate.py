@@ -233,10 +233,12 @@ def _accounting(books: Mapping[str, Trials]) -> Accounting:
 
 def _draw(books: Mapping[str, Trials], work: Path) -> list[Path]:
     """Draw the spectra of all guns."""
+    guns = {name: trials.spectra for name, trials in books.items() if trials.spectra is not None}
+    if not guns:
+        return []
     from ..evaluation import spectra
 
-    drawn = [spectra.draw(b.spectra, work / f"{n}_spectra") for n, b in books.items() if b.spectra is not None]
-    return [path for paths in drawn for path in paths]
+    return [path for name, gun in guns.items() for path in spectra.draw(gun, work / f"{name}_spectra")]
 
 
 def _details(generator: Generator, trials: Trials) -> dict[str, Any]:

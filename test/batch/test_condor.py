@@ -274,7 +274,6 @@ def test_files_of_ones_own_eos_need_none_at_cern(
         ({"lcg": {"view": "LCG_108"}}, "/cvmfs/sft.cern.ch/lcg/views/LCG_108/x86_64-el9-gcc13-opt/setup.sh"),
         ({"lcg": {"view": "LCG_107_cuda"}}, "/LCG_107_cuda/x86_64-el9-gcc11-opt/setup.sh"),
         ({"lcg": {"view": "dev4", "platform": "x86_64-el8-gcc12-opt"}}, "/dev4/x86_64-el8-gcc12-opt/setup.sh"),
-        ({"cmssw": {"release": "CMSSW_14_0_18"}}, "scramv1 project CMSSW CMSSW_14_0_18"),
         ({"apptainer": {"image": "docker://python:3.12"}}, "docker://python:3.12 python3"),
         ({"venv": sys.prefix}, f"python=({sys.prefix}/bin/python)"),
     ],
@@ -308,12 +307,13 @@ def test_a_view_that_is_not_there_ends_the_job_and_is_refused_where_it_can_be_lo
 def test_packages_that_a_view_lacks_go_along_in_an_archive(
     analysis: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The script finds them, with a view that is only a file here."""
-    (tmp_path / "site" / "extra").mkdir(parents=True)
-    (tmp_path / "site" / "extra" / "__init__.py").write_text("place = 'archive'")
+    """They come before what the view has of the same name."""
+    for folder, place in (("site", "archive"), ("view", "view")):
+        (tmp_path / folder / "extra").mkdir(parents=True)
+        (tmp_path / folder / "extra" / "__init__.py").write_text(f"place = '{place}'")
     with tarfile.open(tmp_path / "site.tar.xz", "w:xz") as archive:
         archive.add(tmp_path / "site" / "extra", "extra")
-    (tmp_path / "setup.sh").touch()
+    (tmp_path / "setup.sh").write_text(f"export PYTHONPATH={tmp_path / 'view'} LD_LIBRARY_PATH=/view/lib\n")
     monkeypatch.setattr("nanoforge.config.batch.LCG.setup", property(lambda view: str(tmp_path / "setup.sh")))
     lcg = {"view": "LCG_108", "packages": str(tmp_path / "site.tar.xz")}
     directory = make("crab", listed(analysis(environment={"lcg": lcg}, shared=["/"])), "convert", tmp_path / "jobs")
@@ -321,10 +321,12 @@ def test_packages_that_a_view_lacks_go_along_in_an_archive(
     scratch.mkdir()
     for path in directory.transferred():
         (scratch / path.name).symlink_to(path)
-    code = "import extra, nanoforge; print(extra.place, nanoforge.__file__)"
+    code = "import os, extra, nanoforge; print(extra.place, nanoforge.__file__, os.environ['LD_LIBRARY_PATH'])"
     script = f'source ./environment.sh; "${{python[@]}}" -c "{code}"'
     done = subprocess.run(["bash", "-euc", script], cwd=scratch, capture_output=True, text=True)
-    assert done.stdout.split() == ["archive", str(scratch / "software" / "nanoforge" / "__init__.py")], done.stderr
+    place, ours, libraries = done.stdout.split()
+    assert (place, ours) == ("archive", str(scratch / "software" / "nanoforge" / "__init__.py")), done.stderr
+    assert libraries == f"{scratch}/packages/fastjet/lib64:/view/lib"
     with pytest.raises(UserError, match="make grid"):
         again = analysis(environment={"lcg": {**lcg, "packages": "no.tar.xz"}}, shared=["/"])
         make("crab", listed(again), "convert", tmp_path / "b")
@@ -401,6 +403,22 @@ def test_a_job_tells_where_and_when_it_was(job: Callable):
     words = [line.split()[0] for line in done.stdout.splitlines()]
     assert words == ["job", "host", "start", "software", "end"]
     assert "exit code 0" in done.stdout
+
+
+def test_a_python_that_does_not_look_for_its_library_beside_it_gets_it(job: Callable, tmp_path: Path):
+    """As that of a view of LCG, and so that of a virtual environment of it, where the view is not set up."""
+    release, venv = tmp_path / "release", tmp_path / "venv"
+    for folder in (release, venv):
+        (folder / "bin").mkdir(parents=True)
+    loader = f'case :${{LD_LIBRARY_PATH:-}}: in *:{release}/lib:*) exec {sys.executable} "$@";; esac; exit 127'
+    (release / "bin" / "python3.12").write_text(f"#!/bin/bash\n{loader}\n")
+    (release / "bin" / "python3.12").chmod(0o755)
+    (venv / "bin" / "python").symlink_to(release / "bin" / "python3.12")
+    (tmp_path / "scratch" / "environment.sh").write_text(f"python=({venv}/bin/python {STUB})\n")
+    words = ("part-00000", "convert", "analysis.yaml", "--part", "tt:0-1", "-o", "part-00000")
+    for libraries in ("", "/elsewhere"):
+        done = job(*words, LD_LIBRARY_PATH=libraries)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("code", [1, 2, 137])

@@ -125,7 +125,7 @@ def test_the_defaults_keep_the_limits_of_the_site(stage: str):
         ({"memory": "2 TB"}, "MB, GB"),
         ({"runtime": "soon"}, "min, h, d"),
         ({"split": {"files": 1, "events": 2}}, "exactly one"),
-        ({"environment": {"venv": "/a", "cmssw": {"release": "CMSSW_14_0_0"}}}, "give one of"),
+        ({"environment": {"venv": "/a", "apptainer": {"image": "/b.sif"}}}, "give one of"),
         ({"mode": "eossubmit", "site": "lpc"}, "CERN"),
         ({"output": "/eos/user/j/my files"}, "blanks"),
         ({"accounting_group": "group; rm"}, "one word of letters"),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from nanoforge.simulation import presets
 from nanoforge.simulation.blocks import BEAM_SPOT, check, generate_block
 from nanoforge.simulation.blocks import seeds as block_seeds
 from nanoforge.simulation.books import CrossSection, Trials
-from nanoforge.simulation.pythia import Engine, state
+from nanoforge.simulation.pythia import Engine, load, state
 from scipy import stats
 
 WINDOW = 2.0  # of the widths of a resonance, on both sides
@@ -286,3 +288,17 @@ def test_importing_pythia_runs_no_file_of_the_working_directory(tmp_path: Path) 
     code = "from nanoforge.simulation.pythia import load; load(); import os; print(os.getcwd())"
     answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert answer.stdout.strip() == str(tmp_path), answer.stderr
+
+
+@pytest.mark.parametrize("layout", ["environment", "pip install --target"])
+def test_pythia_reads_the_data_that_came_with_it(tmp_path: Path, layout: str) -> None:
+    """Whatever PYTHIA8DATA says, which a view of LCG sets to those of its own version."""
+    variables = {**os.environ, "PYTHIA8DATA": "/cvmfs/pythia8/309/share/Pythia8/xmldoc"}
+    if layout != "environment":
+        library = Path(load().__file__)
+        shutil.copy(library, tmp_path)
+        (tmp_path / "share").symlink_to(library.parents[3] / "share")
+        variables["PYTHONPATH"] = str(tmp_path)
+    code = "from nanoforge.simulation.pythia import load; print(load().Pythia('', False).parm('Pythia:versionNumber'))"
+    answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert answer.stdout.split()[-1] == "8.317", answer.stdout + answer.stderr
