@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 from typer.core import TyperGroup
 
+from .pipeline.graph import CONVERT, GENERATE, PREDICT, SKIM, TRAIN, TUNE
 from .terminal import interruptible, lenient_output
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def generate(
     overrides: Overrides = None,
     sample: Annotated[Optional[str], typer.Option("--sample", help="Only this sample.")] = None,
     events: Annotated[Optional[int], typer.Option("--events", min=1, help="So many events of each sample.")] = None,
-    output: Output = Path("generated"),
+    output: Output = Path(GENERATE.folder),
     jobs: Jobs = 1,
     force: Force = False,
     part: Part = None,
@@ -221,7 +222,7 @@ def generate(
 def skim(
     config: Config,
     overrides: Overrides = None,
-    output: Output = Path("skim"),
+    output: Output = Path(SKIM.folder),
     jobs: Jobs = 1,
     scheduler: Annotated[
         Optional[str], typer.Option("--scheduler", help="A Dask scheduler to work on, in place of processes.")
@@ -233,7 +234,7 @@ def skim(
 ) -> None:
     """Write chosen events and branches of the samples as NanoAOD again.
 
-    Example: nanoforge skim analysis.yaml -o skim -j 4 skim.target_size='500 MB'
+    Example: nanoforge skim analysis.yaml -o skimmed -j 4 skim.target_size='500 MB'
     """
     analysis = _load(config, overrides)
     from .stages.skim import skim
@@ -245,7 +246,7 @@ def skim(
 def convert(
     config: Config,
     overrides: Overrides = None,
-    output: Output = Path("dataset"),
+    output: Output = Path(CONVERT.folder),
     jobs: Jobs = 1,
     skip_bad_files: SkipBad = False,
     force: Force = False,
@@ -261,7 +262,7 @@ def convert(
 
     convert(analysis, output, jobs, skip_bad_files, force, part, parts)
     if part is None:
-        _next("train", config, *overrides or (), "--data", output, "-o", "run")
+        _next("train", config, *overrides or (), "--data", output, "-o", TRAIN.folder)
 
 
 @app.command()
@@ -270,8 +271,8 @@ def train(
     overrides: Overrides = None,
     data: Annotated[
         Path, typer.Option("--data", help="What convert made, or the analysis file: then its files are read directly.")
-    ] = Path("dataset"),
-    output: Output = Path("run"),
+    ] = Path(CONVERT.folder),
+    output: Output = Path(TRAIN.folder),
     skip_bad_files: SkipBad = False,
     force: Force = False,
     trust: Trust = False,
@@ -296,8 +297,8 @@ def tune(
     overrides: Overrides = None,
     data: Annotated[
         Path, typer.Option("--data", help="What convert made, or the analysis file: then its files are read directly.")
-    ] = Path("dataset"),
-    output: Output = Path("search"),
+    ] = Path(CONVERT.folder),
+    output: Output = Path(TUNE.folder),
     trials: Annotated[Optional[int], typer.Option("--trials", min=1, help="How many; default: search.trials.")] = None,
     skip_bad_files: SkipBad = False,
     force: Annotated[bool, typer.Option("--force", help="Begin anew where the analysis or dataset changed.")] = False,
@@ -313,7 +314,7 @@ def tune(
     from .stages.tune import tune
 
     if tune(analysis, source, output, trials, force, skip_bad_files, trust=trust) is not None:
-        _next("train", output / "best.yaml", "--data", data, "-o", "run")
+        _next("train", output / "best.yaml", "--data", data, "-o", TRAIN.folder)
 
 
 @app.command()
@@ -336,7 +337,7 @@ def evaluate(
 
     evaluate(run, source, output, force, trust=trust)
     files = [file for sample in trained.config["samples"].values() for file in sample["files"] or ()]
-    _next("predict", run, *files[:1], "-o", "friends")
+    _next("predict", run, *files[:1], "-o", PREDICT.folder)
 
 
 @app.command()
@@ -358,7 +359,7 @@ def compare(
 def predict(
     run: Annotated[Path, typer.Argument(help="The run that train made.")],
     files: Annotated[list[str], typer.Argument(help="Files to score; globs, lists and addresses work.")],
-    output: Output = Path("friends"),
+    output: Output = Path(PREDICT.folder),
     format: Annotated[str, typer.Option("--format", help="root (friend trees), parquet, csv or hdf5.")] = "root",
     jobs: Jobs = 1,
     skip_bad_files: SkipBad = False,
@@ -539,10 +540,10 @@ def run(
     Example: nanoforge run analysis.yaml -o results -j 4
     """
     analysis = _load(config, overrides)
-    from .pipeline import run_all
+    from .run import run_all
 
     run_all(analysis, output, jobs, skip_bad_files, config, force, trust=trust)
-    _next("export", output / "run", "-o", output / "export")
+    _next("export", TRAIN.output(output), "-o", output / "export")
 
 
 def _give(words: Sequence[str]) -> None:

@@ -61,7 +61,19 @@ def test_sources_are_python_3_9(path: Path) -> None:
     ast.parse(path.read_text(), feature_version=(3, 9))
 
 
-ROOMS = ["cli", "stages", "batch", "training", "evaluation", "export", "models", "dataset", "pipeline", "simulation"]
+ROOMS = [
+    "cli",
+    "run",
+    "stages",
+    "batch",
+    "training",
+    "evaluation",
+    "export",
+    "models",
+    "dataset",
+    "pipeline",
+    "simulation",
+]
 ROOMS += ["cmssw", "events", "parallel", "console", "provenance", "config", "errors"]
 """What stands before another room may import it, and not the other way round."""
 

@@ -15,7 +15,7 @@ import yaml
 from nanoforge.config import load
 from nanoforge.config.schema import Analysis
 from nanoforge.errors import DataError, UserError
-from nanoforge.parts import Part
+from nanoforge.pipeline.parts import Part
 from nanoforge.provenance import Manifest
 from nanoforge.stages.convert import convert
 from nanoforge.stages.generate import generate

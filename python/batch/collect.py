@@ -17,6 +17,7 @@ from typing import TextIO
 
 from ..console import progress, say
 from ..errors import DataError, NanoForgeError, UserError
+from ..pipeline.graph import STAGES
 from ..provenance.manifest import NAME, adler32, check_inside
 from .dag import MERGED
 from .events import ACTIVE, State
@@ -25,8 +26,6 @@ from .outputs import Outputs, Store
 from .status import JobStatus, Survey, numbers
 from .submit import target
 
-_DIVISIBLE = ("skim", "convert", "predict")
-"""Stages that can leave out inputs; a sample that is generated has the number of events that the file says."""
 _WAITS = (0.5, 1.0, 2.0, 4.0)
 _WORK, _FETCHED = ".collect", "fetched"
 Give = Callable[[Sequence[str]], None]
@@ -145,7 +144,7 @@ def _check(directory: JobDir, states: Sequence[JobStatus], partial_: bool) -> No
         return
     counts = ", ".join(f"{n} {state}" for state, n in Counter(s.state for s in missing).items())
     named = f"{len(missing)} of {len(states)} jobs are not done ({counts}): {numbers([s.job.number for s in missing])}"
-    divisible = directory.plan.stage in _DIVISIBLE and len(missing) < len(states)
+    divisible = STAGES[directory.plan.stage].may_lose and len(missing) < len(states)
     if not partial_ or not divisible:
         raise DataError(
             f"{directory.path}: {named}; 'nanoforge status' says why, 'nanoforge resubmit' tries again"

@@ -11,12 +11,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
+from ..config.batch import Batch
 from ..config.schema import Analysis
 from ..console import say
 from ..errors import DataError, UserError
-from ..events.files import listed, skim_outputs, with_files
+from ..events.files import listed, skim_outputs
+from ..pipeline.graph import GENERATE, SKIM, STAGES, needed, readers, to_generate, walk
+from ..pipeline.stage import Stage
 from ..provenance.manifest import write_atomically
 from . import condor, proxy
 from .environments import demand, is_seen, lenient, shared
@@ -101,25 +105,29 @@ def plan(analysis: Analysis, output: Path) -> list[JobDir]:
 
     The files that a stage makes, and the next one reads, are known by name before they are there.
     """
-    stages: list[JobDir] = []
+    planner = _Planner(output)
+    walk(analysis, planner)
+    return planner.stages
 
-    def add(stage: str, data: Path | None = None, run: Path | None = None) -> JobDir:
-        stages.append(make("condor", analysis, stage, output / stage, data=data, run=run))
-        return stages[-1]
 
-    new = {n: s for n, s in analysis.samples.items() if s.generator is not None and s.files is None}
-    if new:
-        whole, analysis = analysis, analysis.model_copy(update={"samples": new})
-        made = add("generate")
-        analysis = with_files(whole, {name: _generated(made, name) for name in new})
-    if "skim" in analysis.model_fields_set:
-        made = add("skim")
-        analysis = with_files(analysis, {name: _skimmed(made, analysis, name) for name in analysis.samples})
-    dataset = merged(add("convert"))
-    run = seen_parts(add("train", data=dataset)) / "part-00000"
-    add("evaluate", run=run)
-    add("predict", run=run)
-    return stages
+class _Planner:
+    """Makes the job directory of every stage."""
+
+    def __init__(self, output: Path) -> None:
+        self._output = output
+        self.stages: list[JobDir] = []
+
+    def run(self, stage: Stage, analysis: Analysis, results: Mapping[str, Any]) -> Any:
+        """Plan a stage; see :class:`~..pipeline.graph.Runner`."""
+        if stage is GENERATE:
+            analysis = analysis.model_copy(update={"samples": to_generate(analysis)})
+        data, run = results.get("dataset"), results.get("run")
+        directory = make("condor", analysis, stage.name, self._output / stage.name, data=data, run=run)
+        self.stages.append(directory)
+        if stage.makes == "files":
+            paths = _generated if stage is GENERATE else _skimmed
+            return {name: paths(directory, analysis, name) for name in analysis.samples}
+        return merged(directory) if stage.in_parts else seen_parts(directory) / directory.plan.jobs[0].part
 
 
 def _check(analysis: Analysis, output: Path) -> None:
@@ -129,15 +137,20 @@ def _check(analysis: Analysis, output: Path) -> None:
         raise UserError(f"--stage all: DAGMan does not go with 'mode: {batch.mode}': submit from a shared file system")
     if not is_seen(output, batch):
         demand(f"{output}: the jobs do not see it, but the stages meet there: put it under {shared(batch)}")
-    generated = any(s.generator is not None and s.files is None for s in analysis.samples.values())
-    if generated and "skim" in analysis.model_fields_set and analysis.skim.target_size is not None:
+    generated, skimmed = GENERATE.needed(analysis), SKIM.needed(analysis)
+    if generated and skimmed and analysis.skim.target_size is not None:
         raise UserError("skim.target_size: the sizes of what is yet to be generated are not known: take it out")
-    later = [stage for stage in ("skim", "convert", "predict") if (split := batch.needs(stage).split) and split.events]
-    if later and (generated or "skim" in analysis.model_fields_set):
+    later = [stage.name for stage in readers("files", needed(analysis)) if _by_events(batch, stage)]
+    if later and (generated or skimmed):
         raise UserError(f"batch.{later[0]}.split: the events of files that are yet to be made: split by files")
     wrong = next((name for name, sample in analysis.samples.items() if sample.sumw == "events"), None)
-    if wrong is not None and "skim" in analysis.model_fields_set:
+    if wrong is not None and skimmed:
         raise UserError(f"samples.{wrong}.sumw: 'events' would sum over what the skim keeps: give the number")
+
+
+def _by_events(batch: Batch, stage: Stage) -> bool:
+    split = batch.needs(stage.name).split
+    return split is not None and split.events is not None
 
 
 def seen_parts(stage: JobDir) -> Path:
@@ -158,7 +171,8 @@ def merged(stage: JobDir) -> Path:
     return parts.with_name(f"{parts.name}-{MERGED}")
 
 
-def _generated(stage: JobDir, sample: str) -> list[str]:
+def _generated(stage: JobDir, analysis: Analysis, sample: str) -> list[str]:
+    del analysis
     return [str(merged(stage) / f"{sample}-{job.first:05d}.root") for job in stage.plan.jobs if job.sample == sample]
 
 
@@ -193,7 +207,7 @@ def text(stages: Sequence[JobDir], most: int | None = None) -> str:
 
 def _is_leaf(stage: JobDir) -> bool:
     """Whether no other stage reads what this one makes."""
-    return stage.plan.stage == "evaluate"
+    return not any(readers(STAGES[stage.plan.stage].makes, list(STAGES.values())))
 
 
 def _nodes(stage: JobDir, jobs: Sequence[Job]) -> Iterator[str]:

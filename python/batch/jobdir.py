@@ -36,9 +36,10 @@ from ..config.change import as_written
 from ..config.schema import Analysis
 from ..errors import DataError, UserError
 from ..events.files import is_remote
+from ..pipeline.graph import STAGES
 from ..provenance.manifest import fingerprint
 from .environments import PACKAGES, SCRIPT, SOFTWARE, VENV, furnish
-from .plan import FILES, STAGES, Job, Plan, Resources, scored
+from .plan import FILES, Job, Plan, Resources, scored
 from .templates import template
 
 ANALYSIS, BATCH, PLAN, JOURNAL, LOCK = "analysis.yaml", "batch.yaml", "plan.json", "submissions.jsonl", ".lock"

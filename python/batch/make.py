@@ -10,13 +10,14 @@ from ..config.batch import Batch, Division
 from ..config.schema import Analysis
 from ..errors import UserError
 from ..events.files import is_remote
+from ..pipeline.graph import STAGES
 from . import plan as planning
 from .environments import absolute, demand, is_seen, shared
 from .jobdir import JobDir, as_yaml, create, new_run_id, sha256
 from .plan import Job, Plan, Resources
 from .templates import check_one_line
 
-GRID_STAGES = ("generate", "skim", "convert")
+GRID_STAGES = tuple(stage.name for stage in STAGES.values() if stage.on_grid)
 
 
 _EOS = {"user": "eosuser", "home": "eosuser", "cms": "eoscms", "project": "eosproject"}

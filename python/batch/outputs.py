@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from pydantic_core import from_json
 
 from ..errors import DataError
-from ..parts import part_stage
+from ..pipeline.parts import part_stage
 from ..provenance.manifest import NAME, adler32, check_inside
 from .plan import Job, Plan
 

@@ -1,7 +1,8 @@
 """The work of a stage divided into jobs.
 
 A unit is what a stage can do by itself: an input file, an output of a skim, a block of generated events (see
-:mod:`nanoforge.parts`). A job gets neighbouring units of one sample.
+
+:mod:`nanoforge.pipeline.parts`). A job gets neighbouring units of one sample.
 """
 
 from __future__ import annotations
@@ -18,19 +19,15 @@ from ..config.batch import FLAVOURS, Division, Needs
 from ..config.schema import Analysis
 from ..errors import DataError, UserError
 from ..events.files import group_by_size, sample_files
+from ..pipeline.graph import GENERATE, PREDICT, SKIM, STAGES, TRAIN, TUNE
 from ..provenance.manifest import write_atomically
 
 VERSION = 1
-IN_PARTS = ("generate", "skim", "convert", "predict")
-WHOLE = ("train", "tune", "evaluate")
-STAGES = ("generate", "skim", "convert", "train", "tune", "evaluate", "predict")
 FILES = "files.txt"
 """The list of the files to score, in the directory of a ``predict``."""
 
 _FILES_PER_JOB = 10
 _EVENTS_PER_JOB = 50_000
-_FLAVOURS = {"train": "tomorrow", "tune": "tomorrow", "generate": "workday"}
-_CORES = {"train": 4, "tune": 4}
 _MEMORY, _DISK, _RETRIES = 2000, 10_000, 2
 _CHECKPOINT = 3600
 
@@ -81,8 +78,8 @@ class Resources:
     @classmethod
     def of(cls, stage: str, needs: Needs) -> Resources:
         """Complete what the analysis file says with the defaults of a stage."""
-        flavour = needs.flavour or (None if needs.runtime else _FLAVOURS.get(stage, "longlunch"))
-        cores = needs.cores or _CORES.get(stage, 1)
+        flavour = needs.flavour or (None if needs.runtime else STAGES[stage].flavour)
+        cores = needs.cores or STAGES[stage].cores
         return cls(
             cores=cores,
             memory=needs.memory or _MEMORY * cores,
@@ -91,7 +88,7 @@ class Resources:
             flavour=flavour,
             gpus=needs.gpu.count if needs.gpu else 0,
             retries=_RETRIES if needs.retries is None else needs.retries,
-            checkpoint=(needs.checkpoint or _CHECKPOINT) if stage == "train" else 0,
+            checkpoint=(needs.checkpoint or _CHECKPOINT) if stage == TRAIN.name else 0,
         )
 
 
@@ -133,14 +130,14 @@ class Plan:
     @cached_property
     def in_parts(self) -> bool:
         """Whether each job makes a part; otherwise it runs the stage as a whole."""
-        return self.stage in IN_PARTS
+        return STAGES[self.stage].in_parts
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """What differs between the jobs, and their descriptions refer to."""
         if not self.in_parts:
             return ("number",)
-        return ("number", "first", "last") if self.stage == "predict" else ("number", "sample", "first", "last")
+        return ("number", "first", "last") if self.stage == PREDICT.name else ("number", "sample", "first", "last")
 
     def write(self, path: Path) -> None:
         """Write the plan with a checksum of itself, atomically."""
@@ -191,7 +188,7 @@ def jobs(analysis: Analysis, stage: str, split: Division | None = None) -> tuple
     analysis
         The frozen analysis: its samples list their files.
     stage
-        One of :data:`STAGES`.
+        One of :data:`~..pipeline.graph.STAGES`.
     split
         How many units a job gets. Files are opened only where events have to be counted.
 
@@ -200,10 +197,10 @@ def jobs(analysis: Analysis, stage: str, split: Division | None = None) -> tuple
     UserError
         When there is nothing to do, or the stage cannot be divided in this way.
     """
-    if stage in WHOLE:
-        count = analysis.batch.workers if stage == "tune" else 1
+    if not STAGES[stage].in_parts:
+        count = analysis.batch.workers if stage == TUNE.name else 1
         return tuple(Job(number, None, number, number) for number in range(count))
-    split = split or (Division(events=_EVENTS_PER_JOB) if stage == "generate" else Division(files=_FILES_PER_JOB))
+    split = split or (Division(events=_EVENTS_PER_JOB) if stage == GENERATE.name else Division(files=_FILES_PER_JOB))
     found: list[Job] = []
     for sample, units in _units(analysis, stage, split.events is not None).items():
         for first, last in _ranges(units, split):
@@ -217,13 +214,13 @@ def jobs(analysis: Analysis, stage: str, split: Division | None = None) -> tuple
 
 
 def _units(analysis: Analysis, stage: str, count: bool) -> Mapping[str | None, list[Unit]]:
-    if stage == "generate":
+    if stage == GENERATE.name:
         return _blocks(analysis)
     files = {name: sample_files(analysis, name) for name in analysis.samples}
     groups: dict[str | None, list[tuple[str, ...]]]
-    if stage == "predict":
+    if stage == PREDICT.name:
         groups = {None: [(path,) for path in scored(files)]}
-    elif stage == "skim":
+    elif stage == SKIM.name:
         target, redirectors = analysis.skim.target_bytes, analysis.redirectors
         groups = {name: group_by_size(paths, target, redirectors) for name, paths in files.items()}
     else:
@@ -289,17 +286,18 @@ def command(stage: str, data: Path | None, run: Path | None) -> tuple[str, ...]:
     run
         What ``nanoforge train`` made: for evaluate and predict.
     """
-    if data is not None and stage not in ("train", "tune", "evaluate"):
+    reads = STAGES[stage].reads
+    if data is not None and "dataset" not in (*reads, *STAGES[stage].may_read):
         raise UserError(f"--data: '{stage}' reads no dataset: leave it out")
-    if run is not None and stage not in ("evaluate", "predict"):
+    if run is not None and "run" not in reads:
         raise UserError(f"--run: '{stage}' reads no training: leave it out")
-    if stage in ("evaluate", "predict"):
-        if run is None:
-            raise UserError(f"--stage {stage}: which training? give --run RUN")
-        inputs = [FILES] if stage == "predict" else (["--data", str(data)] if data else [])
-        return (stage, str(run), *inputs, "--trust")  # submit asked
-    if stage in ("train", "tune"):
-        if data is None:
-            raise UserError(f"--stage {stage}: on what? give --data DATASET")
-        return (stage, "analysis.yaml", "--data", str(data), "--trust")
-    return (stage, "analysis.yaml")
+    if "run" in reads and run is None:
+        raise UserError(f"--stage {stage}: which training? give --run RUN")
+    if "dataset" in reads and data is None:
+        raise UserError(f"--stage {stage}: on what? give --data DATASET")
+    words = [stage, "analysis.yaml" if run is None else str(run)]
+    if run is not None and "files" in reads:
+        words.append(FILES)
+    if data is not None:
+        words += ["--data", str(data)]
+    return (*words, *(["--trust"] if run or data else []))  # submit asked

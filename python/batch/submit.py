@@ -10,11 +10,11 @@ from ..config.schema import Analysis
 from ..console import say
 from ..errors import UserError, nearest
 from ..events.files import expand, listed, with_files
+from ..pipeline.graph import STAGES
 from ..provenance.manifest import NAME, Manifest
 from .environments import lenient
 from .jobdir import JobDir, Submission
 from .make import make
-from .plan import STAGES
 
 TARGETS = {"condor": "condor", "crab": "crab", "slurm": "slurm", "local": "local", "dask": "on_dask"}
 """Where jobs may run, and the module of this package that brings them there.
@@ -51,7 +51,7 @@ def submit(
     analysis
         The analysis file.
     stage
-        One of :data:`.plan.STAGES`.
+        One of :data:`~..pipeline.graph.STAGES`.
     output
         The job directory. The same call again submits nothing twice.
     split

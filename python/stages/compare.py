@@ -16,9 +16,9 @@ from ..evaluation import figures, report
 from ..evaluation.comparison import Comparison, Run
 from ..evaluation.gallery import Plot
 from ..evaluation.summary import signals
-from ..provenance import Manifest, fingerprint, staged_output
+from ..pipeline.outcome import Outcome, Request
+from ..provenance import Manifest
 from ..provenance.manifest import NAME, input_record, write_atomically
-from ..provenance.output import up_to_date
 
 STAGE = "compare"
 EVALUATION = "evaluation"
@@ -57,16 +57,18 @@ def compare(runs: Sequence[Path], output: Path, force: bool = False) -> Manifest
     _show(comparison)
     sources = [str(place.resolve() / NAME) for run in runs for place in (run, run / EVALUATION)]
     key = {"names": [run.name for run in evaluated]}
-    previous = up_to_date(output, STAGE, key, sources)
-    if previous is not None:
-        say(f"{output} is up to date")
-        return previous
-    with staged_output(output, [key, sources], force, key, sources) as work:
-        files = _write(work, comparison, runs)
-        manifest = Manifest(STAGE, key, [input_record(path) for path in sources], details={"key": fingerprint(key)})
-        manifest.write(work, dict.fromkeys(files))
+    request = Request(STAGE, output, key, key, sources, force=force)
+    finished = request.finished()
+    if finished is not None:
+        return finished
+
+    def work(folder: Path) -> Outcome:
+        files = _write(folder, comparison, runs)
+        return Outcome(key, [input_record(path) for path in sources], dict.fromkeys(files))
+
+    manifest = request.make(work)
     say(f"wrote {output / 'comparison.html'}")
-    return Manifest.read(output, STAGE)
+    return manifest
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from ..config.schema import Analysis
-from ..console import say, show_accounting
 from ..dataset.assemble import SHARDS, Shard, assemble, remove_scraps
 from ..dataset.blocks import FileRows
 from ..dataset.layouts import Block
@@ -24,10 +25,10 @@ from ..events.files import sample_files
 from ..events.open import reading
 from ..events.reader import EventFile
 from ..parallel import Report, run_jobs
-from ..parts import Part, gather, part_stage, unfinished
-from ..provenance import Accounting, Manifest, fingerprint, staged_output
+from ..pipeline.outcome import Outcome, Request
+from ..pipeline.parts import Part, gather, unfinished
+from ..provenance import Accounting, Manifest, fingerprint
 from ..provenance.manifest import input_record, refuse_copies
-from ..provenance.output import up_to_date
 
 STAGE = "convert"
 
@@ -99,42 +100,57 @@ def convert(
         See :mod:`nanoforge.errors`; nothing that was there before is changed then.
     """
     files = {name: sample_files(analysis, name) for name in analysis.samples}
-    if part is not None:
-        return _convert_part(analysis, files, part, output, jobs, skip_bad_files, force)
-    paths = [path for of_sample in files.values() for path in of_sample]
-    previous = up_to_date(output, STAGE, analysis.dataset_part(), paths)
-    current = previous is not None and "samples" in previous.details  # not of an earlier version
-    if previous is not None and current and (skip_bad_files or not previous.lost_files):
-        say(f"{output} is up to date")
-        return previous
-    info = dataset_info(analysis)
+    share = None if part is None else Part.parse(part, {name: len(paths) for name, paths in files.items()})
+    chosen = _numbered(files)
+    if share is not None:
+        chosen = [file for file in chosen if file.sample == share.sample][share.first : share.last + 1]
+    request = Request(
+        STAGE, output, analysis.dataset_part(), analysis.settings(STAGE), [file.path for file in chosen],
+        share, force, accept_lost=skip_bad_files,
+    )  # fmt: skip
+    finished = request.finished()
+    if finished is not None:
+        return finished
     check_weights(analysis)
-    with staged_output(output, analysis.dataset_part(), force, analysis.settings(STAGE), paths) as work:
-        if parts is None:
-            plan = _plan(analysis, _numbered(files), work, skip_bad_files)
-            indices = run_jobs(convert_files, plan, jobs, "converting files")
-        else:
-            plan = _merge_plan(analysis, files, work, parts, skip_bad_files, jobs)
-            indices = run_jobs(merge_files, plan, jobs, "merging parts")
-        records = [record for index in indices for record in index.records]
-        accounting = Accounting.total(r.accounting for r in records)
-        check(analysis, info, records, accounting)
-        scale = dict(zip((str(r.source.sample) for r in records), scales(analysis, records)))
-        shards = [Shard(job.stem, index) for job, index in zip(plan, indices) if any(r.rows for r in index.records)]
-        repeats = count_repeats([part for job, index in zip(plan, indices) for part in _hashes(job, index)], work)
-        outputs, details = assemble(work, analysis, info, shards, [scale[name] for name in analysis.samples])
-        manifest = _manifest(STAGE, analysis, records, accounting)
-        manifest.details = {
-            "dataset": info.as_dict(),
-            "key": fingerprint(analysis.dataset_part()),
-            **details,
-            "unknown_targets": unknown_targets(info, records),
-            "notices": find_notices(analysis, records, repeats),
-            "repeats": asdict(repeats),
-        }
-        manifest.write(work, outputs, _checksums(shards))
-    show_accounting(f"convert: {output}", accounting)
-    return manifest
+
+    def work(folder: Path) -> Outcome:
+        if parts is not None:
+            plan = _merge_plan(analysis, files, folder, parts, skip_bad_files, jobs)
+            return _dataset(analysis, plan, run_jobs(merge_files, plan, jobs, "merging parts"), folder)
+        plan = _plan(analysis, chosen, folder, skip_bad_files)
+        indices = run_jobs(convert_files, plan, jobs, "converting files")
+        return (_dataset if share is None else _shards)(analysis, plan, indices, folder)
+
+    return request.make(work)
+
+
+def _dataset(analysis: Analysis, plan: Sequence[Job], indices: Sequence[ShardIndex], folder: Path) -> Outcome:
+    """Make the dataset of its finished shards."""
+    info = dataset_info(analysis)
+    records = [record for index in indices for record in index.records]
+    accounting = Accounting.total(r.accounting for r in records)
+    check(analysis, info, records, accounting)
+    scale = dict(zip((str(r.source.sample) for r in records), scales(analysis, records)))
+    shards = [Shard(job.stem, index) for job, index in zip(plan, indices) if any(r.rows for r in index.records)]
+    repeats = count_repeats([part for job, index in zip(plan, indices) for part in _hashes(job, index)], folder)
+    outputs, details = assemble(folder, analysis, info, shards, [scale[name] for name in analysis.samples])
+    details = {
+        "dataset": info.as_dict(),
+        **details,
+        "unknown_targets": unknown_targets(info, records),
+        "notices": find_notices(analysis, records, repeats),
+        "repeats": asdict(repeats),
+    }
+    return _outcome(analysis, records, accounting, outputs, details, _checksums(shards))
+
+
+def _shards(analysis: Analysis, plan: Sequence[Job], indices: Sequence[ShardIndex], folder: Path) -> Outcome:
+    """Leave the shards of a part as they are: they are no dataset."""
+    records = [record for index in indices for record in index.records]
+    refuse_copies(r.source for r in records)
+    outputs = dict.fromkeys(f"{SHARDS}/{name}" for job, index in zip(plan, indices) for name in index.names(job.stem))
+    remove_scraps(folder, outputs)
+    return _outcome(analysis, records, Accounting.total(r.accounting for r in records), outputs)
 
 
 def _hashes(job: Job, index: ShardIndex) -> Iterator[EventHashes]:
@@ -179,45 +195,16 @@ def _plan(
     ]
 
 
-def _manifest(stage: str, analysis: Analysis, records: Sequence[ShardRecord], accounting: Accounting) -> Manifest:
-    config = analysis.model_dump(mode="json")
-    return Manifest(stage, config, [r.source for r in records], accounting, seed=analysis.split.seed)
-
-
-# -- parts ------------------------------------------------------------------------------------------------------------
-
-
-def _convert_part(
+def _outcome(
     analysis: Analysis,
-    files: Mapping[str, Sequence[str]],
-    text: str,
-    output: Path,
-    jobs: int,
-    skip_bad_files: bool,
-    force: bool,
-) -> Manifest:
-    """Make the shards of some files, and no dataset."""
-    part = Part.parse(text, {name: len(paths) for name, paths in files.items()})
-    own = [file for file in _numbered(files) if file.sample == part.sample][part.first : part.last + 1]
-    key, stage = part.key(analysis.dataset_part()), part_stage(STAGE)
-    previous = up_to_date(output, stage, key, [file.path for file in own])
-    if previous is not None and (skip_bad_files or not previous.lost_files):
-        say(f"{output} is up to date")
-        return previous
-    check_weights(analysis)
-    with staged_output(output, key, force, analysis.settings(STAGE), [file.path for file in own]) as work:
-        plan = _plan(analysis, own, work, skip_bad_files)
-        indices = run_jobs(convert_files, plan, jobs, "converting files")
-        records = [record for index in indices for record in index.records]
-        refuse_copies(r.source for r in records)
-        manifest = _manifest(stage, analysis, records, Accounting.total(r.accounting for r in records))
-        manifest.details = part.details(analysis.dataset_part())
-        names = [f"{SHARDS}/{name}" for job, index in zip(plan, indices) for name in index.names(job.stem)]
-        remove_scraps(work, names)
-        manifest.write(work, dict.fromkeys(names))
-    if manifest.accounting is not None:
-        show_accounting(f"convert: {part} in {output}", manifest.accounting)
-    return manifest
+    records: Sequence[ShardRecord],
+    accounting: Accounting,
+    outputs: Mapping[str, int | None],
+    details: Mapping[str, Any] = MappingProxyType({}),
+    checksums: Mapping[str, str] = MappingProxyType({}),
+) -> Outcome:
+    config, sources = analysis.model_dump(mode="json"), [record.source for record in records]
+    return Outcome(config, sources, outputs, accounting, details, checksums, analysis.split.seed)
 
 
 def _merge_plan(

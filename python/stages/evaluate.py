@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,7 +20,7 @@ import torch
 
 from ..config.balance import Balance
 from ..config.schema import Analysis
-from ..console import Bar, out, progress, say, show_accounting
+from ..console import Bar, out, progress, say
 from ..dataset.batch import Batch
 from ..dataset.factors import FILE as BALANCE
 from ..dataset.factors import Factors
@@ -34,9 +34,9 @@ from ..evaluation.metrics import Array
 from ..evaluation.results import Fold, Part, Results
 from ..evaluation.summary import Scored, headline
 from ..models.model import Model, own_code, score
-from ..provenance import Accounting, Ledger, Manifest, fingerprint, staged_output
+from ..pipeline.outcome import Outcome, Request
+from ..provenance import Accounting, Ledger, Manifest
 from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
-from ..provenance.output import up_to_date
 from ..provenance.trust import require
 from ..training.balance import Balancer, find_factors
 from ..training.runs import dataset_of, load_models, settings_of
@@ -97,10 +97,10 @@ def evaluate(
     dataset, notices = _open(run, trained, settings, data)
     output = output or run / "evaluation"
     key = {"run": trained.identity(), "dataset": dataset.identity}
-    finished = up_to_date(output, "evaluate", key)
+    request = Request("evaluate", output, key, trained.config, force=force)
+    finished = request.finished()
     if finished is not None:
         finished.verify(output)
-        say(f"{output} is up to date")
         return dict(json.loads((output / "metrics.json").read_text()))
     with tempfile.TemporaryDirectory() as scratch:
         # what the training found in its files lies in the run
@@ -108,14 +108,19 @@ def evaluate(
     notices += dataset.notices
     external = dataset.identity != trained.details["dataset"]["identity"]
     _check_rows(dataset, external)
-    with staged_output(output, key, force, trained.config) as work:
+    evaluated: list[Results] = []
+
+    def work(folder: Path) -> Outcome:
         block = Balance.model_validate(trained.config["training"]["balance"])
         dataset.carry(block.columns)
         factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
         models = load_models(run, settings, range(dataset.info.folds))
         results = _results(models, dataset, factors, notices)
-        files = _write(work, results, factors, run, trained, dataset)
-        _manifest(run, trained, dataset, results, key).write(work, files)
+        evaluated.append(results)
+        return _outcome(run, trained, dataset, results, _write(folder, results, factors, run, trained, dataset), key)
+
+    request.make(work)
+    (results,) = evaluated
     if output.resolve() == (run / "evaluation").resolve():
         log_evaluation(run, trained.details["mlflow"], results.content(), output)
     _show(output, results)
@@ -312,10 +317,17 @@ def _pick(batch: Batch, chosen: Array) -> Batch:
     return batch.each(lambda tensor: tensor[index])
 
 
-def _manifest(run: Path, trained: Manifest, dataset: TrainingData, results: Results, key: dict[str, str]) -> Manifest:
+def _outcome(
+    run: Path,
+    trained: Manifest,
+    dataset: TrainingData,
+    results: Results,
+    files: Mapping[str, int | None],
+    key: dict[str, str],
+) -> Outcome:
     inputs = [input_record(str(run.absolute() / NAME)), *dataset.sources]
-    details = {"key": fingerprint(key), **key, "test_rows": _digest(results.test)}
-    return Manifest("evaluate", trained.config, inputs, _books(results), seed=SEED, details=details)
+    details = {**key, "test_rows": _digest(results.test)}
+    return Outcome(trained.config, inputs, files, _books(results), details, seed=SEED)
 
 
 def _digest(rows: Scored) -> str:
@@ -359,7 +371,6 @@ def _write(
 
 def _show(output: Path, results: Results) -> None:
     """Print the accounting and the figures of merit."""
-    show_accounting(f"evaluate: {output}", _books(results))
     out.print(f"of {len(results.test):,} test rows, {_weights(results)}:", markup=False)
     for name, value in results.test_summary.items():
         out.print(f"{report.words(name)}: {value}", markup=False)

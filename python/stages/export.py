@@ -12,7 +12,7 @@ from typing import Any
 import onnx
 
 from ..config.schema import Analysis
-from ..console import out, say
+from ..console import out
 from ..errors import DataError, UserError, nearest
 from ..events.files import expand, from_root, sample_files
 from ..events.open import open_events, reading
@@ -21,9 +21,9 @@ from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, expor
 from ..export.parity import Comparison, Parity
 from ..export.triton import config
 from ..models.model import ModelSpec, own_code
-from ..provenance import FileRecord, Manifest, fingerprint, staged_output
+from ..pipeline.outcome import Outcome, Request
+from ..provenance import FileRecord, Manifest
 from ..provenance.manifest import write_atomically
-from ..provenance.output import up_to_date
 from ..provenance.trust import require
 from ..training.runs import load_models, settings_of
 
@@ -78,18 +78,22 @@ def export(
     rule = _rule(analysis.split.folds, fold)
     paths = _files(analysis, check)
     key = {"run": trained.identity(), "features": features, "fold": rule}
-    previous = up_to_date(output, STAGE, key, paths)
-    if previous is not None:
-        say(f"{output} is up to date")
-        return previous
-    with staged_output(output, {**key, "files": paths}, force, trained.config, paths) as work:
+    request = Request(STAGE, output, key, trained.config, paths, force=force)
+    finished = request.finished()
+    if finished is not None:
+        return finished
+
+    def work(folder: Path) -> Outcome:
         exported, parity, sources = _exported(run, trained, analysis, rule, features, paths)
-        files = _write(work, analysis.name, exported, parity)
-        details = {"run": str(run.resolve()), "run_identity": trained.identity(), "key": fingerprint(key)}
-        manifest = Manifest(STAGE, trained.config, sources, details=details | {"parity": parity.as_dict()})
-        manifest.write(work, dict.fromkeys(files))
+        files = _write(folder, analysis.name, exported, parity)
+        details = {"run": str(run.resolve()), "run_identity": trained.identity(), "parity": parity.as_dict()}
+        return Outcome(trained.config, sources, dict.fromkeys(files), details=details)
+
+    manifest = request.make(work)
+    parity = Parity(**manifest.details["parity"])
+    inputs = json.loads((output / DESCRIPTION).read_text())["inputs"]
     out.print(
-        f"{output / GRAPH}: {len(exported.description['inputs'])} inputs; {parity.events} events ({parity.rows} rows) "
+        f"{output / GRAPH}: {len(inputs)} inputs; {parity.events} events ({parity.rows} rows) "
         f"differ from predict by {parity.worst:.1e} at most"
     )
     return manifest

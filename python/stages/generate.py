@@ -12,13 +12,13 @@ from typing import Any
 
 from ..config.generator import Generator
 from ..config.schema import Analysis
-from ..console import say, show_accounting
+from ..console import say
 from ..errors import UserError, nearest
 from ..parallel import Report, stream_jobs
-from ..parts import Gathered, Part, gather, scope
-from ..provenance import Accounting, Ledger, Manifest, Piece, fingerprint, make_room, staged_output
+from ..pipeline.outcome import Outcome, Request
+from ..pipeline.parts import Gathered, Part, gather
+from ..provenance import Accounting, Ledger, Manifest, Piece, fingerprint, make_room
 from ..provenance.manifest import adler32, remove
-from ..provenance.output import up_to_date
 from ..simulation import nanoaod
 from ..simulation.blocks import check, sizes, survey
 from ..simulation.books import Trials
@@ -87,27 +87,31 @@ def generate(
     whole = {name: _made_from(name, generator) for name, generator in plan.items()}
     units: dict[str | None, int] = {name: len(sizes(generator.events)) for name, generator in plan.items()}
     share = None if part is None else Part.parse(part, units)
-    stage, key, details = scope(STAGE, whole, share)
-    previous = up_to_date(output, stage, key)
-    if previous is not None:
-        say(f"{output} is up to date")
-        return previous
-    with staged_output(output, key, force, {"samples": whole}) as work:
+    request = Request(STAGE, output, whole, {"samples": whole}, part=share, force=force)
+    finished = request.finished()
+    if finished is not None:
+        return finished
+    trials: dict[str, Trials] = {}
+
+    def work(folder: Path) -> Outcome:
         if parts is None:
             files = _files(plan, share)
             for file in files:  # before anything is made: a refused setting costs nothing
                 check(file.generator, file.sample)
-            books, sums = _write(files, work, jobs)
-            entries: dict[str, int | None] = {file.name: books[file.sample].passed for file in files}
+            made, checksums = _write(files, folder, jobs)
+            entries: dict[str, int | None] = {file.name: made[file.sample].passed for file in files}
         else:
-            found = gather(parts, work, STAGE, whole, units, False, jobs)
-            books, entries, sums = _gathered(found), found.entries, found.checksums
-        manifest = Manifest(stage, {"samples": whole}, [], _accounting(books), seed=min(g.seed for g in plan.values()))
-        manifest.details = details | {"samples": {n: _details(plan[n], b) for n, b in books.items()}}
+            found = gather(parts, folder, STAGE, whole, units, incomplete=False, jobs=jobs)
+            made, entries, checksums = _gathered(found), found.entries, found.checksums
+        trials.update(made)
         if share is None:
-            entries |= {path.name: None for path in _draw(books, work)}
-        manifest.write(work, entries, sums)
-    _tell(output, plan, books, manifest)
+            entries |= {path.name: None for path in _draw(trials, folder)}
+        details = {"samples": {name: _details(plan[name], of_sample) for name, of_sample in trials.items()}}
+        seed = min(g.seed for g in plan.values())
+        return Outcome({"samples": whole}, [], entries, _accounting(trials), details, checksums, seed)
+
+    manifest = request.make(work)
+    _tell(plan, trials)
     return manifest
 
 
@@ -255,9 +259,7 @@ def _details(generator: Generator, trials: Trials) -> dict[str, Any]:
     return out
 
 
-def _tell(output: Path, plan: Mapping[str, Generator], books: Mapping[str, Trials], manifest: Manifest) -> None:
-    if manifest.accounting is not None:
-        show_accounting(f"generate: {output}", manifest.accounting)
+def _tell(plan: Mapping[str, Generator], books: Mapping[str, Trials]) -> None:
     for name, trials in books.items():
         efficiency, uncertainty = trials.efficiency
         line = f"samples.{name}: {trials.passed:,} events"

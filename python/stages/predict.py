@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..config.schema import Analysis
-from ..console import say, show_accounting
+from ..console import say
 from ..dataset.friends import FORMATS, Entries
 from ..dataset.identity import assign_fold, event_hash
 from ..dataset.table import Table, TableBuilder, TableBuilders
@@ -22,10 +22,10 @@ from ..events.reader import EventFile
 from ..events.view import view
 from ..models.model import Model, own_code, score
 from ..parallel import Report, run_jobs
-from ..parts import Part, gather, scope
-from ..provenance import Accounting, FileRecord, Manifest, Piece, fingerprint, make_room, staged_output
+from ..pipeline.outcome import Outcome, Request
+from ..pipeline.parts import Part, gather
+from ..provenance import Accounting, FileRecord, Manifest, Piece, fingerprint, make_room
 from ..provenance.manifest import input_record, remove
-from ..provenance.output import up_to_date
 from ..provenance.trust import require
 from ..training.runs import load_models, settings_of
 
@@ -124,30 +124,29 @@ def predict(
     share = None if part is None else Part.parse(part, {None: len(paths)})
     if share is not None:
         paths, names = paths[share.first : share.last + 1], names[share.first : share.last + 1]
-    stage, key, details = scope(STAGE, whole, share)
-    previous = up_to_date(output, stage, key, paths)
-    if previous is not None and (skip_bad_files or not previous.lost_files):
-        say(f"{output} is up to date")
-        return previous
-    with staged_output(output, key, force, trained.config, paths) as work:
-        if parts is None:
-            folds, threads = trained.details["dataset"]["info"]["folds"], 0 if jobs == 1 else 1
-            scorer = fingerprint([key, trained.details["sha256"]])
-            one = Job(run, analysis, folds, "", work, work, fingerprint(key), scorer, format, skip_bad_files, threads)
-            scored = _score_all(one, dict(zip(names, paths)), jobs)
-            inputs = [s.source for s in scored.values()]
-            accounting = Accounting.total(s.accounting for s in scored.values())
-            entries = {n: s.source.entries for n, s in scored.items() if s.checksum is not None}
-            sums = {n: s.checksum for n, s in scored.items() if s.checksum is not None}
-        else:
-            found = gather(parts, work, STAGE, whole, {None: len(paths)}, skip_bad_files, jobs)
-            inputs, accounting, entries = found.inputs, found.accounting({None: paths}), found.entries
-            sums = found.checksums
-        manifest = Manifest(stage, trained.config, inputs, accounting)
-        manifest.details = {"run": str(run.resolve()), "run_identity": trained.identity(), **details}
-        manifest.write(work, entries, sums)
-    show_accounting(f"predict: {output}", accounting)
-    return manifest
+    request = Request(STAGE, output, whole, trained.config, paths, share, force, accept_lost=skip_bad_files)
+    finished = request.finished()
+    if finished is not None:
+        return finished
+    details = {"run": str(run.resolve()), "run_identity": trained.identity()}
+
+    def work(folder: Path) -> Outcome:
+        if parts is not None:
+            found = gather(parts, folder, STAGE, whole, {None: len(paths)}, skip_bad_files, jobs)
+            accounting = found.accounting({None: paths})
+            return Outcome(trained.config, found.inputs, found.entries, accounting, details, found.checksums)
+        folds, threads = trained.details["dataset"]["info"]["folds"], 0 if jobs == 1 else 1
+        scorer = fingerprint([request.key, str(share), trained.details["sha256"]])
+        key = fingerprint(request.key)
+        one = Job(run, analysis, folds, "", folder, folder, key, scorer, format, skip_bad_files, threads)
+        scored = _score_all(one, dict(zip(names, paths)), jobs)
+        accounting = Accounting.total(s.accounting for s in scored.values())
+        whole_ones = {name: s for name, s in scored.items() if s.checksum is not None}
+        entries = {name: s.source.entries for name, s in whole_ones.items()}
+        checksums = {name: str(s.checksum) for name, s in whole_ones.items()}
+        return Outcome(trained.config, [s.source for s in scored.values()], entries, accounting, details, checksums)
+
+    return request.make(work)
 
 
 def _score_all(one: Job, files: Mapping[str, str], jobs: int) -> dict[str, Scored]:

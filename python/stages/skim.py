@@ -14,12 +14,13 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
 from ..config.schema import Analysis
-from ..console import say, show_accounting
+from ..console import say
 from ..errors import DataError, FileError, UserError
 from ..events.branches import KeepList, layout, values
 from ..events.columns import Branch, Chunk, Column, collection_name, offsets_of
@@ -32,10 +33,10 @@ from ..events.selection import Selection
 from ..events.view import view
 from ..events.writer import NanoFile
 from ..parallel import Report, run_jobs, run_on_dask
-from ..parts import Gathered, Part, gather, scope, unfinished
-from ..provenance import Accounting, FileRecord, Ledger, Lost, Manifest, Piece, fingerprint, make_room, staged_output
+from ..pipeline.outcome import Outcome, Request
+from ..pipeline.parts import Gathered, Part, gather, unfinished
+from ..provenance import Accounting, FileRecord, Ledger, Lost, Manifest, Piece, fingerprint, make_room
 from ..provenance.manifest import input_record, refuse_copies
-from ..provenance.output import up_to_date
 
 STAGE = "skim"
 CARRIED = ("Runs", "LuminosityBlocks")
@@ -142,35 +143,44 @@ def skim(
     if share is not None:
         chosen = list(groups[str(share.sample)].items())[share.first : share.last + 1]
         groups = {str(share.sample): dict(chosen)}
-    stage, key, details = scope(STAGE, analysis.skim_part(), share)
     inputs = [path for outputs in groups.values() for paths in outputs.values() for path in paths]
-    previous = up_to_date(output, stage, key, inputs)
-    if previous is not None and (skip_bad_files or not previous.lost_files):
-        say(f"{output} is up to date")
-        return previous
-    with staged_output(output, key, force, analysis.settings(STAGE), inputs) as work:
-        if parts is None:
-            plan = _plan(analysis, groups, work, skip_bad_files)
-            records = _work(plan, jobs, scheduler)
-            done = {job.output: record for job, record in zip(plan, records) if record.entries is not None}
-            written: dict[Path, int | None] = {path: record.entries for path, record in done.items()}
-            sums = {str(path.relative_to(work)): r.checksum for path, r in done.items() if r.checksum is not None}
-        else:
-            found = gather(parts, work, STAGE, analysis.skim_part(), units, skip_bad_files, jobs)
-            records = _gathered(found, groups)
-            written, sums = {work / name: entries for name, entries in found.entries.items()}, found.checksums
-        _check(records)
-        _clean(work, written)
-        accounting = Accounting.total(r.accounting for r in records)
-        manifest = Manifest(
-            stage, analysis.model_dump(mode="json"), [s for r in records for s in r.sources], accounting
-        )
-        manifest.details = {**details, "not_written": _unwritable(records), "idle": _idle(analysis, records)}
-        manifest.details["filled"] = _filled(records)
-        _tell(manifest, complete=share is None)
-        manifest.write(work, {str(path.relative_to(work)): entries for path, entries in written.items()}, sums)
-    show_accounting(f"skim: {output}", accounting)
-    return manifest
+    request = Request(
+        STAGE, output, analysis.skim_part(), analysis.settings(STAGE), inputs, share, force, accept_lost=skip_bad_files
+    )
+    finished = request.finished()
+    if finished is not None:
+        return finished
+
+    def work(folder: Path) -> Outcome:
+        if parts is not None:
+            found = gather(parts, folder, STAGE, request.key, units, skip_bad_files, jobs)
+            return _outcome(analysis, folder, _gathered(found, groups), found.entries, found.checksums, share)
+        plan = _plan(analysis, groups, folder, skip_bad_files)
+        records = _work(plan, jobs, scheduler)
+        done = {str(job.output.relative_to(folder)): record for job, record in zip(plan, records)}
+        written = {name: record.entries for name, record in done.items() if record.entries is not None}
+        checksums = {name: record.checksum for name, record in done.items() if record.checksum is not None}
+        return _outcome(analysis, folder, records, written, checksums, share)
+
+    return request.make(work)
+
+
+def _outcome(
+    analysis: Analysis,
+    folder: Path,
+    records: Sequence[Record],
+    written: Mapping[str, int | None],
+    checksums: Mapping[str, str],
+    share: Part | None,
+) -> Outcome:
+    """Sum up what became of all outputs, and tell of branches that were left out."""
+    _check(records)
+    _clean(folder, written)
+    sources = [source for record in records for source in record.sources]
+    details = {"not_written": _unwritable(records), "idle": _idle(analysis, records), "filled": _filled(records)}
+    _tell(details, len(sources), complete=share is None)
+    accounting = Accounting.total(r.accounting for r in records)
+    return Outcome(analysis.model_dump(mode="json"), sources, written, accounting, details, checksums)
 
 
 def _plan(
@@ -216,11 +226,11 @@ def _check(records: Sequence[Record]) -> None:
             raise DataError(f"samples.{sample}: none of its files can be used: {lost.file}: {lost.reason}")
 
 
-def _clean(work: Path, written: Mapping[Path, int | None]) -> None:
+def _clean(work: Path, written: Mapping[str, int | None]) -> None:
     """Remove the records, and outputs of an interrupted run that had other inputs."""
     shutil.rmtree(work / _RECORDS, ignore_errors=True)
     for path in work.rglob("*.root"):
-        if path not in written:
+        if str(path.relative_to(work)) not in written:
             path.unlink()
 
 
@@ -242,19 +252,17 @@ def _idle(analysis: Analysis, records: Sequence[Record]) -> list[str]:
     return [rule for rule in analysis.skim.keep if all(rule in record.idle for record in written)]
 
 
-def _tell(manifest: Manifest, complete: bool) -> None:
+def _tell(details: Mapping[str, Any], files: int, *, complete: bool) -> None:
     """Name the branches that could not be written, and lines of the keep list that never did anything."""
-    unwritable = manifest.details["not_written"]
+    unwritable = details["not_written"]
     if unwritable:
         shown = ", ".join(f"{name} ({kind})" for name, kind in unwritable.items())
         say(f"warning: not written, since only numbers and lists of them can be: {shown}")
-    filled = [
-        f"{n} ({files} of {len(manifest.inputs)} files: {v})" for n, (files, v) in manifest.details["filled"].items()
-    ]
+    filled = [f"{name} ({count} of {files} files: {value})" for name, (count, value) in details["filled"].items()]
     if filled:
         more = f" and {len(filled) - _MOST_NAMED} more" if len(filled) > _MOST_NAMED else ""
         say(f"warning: filled where files lack them: {', '.join(filled[:_MOST_NAMED])}{more}")
-    for rule in manifest.details["idle"] if complete else ():
+    for rule in details["idle"] if complete else ():
         say(f"note: skim.keep: {rule!r} fits no branch")
 
 

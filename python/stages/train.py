@@ -18,9 +18,9 @@ from ..dataset.source import TrainingData
 from ..models.check import check_export
 from ..models.model import ModelSpec, load_model, own_code
 from ..models.onnx import export_onnx
+from ..pipeline.outcome import Request
 from ..provenance import Manifest, Piece, fingerprint, make_room, staged_output
 from ..provenance.manifest import remove
-from ..provenance.output import up_to_date
 from ..provenance.trust import remember
 from ..training.devices import make_fabric
 from ..training.folds import (
@@ -90,11 +90,10 @@ def train(
     dataset = open_dataset(data, in_memory=training.in_memory, workers=training.workers, skip_bad_files=skip_bad_files)
     check_same_analysis(analysis, dataset)
     key = made_from(analysis, dataset)
-    previous = up_to_date(output, STAGE, key)
-    if previous is not None and (skip_bad_files or not previous.lost_files):
+    finished = Request(STAGE, output, key, accept_lost=skip_bad_files).finished()
+    if finished is not None:
         follow(output)
-        say(f"{output} is up to date")
-        return previous
+        return finished
     check_initial(analysis, trust=trust)
     fabric = make_fabric(training)
     if not fabric.is_global_zero:

@@ -24,9 +24,10 @@ from ..console import hushed, out, say, show_accounting
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
 from ..errors import DataError, TrainingError, UserError
+from ..pipeline.outcome import Request
 from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys
-from ..provenance.output import up_to_date, writing_to
+from ..provenance.output import writing_to
 from ..training.devices import make_fabric
 from ..training.folds import check_initial, check_same_analysis, fit_fold, made_from, model_spec
 from ..training.history import Epoch, best
@@ -86,9 +87,9 @@ def tune(
     check_same_analysis(analysis, dataset)
     key = made_from(analysis, dataset) | {"search": search.model_dump(mode="json", exclude={"trials"})}
     wanted = trials or search.trials
-    finished = up_to_date(output, STAGE, key)
-    if finished is not None and finished.details["trials"] >= wanted and (skip_bad_files or not finished.lost_files):
-        say(f"{output} is up to date")
+    request = Request(STAGE, output, key, accept_lost=skip_bad_files)
+    finished = request.finished(lambda manifest: manifest.details["trials"] >= wanted)
+    if finished is not None:
         return finished
     check_initial(analysis, trust=trust)
     _check_directory(output, key, force)

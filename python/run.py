@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .config.schema import Analysis, Sample
+from .config.schema import Analysis
 from .errors import UserError
 from .events.files import sample_files, with_files
+from .pipeline import graph
+from .pipeline.stage import Stage
 from .provenance import Manifest
 from .provenance.manifest import NAME, changed_keys
 from .provenance.output import said
@@ -53,34 +57,66 @@ def run_all(
     """
     if not force:
         _keep_other_settings(analysis, output)
-    dataset, run = output / "dataset", output / "run"
-    analysis = _generated(analysis, output / "generated", jobs)
-    if "skim" in analysis.model_fields_set:
+    graph.walk(analysis, _Here(output, jobs, skip_bad_files, file, trust))
+
+
+@dataclass(frozen=True)
+class _Here:
+    """Runs stages in this process; results that are no longer what the analysis says are replaced."""
+
+    output: Path
+    jobs: int
+    skip_bad_files: bool
+    file: Path | None
+    trust: bool
+
+    def run(self, stage: Stage, analysis: Analysis, results: Mapping[str, Any]) -> Any:
+        """Run a stage; see :class:`.graph.Runner`."""
+        return getattr(self, f"_{stage.name}")(analysis, stage.output(self.output), **results)
+
+    def _generate(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
+        samples = graph.to_generate(analysis)
+        generate(analysis.model_copy(update={"samples": samples}), output, jobs=self.jobs, force=True)
+        return _generated(samples, output)
+
+    def _skim(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
         _check_sums(analysis)
-        skimmed = skim(analysis, output / "skimmed", jobs, skip_bad_files, force=True)
-        analysis = with_files(analysis, {n: _outputs(skimmed, output / "skimmed", n) for n in analysis.samples})
-    convert(analysis, dataset, jobs, skip_bad_files, force=True)
-    train(analysis, dataset, run, force=True, file=file, trust=trust)
-    evaluate(run, force=True)
-    # samples may share a file: it is scored once
-    files = list(dict.fromkeys(path for name in analysis.samples for path in sample_files(analysis, name)))
-    predict(run, files, output / "friends", "root", jobs, skip_bad_files, force=True)
+        skimmed = skim(analysis, output, self.jobs, self.skip_bad_files, force=True)
+        return {name: _outputs(skimmed, output, name) for name in analysis.samples}
+
+    def _convert(self, analysis: Analysis, output: Path) -> Path:
+        convert(analysis, output, self.jobs, self.skip_bad_files, force=True)
+        return output
+
+    def _train(self, analysis: Analysis, output: Path, dataset: Path) -> Path:
+        train(analysis, dataset, output, force=True, file=self.file, trust=self.trust)
+        return output
+
+    def _evaluate(self, analysis: Analysis, output: Path, run: Path) -> Path:
+        del analysis
+        evaluate(run, output=output, force=True)
+        return output
+
+    def _predict(self, analysis: Analysis, output: Path, run: Path) -> Path:
+        # samples may share a file: it is scored once
+        files = list(dict.fromkeys(path for name in analysis.samples for path in sample_files(analysis, name)))
+        predict(run, files, output, "root", self.jobs, self.skip_bad_files, force=True)
+        return output
 
 
 def _keep_other_settings(analysis: Analysis, output: Path) -> None:
     """Refuse to replace what was made with other values of the keys that it depends on."""
-    generated = _to_generate(analysis)
-    sources = {name: [str(output / "generated" / f"{name}.root")] for name in generated}
-    read = with_files(analysis, sources)
-    generators = {"samples": {n: s.generator.model_dump(mode="json") for n, s in generated.items() if s.generator}}
-    results = [("generate", "generated", generators), ("skim", "skimmed", read.settings("skim"))]
-    results += [("convert", "dataset", read.settings("convert")), ("train", "run", read.settings("train"))]
+    new = graph.to_generate(analysis)
+    read = with_files(analysis, _generated(new, graph.GENERATE.output(output)))
+    generators = {"samples": {n: s.generator.model_dump(mode="json") for n, s in new.items()}}
     changes: list[str] = []
-    for stage, folder, settings in results:
-        if not (output / folder / NAME).exists() or (stage == "generate" and not generated):
+    for stage in graph.needed(analysis):
+        folder = stage.output(output)
+        if stage not in (graph.GENERATE, graph.SKIM, graph.CONVERT, graph.TRAIN) or not (folder / NAME).exists():
             continue
-        before = Manifest.load(output / folder, "run").config
-        if "skim" in analysis.model_fields_set and stage in ("convert", "train"):  # they read the skims
+        settings = generators if stage is graph.GENERATE else read.settings(stage.name)
+        before = Manifest.read(folder, stage.name).config
+        if graph.SKIM.needed(analysis) and stage in (graph.CONVERT, graph.TRAIN):  # they read the skims
             before, settings = _without_files(before), _without_files(settings)
         changes += changed_keys({key: before[key] for key in settings if key in before}, settings)
     if changes:
@@ -104,17 +140,8 @@ def _check_sums(analysis: Analysis) -> None:
         )
 
 
-def _generated(analysis: Analysis, folder: Path, jobs: int) -> Analysis:
-    """Generate the samples that are nowhere yet; returns the analysis that reads them."""
-    missing = _to_generate(analysis)
-    if not missing:
-        return analysis
-    generate(analysis.model_copy(update={"samples": missing}), folder, jobs=jobs, force=True)
-    return with_files(analysis, {name: [str(folder / f"{name}.root")] for name in missing})
-
-
-def _to_generate(analysis: Analysis) -> dict[str, Sample]:
-    return {name: s for name, s in analysis.samples.items() if s.generator is not None and s.files is None}
+def _generated(samples: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
+    return {name: [str(folder / f"{name}.root")] for name in samples}
 
 
 def _outputs(manifest: Manifest, folder: Path, sample: str) -> list[str]:

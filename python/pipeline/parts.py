@@ -15,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError, UserError, nearest
-from .parallel import Report, run_jobs
-from .provenance import Accounting, FileRecord, Lost, Manifest, fingerprint
-from .provenance.manifest import NAME
+from ..errors import DataError, UserError, nearest
+from ..parallel import Report, run_jobs
+from ..provenance import Accounting, FileRecord, Lost, Manifest, fingerprint
+from ..provenance.manifest import NAME
 
 _RANGE = re.compile(r"(?:(?P<sample>\w+):)?(?P<first>\d+)(?:-(?P<last>\d+))?")
 _SHOWN = 12
@@ -71,21 +71,14 @@ class Part:
         """Return what the part is made from, where ``whole`` is what all is made from."""
         return [whole, asdict(self)]
 
-    def details(self, whole: Any) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """Return what the manifest of the part says of it."""
-        return {"key": fingerprint(self.key(whole)), "part": asdict(self)}
+        return asdict(self)
 
 
 def part_stage(stage: str) -> str:
     """Return the name that the manifests of a stage's parts bear: none of them passes for the whole."""
     return f"{stage} part"
-
-
-def scope(stage: str, whole: Any, part: Part | None) -> tuple[str, Any, dict[str, Any]]:
-    """Return the stage, what its output is made from, and the manifest's details, of a part or (None) the whole."""
-    if part is None:
-        return stage, whole, {"key": fingerprint(whole)}
-    return part_stage(stage), part.key(whole), part.details(whole)
 
 
 @dataclass(frozen=True)

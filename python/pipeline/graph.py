@@ -1,0 +1,83 @@
+"""The stages and their order: what runs them here, in batch jobs or as a DAG asks this module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .stage import Stage
+
+if TYPE_CHECKING:
+    from ..config.schema import Analysis
+
+
+def to_generate(analysis: Analysis) -> dict[str, Any]:
+    """Return the samples that are nowhere yet, and have a ``generator``."""
+    return {name: s for name, s in analysis.samples.items() if s.generator is not None and s.files is None}
+
+
+def _always(_: Analysis) -> bool:
+    return True
+
+
+GENERATE = Stage(
+    "generate", "files", "generated", reads=(), in_parts=True, on_grid=True, flavour="workday",
+    needed=lambda analysis: bool(to_generate(analysis)),
+)  # fmt: skip
+SKIM = Stage(
+    "skim", "files", "skimmed", in_parts=True, may_lose=True, on_grid=True,
+    needed=lambda analysis: "skim" in analysis.model_fields_set,
+)  # fmt: skip
+CONVERT = Stage("convert", "dataset", "dataset", in_parts=True, may_lose=True, on_grid=True, needed=_always)
+TRAIN = Stage("train", "run", "run", reads=("dataset",), needed=_always, cores=4, flavour="tomorrow")
+TUNE = Stage("tune", "search", "search", reads=("dataset",), cores=4, flavour="tomorrow")
+EVALUATE = Stage("evaluate", "evaluation", "run/evaluation", reads=("run",), may_read=("dataset",), needed=_always)
+PREDICT = Stage("predict", "friends", "friends", reads=("run", "files"), in_parts=True, may_lose=True, needed=_always)
+
+STAGES = {stage.name: stage for stage in (GENERATE, SKIM, CONVERT, TRAIN, TUNE, EVALUATE, PREDICT)}
+"""All that batch jobs can do, in order."""
+
+
+class Runner(Protocol):
+    """Does stages in some way, or plans to."""
+
+    def run(self, stage: Stage, analysis: Analysis, results: Mapping[str, Any]) -> Any:
+        """Do a stage.
+
+        Parameters
+        ----------
+        stage
+            The stage.
+        analysis
+            The analysis; its samples name the files that the stages before this one make.
+        results
+            The results that the stage reads, by kind, but for files.
+
+        Returns
+        -------
+        Any
+            Of a stage that makes files, their paths by sample; else its result, as later stages get it.
+        """
+
+
+def walk(analysis: Analysis, runner: Runner) -> None:
+    """Let a runner do all stages that an analysis needs, in order, each with the results of those before it."""
+    from ..events.files import with_files
+
+    results: dict[str, Any] = {}
+    for stage in needed(analysis):
+        result = runner.run(stage, analysis, {kind: results[kind] for kind in stage.reads if kind in results})
+        if stage.makes == "files":
+            analysis = with_files(analysis, result)
+        else:
+            results[stage.makes] = result
+
+
+def needed(analysis: Analysis) -> Sequence[Stage]:
+    """List the stages from the samples of an analysis to predictions, in order."""
+    return [stage for stage in STAGES.values() if stage.needed(analysis)]
+
+
+def readers(kind: str, stages: Sequence[Stage]) -> Iterator[Stage]:
+    """Yield those of the stages that read results of a kind."""
+    return (stage for stage in stages if kind in stage.reads)
