@@ -13,7 +13,7 @@ import onnx
 from .. import __version__
 from ..config.schema import Analysis
 from ..events.reader import EventFile
-from ..models.model import ModelSpec
+from ..models.base import ModelSpec
 from ..provenance import fingerprint
 from .graph import FLOAT, INT, Graph
 from .preprocessing import STAGE, Preprocessing

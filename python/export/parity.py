@@ -17,7 +17,7 @@ from ..errors import DataError, UserError
 from ..events.columns import Chunk, Column, offsets_of
 from ..events.frame import Frame
 from ..events.reader import EventFile
-from ..models.model import Model, score
+from ..models.base import Model, score
 from ..models.onnx import TOLERANCE
 from ..provenance import Accounting
 from .assembly import AVERAGE, BY_EVENT, FOLD, Exported
@@ -25,7 +25,7 @@ from .expressions import REMEDY
 from .preprocessing import STAGE
 
 if TYPE_CHECKING:
-    from ..models.trees import TreeModel
+    pass
 
 EVENTS = 200
 """Events of a file that are compared as they are."""
@@ -76,7 +76,7 @@ class Comparison:
         As for the export.
     """
 
-    def __init__(self, exported: Exported, analysis: Analysis, models: Sequence[Model | TreeModel], rule: str) -> None:
+    def __init__(self, exported: Exported, analysis: Analysis, models: Sequence[Model], rule: str) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         content = exported.model.SerializeToString()

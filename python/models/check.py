@@ -14,14 +14,14 @@ from torch import Tensor
 from ..console import say
 from ..dataset.batch import Batch
 from ..errors import DataError, NanoForgeError, UserError, raised_at
-from .model import Model
+from .network import NetworkModel
 from .padding import depends_on_padding, equal
 
 ROWS = 8
 """So many rows are enough to see it."""
 
 
-def check_network(model: Model, rows: Batch, *, processes: int, last_batch: int) -> None:
+def check_network(model: NetworkModel, rows: Batch, *, processes: int, last_batch: int) -> None:
     """Refuse a network that would fail, or give other scores elsewhere, after hours of training.
 
     Parameters
@@ -57,7 +57,7 @@ def check_network(model: Model, rows: Batch, *, processes: int, last_batch: int)
     model.load_state_dict(before)
 
 
-def check_export(model: Model) -> None:
+def check_export(model: NetworkModel) -> None:
     """Refuse a network that cannot become ONNX, before it is trained.
 
     Raises
@@ -76,13 +76,13 @@ def check_export(model: Model) -> None:
             raise UserError(f"model.type: {name_of(model)} cannot be exported: {reason}") from error
 
 
-def name_of(model: Model) -> str:
+def name_of(model: NetworkModel) -> str:
     """Return the name of the network's class, as a user knows it."""
     return type(model.network).__name__
 
 
 @contextmanager
-def explained_network(model: Model) -> Iterator[None]:
+def explained_network(model: NetworkModel) -> Iterator[None]:
     """Turn what a network of the user's own raises into an error that names class and line."""
     try:
         yield
@@ -95,7 +95,7 @@ def explained_network(model: Model) -> Iterator[None]:
         raise UserError(f"model.type: {name_of(model)}.forward fails {line} ({_reason(error)}): correct it") from error
 
 
-def _presentable(model: Model, rows: Batch) -> dict[str, Tensor]:
+def _presentable(model: NetworkModel, rows: Batch) -> dict[str, Tensor]:
     """Return finite inputs; the first row has no constituents."""
     given = {name: rows.inputs[name].clone() for name in model.spec.graph_inputs}
     for name, info in model.spec.inputs.items():
@@ -106,7 +106,7 @@ def _presentable(model: Model, rows: Batch) -> dict[str, Tensor]:
     return given
 
 
-def _logits(model: Model, given: Mapping[str, Tensor], what: str) -> Tensor:
+def _logits(model: NetworkModel, given: Mapping[str, Tensor], what: str) -> Tensor:
     tensors = [given[name] for name in model.spec.graph_inputs]
     copies = [tensor.clone() for tensor in tensors]
     try:
@@ -125,7 +125,7 @@ def _logits(model: Model, given: Mapping[str, Tensor], what: str) -> Tensor:
     return found
 
 
-def _check_output(model: Model, found: Tensor, rows: int) -> None:
+def _check_output(model: NetworkModel, found: Tensor, rows: int) -> None:
     """Check type, shape and values of what the network returns."""
     name, wanted = name_of(model), (rows, len(model.spec.outputs))
     if not isinstance(found, Tensor):
@@ -146,7 +146,7 @@ def _check_output(model: Model, found: Tensor, rows: int) -> None:
         )
 
 
-def _check_repetition(model: Model, given: Mapping[str, Tensor], together: Tensor) -> None:
+def _check_repetition(model: NetworkModel, given: Mapping[str, Tensor], together: Tensor) -> None:
     for _ in range(2):
         if not torch.equal(_logits(model, given, "again"), together):
             raise UserError(
@@ -156,7 +156,7 @@ def _check_repetition(model: Model, given: Mapping[str, Tensor], together: Tenso
             )
 
 
-def _check_single_rows(model: Model, given: Mapping[str, Tensor], together: Tensor) -> None:
+def _check_single_rows(model: NetworkModel, given: Mapping[str, Tensor], together: Tensor) -> None:
     for row in range(len(together)):
         alone = _logits(model, {name: tensor[row : row + 1] for name, tensor in given.items()}, "of a single row")
         if not isinstance(alone, Tensor) or alone.shape != together[row : row + 1].shape:
@@ -172,7 +172,9 @@ def _check_single_rows(model: Model, given: Mapping[str, Tensor], together: Tens
             )
 
 
-def _check_training(model: Model, given: Mapping[str, Tensor], rows: Batch, processes: int, last_batch: int) -> None:
+def _check_training(
+    model: NetworkModel, given: Mapping[str, Tensor], rows: Batch, processes: int, last_batch: int
+) -> None:
     """Make a step's gradients."""
     name = name_of(model)
     trained = {key: p for key, p in model.named_parameters() if p.requires_grad}
@@ -203,7 +205,7 @@ def _check_training(model: Model, given: Mapping[str, Tensor], rows: Batch, proc
         say(f"warning: {text}")
 
 
-def _line(model: Model, error: BaseException) -> str | None:
+def _line(model: NetworkModel, error: BaseException) -> str | None:
     """Say where in the file of the network's class an error comes from; None where it does not."""
     if model.spec.network["type"] != "custom":
         return None

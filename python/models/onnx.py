@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx
@@ -18,8 +18,12 @@ import torch
 
 from .. import __version__
 from ..errors import DataError
-from .model import Model, ModelSpec, score
+from .base import Model, ModelSpec, score
+from .network import NetworkModel
 from .padding import depends_on_padding
+
+if TYPE_CHECKING:
+    pass
 
 if TYPE_CHECKING:
     from .trees import TreeModel
@@ -31,7 +35,7 @@ TOLERANCE = 1e-5
 
 
 def export_onnx(
-    model: Model | TreeModel, path: Path, metadata: Mapping[str, str], events: Mapping[str, np.ndarray] | None = None
+    model: Model, path: Path, metadata: Mapping[str, str], events: Mapping[str, np.ndarray] | None = None
 ) -> float:
     """Write a model as ONNX: inputs ``spec.graph_inputs``, output ``scores``, any number of rows.
 
@@ -79,12 +83,12 @@ def export_onnx(
     return worst
 
 
-def _graph(model: Model | TreeModel, path: Path) -> onnx.ModelProto:
+def _graph(model: Model, path: Path) -> onnx.ModelProto:
     """Return the graph of a model, with free lengths where it can have them."""
-    if not isinstance(model, Model):
+    if not isinstance(model, NetworkModel):
         from .tree_graph import tree_graph
 
-        return tree_graph(model)
+        return tree_graph(cast("TreeModel", model))
     kind = model.spec.network["type"]
     if kind != "custom":
         return _trace(model, free=kind != "mlp")
@@ -101,7 +105,7 @@ def _graph(model: Model | TreeModel, path: Path) -> onnx.ModelProto:
         ) from error
 
 
-def _takes_one_length(model: Model) -> bool:
+def _takes_one_length(model: NetworkModel) -> bool:
     """Whether other scores would follow from more padded places: a file that takes them would be wrong in silence."""
     lengths = {name: info.length for name, info in model.spec.inputs.items() if info.length is not None}
     columns = _random_inputs(model, 3, lengths, np.random.default_rng(0))
@@ -110,7 +114,7 @@ def _takes_one_length(model: Model) -> bool:
         return depends_on_padding(model, given, model.logits(*given.values()))
 
 
-def _trace(model: Model, free: bool) -> onnx.ModelProto:
+def _trace(model: NetworkModel, free: bool) -> onnx.ModelProto:
     spec = model.spec
     batch = torch.export.Dim("batch")
     shapes: list[dict[int, Any]] = []
@@ -174,7 +178,7 @@ def _metadata(spec: ModelSpec) -> dict[str, str]:
 
 
 def _random_inputs(
-    model: Model | TreeModel, rows: int, lengths: Mapping[str, int], rng: np.random.Generator
+    model: Model, rows: int, lengths: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Draw raw inputs as large as the training's were, by name; the first row has no constituents."""
     drawn: dict[str, np.ndarray] = {}
@@ -189,7 +193,7 @@ def _random_inputs(
 
 
 def _check_parity(
-    model: Model | TreeModel,
+    model: Model,
     graph: onnx.ModelProto,
     session: onnxruntime.InferenceSession,
     events: Mapping[str, np.ndarray] | None,

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from .model import Model
+from .network import NetworkModel
 
 _MORE = 3  # padded places
 
 
-def depends_on_padding(model: Model, given: Mapping[str, Tensor], scores: Tensor) -> bool:
+def depends_on_padding(model: NetworkModel, given: Mapping[str, Tensor], scores: Tensor) -> bool:
     """Whether more padded places change what the network gives; one that takes no other length is no such case."""
     longer = dict(given)
     for name, info in model.spec.inputs.items():

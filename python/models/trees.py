@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import lightgbm
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import DataError, UserError
-from .model import ModelSpec, write_file
+from ..errors import UserError
+from .base import Model, ModelSpec
 from .tasks import in_order
 
 _OBJECTIVES = {"mse": "regression", "mae": "regression_l1", "quantile": "quantile"}
@@ -30,7 +27,7 @@ class Rows:
     weight: np.ndarray
 
 
-class TreeModel(nn.Module):
+class TreeModel(Model):
     """Gradient-boosted decision trees (Ke et al., LightGBM, NeurIPS 2017), called and saved like a :class:`Model`.
 
     Constituents are flattened, padding is missing. There is one booster for all classes, or one for each output of a
@@ -80,30 +77,14 @@ class TreeModel(nn.Module):
         scale = [np.std(values) or 1.0 if values else 1.0 for values in found.values()]
         return np.asarray(center, np.float32), np.asarray(scale, np.float32)
 
-    def save(self, path: Path) -> None:
-        """Write the model to a file: JSON, with LightGBM's text inside."""
-        content = {"spec": self.spec.as_dict(), "boosters": self.texts, "sha256": _digest(self.texts)}
-        write_file(json.dumps(content).encode(), path)
+    def content(self) -> dict[str, Any]:
+        """Return LightGBM's text of every booster."""
+        return {"boosters": self.texts}
 
     @classmethod
-    def load(cls, path: Path) -> TreeModel:
-        """Read a model that :meth:`save` wrote.
-
-        Raises
-        ------
-        DataError
-            When the file is missing, broken, or something else.
-        """
-        try:
-            content = json.loads(path.read_bytes())
-            if _digest(content["boosters"]) != content["sha256"]:  # LightGBM crashes on a broken text
-                raise ValueError("its trees are not those that were written")
-            return cls(ModelSpec.from_dict(content["spec"]), content["boosters"]).eval()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
-        except (ValueError, KeyError, TypeError, AttributeError, lightgbm.basic.LightGBMError) as error:
-            reason = str(error).partition("\n")[0]
-            raise DataError(f"{path}: not a model of this version of NanoForge ({reason})") from None
+    def restore(cls, spec: ModelSpec, content: Mapping[str, Any]) -> TreeModel:
+        """Make the boosters again."""
+        return cls(spec, list(content["boosters"]))
 
 
 def fit(
@@ -182,10 +163,6 @@ def threshold(node: dict[str, Any]) -> float:
     """Return the threshold of a node; between what is there and what is missing it is infinite."""
     value = float(node["threshold"])
     return value if value < 1e300 else np.inf  # the dump writes infinity as 1e300, and the model has "inf"
-
-
-def _digest(texts: list[str]) -> str:
-    return hashlib.sha256("".join(texts).encode()).hexdigest()
 
 
 def _tasks(spec: ModelSpec) -> Iterator[tuple[str, int | None, dict[str, Any]]]:

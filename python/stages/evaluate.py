@@ -33,7 +33,8 @@ from ..evaluation.importance import Importance, Inputs, permutation_importance
 from ..evaluation.metrics import Array
 from ..evaluation.results import Fold, Part, Results
 from ..evaluation.summary import Scored, headline
-from ..models.model import Model, own_code, score
+from ..models.base import Model, score
+from ..models.load import own_code
 from ..pipeline.outcome import Outcome, Request
 from ..provenance import Accounting, Ledger, Manifest
 from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
@@ -43,7 +44,7 @@ from ..training.runs import dataset_of, load_models, settings_of
 from ..training.tracking import follow, log_evaluation
 
 if TYPE_CHECKING:
-    from ..models.trees import TreeModel
+    pass
 
 TRAIN_ROWS = 200_000
 """At most so many training rows are scored, over all folds: a random subset that depends on ``SEED`` only."""
@@ -176,9 +177,7 @@ def _factors(run: Path, trained: Manifest, dataset: TrainingData, block: Balance
     return find_factors(block, dataset, fold)
 
 
-def _results(
-    models: Sequence[Model | TreeModel], dataset: TrainingData, factors: Sequence[Factors], notices: list[str]
-) -> Results:
+def _results(models: Sequence[Model], dataset: TrainingData, factors: Sequence[Factors], notices: list[str]) -> Results:
     """Score all folds."""
     info = dataset.info
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
@@ -240,7 +239,7 @@ def _crossings(results: Results) -> Iterator[str]:
 class _Scorer:
     """Scores the rows of one fold with its model."""
 
-    def __init__(self, model: Model | TreeModel, dataset: TrainingData, fold: int, factors: Factors, bar: Bar) -> None:
+    def __init__(self, model: Model, dataset: TrainingData, fold: int, factors: Factors, bar: Bar) -> None:
         self._model = model
         self._dataset = dataset
         self._fold = fold

@@ -20,7 +20,8 @@ from ..events.view import view
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
 from ..export.parity import Comparison, Parity
 from ..export.triton import config
-from ..models.model import ModelSpec, own_code
+from ..models.base import ModelSpec
+from ..models.load import own_code
 from ..pipeline.outcome import Outcome, Request
 from ..provenance import FileRecord, Manifest
 from ..provenance.manifest import write_atomically

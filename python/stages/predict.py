@@ -20,7 +20,8 @@ from ..events.frame import Frame
 from ..events.open import reading
 from ..events.reader import EventFile
 from ..events.view import view
-from ..models.model import Model, own_code, score
+from ..models.base import Model, score
+from ..models.load import own_code
 from ..parallel import Report, run_jobs
 from ..pipeline.outcome import Outcome, Request
 from ..pipeline.parts import Part, gather
@@ -30,7 +31,7 @@ from ..provenance.trust import require
 from ..training.runs import load_models, settings_of
 
 if TYPE_CHECKING:
-    from ..models.trees import TreeModel
+    pass
 
 STAGE = "predict"
 FILL = np.float32(-1)
@@ -203,11 +204,11 @@ def predict_file(job: Job, report: Report) -> Scored:
     return Scored(source, books, piece.outputs[0].adler32, lacks)
 
 
-_scorers: dict[str, tuple[list[Model | TreeModel], TableBuilders]] = {}
+_scorers: dict[str, tuple[list[Model], TableBuilders]] = {}
 """Of the stage that this process works for: one file after the other uses the same models."""
 
 
-def _scorer(job: Job) -> tuple[list[Model | TreeModel], TableBuilders]:
+def _scorer(job: Job) -> tuple[list[Model], TableBuilders]:
     """Load the models, once per stage and process, and what makes the rows of files."""
     import torch
 
@@ -247,7 +248,7 @@ def _score_chunk(
     job: Job,
     file: EventFile,
     builder: TableBuilder,
-    models: Sequence[Model | TreeModel],
+    models: Sequence[Model],
     frame: Frame,
     books: Accounting,
 ) -> Entries:
@@ -271,7 +272,7 @@ def _score_chunk(
     return Entries(frame.start, frame.size, identity, dict(zip(names, scores)), kept, offsets)
 
 
-def _scores(models: Sequence[Model | TreeModel], table: Table, fold: np.ndarray) -> np.ndarray:
+def _scores(models: Sequence[Model], table: Table, fold: np.ndarray) -> np.ndarray:
     """Return (N, C) scores, every row by the model of its fold."""
     inputs = table.tensors()
     scores = np.empty((len(fold), len(models[0].spec.outputs)), dtype=np.float32)

@@ -15,8 +15,9 @@ from ..console import err, out, say, show_accounting
 from ..dataset.factors import FILE as BALANCE
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
+from ..models.base import ModelSpec
 from ..models.check import check_export
-from ..models.model import ModelSpec, load_model, own_code
+from ..models.load import load_model, own_code
 from ..models.onnx import export_onnx
 from ..pipeline.outcome import Request
 from ..provenance import Manifest, Piece, fingerprint, make_room, staged_output

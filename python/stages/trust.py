@@ -9,7 +9,7 @@ from ..batch.jobdir import JobDir
 from ..config import load
 from ..config.schema import Analysis
 from ..errors import NanoForgeError
-from ..models.model import named_code, own_code
+from ..models.load import named_code, own_code
 from ..provenance import Manifest
 from ..provenance.trust import remember, require
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..console import say
 from ..errors import DataError
-from ..models.model import read_tensors, write_tensors
+from ..models.base import read_tensors, write_tensors
 from ..provenance.manifest import remove
 from .history import Epoch
 from .rates import RangeTest

@@ -26,7 +26,7 @@ from ..dataset.batch import Batch, on_device
 from ..dataset.source import TrainingData
 from ..errors import TrainingError
 from ..models.check import explained_network
-from ..models.model import Model
+from ..models.network import NetworkModel
 from ..models.tasks import mean_loss
 from .balance import Balancer
 from .checkpoints import Checkpoints, State
@@ -72,7 +72,7 @@ class Fit:
         fabric: Fabric,
         training: Training,
         dataset: TrainingData,
-        model: Model,
+        model: NetworkModel,
         fold: int,
         folder: Path,
         key: str,
@@ -122,9 +122,9 @@ class Fit:
         """The search for the learning rate, if there was one."""
         return self._state.range_test
 
-    def best_model(self) -> Model:
+    def best_model(self) -> NetworkModel:
         """Return the model of the best epoch, on the CPU."""
-        model = Model(self._model.spec)
+        model = NetworkModel(self._model.spec)
         model.load_state_dict(self._checkpoints.best())
         return model.eval()
 

@@ -21,8 +21,10 @@ from ..dataset.info import DatasetInfo
 from ..dataset.source import TrainingData
 from ..errors import NanoForgeError, TrainingError, UserError
 from ..events.files import listed, sample_files
+from ..models.base import Model, ModelSpec, score
 from ..models.check import ROWS, check_network
-from ..models.model import Model, ModelSpec, named_code, own_code, score
+from ..models.load import named_code, own_code
+from ..models.network import NetworkModel
 from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys, input_record
 from ..provenance.trust import require
@@ -34,7 +36,7 @@ from .rates import RangeTest
 from .start import freeze, new_model, take_weights
 
 if TYPE_CHECKING:
-    from ..models.trees import TreeModel
+    pass
 
 _STAGE = "train"
 CHECKED_ROWS = 4096
@@ -48,7 +50,7 @@ class Fitted:
     ``range_test`` is there where it chose the learning rate.
     """
 
-    model: Model | TreeModel
+    model: Model
     history: list[Epoch]
     factors: Factors
     range_test: RangeTest | None = None
@@ -270,7 +272,7 @@ def _factors(fabric: Fabric, training: Training, dataset: TrainingData, fold: in
     return fabric.broadcast(found)  # type: ignore[return-value]
 
 
-def _new_model(training: Training, dataset: TrainingData, spec: ModelSpec, fold: int) -> Model:
+def _new_model(training: Training, dataset: TrainingData, spec: ModelSpec, fold: int) -> NetworkModel:
     """Make the model of a fold, which all processes begin with."""
     seed_generators(fold_seed(training, fold))
     model = new_model(spec, dataset, fold)

@@ -10,11 +10,12 @@ from ..config.models import CustomModel
 from ..config.moved import moved, relocated
 from ..config.schema import Analysis
 from ..console import say
-from ..models.model import Model, load_model
+from ..models.base import Model
+from ..models.load import load_model
 from ..provenance import Manifest
 
 if TYPE_CHECKING:
-    from ..models.trees import TreeModel
+    pass
 
 
 def settings_of(trained: Manifest, run: Path) -> Analysis:
@@ -31,7 +32,7 @@ def dataset_of(trained: Manifest, run: Path) -> Path | None:
     return None if path is None else Path(moved(path, Path(trained.details.get("directory", run)), run.resolve()))
 
 
-def load_models(run: Path, analysis: Analysis, folds: Iterable[int]) -> list[Model | TreeModel]:
+def load_models(run: Path, analysis: Analysis, folds: Iterable[int]) -> list[Model]:
     """Read the models of some folds, with the user's own network from where it is now."""
     network = analysis.model.network if isinstance(analysis.model, CustomModel) else None
     return [load_model(run / f"fold{fold}" / "model.pt", network) for fold in folds]

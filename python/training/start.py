@@ -11,12 +11,14 @@ from torch import nn
 from ..console import say
 from ..dataset.source import TrainingData
 from ..errors import UserError
-from ..models.model import Model, ModelSpec
+from ..models.base import ModelSpec
+from ..models.load import load_model
+from ..models.network import NetworkModel
 
 
-def new_model(spec: ModelSpec, dataset: TrainingData, fold: int) -> Model:
+def new_model(spec: ModelSpec, dataset: TrainingData, fold: int) -> NetworkModel:
     """Make a model that knows the normalisation of its fold; weights come from torch's random generator."""
-    model = Model(spec)
+    model = NetworkModel(spec)
     for name, (center, scale) in dataset.normalisation(fold).items():
         model.set_normalisation(name, center, scale)
     if spec.task == "regression":
@@ -24,7 +26,7 @@ def new_model(spec: ModelSpec, dataset: TrainingData, fold: int) -> Model:
     return model
 
 
-def take_weights(model: Model, path: Path) -> list[str]:
+def take_weights(model: NetworkModel, path: Path) -> list[str]:
     """Take over the layers of a saved model that have the same name and shapes, and say which are new.
 
     The normalisation of an input belongs to the weights, and comes with them where both models have its features.
@@ -39,7 +41,9 @@ def take_weights(model: Model, path: Path) -> list[str]:
     UserError
         When no parameter fits.
     """
-    other = Model.load(path)
+    other = load_model(path)
+    if not isinstance(other, NetworkModel):
+        raise UserError(f"training.init.run: {path} is no network: remove 'init', or name the run of a network")
     own, given = model.state_dict(), other.state_dict()
     foreign = {
         f"{name}_{what}"

@@ -14,7 +14,7 @@ from ..dataset.batch import Batch
 from ..dataset.resources import cores
 from ..dataset.source import TrainingData
 from ..errors import TrainingError, UserError
-from ..models.model import ModelSpec
+from ..models.base import ModelSpec
 from ..models.tasks import make_objective, mean_loss
 from ..models.trees import Rows, TreeModel, fit
 from .balance import Balancer

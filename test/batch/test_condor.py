@@ -66,7 +66,7 @@ def reads(stage: str, folder: Path) -> dict[str, Path]:
 
 def prepared(analysis: Analysis, stage: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[JobDir, str]:
     """The job directory of a stage, and its description."""
-    monkeypatch.setattr("nanoforge.batch.submit._check_place", lambda *_: None)  # tests do not run on AFS
+    monkeypatch.setattr("nanoforge.batch.make._check_place", lambda *_: None)  # tests do not run on AFS
     directory = make("condor", listed(analysis), stage, place, **reads(stage, place.parent))
     resources = directory.plan.resources
     description = condor.prepare(directory, range(len(directory.plan.jobs)), resources, (), 0)

@@ -100,7 +100,7 @@ def test_each_job_is_a_node_and_waits_for_just_what_it_reads(analysis: Callable,
 
 
 def test_results_on_eos_are_read_where_the_jobs_see_them(analysis: Callable, tmp_path: Path, monkeypatch: Any):
-    monkeypatch.setattr("nanoforge.batch.submit._check_place", lambda *_: None)  # tests do not run on AFS
+    monkeypatch.setattr("nanoforge.batch.make._check_place", lambda *_: None)  # tests do not run on AFS
     batch = {"site": "lxplus", "shared": ["/"], "output": "/eos/user/j/jdoe/ttbar"}
     stages = {stage.plan.stage: stage for stage in dag.plan(listed(analysis(batch)), tmp_path / "all")}
     run_id = stages["convert"].plan.run_id

@@ -337,7 +337,7 @@ def test_condor_submit_accepts_all_descriptions(
     pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str, mode: str
 ) -> None:
     """``condor_submit -dry-run``, in which a warning counts as a failure, of every stage."""
-    monkeypatch.setattr("nanoforge.batch.submit._check_place", lambda *_: None)  # no /afs and no /eos here
+    monkeypatch.setattr("nanoforge.batch.make._check_place", lambda *_: None)  # no /afs and no /eos here
     if mode == "eossubmit":  # our own rules want every path there
         monkeypatch.setattr("nanoforge.batch.condor.check", lambda *_: None)
     batch = {"site": site, "mode": mode, "shared": ["/"], "train": {"gpu": {"count": 2, "memory": "20 GB"}}}

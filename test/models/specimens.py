@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from nanoforge.dataset.info import InputInfo
-from nanoforge.models.model import Model, ModelSpec
+from nanoforge.models.base import ModelSpec
+from nanoforge.models.network import NetworkModel
 
 MOMENTUM = ("pt", "eta", "phi", "mass")
 INPUTS = {"event": InputInfo(("met", "ht")), "jets": InputInfo(MOMENTUM, 5), "muons": InputInfo(MOMENTUM, 2)}
@@ -39,7 +40,7 @@ TYPICAL = {"pt": (40.0, 30.0), "eta": (0.0, 1.0), "phi": (0.0, 1.8), "mass": (8.
 
 def make_model(network, task="classification", targets=("a", "b", "c"), inputs=INPUTS, loss=None):
     torch.manual_seed(1)
-    model = Model(ModelSpec(inputs, targets, task, NETWORKS[network], loss)).eval()
+    model = NetworkModel(ModelSpec(inputs, targets, task, NETWORKS[network], loss)).eval()
     for name, info in inputs.items():
         center, scale = zip(*(TYPICAL.get(feature, TYPICAL["met"]) for feature in info.features))
         model.set_normalisation(name, np.array(center), np.array(scale))

@@ -7,8 +7,9 @@ import torch
 from datasets import INPUTS
 from nanoforge.dataset.batch import Batch
 from nanoforge.errors import UserError
+from nanoforge.models.base import ModelSpec
 from nanoforge.models.check import check_export, check_network, explained_network
-from nanoforge.models.model import Model, ModelSpec
+from nanoforge.models.network import NetworkModel
 from nanoforge.models.onnx import _takes_one_length
 
 BODIES = {
@@ -52,7 +53,7 @@ def make(tmp_path_factory):
         (folder / f"{name}.py").write_text(HEAD.format(name=name, body=BODIES[name]))
         block = {"type": "custom", "network": f"{folder / name}.py:{name}", "options": {}}
         torch.manual_seed(2)
-        return Model(ModelSpec(INPUTS, ("a", "b"), "classification", block))
+        return NetworkModel(ModelSpec(INPUTS, ("a", "b"), "classification", block))
 
     return make
 

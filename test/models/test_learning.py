@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 from nanoforge.dataset.info import InputInfo
-from nanoforge.models.model import Model, ModelSpec
+from nanoforge.models.base import ModelSpec
+from nanoforge.models.network import NetworkModel
 from nanoforge.models.tasks import cross_entropy
 from specimens import NETWORKS, SET_NETWORKS
 
@@ -32,7 +33,7 @@ def make_jets(rows, seed):
 def make_model(network):
     torch.manual_seed(1)
     block = NETWORKS[network] | WIDER[network] | {"dropout": 0.0}
-    model = Model(ModelSpec(JETS, ("a", "b"), "classification", block))
+    model = NetworkModel(ModelSpec(JETS, ("a", "b"), "classification", block))
     model.set_normalisation("jets", np.array([35, 0, 0, 3.5]), np.array([30, 1, 1.8, 3]))
     return model
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from nanoforge.errors import DataError
-from nanoforge.models.model import Model, ModelSpec, load_model, score
+from nanoforge.models.base import ModelSpec, score
+from nanoforge.models.load import load_model
 from specimens import INPUTS, NETWORKS, SET_NETWORKS, make_inputs, make_model, tensors
 
 
@@ -147,14 +148,14 @@ def test_a_specification_survives_json():
 def test_broken_model_files_are_named(tmp_path):
     path = tmp_path / "model.pt"
     with pytest.raises(DataError, match=r"model\.pt"):
-        Model.load(path)
+        load_model(path)
     path.write_bytes(b"not a model")
     with pytest.raises(DataError, match=r"model\.pt: not a model"):
-        Model.load(path)
+        load_model(path)
     make_model("mlp").save(path)
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(DataError, match=r"model\.pt: not a model"):
-        Model.load(path)
+        load_model(path)
     for content in ({"spec": {}}, {"spec": make_model("mlp").spec.as_dict(), "state": {}}, [1]):
         torch.save(content, path)
         with pytest.raises(DataError, match=r"model\.pt: not a model"):

@@ -10,7 +10,9 @@ import pytest
 import torch
 from nanoforge.config.schema import Analysis
 from nanoforge.errors import DataError, UserError
-from nanoforge.models.model import Model, ModelSpec, load_model, score
+from nanoforge.models.base import ModelSpec, score
+from nanoforge.models.load import load_model
+from nanoforge.models.network import NetworkModel
 from nanoforge.models.onnx import export_onnx
 from pydantic import ValidationError
 from specimens import INPUTS, NETWORKS, make_inputs, make_model
@@ -61,13 +63,13 @@ def analysis(model, features=("pt", "eta", "phi", "mass"), **training):
 def own(folder, name, **options):
     (folder / "mine.py").write_text(OWN)
     block = {"type": "custom", "network": f"{folder / 'mine.py'}:{name}", "options": options}
-    return Model(ModelSpec(INPUTS, ("a", "b"), "classification", block)).eval()
+    return NetworkModel(ModelSpec(INPUTS, ("a", "b"), "classification", block)).eval()
 
 
 @pytest.mark.parametrize("network", sorted(NETWORKS))
 def test_the_defaults_of_the_schema_make_a_network(network):
     block = analysis({"type": network}).model.model_dump(mode="json")
-    model = Model(ModelSpec(INPUTS, ("a", "b"), "classification", block))
+    model = NetworkModel(ModelSpec(INPUTS, ("a", "b"), "classification", block))
     assert score(model, make_inputs(3)).shape == (3, 2)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from nanoforge.config.schema import Analysis
 from nanoforge.dataset.info import InputInfo
-from nanoforge.models.model import ModelSpec
+from nanoforge.models.base import ModelSpec
 from nanoforge.models.tasks import cross_entropy, make_objective, mean_loss
 from pydantic import ValidationError
 from torch.nn import functional

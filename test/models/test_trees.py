@@ -10,7 +10,8 @@ import pytest
 from nanoforge.config.models import LightGBMModel
 from nanoforge.config.schema import Analysis
 from nanoforge.errors import DataError, UserError
-from nanoforge.models.model import ModelSpec, load_model, score
+from nanoforge.models.base import ModelSpec, score
+from nanoforge.models.load import load_model
 from nanoforge.models.onnx import export_onnx
 from nanoforge.models.trees import Rows, column_names, fit, flatten
 from pydantic import ValidationError

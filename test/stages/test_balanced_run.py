@@ -11,7 +11,8 @@ from nanoforge.dataset.factors import Factors
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import UserError
 from nanoforge.evaluation import balance as figures
-from nanoforge.models.model import Model, score
+from nanoforge.models.base import score
+from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
 from nanoforge.stages import evaluate as evaluate_stage
 from nanoforge.stages import train as train_stage
@@ -97,7 +98,7 @@ def test_figures_of_merit_keep_the_physics_weights(evaluated):
     rows.carry(["k$t"])
     test = rows.arrays("test", 0)
     inputs = {name: tensor.numpy() for name, tensor in test.inputs.items()}
-    scores = score(Model.load(home / "run" / "fold0" / "model.pt"), inputs).astype("f8")
+    scores = score(load_model(home / "run" / "fold0" / "model.pt"), inputs).astype("f8")
     scores /= scores.sum(axis=1, keepdims=True)
     weight, label = test.weight.numpy(), test.label.numpy()
     assert (weight < 0).any()

@@ -10,7 +10,8 @@ import pytest
 from datasets import make_analysis, write_dataset
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, UserError
-from nanoforge.models.model import Model, load_model, score
+from nanoforge.models.base import score
+from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
 from nanoforge.provenance.manifest import sealed, unsealed
 from nanoforge.stages import evaluate as stage
@@ -62,7 +63,7 @@ def undrawn(monkeypatch):
 
 def expected_auc(run, data, fold=0):
     rows = open_dataset(data).arrays("test", fold)
-    scores = score(Model.load(run / f"fold{fold}" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()})
+    scores = score(load_model(run / f"fold{fold}" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()})
     return roc_auc_score(rows.label == 0, scores[:, 0], sample_weight=rows.weight)
 
 

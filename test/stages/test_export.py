@@ -22,7 +22,8 @@ from nanoforge.errors import DataError, UserError
 from nanoforge.events.open import open_events
 from nanoforge.export import parity
 from nanoforge.export.assembly import KEY
-from nanoforge.models.model import Model, ModelSpec
+from nanoforge.models.base import ModelSpec
+from nanoforge.models.network import NetworkModel
 from nanoforge.models.onnx import export_onnx
 from nanoforge.provenance import Manifest
 from nanoforge.stages.convert import convert
@@ -82,7 +83,7 @@ def untrained(folder: Path, *blocks: dict[str, Any]) -> Path:
     files = [f"fold{i}/{name}" for i in range(info.folds) for name in ("model.pt", "model.onnx")]
     for fold in range(info.folds):
         torch.manual_seed(fold)
-        model = Model(spec)
+        model = NetworkModel(spec)
         for name, block in info.inputs.items():
             model.set_normalisation(name, *np.full((2, len(block.features)), 20.0))
         (folder / "run" / f"fold{fold}").mkdir(parents=True)

@@ -17,7 +17,8 @@ import uproot
 import yaml
 from nanoforge.config import load
 from nanoforge.errors import DataError, UserError
-from nanoforge.models.model import Model, load_model, score
+from nanoforge.models.base import score
+from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
 from nanoforge.stages.convert import convert
 from nanoforge.stages.export import export
@@ -95,7 +96,7 @@ def features(events: ak.Array, *names: str) -> dict[str, np.ndarray]:
 
 def test_friend_tree_lines_up(trained: Path, tmp_path: Path) -> None:
     predict(trained / "run", [str(trained / "*.root")], tmp_path / "friends")
-    model = Model.load(trained / "run" / "fold0" / "model.pt")
+    model = load_model(trained / "run" / "fold0" / "model.pt")
     for name in ("signal", "background"):
         original = uproot.open(trained / f"{name}.root")["Events"]
         friend = uproot.open(tmp_path / "friends" / f"{name}.root")["Events"]
@@ -197,7 +198,7 @@ def test_predict_may_select_differently(tmp_path: Path) -> None:
 
 def test_scores_of_objects_are_lists(jets: Path, tmp_path: Path) -> None:
     predict(jets / "run", [str(jets / "signal.root")], tmp_path / "friends")
-    model = Model.load(jets / "run" / "fold0" / "model.pt")
+    model = load_model(jets / "run" / "fold0" / "model.pt")
     events = uproot.open(jets / "signal.root")["Events"].arrays()
     tree = uproot.open(tmp_path / "friends" / "signal.root")["Events"]
     friend = tree.arrays()
@@ -213,7 +214,7 @@ def test_scores_of_objects_are_lists(jets: Path, tmp_path: Path) -> None:
 
 def test_an_event_is_scored_by_the_model_that_did_not_train_on_it(folded: Path, tmp_path: Path) -> None:
     predict(folded / "run", [str(folded / "signal.root")], tmp_path / "friends")
-    models = [Model.load(folded / "run" / f"fold{i}" / "model.pt") for i in (0, 1)]
+    models = [load_model(folded / "run" / f"fold{i}" / "model.pt") for i in (0, 1)]
     with h5py.File(folded / "dataset" / "train.h5") as file:
         mine = file["id/sample"][:] == 0
         fold = dict(zip(file["id/event"][mine].tolist(), file["fold"][mine].tolist()))
@@ -336,7 +337,7 @@ def test_files_without_identity_are_scored_fold_by_fold(tmp_path: Path) -> None:
     found = uproot.open(tmp_path / "friends" / "renamed.root")["Events"]["tt_signal"].array(library="np")
     table = uproot.open(moved)["Events"].arrays(["pt_1", "pt_met"], library="np")
     inputs = {"event": np.stack([table["pt_1"], table["pt_met"]], axis=1)}
-    by_model = [score(Model.load(tmp_path / "run" / f"fold{i}" / "model.pt"), inputs)[:, 0] for i in (0, 1)]
+    by_model = [score(load_model(tmp_path / "run" / f"fold{i}" / "model.pt"), inputs)[:, 0] for i in (0, 1)]
     with h5py.File(tmp_path / "dataset" / "train.h5") as file:
         mine = file["id/sample"][:] == 0
         for entry, fold in zip(file["id/entry"][mine], file["fold"][mine]):

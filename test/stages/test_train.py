@@ -15,7 +15,8 @@ from nanoforge.config import Analysis
 from nanoforge.dataset import streaming
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, UserError
-from nanoforge.models.model import Model, ModelSpec, load_model, score
+from nanoforge.models.base import ModelSpec, score
+from nanoforge.models.load import load_model
 from nanoforge.models.onnx import export_onnx
 from nanoforge.provenance import Manifest
 from nanoforge.stages import train as stage
@@ -61,7 +62,7 @@ def finished(tmp_path_factory, folded):
 
 
 def weights(run, fold=0):
-    return Model.load(run / f"fold{fold}" / "model.pt").state_dict()
+    return load_model(run / f"fold{fold}" / "model.pt").state_dict()
 
 
 def same(left, right):
@@ -75,7 +76,7 @@ def history(run, fold=0):
 
 def scores(run, data, part="val"):
     rows = open_dataset(data).arrays(part, 0)
-    return score(Model.load(run / "fold0" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()}), rows
+    return score(load_model(run / "fold0" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()}), rows
 
 
 FILES = ("model.pt", "model.onnx", "history.csv", "balance.json")
@@ -92,7 +93,7 @@ def test_a_run_directory_is_complete(finished, folded):
     assert Analysis.model_validate(yaml.safe_load((output / "config.yaml").read_text())) == make(DEEPSETS, folds=2)
     details = manifest.details
     assert details["dataset"]["identity"] == open_dataset(folded).identity
-    assert ModelSpec.from_dict(details["spec"]) == Model.load(output / "fold0" / "model.pt").spec
+    assert ModelSpec.from_dict(details["spec"]) == load_model(output / "fold0" / "model.pt").spec
     for fold, best in enumerate(details["best"]):
         losses = [float(row["val_loss"]) for row in history(output, fold)]
         assert best == {"epoch": 1 + int(np.argmin(losses)), "val_loss": min(losses)}
@@ -318,7 +319,7 @@ def test_the_samples_themselves_are_trained_on_and_evaluated(sources, tmp_path, 
     assert all(r.uuid and r.sample in ("tt", "dy") for r in manifest.inputs)
     convert(analysis, tmp_path / "dataset")
     train(analysis, tmp_path / "dataset", tmp_path / "converted")
-    first, second = (Model.load(tmp_path / run / "fold0" / "model.pt") for run in ("run", "converted"))
+    first, second = (load_model(tmp_path / run / "fold0" / "model.pt") for run in ("run", "converted"))
     assert torch.equal(first.get_buffer("jets_center"), second.get_buffer("jets_center"))
     found, expected = (evaluate(tmp_path / run) for run in ("run", "converted"))
     assert found["parts"] == expected["parts"]
@@ -353,7 +354,7 @@ def test_the_command_streams_its_own_file_with_its_changes(sources, tmp_path, qu
     command = ("train", "analysis.yaml", "inputs.jets.length=3", "training.epochs=1")
     ended = nanoforge(*command, "--data", "analysis.yaml", "-o", "run")
     assert (ended.returncode, "train: " in ended.stdout) == (0, True)
-    assert Model.load(tmp_path / "run" / "fold0" / "model.pt").spec.inputs["jets"].length == 3
+    assert load_model(tmp_path / "run" / "fold0" / "model.pt").spec.inputs["jets"].length == 3
     again = nanoforge(*command, "--data", "analysis.yaml", "-o", "run")
     assert (again.returncode, "up to date" in again.stderr) == (0, True)
     other = nanoforge(*command, "--data", "other.yaml", "-o", "another")

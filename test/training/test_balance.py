@@ -17,7 +17,7 @@ from nanoforge.dataset.open import open_dataset
 from nanoforge.dataset.source import TrainingData
 from nanoforge.errors import DataError, UserError
 from nanoforge.events import reader
-from nanoforge.models.model import ModelSpec
+from nanoforge.models.base import ModelSpec
 from nanoforge.stages.convert import convert
 from nanoforge.training import trees
 from nanoforge.training.balance import Balancer, find_factors

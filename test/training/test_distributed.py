@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from datasets import write_dataset
-from nanoforge.models.model import Model
+from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
 from nanoforge.stages import train as stage
 from nanoforge.training.history import read_history
@@ -30,7 +30,7 @@ def test_two_processes_are_one_with_twice_the_batch(tmp_path, monkeypatch):
     assert answer.returncode == 0, answer.stderr
     assert answer.stderr.count("epoch 4/4") == 1
     train(data, tmp_path / "one", 1)
-    one, two = (Model.load(tmp_path / name / "fold0" / "model.pt").state_dict() for name in ("one", "two"))
+    one, two = (load_model(tmp_path / name / "fold0" / "model.pt").state_dict() for name in ("one", "two"))
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6)
     curves = [read_history(tmp_path / name / "fold0" / "history.csv") for name in ("one", "two")]

@@ -8,7 +8,7 @@ import torch
 from datasets import write_dataset
 from fitting import DEEPSETS, PLAIN, make_fit, options, run
 from nanoforge.errors import DataError, UserError
-from nanoforge.models.model import score
+from nanoforge.models.base import score
 from nanoforge.training import fit as module
 from nanoforge.training.fit import Fit
 from sklearn.metrics import roc_auc_score

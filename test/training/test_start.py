@@ -7,7 +7,7 @@ import torch
 from datasets import write_dataset
 from fitting import DEEPSETS, PLAIN, options
 from nanoforge.errors import UserError
-from nanoforge.models.model import Model
+from nanoforge.models.load import load_model
 from nanoforge.stages import train as stage
 from nanoforge.stages.train import train
 from nanoforge.training.start import freeze, train_mode
@@ -28,7 +28,7 @@ def trained(tmp_path):
 
 
 def weights(run):
-    return Model.load(run / "fold0" / "model.pt").state_dict()
+    return load_model(run / "fold0" / "model.pt").state_dict()
 
 
 def test_frozen_weights_stay_and_the_others_are_trained(trained, tmp_path):
@@ -76,7 +76,7 @@ def test_a_layer_that_did_not_fit_is_not_frozen(trained, tmp_path):
 
 
 def test_freezing_says_what_there_is(trained):
-    model = Model.load(trained[1] / "fold0" / "model.pt")
+    model = load_model(trained[1] / "fold0" / "model.pt")
     with pytest.raises(UserError, match=r"'head' matches no parameter; there are network\."):
         freeze(model, ["head"])
     with pytest.raises(UserError, match="no parameter is left to train"):

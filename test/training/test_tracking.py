@@ -13,7 +13,8 @@ import pytest
 from datasets import make_analysis, write_dataset
 from nanoforge.dataset.open import open_dataset
 from nanoforge.evaluation import figures, gallery
-from nanoforge.models.model import load_model, score
+from nanoforge.models.base import score
+from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
 from nanoforge.stages.evaluate import evaluate
 from nanoforge.stages.train import train

@@ -11,7 +11,7 @@ from nanoforge.config.balance import Balance
 from nanoforge.config.training import Training
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import TrainingError, UserError
-from nanoforge.models.model import ModelSpec, score
+from nanoforge.models.base import ModelSpec, score
 from nanoforge.models.tasks import make_objective, mean_loss
 from nanoforge.training.balance import Balancer, find_factors
 from nanoforge.training.folds import model_spec

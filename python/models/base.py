@@ -1,0 +1,183 @@
+"""What all models are: raw features in, final scores out; and how they are kept in files."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..dataset.info import InputInfo
+from .tasks import parse_loss
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model is made from.
+
+    Attributes
+    ----------
+    inputs
+        The inputs and their features, in order.
+    targets
+        Names of the classes or regression targets.
+    task
+        "classification" or "regression".
+    network
+        The ``model`` block of the analysis file.
+    loss
+        Its ``training.loss``; None for the usual one of the task.
+    """
+
+    inputs: dict[str, InputInfo]
+    targets: tuple[str, ...]
+    task: str
+    network: dict[str, Any]
+    loss: dict[str, Any] | None = None
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the C scores: the classes, or for each target its outputs, the prediction first."""
+        suffixes = parse_loss(self.task, self.loss).suffixes
+        return tuple(target + suffix for target in self.targets for suffix in suffixes)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """The quantiles that are predicted of each target, in the order of the outputs; empty for other losses."""
+        levels: tuple[float, ...] = parse_loss(self.task, self.loss).levels
+        return levels
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """Where each quantile stands among those of its target when they are sorted; empty where they are not."""
+        ranks: tuple[int, ...] = parse_loss(self.task, self.loss).ranks
+        return ranks
+
+    @property
+    def predictions(self) -> list[int]:
+        """Where among the scores the prediction of each class or target is."""
+        return [self.outputs.index(target) for target in self.targets]
+
+    @property
+    def graph_inputs(self) -> tuple[str, ...]:
+        """Names of the tensors that the model takes, in order, e.g. ``("event", "jets", "jets_mask")``."""
+        names: list[str] = []
+        for name, info in self.inputs.items():
+            names += [name] if info.length is None else [name, f"{name}_mask"]
+        return tuple(names)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        content = asdict(self) | {"targets": list(self.targets)}
+        for info in content["inputs"].values():
+            info["features"] = list(info["features"])
+        return content
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> ModelSpec:
+        """Rebuild what :meth:`as_dict` wrote."""
+        inputs = {k: InputInfo(tuple(v["features"]), v["length"]) for k, v in content["inputs"].items()}
+        return cls(inputs, tuple(content["targets"]), content["task"], dict(content["network"]), content["loss"])
+
+
+class Model(nn.Module, ABC):
+    """Raw features in, final scores out; normalisation, masks and output activation are inside.
+
+    It takes the tensors of ``spec.graph_inputs`` by position: raw features, (N, F) or (N, L, F) f4, and masks, (N, L)
+    bool or f4 (1 is valid: CMSSW feeds floats only). What stands in padded places has no effect, whatever it is.
+    """
+
+    spec: ModelSpec
+
+    @abstractmethod
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """Return the final scores, (N, C): probabilities of the classes, or outputs in the units of the targets."""
+
+    @property
+    @abstractmethod
+    def parameter_count(self) -> int:
+        """Number of parameters."""
+
+    @abstractmethod
+    def typical(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return centre and spread, (F,), of the raw features of an input."""
+
+    @abstractmethod
+    def content(self) -> dict[str, Any]:
+        """Return what was learnt, as tensors and plain types."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, spec: ModelSpec, content: Mapping[str, Any]) -> Model:
+        """Make a model of what :meth:`content` gave; where that is something else, any exception."""
+
+    def save(self, path: Path) -> None:
+        """Write the model to a file."""
+        write_tensors({"spec": self.spec.as_dict(), **self.content()}, path)
+
+
+def write_tensors(content: Any, path: Path) -> None:
+    """Write what ``torch.load(weights_only=True)`` reads, atomically; a full disk is an OSError."""
+    buffer = io.BytesIO()  # torch.save to a file raises a RuntimeError of its own on a full disk
+    torch.save(content, buffer)
+    write_file(buffer.getbuffer(), path)
+
+
+def read_tensors(path: Path, device: torch.device | str = "cpu") -> Any:
+    """Read what :func:`write_tensors` wrote; a ValueError where a byte of it changed, which torch does not look for."""
+    content = path.read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            broken = archive.testzip()
+    except Exception as error:  # zipfile has a dozen kinds for what a damaged archive can be
+        raise ValueError(f"it is damaged: {error}") from None
+    if broken is not None:
+        raise ValueError(f"it is damaged: wrong checksum of {broken}")
+    return torch.load(io.BytesIO(content), map_location=device, weights_only=True)
+
+
+def write_file(content: bytes | memoryview, path: Path) -> None:
+    """Write a file atomically, and wait until it is on the disk."""
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def score(model: Model, inputs: Mapping[str, np.ndarray], batch_size: int = 8192) -> np.ndarray:
+    """Evaluate a model.
+
+    Parameters
+    ----------
+    model
+        The model, on any device.
+    inputs
+        Raw features and masks, as ``model.spec.graph_inputs`` names them; N rows each.
+    batch_size
+        Rows that are evaluated at once.
+
+    Returns
+    -------
+    np.ndarray
+        Scores, (N, C) f4.
+    """
+    columns = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in model.spec.graph_inputs]
+    rows, device = len(columns[0]), next((p.device for p in model.parameters()), torch.device("cpu"))
+    scores = np.empty((rows, len(model.spec.outputs)), np.float32)
+    model.eval()
+    with torch.inference_mode():
+        for start in range(0, rows, batch_size):
+            batch = [column[start : start + batch_size].to(device) for column in columns]
+            scores[start : start + batch_size] = model(*batch).cpu().numpy()
+    return scores

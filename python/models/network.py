@@ -1,0 +1,96 @@
+"""A model: raw features in, final scores out; normalisation, masks and output activation are inside."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .base import Model, ModelSpec
+from .networks import build
+from .tasks import make_objective
+
+if TYPE_CHECKING:
+    pass
+
+
+class NetworkModel(Model):
+    """A network with everything around it that deployment would otherwise have to repeat.
+
+    It takes the tensors of ``spec.graph_inputs`` by position: raw features, (N, F) or (N, L, F) f4, and masks, (N, L)
+    bool or f4 (1 is valid: CMSSW feeds floats only). What stands in padded places has no effect, whatever it is.
+    """
+
+    def __init__(self, spec: ModelSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.objective = make_objective(spec.task, spec.targets, spec.loss)
+        self.network = build(spec.network, spec.inputs, len(spec.outputs))
+        self._takes_raw = "raw" in inspect.signature(self.network.forward).parameters
+        widths = {name: len(info.features) for name, info in spec.inputs.items()}
+        for name, width in (widths | {"target": len(spec.targets)}).items():
+            self.register_buffer(f"{name}_center", torch.zeros(width))
+            self.register_buffer(f"{name}_scale", torch.ones(width))
+
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters, those that are not trained included."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def set_normalisation(self, name: str, center: np.ndarray, scale: np.ndarray) -> None:
+        """Set center and scale, (F,), of an input, or of the regression targets ("target").
+
+        A feature without spread gets the scale 1.
+        """
+        scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
+        for what, values in (("center", center), ("scale", scale)):
+            self.get_buffer(f"{name}_{what}").copy_(torch.from_numpy(np.asarray(values, np.float32)))
+
+    def typical(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return centre and spread, (F,), of the raw features of an input, as the normalisation knows them."""
+        center, scale = (self.get_buffer(f"{name}_{what}").cpu().numpy() for what in ("center", "scale"))
+        return center, scale
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        """Return the final scores, (N, C): probabilities of the classes, or outputs in the units of the targets."""
+        raw = self.logits(*tensors)
+        return self.objective.scores(raw, self.get_buffer("target_center"), self.get_buffer("target_scale"))
+
+    def logits(self, *tensors: Tensor) -> Tensor:
+        """Return what the loss takes, (N, C): logits of the classes, or standardised targets."""
+        given = dict(zip(self.spec.graph_inputs, tensors))
+        features: dict[str, Tensor] = {}
+        masks: dict[str, Tensor] = {}
+        raw: dict[str, Tensor] = {}
+        for name, info in self.spec.inputs.items():
+            raw[name] = given[name]
+            features[name] = self._standardise(name, given[name])
+            if info.length is not None:
+                masks[name] = given[f"{name}_mask"] > 0.5
+                valid = masks[name].unsqueeze(-1)
+                raw[name] = torch.where(valid, raw[name], 0.0)
+                features[name] = torch.where(valid, features[name], 0.0)
+        out: Tensor = self.network(features, masks, raw) if self._takes_raw else self.network(features, masks)
+        return out
+
+    def standardise_targets(self, targets: Tensor) -> Tensor:
+        """Bring regression targets, (N, T), to the scale of :meth:`logits`; NaN stays NaN."""
+        return self._standardise("target", targets)
+
+    def content(self) -> dict[str, Any]:
+        """Return the weights and the normalisation."""
+        return {"state": {name: tensor.cpu() for name, tensor in self.state_dict().items()}}
+
+    @classmethod
+    def restore(cls, spec: ModelSpec, content: Mapping[str, Any]) -> NetworkModel:
+        """Make the network again."""
+        model = cls(spec)
+        model.load_state_dict(content["state"])
+        return model
+
+    def _standardise(self, name: str, values: Tensor) -> Tensor:
+        return (values - self.get_buffer(f"{name}_center")) / self.get_buffer(f"{name}_scale")
