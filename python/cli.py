@@ -555,14 +555,15 @@ def _give(words: Sequence[str]) -> None:
 
 def _unexpected(error: Exception) -> str:
     """Say what went wrong: in the words of the machine where these name a file (no permission, a name too long)."""
-    from .errors import full_disk, machine_failure
+    from .errors import full_disk, machine_failure, scarce_memory
 
     lack = machine_failure(error) or full_disk(error)
     if lack is not None:
         return lack
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return f"{type(error).__name__}: {error}; 'nanoforge --debug ...' shows where"
+    cause = scarce_memory() or "'nanoforge --debug ...' shows where"
+    return f"{type(error).__name__}: {error}; {cause}"
 
 
 def main() -> None:

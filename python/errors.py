@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import re
+import resource
 import shutil
 import tempfile
 import traceback
@@ -39,7 +40,9 @@ _LACKS = {
     errno.ENOMEM: "out of memory: use fewer -j, or a machine with more",
 }
 _FULL = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "your quota of the disk is used up"}
-_IN_WORDS = re.compile(r"errno = (\d+)|(can't allocate memory|Cannot allocate memory|not enough memory)")
+_IN_WORDS = re.compile(
+    r"errno = (\d+)|(can't allocate memory|Cannot allocate memory|not enough memory|failed to map segment)"
+)
 _NO_TEMPORARY = (
     "no folder for temporary files can be written (is /tmp full?): free some space, or set TMPDIR to another"
 )
@@ -54,6 +57,17 @@ def machine_failure(error: BaseException | None) -> str | None:
         if number == errno.ENOENT and "No usable temporary directory" in str(cause):
             return _NO_TEMPORARY
     return None
+
+
+def scarce_memory() -> str:
+    """Say that memory is limited where much of that is used: many libraries fail in other words then."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    try:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (OSError, ValueError):
+        return ""
+    scarce = limit != resource.RLIM_INFINITY and used > limit / 2
+    return f"probably out of memory, of which this process may have {limit >> 20} MB (ulimit -v)" if scarce else ""
 
 
 def full_disk(error: BaseException | None, *places: Path) -> str | None:
@@ -72,7 +86,7 @@ def full_disk(error: BaseException | None, *places: Path) -> str | None:
 def _numbers(error: BaseException | None) -> Iterator[tuple[int | None, BaseException]]:
     """Yield the ``errno`` of an exception and of those behind it."""
     while error is not None:
-        words = _IN_WORDS.search(str(error)) if isinstance(error, (OSError, RuntimeError)) else None
+        words = _IN_WORDS.search(str(error)) if isinstance(error, (OSError, RuntimeError, ImportError)) else None
         number = getattr(error, "errno", None) or (int(words[1]) if words and words[1] else None)
         if isinstance(error, MemoryError) or (words and words[2]):
             number = errno.ENOMEM

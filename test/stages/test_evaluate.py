@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
+from nanoforge.cli import main
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, UserError
 from nanoforge.models.base import score
@@ -339,3 +342,18 @@ def test_scores_that_are_not_finite_fail(trained, tmp_path, monkeypatch):
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="nanoforge train"):
         evaluate(tmp_path)
+
+
+def test_output_that_cannot_be_shown_is_replaced(trained, undrawn, tmp_path, monkeypatch):
+    """As with PYTHONIOENCODING=ascii, or in a batch job without a locale."""
+    place, data = trained(own=tmp_path / "l\u00e4ufe")
+    streams = [io.TextIOWrapper(io.BytesIO(), "ascii", errors) for errors in ("strict", "backslashreplace")]
+    monkeypatch.setattr(sys, "stdout", streams[0])
+    monkeypatch.setattr(sys, "stderr", streams[1])
+    monkeypatch.setattr(sys, "argv", ["nanoforge", "evaluate", str(place), "--data", str(data)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code
+    out, err = (stream.buffer.getvalue().decode("ascii") for stream in streams)
+    assert "auc" in out and "l?ufe" in out and "error" not in err
+    assert (place / "evaluation" / "manifest.json").exists()
