@@ -162,3 +162,17 @@ class FileError(DataError):
     def __reduce__(self) -> tuple:
         """Survive the way between processes."""
         return (type(self), (self.path, self.reason, self.exit_code == 2))
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, shortened."""
+    return shorten((str(error).strip() or "no reason given").splitlines()[0])
+
+
+_SHOWN = 80
+
+
+def shorten(text: str) -> str:
+    """Make a printable line of at most 80 characters."""
+    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"

@@ -74,7 +74,7 @@ ROOMS = [
     "pipeline",
     "simulation",
 ]
-ROOMS += ["cmssw", "events", "parallel", "console", "provenance", "config", "errors"]
+ROOMS += ["cmssw", "events", "parallel", "console", "provenance", "config", "registry", "errors"]
 """What stands before another room may import it, and not the other way round."""
 
 

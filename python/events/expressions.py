@@ -8,16 +8,14 @@ and no import; a user's own functions are those that the analysis file names.
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 
-from ..errors import UserError, code_file, nearest, raised_at
+from ..errors import UserError, code_file, first_line, nearest, raised_at, shorten
+from ..registry import import_object
 from . import syntax
 from .operations import (
     BINARY,
@@ -27,14 +25,12 @@ from .operations import (
     UNARY,
     compare,
     depth,
-    first_line,
     indexed,
     is_scalar,
     joined,
     kind_of,
     operate,
     settle,
-    shorten,
 )
 from .syntax import ExpressionError, Node
 
@@ -190,32 +186,14 @@ def load_functions(specs: Sequence[str], where: str) -> dict[str, Callable[..., 
             raise UserError(f"{where}: '{spec}' is not of the form module:function")
         if name in FUNCTIONS or name in REDUCERS or name in functions or name in syntax.CONSTANTS:
             raise UserError(f"{where}: '{spec}' would shadow '{name}', which exists already: give it another name")
-        functions[name] = _import_function(module_name, name, where)
+        functions[name] = _function(str(spec), where)
     return functions
 
 
-def _import_file(path: str) -> Any:
-    specification = importlib.util.spec_from_file_location(Path(path).stem, path)
-    if specification is None or specification.loader is None:
-        raise ImportError(path)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
-def _import_function(module_name: str, name: str, where: str) -> Callable[..., Any]:
-    try:
-        module = _import_file(module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
-    except Exception as error:  # a user's module may fail in any way when it is run
-        problem = f"{type(error).__name__}: {first_line(error)}"
-        line = raised_at(error, module_name)
-        remedy = "correct it" if line else "is it beside the analysis file or on PYTHONPATH?"
-        raise UserError(f"{where}: cannot import '{module_name}'{line} ({problem}): {remedy}") from error
-    function = getattr(module, name, None)
-    if function is None:
-        raise UserError(f"{where}: '{module_name}' has no '{name}'{nearest(name, vars(module))}")
+def _function(spec: str, where: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = import_object(spec, where)
     if not callable(function):
-        raise UserError(f"{where}: '{module_name}:{name}' is not a function")
+        raise UserError(f"{where}: '{spec}' is not a function")
     return function
 
 

@@ -18,9 +18,9 @@ from typing import Any, Callable, NamedTuple
 
 import numpy as np
 
+from ..errors import first_line
 from .syntax import ExpressionError
 
-_SHOWN = 80
 _KINDS = {"b": "boolean", "i": "integer", "u": "integer", "f": "float", "U": "string", "S": "string"}
 _LARGEST = 2**63 - 1
 _BELOW_PI = float(np.nextafter(np.float32(math.pi), np.float32(0)))
@@ -582,14 +582,3 @@ def compare(operator: str, left: Any, right: Any) -> Any:
     if "string" in (kind_of(left), kind_of(right)) and operator not in ("==", "!="):
         raise ExpressionError("orders strings, which only have ==, != and in")
     return operate(_COMPARE[operator], [left, right])
-
-
-def shorten(text: str) -> str:
-    """Make a printable line of at most 80 characters."""
-    line = "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, shortened."""
-    return shorten((str(error).strip() or "no reason given").splitlines()[0])

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, shorten
 from ..events import syntax
 from ..events.expressions import Expression
-from ..events.operations import BINARY, FUNCTIONS, MINMAX, REDUCERS, UNARY, compare, kind_of, operate, shorten
+from ..events.operations import BINARY, FUNCTIONS, MINMAX, REDUCERS, UNARY, compare, kind_of, operate
 from ..events.syntax import ExpressionError, Node
 from .functions import NATIVE, PRECISE, Math, apply, working_type
 from .graph import BOOL, DOUBLE, INT, MAX_INT, DType, Graph

@@ -1,0 +1,149 @@
+"""Doors for additions: each is one file in a folder of ours, an entry point, or a name in a user's module."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from .errors import DataError, UserError, first_line, nearest, raised_at
+
+Kind = TypeVar("Kind")
+
+
+class Registry(Generic[Kind]):
+    """All things of one kind, by name; none is imported before it is asked for.
+
+    A file of the folder holds one class of the kind and is called as the thing is. An installed package adds one by an
+    entry point of the group ``nanoforge.<kind>s``, and a user by ``module:Class`` or ``/path/to/file.py:Class``.
+
+    Parameters
+    ----------
+    kind
+        What messages call the kind: "model", say.
+    base
+        The class that all are derived from.
+    package
+        The folder, as the name of a package.
+    """
+
+    def __init__(self, kind: str, base: type[Kind], package: str) -> None:
+        self.kind = kind
+        self.base = base
+        self._package = package
+
+    def names(self) -> list[str]:
+        """Return all names, ours first; nothing is imported."""
+        return [*self._ours(), *sorted(self._entry_points())]
+
+    def load(self, name: str, key: str) -> type[Kind]:
+        """Return a class.
+
+        Parameters
+        ----------
+        name
+            One of :meth:`names`, or ``module:Class`` or ``/path/to/file.py:Class``.
+        key
+            Where the name was written, for messages.
+
+        Raises
+        ------
+        UserError
+            When there is no such thing, or the user's own cannot be imported.
+        """
+        if ":" in name:
+            return self._checked(import_object(name, key), name, key)
+        if name in self._ours():
+            return self._class_in(f"{self._package}.{name}")
+        points = self._entry_points()
+        if name not in points:
+            known = self.names()
+            raise UserError(f"{key}: there is no {self.kind} {name!r}; known: {', '.join(known)}{nearest(name, known)}")
+        try:
+            found = points[name].load()
+        except Exception as error:  # another package may fail in any way
+            raise UserError(f"{key}: {points[name].value} cannot be imported ({first_line(error)})") from error
+        return self._checked(found, points[name].value, key)
+
+    def all(self) -> Iterator[tuple[str, type[Kind]]]:
+        """Import all, and yield them with their names."""
+        for name in self.names():
+            yield name, self.load(name, self.kind)
+
+    def _ours(self) -> list[str]:
+        return modules(self._package)
+
+    def _entry_points(self) -> dict[str, importlib.metadata.EntryPoint]:
+        group = f"nanoforge.{self.kind.replace(' ', '_')}s"
+        return {point.name: point for point in importlib.metadata.entry_points().select(group=group)}
+
+    def _class_in(self, module: str) -> type[Kind]:
+        found = [value for value in classes(importlib.import_module(module)) if issubclass(value, self.base)]
+        if len(found) != 1:
+            raise DataError(f"{module}: has {len(found)} classes derived from {self.base.__name__}, and one is needed")
+        return found[0]
+
+    def _checked(self, found: Any, spec: str, key: str) -> type[Kind]:
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            base = f"{self.base.__module__}.{self.base.__name__}"
+            raise UserError(f"{key}: '{spec}' is not a class derived from {base}, as a {self.kind} has to be")
+        return found
+
+
+def modules(package: str) -> list[str]:
+    """Return the names of the public modules in a package, sorted; none is imported."""
+    found = importlib.util.find_spec(package)
+    folders = [] if found is None else list(found.submodule_search_locations or ())
+    return sorted(module.name for module in pkgutil.iter_modules(folders) if not module.name.startswith("_"))
+
+
+def classes(module: Any) -> Iterator[type]:
+    """Yield the public classes that are defined in a module and can be used."""
+    for name, value in vars(module).items():
+        ours = isinstance(value, type) and value.__module__ == module.__name__
+        if ours and not name.startswith("_") and not inspect.isabstract(value):
+            yield value
+
+
+def import_object(spec: str, key: str) -> Any:
+    """Import something of the user's own.
+
+    Parameters
+    ----------
+    spec
+        ``module:name`` or ``/path/to/module.py:name``.
+    key
+        Where it was written, for messages.
+
+    Raises
+    ------
+    UserError
+        When it cannot be imported.
+    """
+    module_name, _, name = spec.rpartition(":")
+    if not (module_name and name.isidentifier()) or name.startswith("_"):
+        raise UserError(f"{key}: '{spec}' is not of the form module:name")
+    try:
+        module = _import_file(module_name) if module_name.endswith(".py") else importlib.import_module(module_name)
+    except Exception as error:  # a user's module may fail in any way when it is run
+        problem = f"{type(error).__name__}: {first_line(error)}"
+        line = raised_at(error, module_name)
+        remedy = "correct it" if line else "is it beside the analysis file or on PYTHONPATH?"
+        raise UserError(f"{key}: cannot import '{module_name}'{line} ({problem}): {remedy}") from error
+    if not hasattr(module, name):
+        raise UserError(f"{key}: '{module_name}' has no '{name}'{nearest(name, vars(module))}")
+    return getattr(module, name)
+
+
+def _import_file(path: str) -> Any:
+    specification = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if specification is None or specification.loader is None:
+        raise ImportError(path)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
