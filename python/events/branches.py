@@ -24,10 +24,14 @@ class KeepList:
 
     def __init__(self, lines: Sequence[str]) -> None:
         self._rules = [(line, _fits(*line.split())) for line in lines]
+        self._answers: dict[str, bool] = {}
 
     def __call__(self, name: str) -> bool:
         """Whether a branch is kept."""
-        return next((line.startswith("keep") for line, fits in reversed(self._rules) if fits(name)), True)
+        if name not in self._answers:
+            last = next((line for line, fits in reversed(self._rules) if fits(name)), "keep")
+            self._answers[name] = last.startswith("keep")
+        return self._answers[name]
 
     def idle(self, names: Iterable[str]) -> list[str]:
         """Return the lines that fit none of the names."""

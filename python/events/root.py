@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,8 +19,9 @@ from .damage import refuse_damaged
 from .files import addresses, is_remote, is_xrootd
 from .http import open_http
 from .pages import TupleReader
-from .reader import EventFile, awkward_chunk, broken_file
+from .reader import STEP, EventFile, awkward_chunk, broken_file
 from .records import LocalRecords, Records, RemoteRecords
+from .ttree import StoredBranch, TreeDescription, describe
 from .xrootd import XRootDSource
 
 _PLAIN_TYPE = re.compile(
@@ -29,6 +30,8 @@ _PLAIN_TYPE = re.compile(
 _CPP_TYPES = {"bool": "?", "float": "f4", "double": "f8"} | {
     f"std::{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
+
+_TYPE_NAMES = {np.dtype(code): re.sub(r"std::(\w+)", r"\1_t", name) for name, code in _CPP_TYPES.items()}
 
 _RANGE = re.compile(r"\[([^\[\]]*,[^\[\]]*)\]$")
 _SIZE = re.compile(r"\[(\d+)\]")
@@ -52,10 +55,9 @@ def open_file(path: str, redirectors: Sequence[str] = REDIRECTORS) -> Any:
     return open_http(path) if path.startswith(("http://", "https://")) else uproot.open({path: None})
 
 
-def trees(file: Any) -> dict[str, Any]:
-    """Return the TTrees and RNTuples of an open file by path; of several cycles the highest."""
-    names = file.keys(cycle=False, recursive=True, filter_classname=_is_tree)
-    return {name: file[name] for name in dict.fromkeys(names)}
+def tree_names(file: Any) -> list[str]:
+    """Return the paths of the TTrees and RNTuples of an open file."""
+    return list(dict.fromkeys(file.keys(cycle=False, recursive=True, filter_classname=_is_tree)))
 
 
 def _is_tree(class_name: str) -> bool:
@@ -66,13 +68,12 @@ def open_root(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS) ->
     """Open a tree of a ROOT file."""
     file = open_file(path, redirectors)
     _refuse_old_ntuple(path, tree, file.classnames(cycle=False).get(tree, ""))
-    found = file.get(tree)
-    if found is None or not hasattr(found, "num_entries"):
-        names = file.keys(cycle=False, recursive=True, filter_classname=_is_tree)
-        known = list(dict.fromkeys(names))
+    found = reader(path, file, tree)
+    if found is None:
+        known = tree_names(file)
         has = f"it has {', '.join(known)}" if known else f"it has no tree at all{_unclosed(file)}"
         raise FileError(path, f"no tree {tree!r}; {has}{nearest(tree, known)}", mistake=True)
-    return reader(path, file, found)
+    return found
 
 
 def _unclosed(file: Any) -> str:
@@ -93,70 +94,109 @@ def _refuse_old_ntuple(path: str, tree: str, class_name: str, epoch: int = 1) ->
 class _LazyBranches(Mapping[str, Branch]):
     """Descriptions made when they are asked for: interpreting 1,500 branches to read 20 takes longer than reading."""
 
-    def __init__(self, path: str, keys: Mapping[str, Any], describe: Any) -> None:
+    def __init__(self, path: str, names: Iterable[str], describe: Callable[[str], Branch]) -> None:
         self._path = path
-        self._keys = keys
+        self._names = dict.fromkeys(names)
         self._describe = describe
         self._known: dict[str, Branch] = {}
 
     def __getitem__(self, name: str) -> Branch:
-        key = self._keys[name]
+        if name not in self._names:
+            raise KeyError(name)
         if name not in self._known:
             with broken_file(self._path, f"the description of {name} cannot be read"):
-                self._known[name] = self._describe(name, key)
+                self._known[name] = self._describe(name)
         return self._known[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._names)
 
 
 class _RootFile(EventFile):
-    def __init__(self, path: str, file: Any, tree: Any) -> None:
+    entries: int
+
+    def __init__(self, path: str, file: Any, entries: int) -> None:
         self.path = path
-        self.entries = int(tree.num_entries)
+        self.entries = entries
         self.uuid = file.file.uuid.hex
         self._file = file
-        self._tree = tree
 
     def gen_sum_of_weights(self) -> float | None:
-        runs = self._file.get("Runs")
-        name = next((n for n in ("genEventSumw", "genEventSumw_") if runs is not None and n in set(runs.keys())), None)
-        return float(runs[name].array(library="np").sum()) if name else None
+        runs = reader(self.path, self._file, "Runs")
+        name = next((n for n in ("genEventSumw", "genEventSumw_") if runs is not None and n in runs.branches), None)
+        if runs is None or name is None:
+            return None
+        chunks = runs._chunks([name], STEP, 0, runs.entries)
+        return float(sum(chunk.columns[name].content.sum() for chunk in chunks))
 
     def sibling(self, tree: str) -> EventFile | None:
         with broken_file(self.path, f"the tree {tree} cannot be read"):
-            found = self._file.get(tree)
-            return reader(self.path, self._file, found) if hasattr(found, "num_entries") else None
+            return reader(self.path, self._file, tree)
 
     def close(self) -> None:
         self._file.close()
 
 
 class TTreeFile(_RootFile):
-    """A TTree. Plain branches are read basket by basket, the rest through uproot's interpretations."""
+    """A TTree. Plain branches are read basket by basket, the rest through uproot's interpretations.
+
+    Parameters
+    ----------
+    path, file
+        The opened file.
+    name
+        The name of the tree.
+    described
+        Its description; without one it is read by uproot.
+    """
+
+    def __init__(self, path: str, file: Any, name: str, described: TreeDescription | None) -> None:
+        super().__init__(path, file, 0)
+        self._name = name
+        self._described = None if described is None else {_column(n): b for n, b in described.branches.items()}
+        self.entries = int(self._tree.num_entries) if described is None else described.entries
+
+    @cached_property
+    def _tree(self) -> Any:
+        return self._file[self._name]
 
     @cached_property
     def _leaves(self) -> dict[str, Any]:
-        leaves = [b for b in self._tree.itervalues(recursive=True) if not b.branches]
-        return {b.name.rstrip(".").replace(".", "_"): b for b in leaves}
+        """The branches without sub-branches, as uproot reads them."""
+        return {_column(b.name): b for b in self._tree.itervalues(recursive=True) if not b.branches}
 
     @cached_property
     def branches(self) -> Mapping[str, Branch]:  # type: ignore[override]
         """Description of every branch that has no sub-branches."""
-        return _LazyBranches(self.path, self._leaves, _describe_branch)
+        return _LazyBranches(self.path, self._leaves if self._described is None else self._described, self._describe)
+
+    def _describe(self, name: str) -> Branch:
+        stored = (self._described or {}).get(name)
+        if stored is None:
+            return _describe_branch(name, self._leaves[name])
+        return _describe_stored(name, stored, self.entries, self._file.file.fCompress)
+
+    def _stored(self, name: str) -> StoredBranch | None:
+        """Return where the values of a branch are; None where only uproot can read them."""
+        stored = (self._described or {}).get(name)
+        return _stored_branch(self._leaves[name]) if stored is None else stored
 
     def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
-        leaves = {name: self._leaves[name] for name in names}
-        plain = {n: b for n, b in leaves.items() if _is_plain(_interpretation(b), b)}
-        other = {n: b for n, b in leaves.items() if n not in plain}
-        counting = {c.name: c for c in map(_counter, plain.values()) if c is not None}
+        stored = {name: self._stored(name) for name in names}
+        plain = {n: b for n, b in stored.items() if b is not None}
+        other = {n: self._leaves[n] for n, b in stored.items() if b is None}
+        counting = {b.counter: self._stored(_column(b.counter)) for b in plain.values() if b.counter is not None}
+        edges = [*(b.edges for b in plain.values()), *(b.entry_offsets for b in other.values())]
         with RemoteRecords(self._file.file.source) if is_remote(self.path) else LocalRecords(self.path) as records:
-            baskets = {n: _Baskets(b, records) for n, b in plain.items()}
-            counters = {n: _Baskets(b, records) for n, b in counting.items()}
-            for first, last in _aligned_steps(list(leaves.values()), start, stop, step):
+            baskets = {n: _Baskets(b, records, self._branch) for n, b in plain.items()}
+            counters = {n: _Baskets(b, records, self._branch) for n, b in counting.items() if b is not None}
+            for first, last in _aligned_steps(edges, start, stop, step):
                 records.prefetch(p for b in (*baskets.values(), *counters.values()) for p in b.places(first, last))
                 columns = _plain_columns(baskets, counters, first, last)
                 if other:
@@ -164,9 +204,21 @@ class TTreeFile(_RootFile):
                     columns |= awkward_chunk(first, arrays, last - first).columns
                 yield Chunk(first, last - first, columns)
 
+    def _branch(self, name: str) -> Any:
+        """Return a branch as uproot reads it."""
+        return self._leaves[_column(name)]
+
+
+def _column(branch: str) -> str:
+    return branch.rstrip(".").replace(".", "_")
+
 
 class RNTupleFile(_RootFile):
     """An RNTuple; a collection of records (``Jet: {pt, eta}``) becomes ``Jet_pt`` and ``Jet_eta``."""
+
+    def __init__(self, path: str, file: Any, tree: Any) -> None:
+        super().__init__(path, file, int(tree.num_entries))
+        self._tree = tree
 
     @cached_property
     def _paths(self) -> dict[str, tuple[tuple[str, ...], Branch]]:
@@ -221,27 +273,33 @@ class RNTupleFile(_RootFile):
                 yield Chunk(first, last - first, columns.read(first, last))
 
 
-def reader(path: str, file: Any, tree: Any) -> EventFile:
-    """Return the reader of a TTree or RNTuple of an open file."""
+def reader(path: str, file: Any, name: str) -> TTreeFile | RNTupleFile | None:
+    """Return the reader of a TTree or RNTuple of an open file; None where it has none of this name."""
+    if file.classnames(cycle=False).get(name) == "TTree":
+        described = describe(file.key(name))
+        if described is not None:
+            return TTreeFile(path, file, name, described)
+    tree = file.get(name)
+    if not hasattr(tree, "num_entries"):
+        return None
     if isinstance(tree, uproot.TTree):
-        return TTreeFile(path, file, tree)
+        return TTreeFile(path, file, name, None)
     _refuse_old_ntuple(path, tree.name, tree.classname, tree.member("fVersionEpoch"))
     return RNTupleFile(path, file, tree)
 
 
 class _Baskets:
-    """Basket-wise access to one branch; the last basket is kept, so that each is decompressed once."""
+    """Basket-wise access to one branch; the last basket is kept, so that each is decompressed once.
 
-    def __init__(self, branch: Any, records: Records) -> None:
-        self._branch = branch
+    ``branches`` gives branches by name as uproot reads them, for baskets of other kinds.
+    """
+
+    def __init__(self, branch: StoredBranch, records: Records, branches: Callable[[str], Any]) -> None:
+        self._name, self.counter = branch.name, branch.counter
         self._records = records
-        self._places = list(zip(*(branch.member(name).tolist() for name in ("fBasketSeek", "fBasketBytes"))))
-        self._edges = [int(edge) for edge in branch.entry_offsets]
-        interpretation = _interpretation(branch)
-        self._dtype = np.dtype(getattr(interpretation, "content", interpretation).from_dtype)
+        self._branches = branches
+        self._places, self._edges, self._dtype = branch.places, branch.edges, branch.dtype
         self._last: tuple[int, Basket | None] = (-1, None)
-        self._count_branch: Any = _counter(branch)
-        self.counter = self._count_branch.name if self._count_branch is not None else None
 
     def places(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Return seek position and size of the baskets of entries ``start`` to ``stop`` that are still to be read."""
@@ -272,11 +330,11 @@ class _Baskets:
         else:
             low, high = basket.position(first - edge) // item, basket.position(last - edge) // item
         if high - low != expected or high > len(values) or (last == end and high != len(values)):
-            raise ValueError(f"basket {index} of {self._branch.name} contradicts the number of its values")
+            raise ValueError(f"basket {index} of {self._name} contradicts the number of its values")
         return values[low:high]
 
     def _count(self, start: int, stop: int) -> int:
-        counts = self._count_branch.array(entry_start=start, entry_stop=stop, library="np")
+        counts = self._branches(str(self.counter)).array(entry_start=start, entry_stop=stop, library="np")
         return int(counts.sum(dtype=np.int64))
 
     def _basket(self, index: int) -> Basket:
@@ -285,7 +343,7 @@ class _Baskets:
             place = self._places[index] if index < len(self._places) else (0, 0)  # others are embedded in the tree
             basket = decode_basket(self._records[place]) if place[0] else None
             if basket is None:
-                found = self._branch.basket(index)
+                found = self._branches(self._name).basket(index)
                 starts = found.byte_offsets
                 basket = Basket(np.asarray(found.data), None if starts is None else np.asarray(starts[:-1]))
             self._last = (index, basket)
@@ -307,9 +365,9 @@ def _offsets(counter: _Baskets, start: int, stop: int) -> np.ndarray:
     return offsets
 
 
-def _aligned_steps(branches: Sequence[Any], start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+def _aligned_steps(edges_of: Sequence[list[int]], start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
     """Cut at entries where all branches start a basket, if there is such a place within half a step of the aim."""
-    common = set.intersection(*(set(b.entry_offsets) for b in branches)) if branches else set()
+    common = set.intersection(*map(set, edges_of)) if edges_of else set()
     edges = np.array(sorted(e for e in {*common, stop} if e <= stop))
     while start < stop:
         near = edges[(edges > start) & (edges <= start + step * 3 // 2)]
@@ -394,6 +452,51 @@ def _dtype(what: Any, branch: Any) -> tuple[np.dtype | None, bool]:
     return base.newbyteorder("="), jagged or shape != ()
 
 
+def _stored_branch(branch: Any) -> StoredBranch | None:
+    """Return where the values of a branch of uproot are; None unless its baskets are those values."""
+    what, counter = _interpretation(branch), _counter(branch)
+    if not _is_plain(what, branch):
+        return None
+    return StoredBranch(
+        branch.name,
+        branch.title,
+        np.dtype(getattr(what, "content", what).from_dtype),
+        counter.name if counter is not None else None,
+        int(branch.num_entries),
+        int(branch.compressed_bytes),
+        int(branch.uncompressed_bytes),
+        int(branch.member("fCompress")),
+        list(zip(*(branch.member(name).tolist() for name in ("fBasketSeek", "fBasketBytes")))),
+        [int(edge) for edge in branch.entry_offsets],
+    )
+
+
+def _describe_stored(name: str, branch: StoredBranch, entries: int, compression: int) -> Branch:
+    """Describe a branch of a tree with so many entries, in a file with this compression."""
+    dtype, jagged = branch.dtype.newbyteorder("="), branch.counter is not None
+    return Branch(
+        name,
+        dtype if branch.entries >= entries else None,
+        jagged,
+        branch.counter,
+        branch.title,
+        _TYPE_NAMES[dtype] + "[]" * jagged,
+        branch.compressed,
+        branch.uncompressed,
+        _stored_codec(branch.compression, branch.compressed, branch.uncompressed, compression),
+        _lack(branch.entries, entries),
+    )
+
+
+def _lack(held: int, entries: int) -> str:
+    return f"holds {held:,} of {entries:,} entries" if held < entries else ""
+
+
+def _stored_codec(of_branch: int, compressed: int, uncompressed: int, of_file: int) -> str:
+    """Name the codec of a branch: uproot writes 0 there in any file; then the settings of the file were in force."""
+    return _codec(of_branch or (of_file if compressed < uncompressed else 0))
+
+
 def _describe_branch(name: str, branch: Any) -> Branch:
     """Describe a branch; one that nobody can interpret, or that holds nothing, does no harm until it is used."""
     counter = _counter(branch)
@@ -402,21 +505,18 @@ def _describe_branch(name: str, branch: Any) -> Branch:
         dtype, jagged = _dtype(what, branch)
     except Exception:  # uproot's, of every kind
         dtype, jagged = None, counter is not None
-    problem = ""
-    if branch.num_entries < branch.tree.num_entries:
-        dtype, problem = None, f"holds {branch.num_entries:,} of {branch.tree.num_entries:,} entries"
-    shrunk = branch.compressed_bytes < branch.uncompressed_bytes
+    problem = _lack(branch.num_entries, branch.tree.num_entries)
+    compressed, uncompressed = int(branch.compressed_bytes), int(branch.uncompressed_bytes)
     return Branch(
         name,
-        dtype,
+        None if problem else dtype,
         jagged,
         counter.name if counter is not None else None,
         branch.title,
         _type_name(branch),
-        int(branch.compressed_bytes),
-        int(branch.uncompressed_bytes),
-        # uproot writes 0 into the branches of any file: then the settings of the file were in force
-        _codec(branch.member("fCompress") or (branch.file.fCompress if shrunk else 0)),
+        compressed,
+        uncompressed,
+        _stored_codec(branch.member("fCompress"), compressed, uncompressed, branch.file.fCompress),
         problem,
     )
 

@@ -32,10 +32,10 @@ def fingerprint(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def sealed(content: Mapping[str, Any]) -> str:
-    """Return content as JSON text with a checksum of itself, ``content_sha256``."""
+def sealed(content: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return content as JSON text with a checksum of itself, ``content_sha256``; with an indent it is easy to read."""
     plain = json.loads(json.dumps(content, default=str))
-    return json.dumps(plain | {_SEAL: fingerprint(plain)}, indent=1) + "\n"
+    return json.dumps(plain | {_SEAL: fingerprint(plain)}, indent=indent) + "\n"
 
 
 def unsealed(text: str) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class Manifest:
         self.git_commit = own_commit()
         self.created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         content = asdict(self) | {"config_sha256": self.config_sha256}
-        write_atomically(directory / NAME, sealed(content))
+        write_atomically(directory / NAME, sealed(content, indent=1))
 
     @classmethod
     def read(cls, directory: Path, stage: str) -> Manifest:

@@ -258,7 +258,7 @@ def _write(job: Job, broken: dict[int, ShardRecord], report: Report) -> ShardInd
             for file in job.files:
                 record = broken.get(file.number)
                 if record is None:
-                    record = _convert_file(shard, file, records)
+                    record = _convert_file(shard, file)
                 if record.accounting.lost and record.blocks:
                     broken[file.number] = replace(record, blocks=[])
                     return None
@@ -279,10 +279,12 @@ class _Shard:
         self.builders = TableBuilders(job.analysis, STAGE)
         self.lay_out = lay_out(job.analysis, dataset_info(job.analysis))
         self.writer = open_shard(job.stem, job.analysis)
+        self.read: list[ShardRecord] = []
+        """Of the first file with events, to which all later ones are compared."""
 
 
-def _convert_file(shard: _Shard, file: InputFile, before: Sequence[ShardRecord]) -> ShardRecord:
-    """Append the rows of a file to those ``before``; the record of a lost one lists blocks if it broke after some."""
+def _convert_file(shard: _Shard, file: InputFile) -> ShardRecord:
+    """Append the rows of a file to its shard; the record of a lost one lists blocks if it broke after some."""
     job = shard.job
     entries: int | None = None
     blocks: list[list[int]] = []
@@ -295,9 +297,11 @@ def _convert_file(shard: _Shard, file: InputFile, before: Sequence[ShardRecord])
             shard.writer.begin(file.path, file.sample)
             for block in _reported(rows.blocks(record, log=shard.log), opened, record, shard.report):
                 if not blocks:
-                    check_identity(job.analysis, [*before, record])
+                    check_identity(job.analysis, [*shard.read, record])
                 blocks.append(np.diff(block.bounds).tolist())
                 shard.writer.append(shard.lay_out(block))
+        if not shard.read and record.accounting.events.read:
+            shard.read.append(record)
         return record
     except FileError as error:
         if not job.skip_bad_files:

@@ -21,7 +21,7 @@ from ..events.columns import Branch, Collection, Column, collections
 from ..events.files import expand, is_remote, require
 from ..events.open import is_arrow, open_events
 from ..events.reader import EventFile, broken_file
-from ..events.root import RNTupleFile, TTreeFile, open_file, open_root, reader, trees
+from ..events.root import RNTupleFile, TTreeFile, open_file, open_root, reader, tree_names
 
 _COMPACT = 20
 """A longer group of flat branches, e.g. the trigger bits, is one line unless it is asked for."""
@@ -192,12 +192,13 @@ def _open_tables(path: str, tree: str | None) -> Iterator[tuple[str | None, str,
         yield tree, _kind(one), one
     else:
         file = open_file(path)
-        found = trees(file)
-        if not found:
+        names = tree_names(file)
+        if not names:
             others = sorted(f"{name} ({kind})" for name, kind in file.classnames(cycle=False).items())
             raise FileError(path, f"has no tree at all; {_some(others) or 'it is empty'}", mistake=True)
-        for name, content in found.items():
-            table = reader(path, file, content)
+        for name in names:
+            table = reader(path, file, name)
+            assert table is not None  # noqa: S101 - it is one of those
             yield name, _kind(table), table
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,10 @@ _MOST_NAMED = 10
 
 @dataclass(frozen=True)
 class Job:
-    """One output to write, from whole inputs of one sample."""
+    """One output to write, from whole inputs of one sample; ``part`` is a digest of the analysis."""
 
     analysis: Analysis
+    part: str
     sample: str
     paths: tuple[str, ...]
     output: Path
@@ -186,8 +188,17 @@ def _outcome(
 def _plan(
     analysis: Analysis, groups: Mapping[str, Mapping[str, tuple[str, ...]]], work: Path, skip_bad_files: bool
 ) -> list[Job]:
+    part = fingerprint(analysis.skim_part())
     return [
-        Job(analysis, sample, paths, work / sample / name, work / _RECORDS / sample / f"{name}.json", skip_bad_files)
+        Job(
+            analysis,
+            part,
+            sample,
+            paths,
+            work / sample / name,
+            work / _RECORDS / sample / f"{name}.json",
+            skip_bad_files,
+        )
         for sample, outputs in groups.items()
         for name, paths in outputs.items()
     ]
@@ -274,7 +285,7 @@ def skim_files(job: Job, report: Report) -> Record:
 
     A file that turns out to be bad in the middle is left out altogether: the output is begun again without it.
     """
-    key = fingerprint([job.analysis.skim_part(), job.sample, job.paths])
+    key = fingerprint([job.part, job.sample, job.paths])
     known = Record.read(job, key)
     if known is not None:
         report(1)
@@ -310,7 +321,7 @@ def _all_branches(job: Job, paths: Sequence[str]) -> BranchUnion:
     union = BranchUnion()
     for path in paths:
         with open_events(path, job.analysis.tree, job.analysis.redirectors, checksum=False) as file:
-            union.add(path, job.analysis.tree, Skimmer(job.analysis, job.sample, file).branches)
+            union.add(path, job.analysis.tree, _skimmer(job, file).branches)
             for name in CARRIED:
                 tree = file.sibling(name)
                 union.add(path, name, layout(tree, lambda branch: True)[0] if tree else ())
@@ -345,7 +356,7 @@ def _write(
 
 def _copy(job: Job, file: EventFile, trees: MergedTrees, record: Record, report: Report) -> None:
     """Copy the chosen events of one input, and the trees beside them."""
-    skimmer = Skimmer(job.analysis, job.sample, file)
+    skimmer = _skimmer(job, file)
     record.unwritable |= skimmer.unwritable
     record.idle = [rule for rule in record.idle if rule in skimmer.idle]
     events = trees.get(file.path, job.analysis.tree, skimmer.branches, skimmer.defaults)
@@ -367,6 +378,20 @@ def _copy(job: Job, file: EventFile, trees: MergedTrees, record: Record, report:
         rows = trees.get(file.path, name, branches)
         for chunk in tree.chunks(values(branches)):
             rows.append(chunk.size, chunk.columns)
+
+
+_skimmers: dict[tuple[str, str], Skimmer] = {}
+"""The last one of this process, which serves the next file with the same columns."""
+
+
+def _skimmer(job: Job, file: EventFile) -> Skimmer:
+    last = _skimmers.get((job.part, job.sample))
+    skimmer = last.for_file(file) if last is not None else None
+    if skimmer is None:
+        skimmer = Skimmer(job.analysis, job.sample, file)
+        _skimmers.clear()
+        _skimmers[job.part, job.sample] = skimmer
+    return skimmer
 
 
 # -- one input --------------------------------------------------------------------------------------------------------
@@ -396,11 +421,11 @@ class Skimmer:
 
     def __init__(self, analysis: Analysis, sample: str, file: EventFile) -> None:
         block = analysis.samples[sample]
-        stored = file
+        self._analysis, stored = analysis, file
         self._file = file = view(stored, analysis)
         self.defaults = file.filled
         self._selection = Selection(analysis, block, file, {**analysis.cuts(STAGE), **block.select})
-        kept = KeepList(analysis.skim.keep)
+        self._kept = kept = KeepList(analysis.skim.keep)
         self.idle = kept.idle(self._selection.known)
         self._selection.restrict({name for name in analysis.define if kept(name)})
         needed = self._selection.columns()
@@ -413,9 +438,26 @@ class Skimmer:
                 f"define.{changed}: changes a branch of the file, and what reads the skim would change it once more: "
                 "define it under another name"
             )
-        own, self.unwritable = layout(stored, kept)
-        self._copied = values(own)
         self._defined = {name: branch for name, branch in defined.items() if kept(name)}
+        self._lay_out(stored)
+
+    def for_file(self, stored: EventFile) -> Skimmer | None:
+        """Return that of another input of the sample; None where its columns differ."""
+        file = view(stored, self._analysis)
+        if list(file.branches) != list(self._file.branches) or file.filled != self.defaults:
+            return None
+        schema = self._schema.for_file(file.path, file.branches)
+        if schema is None:
+            return None
+        other = copy(self)
+        other._file, other._schema, other._selection = file, schema, self._selection.for_file(file)
+        other._lay_out(stored)
+        return other
+
+    def _lay_out(self, stored: EventFile) -> None:
+        """Settle the branches of the output: those of the input, then the defined ones."""
+        own, self.unwritable = layout(stored, self._kept)
+        self._copied = values(own)
         appended = [self._counted(branch, own) for branch in self._defined.values()]
         counters = {b.counter for b in appended if b.jagged}
         self.branches = [*own, *(b for b in appended if b.name not in counters)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.server
 import io
 import json
@@ -16,6 +17,7 @@ import pytest
 import uproot
 from nanoforge import cli
 from nanoforge.errors import FileError, UserError
+from nanoforge.events.ttree import describe
 from typer.testing import CliRunner
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -335,11 +337,19 @@ def test_a_real_file_with_branches_that_were_never_filled():
     assert row(text, "fCaloClusters_fClusterID")[2:] == ["0", "471.4", "1560"]
 
 
-def test_branches_that_were_never_filled(tmp_path, monkeypatch):
+@pytest.mark.parametrize("by_uproot", [False, True])
+def test_branches_that_were_never_filled(tmp_path, monkeypatch, by_uproot):
     with uproot.recreate(tmp_path / "a.root") as file:
         file.mktree("Events", {"x": "f4", "y": "f4"}).extend({"x": np.arange(4.0), "y": np.zeros(4)})
     count = uproot.TBranch.num_entries.fget
     monkeypatch.setattr(uproot.TBranch, "num_entries", property(lambda b: 0 if b.name == "y" else count(b)))
+
+    def described(key):
+        tree = describe(key)
+        tree.branches["y"] = dataclasses.replace(tree.branches["y"], entries=0)
+        return None if by_uproot else tree
+
+    monkeypatch.setattr("nanoforge.events.root.describe", described)
     text = show(tmp_path / "a.root", "--ranges")
     assert row(text, "x")[2:] == ["0", "1.5", "3"]
     assert row(text, "y")[2:] == ["-", "-", "-", "(not read: holds 0 of 4 entries)"]
