@@ -73,7 +73,6 @@ app = typer.Typer(
     cls=_Commands,
     help="From a CMS physics process to a trained, deployed model with one analysis file.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -174,6 +173,26 @@ def init(
     from .stages.init import init
 
     init(files, output, tree)
+
+
+@app.command()
+def schema(
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables of all keys, in Markdown.")] = False,
+) -> None:
+    """Print the JSON schema of the analysis file, by which editors complete and check it.
+
+    Example: nanoforge schema > nanoforge.schema.json
+    """
+    if as_markdown:
+        from .config.reference import markdown
+
+        typer.echo(markdown(), nl=False)
+        return
+    import json
+
+    from .config.json_schema import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2))
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """``make demo``: from two physics processes to a trained model, with the commands that a physicist would type.
 
-The analysis file is ``test/demo.yaml``. Everything else is made here: the events too.
+The analysis file is ``doc/examples/demo.yaml``. Everything else is made here: the events too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main(folder: Path) -> None:
     start = time.monotonic()
     folder.mkdir(exist_ok=True)
     analysis = folder / "analysis.yaml"
-    shutil.copyfile(Path(__file__).with_name("demo.yaml"), analysis)
+    shutil.copyfile(Path(__file__).resolve().parents[1] / "doc" / "examples" / "demo.yaml", analysis)
     results = folder / "results"
     nanoforge("run", analysis, "-o", results, "-j", 2)
     nanoforge("inspect", results / "generated" / "ggH.root", "--filter", "Tau_*")

@@ -125,7 +125,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
 
 
 COMMANDS = ["init", "inspect", "generate", "skim", "convert", "train", "tune", "evaluate", "compare", "predict"]
-COMMANDS += ["export", "run", "submit", "status", "resubmit", "collect", "cmsrun"]
+COMMANDS += ["export", "run", "submit", "status", "resubmit", "collect", "cmsrun", "schema"]
 
 
 def test_help_has_an_example() -> None:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Union
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 
-def of_form(form: str, words: str) -> AfterValidator:
-    """Accept a text that matches a regular expression as a whole, which ``words`` describe to users."""
-    compiled = re.compile(form)
+@dataclass(frozen=True)
+class Form:
+    """The form of a text: a regular expression for the whole of it, which ``words`` describe to users."""
 
-    def check(text: str) -> str:
-        if compiled.fullmatch(text) is None:
-            raise ValueError(f"should be {words}")
+    expression: str
+    words: str
+
+    def __call__(self, text: str) -> str:
+        """Return a text that has the form, and raise a ValueError for another."""
+        if re.fullmatch(self.expression, text) is None:
+            raise ValueError(f"should be {self.words}")
         return text
 
-    return AfterValidator(check)
+
+def of_form(expression: str, words: str) -> AfterValidator:
+    """Accept a text that matches a regular expression as a whole, which ``words`` describe to users."""
+    return AfterValidator(Form(expression, words))
 
 
 Identifier = Annotated[
@@ -47,7 +55,7 @@ def one_as_list(value: Any) -> Any:
     return value if value is None or isinstance(value, (list, tuple)) else [value]
 
 
-Expr = Annotated[str, BeforeValidator(number_as_text), Field(min_length=1)]
+Expr = Annotated[str, BeforeValidator(number_as_text, json_schema_input_type=Union[str, float]), Field(min_length=1)]
 """The text of an expression (see ``events.expressions``)."""
 Cuts = dict[Identifier, Expr]
 

@@ -26,6 +26,9 @@ _SIZE = {"MB": 1, "GB": 1000}
 _NOT_IN_PATHS = re.compile(r"[\s,;\"'$]")
 
 
+_AboveZero = Annotated[int, Field(gt=0)]
+
+
 def _quantity(units: dict[str, int]) -> BeforeValidator:
     """Accept ``8 h`` or ``2 GB``, and plain numbers of the smallest thing that is counted."""
 
@@ -37,7 +40,8 @@ def _quantity(units: dict[str, int]) -> BeforeValidator:
             return value
         return round(float(found[1]) * units[found[2]])
 
-    return BeforeValidator(parse)
+    form = rf"^[0-9.]+ ?({'|'.join(units)})$"
+    return BeforeValidator(parse, json_schema_input_type=Union[_AboveZero, Annotated[str, Field(pattern=form)]])
 
 
 def _plain(path: str) -> str:
@@ -140,6 +144,11 @@ class Division(Strict):
         return self
 
 
+def _number_as(key: str, written: Any) -> BeforeValidator:
+    """Accept ``gpu: 1`` for ``gpu: {count: 1}``, and the like."""
+    return BeforeValidator(lambda v: {key: v} if isinstance(v, int) else v, json_schema_input_type=written)
+
+
 class Needs(Strict):
     """What the jobs of a stage ask for; what is not said here has a default for each stage.
 
@@ -159,11 +168,11 @@ class Needs(Strict):
     """Memory of each job (``2 GB``)."""
     disk: Optional[Megabytes] = None
     """Scratch disk of each job (``10 GB``)."""
-    gpu: Optional[Annotated[GPU, BeforeValidator(lambda v: {"count": v} if isinstance(v, int) else v)]] = None
+    gpu: Optional[Annotated[GPU, _number_as("count", Union[int, GPU])]] = None
     """GPUs of each job: how many, or which. Only for train and tune, unless a stage says it itself."""
     retries: Optional[int] = Field(default=None, ge=0, le=20)
     """How often a failed job is tried again."""
-    split: Optional[Annotated[Division, BeforeValidator(lambda v: {"files": v} if isinstance(v, int) else v)]] = None
+    split: Optional[Annotated[Division, _number_as("files", Union[int, Division])]] = None
     """How the work is divided: input files for each job, or ``{events: 500000}``."""
     checkpoint: Optional[Seconds] = None
     """Time between two checkpoints that go back to the submitting machine (``1 h``)."""
@@ -189,7 +198,12 @@ class Batch(Needs):
     """Whose rules hold: the CERN batch service, the LPC at Fermilab, or none."""
     mode: Literal["afs", "spool", "eossubmit"] = "afs"
     """How HTCondor gets and returns files: by a shared file system, by its spool, or by EOS."""
-    environment: Annotated[Environment, BeforeValidator(lambda v: {} if v == "local" else v)] = Environment()
+    environment: Annotated[
+        Environment,
+        BeforeValidator(
+            lambda v: {} if v == "local" else v, json_schema_input_type=Union[Literal["local"], Environment]
+        ),
+    ] = Environment()
     """Where the Python of the jobs comes from; ``local``: the one that submits."""
     output: Optional[PlainPath] = None
     """Where results go: a folder, or an address such as ``root://eosuser.cern.ch//eos/user/j/jdoe/ttbar``."""

@@ -175,7 +175,7 @@ class LightGBMModel(Strict):
 
 
 class CustomModel(Strict):
-    """A network of the user's own, written ``type: my_package.my_module:MyNet`` (see ``models.networks``)."""
+    """A network of the user's own, written ``type: my_package.my_module:MyNet``."""
 
     type: Literal["custom"]
     network: Annotated[str, of_form(r"[^:]+:[A-Za-z]\w*", "module:Class")]
@@ -184,7 +184,7 @@ class CustomModel(Strict):
     """What its constructor gets beside inputs and outputs."""
 
 
-def _own_network(block: Any) -> Any:
+def module_and_class(block: Any) -> Any:
     """Read ``type: module:class`` as what it is short for."""
     if isinstance(block, dict) and ":" in str(block.get("type")):
         return {**block, "type": "custom", "network": block["type"]}
@@ -196,5 +196,5 @@ Model = Annotated[
         Union[MLPModel, DeepSetsModel, ParticleNetModel, ParticleTransformerModel, LightGBMModel, CustomModel],
         Field(discriminator="type"),
     ],
-    BeforeValidator(_own_network),
+    BeforeValidator(module_and_class),
 ]
