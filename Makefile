@@ -14,7 +14,7 @@ one, make demo PYTHON=python3.11; on LXPLUS: source /cvmfs/sft.cern.ch/lcg/views
 # A view of LCG would put its packages before those of an environment.
 unexport PYTHONPATH
 
-.PHONY: demo test install grid lint bench faults clean
+.PHONY: demo test install grid lint bench faults docs clean
 
 demo: $(READY)
 	@$(BIN)/python test/demo.py $(DEMO)
@@ -33,6 +33,12 @@ bench: $(READY)
 
 faults: $(READY)
 	@$(BIN)/python test/faults --seconds $(SECONDS) --jobs 2
+
+docs: $(READY)
+	@$(PIP) --editable '.[docs]'
+	@$(BIN)/python test/pages.py
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict -f doc/site/mkdocs.yml
+	@echo "build/docs/index.html"
 
 grid: nanoforge-grid.tar.xz
 

@@ -165,7 +165,7 @@ def test_what_is_mistyped_is_told_before_a_stage_is_imported(tmp_path: Path) -> 
 def test_the_wheel_holds_all_modules_the_batch_templates_and_the_plugins(tmp_path: Path) -> None:
     for name in ("python", "condor", "crab", "plugins"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "requirements.txt", "README.md"):
+    for name in ("pyproject.toml", "requirements.txt", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "out", "."]
     answer = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
