@@ -54,7 +54,7 @@ nanoforge-grid.tar.xz: crab/requirements.txt
 	@echo "$@: $$(du -m $@ | cut -f1) MB, for $$($(PYTHON) --version): batch.environment={lcg: {view: ..., packages: $@}}"
 
 clean:
-	rm -rf $(VENV) $(DEMO) build *.egg-info nanoforge-grid.tar.xz
+	rm -rf $(VENV) $(DEMO) build *.egg-info nanoforge-grid.tar.xz*
 
 install: $(INSTALLED)
 
