@@ -14,6 +14,7 @@ import pytest
 import toys
 import typer
 import yaml
+from nanoforge.batch.crab_rules import SANDBOX_BYTES
 from nanoforge.cli import app
 from nanoforge.config import load
 
@@ -184,3 +185,7 @@ def test_completion_knows_commands_and_options(monkeypatch: pytest.MonkeyPatch, 
         with pytest.raises(SystemExit) as end:
             app(prog_name="nanoforge")
         assert not end.value.code and expected in capsys.readouterr().out
+
+
+def test_the_limit_of_the_sandbox_is_that_of_the_rules() -> None:
+    assert f"what travels with them ({SANDBOX_BYTES // 1024**2} MB at most)" in (pages.DOC / "lxplus.md").read_text()
