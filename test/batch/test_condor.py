@@ -415,9 +415,9 @@ def test_a_python_that_does_not_look_for_its_library_beside_it_gets_it(job: Call
     (release / "bin" / "python3.12").chmod(0o755)
     (venv / "bin" / "python").symlink_to(release / "bin" / "python3.12")
     (tmp_path / "scratch" / "environment.sh").write_text(f"python=({venv}/bin/python {STUB})\n")
-    words = ("part-00000", "convert", "analysis.yaml", "--part", "tt:0-1", "-o", "part-00000")
-    for libraries in ("", "/elsewhere"):
-        done = job(*words, LD_LIBRARY_PATH=libraries)
+    for number, libraries in enumerate(("", "/elsewhere")):
+        part = f"part-{number}"
+        done = job(part, "convert", "analysis.yaml", "--part", "tt:0-1", "-o", part, LD_LIBRARY_PATH=libraries)
         assert done.returncode == 0, done.stderr
 
 
