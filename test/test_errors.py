@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 import pytest
 import toys
-from nanoforge import parallel
+from nanoforge import errors, parallel
 from nanoforge.errors import DataError, UserError, machine_failure
 from nanoforge.events.files import expand
 from nanoforge.events.open import open_events, reading
@@ -58,6 +58,14 @@ def test_the_disk_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         ):
             raise error
         rooms[least] = 9
+
+
+def test_a_limit_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine_failure(ImportError("libx.so: failed to map segment from shared object"))
+    monkeypatch.setattr(errors.resource, "getrlimit", lambda _: (1 << 20, 1 << 20))
+    assert "may have 1 MB (ulimit -v)" in errors.scarce_memory()
+    monkeypatch.setattr(errors.resource, "getrlimit", lambda _: (errors.resource.RLIM_INFINITY,) * 2)
+    assert errors.scarce_memory() == ""
 
 
 def test_other_failures_are_none_of_the_machine() -> None:

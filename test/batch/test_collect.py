@@ -123,6 +123,15 @@ def test_analysis_that_was_changed_after_its_jobs_is_not_merged_with(directory, 
     assert merged == []
 
 
+def test_trust_that_was_given_to_submit_holds_for_the_merge(tmp_path, monkeypatch):
+    words = []
+    monkeypatch.setitem(GIVE, "give", words.extend)
+    directory = make(tmp_path / "jobs", 1, stage="predict", command=("predict", "/run", "files.txt", "--trust"))
+    write_part(directory, 0)
+    collect(directory.path, tmp_path / "friends")
+    assert words[:5] == ["predict", "/run", "files.txt", "--trust", "--parts"]
+
+
 def test_pipeline_is_no_stage(directory, tmp_path):
     (directory.path / DAG).touch()
     with pytest.raises(UserError, match="merges its stages itself"):

@@ -80,9 +80,11 @@ def test_commands_ask_once(tmp_path: Path, nanoforge: Callable, monkeypatch: pyt
     monkeypatch.setattr("nanoforge.provenance.trust._in_this_process", set())
     (tmp_path / "imported").unlink()
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    for command in (("predict", "copy", "a.root"), ("evaluate", "copy"), ("export", "copy")):
+    jobs = ("submit", "local", "analysis.yaml", "--stage", "predict", "--run", "copy", "--dry-run")
+    for command in (("predict", "copy", "a.root"), ("evaluate", "copy"), ("export", "copy"), jobs):
         answer = nanoforge(*command)
         assert answer.returncode == 2 and "mine.py: read it, then give --trust" in answer.stderr, answer.stderr
     assert not (tmp_path / "imported").exists()
     assert nanoforge("predict", "copy", "a.root", "--trust").returncode == 0
     assert nanoforge("predict", "copy", "b.root", "-o", "once").returncode == 0
+    assert nanoforge(*jobs, "--trust").returncode == 0
