@@ -18,8 +18,8 @@ def main() -> None:
         if "--debug" in sys.argv:
             raise
         print(  # noqa: T201
-            f"error: {sys.executable} lacks the package {error.name!r}: install it there (pip install 'nanoforge[all]'), or "
-            "take another environment (in a batch job: batch.environment)",
+            f"error: {sys.executable} lacks the package {error.name!r}: install it there (pip install "
+            "'nanoforge[all]'), or take another environment (in a batch job: batch.environment)",
             file=sys.stderr,
         )
         sys.exit(2)
