@@ -9,9 +9,11 @@ from typing import Callable
 import pytest
 import toys
 import yaml
+from nanoforge.config import load
 from nanoforge.errors import UserError
 from nanoforge.provenance import Manifest
 from nanoforge.provenance.trust import remember, require
+from nanoforge.stages.trust import check_runs
 
 FUNCTIONS = "import pathlib\npathlib.Path(__file__).with_name('imported').touch()\ndef twice(x):\n    return 2 * x\n"
 
@@ -42,6 +44,16 @@ def test_what_was_trained_here_needs_no_word(run: Path, tmp_path: Path) -> None:
     other = Manifest("train", {**trained.config, "name": "other"}, [])
     with pytest.raises(UserError, match="--trust"):
         require(run, other, modules, trust=False)
+
+
+def test_jobs_ask_for_what_the_analysis_file_does_not_name(run: Path, tmp_path: Path) -> None:
+    text = "{name: x, samples: {a: {files: a.root, label: a}}, inputs: {event: {features: [MET_pt]}}}"
+    (tmp_path / "other.yaml").write_text(text)
+    analysis = load(tmp_path / "other.yaml")
+    with pytest.raises(UserError, match=r"mine\.py: read it, then give --trust"):
+        check_runs(analysis, run, trust=False)
+    check_runs(analysis, run, trust=True)
+    check_runs(analysis, run, trust=False)
 
 
 def test_modules_are_found_without_importing_them(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,11 +92,9 @@ def test_commands_ask_once(tmp_path: Path, nanoforge: Callable, monkeypatch: pyt
     monkeypatch.setattr("nanoforge.provenance.trust._in_this_process", set())
     (tmp_path / "imported").unlink()
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    jobs = ("submit", "local", "analysis.yaml", "--stage", "predict", "--run", "copy", "--dry-run")
-    for command in (("predict", "copy", "a.root"), ("evaluate", "copy"), ("export", "copy"), jobs):
+    for command in (("predict", "copy", "a.root"), ("evaluate", "copy"), ("export", "copy")):
         answer = nanoforge(*command)
         assert answer.returncode == 2 and "mine.py: read it, then give --trust" in answer.stderr, answer.stderr
     assert not (tmp_path / "imported").exists()
     assert nanoforge("predict", "copy", "a.root", "--trust").returncode == 0
     assert nanoforge("predict", "copy", "b.root", "-o", "once").returncode == 0
-    assert nanoforge(*jobs, "--trust").returncode == 0
