@@ -234,7 +234,7 @@ def generate(
     analysis = _load(config, overrides)
     from .stages.generate import generate
 
-    generate(analysis, output, sample, events, jobs, force, part, parts)
+    generate(analysis, output, sample=sample, events=events, jobs=jobs, force=force, part=part, parts=parts)
 
 
 @app.command()
@@ -258,7 +258,16 @@ def skim(
     analysis = _load(config, overrides)
     from .stages.skim import skim
 
-    skim(analysis, output, jobs, skip_bad_files, force, scheduler, part, parts)
+    skim(
+        analysis,
+        output,
+        jobs=jobs,
+        skip_bad_files=skip_bad_files,
+        force=force,
+        scheduler=scheduler,
+        part=part,
+        parts=parts,
+    )
 
 
 @app.command()
@@ -279,7 +288,7 @@ def convert(
     analysis = _load(config, overrides)
     from .stages.convert import convert
 
-    convert(analysis, output, jobs, skip_bad_files, force, part, parts)
+    convert(analysis, output, jobs=jobs, skip_bad_files=skip_bad_files, force=force, part=part, parts=parts)
     if part is None:
         _next("train", config, *overrides or (), "--data", output, "-o", TRAIN.folder)
 
@@ -306,7 +315,7 @@ def train(
     analysis, source = _load(config, overrides), _source(data, overrides)
     from .stages.train import train
 
-    train(analysis, source, output, force, skip_bad_files, config, trust=trust)
+    train(analysis, source, output, force=force, skip_bad_files=skip_bad_files, file=config, trust=trust)
     _next("evaluate", output)
 
 
@@ -332,7 +341,10 @@ def tune(
     analysis, source = _load(config, overrides), _source(data, overrides)
     from .stages.tune import tune
 
-    if tune(analysis, source, output, trials, force, skip_bad_files, trust=trust) is not None:
+    if (
+        tune(analysis, source, output, trials=trials, force=force, skip_bad_files=skip_bad_files, trust=trust)
+        is not None
+    ):
         _next("train", output / "best.yaml", "--data", data, "-o", TRAIN.folder)
 
 
@@ -354,7 +366,7 @@ def evaluate(
     trained = _read_run(run)
     from .stages.evaluate import evaluate
 
-    evaluate(run, source, output, force, trust=trust)
+    evaluate(run, data=source, output=output, force=force, trust=trust)
     files = [file for sample in trained.config["samples"].values() for file in sample["files"] or ()]
     _next("predict", run, *files[:1], "-o", PREDICT.folder)
 
@@ -371,7 +383,7 @@ def compare(
     """
     from .stages.compare import compare
 
-    compare(runs, output, force)
+    compare(runs, output, force=force)
 
 
 @app.command()
@@ -394,7 +406,18 @@ def predict(
     _read_run(run)
     from .stages.predict import predict
 
-    predict(run, files, output, format, jobs, skip_bad_files, force, part, parts, trust=trust)
+    predict(
+        run,
+        files,
+        output,
+        format=format,
+        jobs=jobs,
+        skip_bad_files=skip_bad_files,
+        force=force,
+        part=part,
+        parts=parts,
+        trust=trust,
+    )
 
 
 @app.command()
@@ -423,7 +446,7 @@ def export(
     _read_run(run)
     from .stages.export import export
 
-    export(run, output, features, fold, check or (), force, trust=trust)
+    export(run, output, features=features, fold=fold, check=check or (), force=force, trust=trust)
 
 
 @app.command()
@@ -561,7 +584,7 @@ def run(
     analysis = _load(config, overrides)
     from .run import run_all
 
-    run_all(analysis, output, jobs, skip_bad_files, config, force, trust=trust)
+    run_all(analysis, output, jobs=jobs, skip_bad_files=skip_bad_files, file=config, force=force, trust=trust)
     _next("export", TRAIN.output(output), "-o", output / "export")
 
 

@@ -26,11 +26,11 @@ from .stages.train import train
 def run_all(
     analysis: Analysis,
     output: Path,
+    *,
     jobs: int = 1,
     skip_bad_files: bool = False,
     file: Path | None = None,
     force: bool = False,
-    *,
     trust: bool = False,
 ) -> None:
     """Run all stages of an analysis.
@@ -81,11 +81,11 @@ class _Here:
 
     def _skim(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
         _check_sums(analysis)
-        skimmed = skim(analysis, output, self.jobs, self.skip_bad_files, force=True)
+        skimmed = skim(analysis, output, jobs=self.jobs, skip_bad_files=self.skip_bad_files, force=True)
         return {name: _outputs(skimmed, output, name) for name in analysis.samples}
 
     def _convert(self, analysis: Analysis, output: Path) -> Path:
-        convert(analysis, output, self.jobs, self.skip_bad_files, force=True)
+        convert(analysis, output, jobs=self.jobs, skip_bad_files=self.skip_bad_files, force=True)
         return output
 
     def _train(self, analysis: Analysis, output: Path, dataset: Path) -> Path:
@@ -100,7 +100,7 @@ class _Here:
     def _predict(self, analysis: Analysis, output: Path, run: Path) -> Path:
         # samples may share a file: it is scored once
         files = list(dict.fromkeys(path for name in analysis.samples for path in sample_files(analysis, name)))
-        predict(run, files, output, "root", self.jobs, self.skip_bad_files, force=True)
+        predict(run, files, output, format="root", jobs=self.jobs, skip_bad_files=self.skip_bad_files, force=True)
         return output
 
 

@@ -25,7 +25,7 @@ EVALUATION = "evaluation"
 _NAME_WIDTH, _GAP = 20, 2
 
 
-def compare(runs: Sequence[Path], output: Path, force: bool = False) -> Manifest:
+def compare(runs: Sequence[Path], output: Path, *, force: bool = False) -> Manifest:
     """Print a table of runs and write it with their ROC curves.
 
     Parameters

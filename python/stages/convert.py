@@ -63,7 +63,8 @@ class Job:
 
 def convert(
     analysis: Analysis,
-    output: Path,
+    output: str | Path,
+    *,
     jobs: int = 1,
     skip_bad_files: bool = False,
     force: bool = False,
@@ -99,6 +100,7 @@ def convert(
     UserError, DataError
         See :mod:`nanoforge.errors`; nothing that was there before is changed then.
     """
+    output = Path(output)
     files = {name: sample_files(analysis, name) for name in analysis.samples}
     share = None if part is None else Part.parse(part, {name: len(paths) for name, paths in files.items()})
     chosen = _numbered(files)

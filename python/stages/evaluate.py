@@ -56,11 +56,11 @@ SEED = 1
 
 
 def evaluate(
-    run: Path,
-    data: Path | Analysis | None = None,
-    output: Path | None = None,
-    force: bool = False,
+    run: str | Path,
     *,
+    data: str | Path | Analysis | None = None,
+    output: str | Path | None = None,
+    force: bool = False,
     trust: bool = False,
 ) -> dict[str, Any]:
     """Evaluate the models of a run on the test part of a dataset.
@@ -90,13 +90,15 @@ def evaluate(
     DataError
         When a file is broken, or a model gives scores that are not finite.
     """
+    run = Path(run)
+    data = Path(data) if isinstance(data, str) else data
     trained = Manifest.read(run, "train")
     trained.verify(run)
     require(run, trained, own_code(trained, run), trust=trust)
     follow(run)
     settings = settings_of(trained, run)
     dataset, notices = _open(run, trained, settings, data)
-    output = output or run / "evaluation"
+    output = Path(output or run / "evaluation")
     key = {"run": trained.identity(), "dataset": dataset.identity}
     request = Request("evaluate", output, key, trained.config, force=force)
     finished = request.finished()

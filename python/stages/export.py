@@ -33,13 +33,13 @@ GRAPH, DESCRIPTION = "model.onnx", "model.json"
 
 
 def export(
-    run: Path,
-    output: Path,
+    run: str | Path,
+    output: str | Path,
+    *,
     features: bool = False,
     fold: str | None = None,
     check: Sequence[str] = (),
     force: bool = False,
-    *,
     trust: bool = False,
 ) -> Manifest:
     """Write ``model.onnx``, ``model.json`` (see ``export.assembly.describe``) and ``triton/``, a model repository.
@@ -72,6 +72,8 @@ def export(
     DataError
         When the graph does not give the scores of ``predict`` to 1e-5; nothing is written then.
     """
+    run = Path(run)
+    output = Path(output)
     trained = Manifest.read(run, "train")
     trained.verify(run)
     require(run, trained, own_code(trained, run), trust=trust)

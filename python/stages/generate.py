@@ -43,7 +43,8 @@ class Job:
 
 def generate(
     analysis: Analysis,
-    output: Path,
+    output: str | Path,
+    *,
     sample: str | None = None,
     events: int | None = None,
     jobs: int = 1,
@@ -83,6 +84,7 @@ def generate(
     UserError, DataError
         See :mod:`nanoforge.errors`; nothing that was there before is changed then.
     """
+    output = Path(output)
     plan = _plan(analysis, sample, events)
     whole = {name: _made_from(name, generator) for name, generator in plan.items()}
     units: dict[str | None, int] = {name: len(sizes(generator.events)) for name, generator in plan.items()}

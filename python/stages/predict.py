@@ -7,20 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..config.schema import Analysis
 from ..console import say
-from ..dataset.friends import FORMATS, Entries
-from ..dataset.identity import assign_fold, event_hash
-from ..dataset.table import Table, TableBuilder, TableBuilders
+from ..dataset.friends import FORMATS
 from ..errors import FileError, UserError, nearest
 from ..events.files import expand, from_root, output_names
-from ..events.frame import Frame
 from ..events.open import reading
 from ..events.reader import EventFile
 from ..events.view import view
-from ..models.base import Model, score
 from ..models.load import own_code
 from ..parallel import Report, run_jobs
 from ..pipeline.outcome import Outcome, Request
@@ -28,13 +22,13 @@ from ..pipeline.parts import Part, gather
 from ..provenance import Accounting, FileRecord, Manifest, Piece, fingerprint, make_room
 from ..provenance.manifest import input_record, remove
 from ..provenance.trust import require
+from ..serving.scorer import Scorer
 from ..training.runs import load_models, settings_of
 
 if TYPE_CHECKING:
     pass
 
 STAGE = "predict"
-FILL = np.float32(-1)
 """Score of a row that the selection rejects."""
 
 _RECORDS = ".records"
@@ -78,16 +72,16 @@ class Scored:
 
 
 def predict(
-    run: Path,
+    run: str | Path,
     files: Sequence[str],
-    output: Path,
+    output: str | Path,
+    *,
     format: str = "root",
     jobs: int = 1,
     skip_bad_files: bool = False,
     force: bool = False,
     part: str | None = None,
     parts: Path | None = None,
-    *,
     trust: bool = False,
 ) -> Manifest:
     """Score files.
@@ -112,6 +106,8 @@ def predict(
     Manifest
         Of the finished predictions.
     """
+    run = Path(run)
+    output = Path(output)
     if format not in FORMATS:
         raise UserError(f"--format {format}: not one of {', '.join(FORMATS)}{nearest(format, FORMATS)}")
     trained = Manifest.read(run, "train")
@@ -204,37 +200,36 @@ def predict_file(job: Job, report: Report) -> Scored:
     return Scored(source, books, piece.outputs[0].adler32, lacks)
 
 
-_scorers: dict[str, tuple[list[Model], TableBuilders]] = {}
+_scorers: dict[str, Scorer] = {}
 """Of the stage that this process works for: one file after the other uses the same models."""
 
 
-def _scorer(job: Job) -> tuple[list[Model], TableBuilders]:
-    """Load the models, once per stage and process, and what makes the rows of files."""
+def _scorer(job: Job) -> Scorer:
+    """Load the models, once per stage and process."""
     import torch
 
     if job.threads:
         torch.set_num_threads(job.threads)
     if job.scorer not in _scorers:
         _scorers.clear()
-        models = load_models(job.run, job.analysis, range(job.folds))
-        _scorers[job.scorer] = models, TableBuilders(job.analysis, STAGE)
+        _scorers[job.scorer] = Scorer(job.analysis, load_models(job.run, job.analysis, range(job.folds)))
     return _scorers[job.scorer]
 
 
 def _score_file(job: Job, file: EventFile, report: Report) -> tuple[Accounting, Sequence[str]]:
     """Score one file; returns its accounting, and the columns that it lacks to choose folds by."""
-    models, builders = _scorer(job)
+    scorer = _scorer(job)
     file = view(file, job.analysis)
-    builder = builders.for_file(file)
+    builder = scorer.builder(file)
     books = Accounting()
     row = job.analysis.row if job.analysis.row != "event" else None
     temporary = job.output.with_name(f".{job.output.name}.part")
     try:
         with FORMATS[job.format](temporary, job.analysis.tree, row) as writer:
             if not file.entries:
-                writer.write(_score_chunk(job, file, builder, models, builder.frame(builder.empty_chunk()), books))
+                writer.write(scorer.entries(file, builder, builder.frame(builder.empty_chunk()), books))
             for chunk in file.chunks(builder.columns):
-                writer.write(_score_chunk(job, file, builder, models, builder.frame(chunk), books))
+                writer.write(scorer.entries(file, builder, builder.frame(chunk), books))
                 report(chunk.size / file.entries if file.entries else 0)
         temporary.replace(job.output)
     finally:
@@ -242,41 +237,3 @@ def _score_file(job: Job, file: EventFile, report: Report) -> tuple[Accounting, 
     if not file.entries:
         report(1)
     return books, builder.lacks if job.folds > 1 else ()
-
-
-def _score_chunk(
-    job: Job,
-    file: EventFile,
-    builder: TableBuilder,
-    models: Sequence[Model],
-    frame: Frame,
-    books: Accounting,
-) -> Entries:
-    rows = builder.select(frame, books)
-    table = builder.table(frame, rows)
-    builder.mend(frame, rows, table)
-    hashes = event_hash(
-        {n: v[rows.events] for n, v in builder.identity(frame).items()},
-        file.uuid,
-        frame.start + rows.events,
-        job.analysis.split.seed,
-    )
-    chosen = _scores(models, table, assign_fold(hashes, job.folds))
-    offsets = None if job.analysis.row == "event" else frame.offsets(job.analysis.row)
-    total = frame.size if offsets is None else int(offsets[-1])
-    names = [f"{job.analysis.name}_{output}" for output in models[0].spec.outputs]
-    scores = np.full((len(names), total), FILL)
-    scores[:, rows.positions] = chosen.T
-    identity = builder.identity(frame)
-    kept = {n: v for n, v in builder.kept(frame).items() if n not in identity}
-    return Entries(frame.start, frame.size, identity, dict(zip(names, scores)), kept, offsets)
-
-
-def _scores(models: Sequence[Model], table: Table, fold: np.ndarray) -> np.ndarray:
-    """Return (N, C) scores, every row by the model of its fold."""
-    inputs = table.tensors()
-    scores = np.empty((len(fold), len(models[0].spec.outputs)), dtype=np.float32)
-    for i, model in enumerate(models):
-        mine = fold == i
-        scores[mine] = score(model, {n: v[mine] for n, v in inputs.items()})
-    return scores

@@ -109,7 +109,8 @@ class Record:
 
 def skim(
     analysis: Analysis,
-    output: Path,
+    output: str | Path,
+    *,
     jobs: int = 1,
     skip_bad_files: bool = False,
     force: bool = False,
@@ -138,6 +139,7 @@ def skim(
     Manifest
         Of the finished skim.
     """
+    output = Path(output)
     target, redirectors = analysis.skim.target_bytes, analysis.redirectors
     groups = {n: skim_outputs(sample_files(analysis, n), target, redirectors) for n in analysis.samples}
     units: dict[str | None, int] = {sample: len(outputs) for sample, outputs in groups.items()}

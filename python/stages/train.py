@@ -46,12 +46,12 @@ _EXTRAS = ("learning_rate.pdf", "learning_rate.png")
 
 def train(
     analysis: Analysis,
-    data: Path | Analysis,
-    output: Path,
+    data: str | Path | Analysis,
+    output: str | Path,
+    *,
     force: bool = False,
     skip_bad_files: bool = False,
     file: Path | None = None,
-    *,
     trust: bool = False,
 ) -> Manifest:
     """Train the model of an analysis on its dataset, once per fold.
@@ -87,6 +87,8 @@ def train(
     DataError
         When the data are broken or the training diverges.
     """
+    data = Path(data) if isinstance(data, str) else data
+    output = Path(output)
     training = analysis.training
     dataset = open_dataset(data, in_memory=training.in_memory, workers=training.workers, skip_bad_files=skip_bad_files)
     check_same_analysis(analysis, dataset)

@@ -42,10 +42,10 @@ def tune(
     analysis: Analysis,
     data: Path | Analysis,
     output: Path,
+    *,
     trials: int | None = None,
     force: bool = False,
     skip_bad_files: bool = False,
-    *,
     trust: bool = False,
 ) -> Manifest | None:
     """Try values of the parameters that the ``search`` block of an analysis names.

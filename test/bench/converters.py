@@ -78,7 +78,7 @@ def nanoforge(scratch: Path, sources: list[str], case: str, jobs: int = 1, outpu
     shutil.rmtree(folder, ignore_errors=True)
 
     def work() -> dict[str, Any]:
-        convert(load(config), folder, jobs)
+        convert(load(config), folder, jobs=jobs)
         written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         return {"bytes": written, **_summary(folder / "train.h5", sources)}
 

@@ -119,7 +119,7 @@ def main() -> None:
         print(json.dumps(measure(method, process, int(events))))
         return
     for process in PROCESSES:
-        compare(process, options.events, options.repeat)
+        compare(process, options.events, force=options.repeat)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def test_another_dataset_without_the_column_is_refused(evaluated, tmp_path):
     home, _ = evaluated
     other = write_dataset(tmp_path / "other", make_analysis(split={"train": 0.7, "val": 0.1, "test": 0.2}))
     with pytest.raises(UserError, match=r"other: has no column 'k\$t': add it to 'keep'"):
-        evaluate(home / "run", other, tmp_path / "out")
+        evaluate(home / "run", data=other, output=tmp_path / "out")
 
 
 def test_figures_of_merit_keep_the_physics_weights(evaluated):

@@ -47,7 +47,7 @@ def analysis(folder: Path, **changes: Any) -> dict[str, Any]:
 def make(folder: Path, output: str = "dataset", jobs: int = 1, skip: bool = False, **changes: Any) -> Path:
     path = folder / "analysis.yaml"
     path.write_text(yaml.safe_dump(analysis(folder, **changes), sort_keys=False))
-    convert(load(path), folder / output, jobs, skip, force=True)
+    convert(load(path), folder / output, jobs=jobs, skip_bad_files=skip, force=True)
     return folder / output
 
 

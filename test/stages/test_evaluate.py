@@ -105,7 +105,7 @@ def test_classes_of_negative_weight_and_the_rows_that_count_are_told(trained, un
 
     run, _ = trained()
     other = write_dataset(tmp_path / "data", make(), (60, 20, 40), change=spoil)
-    found = evaluate(run, other, tmp_path / "out")
+    found = evaluate(run, data=other, output=tmp_path / "out")
     said = capsys.readouterr()
     notice = next(
         line for line in found["notices"] if line.startswith("The weights of class 'low' in the test rows sum to -")
@@ -283,8 +283,8 @@ def test_the_default_place_is_in_the_run_and_what_is_there_is_kept(trained, tmp_
     assert Manifest.read(run / "evaluation", "evaluate") == written
     other = write_dataset(tmp_path / "other", make(), (100, 20, 50), seed=9)
     with pytest.raises(UserError, match="--force"):
-        evaluate(run, other)
-    assert evaluate(run, other, force=True) != first
+        evaluate(run, data=other)
+    assert evaluate(run, data=other, force=True) != first
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -294,7 +294,7 @@ def test_a_dataset_that_was_made_anew_needs_to_be_named(trained, tmp_path):
     move_dataset(run, other)
     with pytest.raises(UserError, match=r"made anew.*--data"):
         evaluate(run)
-    found = evaluate(run, other)
+    found = evaluate(run, data=other)
     assert len(found["notices"]) == 1 and "not the dataset of the training" in found["notices"][0]
     assert "not the dataset of the training" in (run / "evaluation" / "report.html").read_text()
 
@@ -303,7 +303,7 @@ def test_a_dataset_that_was_made_anew_needs_to_be_named(trained, tmp_path):
 def test_another_split_is_warned_about(trained, tmp_path, capsys):
     run, _ = trained()
     other = write_dataset(tmp_path / "other", make(seed=2), (100, 20, 50), seed=9)
-    found = evaluate(run, other, tmp_path / "out")
+    found = evaluate(run, data=other, output=tmp_path / "out")
     assert "may have been trained on" in found["notices"][1]
     assert "may have been trained on" in capsys.readouterr().err
 
@@ -320,7 +320,7 @@ def test_a_dataset_with_other_classes_does_not_fit(trained, tmp_path):
     analysis = make(target={"classes": {"low": "z < 0", "rest": "z >= 0"}})
     other = write_dataset(tmp_path / "other", analysis, (100, 20, 50))
     with pytest.raises(UserError, match=r"does not fit.*classes: \('low', 'high'\) -> \('low', 'rest'\)"):
-        evaluate(run, other, tmp_path / "out")
+        evaluate(run, data=other, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -328,7 +328,7 @@ def test_an_empty_test_part_says_what_to_do(trained, tmp_path):
     run, _ = trained()
     other = write_dataset(tmp_path / "other", make(), (100, 20, 0))
     with pytest.raises(UserError, match=r"test part is empty: set split\.test"):
-        evaluate(run, other, tmp_path / "out")
+        evaluate(run, data=other, output=tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 

@@ -298,7 +298,7 @@ def test_trees_take_nan_as_it_is_and_so_do_their_graphs(tmp_path: Path, monkeypa
 def test_other_formats_and_processes_hold_the_same_scores(trained: Path, tmp_path: Path) -> None:
     files = [str(trained / "signal.root"), str(trained / "background.root")]
     for format in ("root", "parquet", "csv", "hdf5"):
-        predict(trained / "run", files, tmp_path / format, format, jobs=2 if format == "root" else 1)
+        predict(trained / "run", files, tmp_path / format, format=format, jobs=2 if format == "root" else 1)
     root = uproot.open(tmp_path / "root" / "signal.root")["Events"].arrays(library="np")
     parquet = pq.read_table(tmp_path / "parquet" / "signal.parquet")
     csv = pyarrow.csv.read_csv(tmp_path / "csv" / "signal.csv")
@@ -311,7 +311,7 @@ def test_other_formats_and_processes_hold_the_same_scores(trained: Path, tmp_pat
 
 def test_objects_in_other_formats(jets: Path, tmp_path: Path) -> None:
     for format in ("root", "parquet", "csv"):
-        predict(jets / "run", [str(jets / "signal.root")], tmp_path / format, format)
+        predict(jets / "run", [str(jets / "signal.root")], tmp_path / format, format=format)
     root = uproot.open(tmp_path / "root" / "signal.root")["Events"].arrays()
     parquet = ak.from_parquet(tmp_path / "parquet" / "signal.parquet")
     csv = pyarrow.csv.read_csv(tmp_path / "csv" / "signal.csv").to_pydict()
@@ -397,7 +397,7 @@ def test_unfinished_friends_that_were_damaged_are_made_again(trained: Path, tmp_
 
 def test_mistakes_are_explained(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--format rooot: not one of root, parquet, csv, hdf5; did you mean 'root'"):
-        predict(trained / "run", [str(trained / "signal.root")], tmp_path / "friends", "rooot")
+        predict(trained / "run", [str(trained / "signal.root")], tmp_path / "friends", format="rooot")
     with pytest.raises(UserError, match=r"dataset: made by 'nanoforge convert'"):
         predict(trained / "dataset", [str(trained / "signal.root")], tmp_path / "friends")
     with pytest.raises(UserError, match="no file matches"):

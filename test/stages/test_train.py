@@ -211,7 +211,7 @@ def test_a_dataset_without_training_rows_serves_to_evaluate(data, tmp_path, quic
     train(make(epochs=1), data, tmp_path / "run")
     external = make_analysis(split={"train": 0, "val": 0, "test": 1})
     other = write_dataset(tmp_path / "other", external, rows=(0, 0, 150), seed=4)
-    found = evaluate(tmp_path / "run", other)
+    found = evaluate(tmp_path / "run", data=other)
     assert 0 <= found["test"]["accuracy"]["value"] <= 1 and found["train"]["accuracy"]["value"] is None
     assert "all rows are of" in found["notices"][0]
     with pytest.raises(UserError, match="no rows to train on"):
@@ -224,7 +224,7 @@ def test_quantiles_that_cross_are_counted_and_sorted_by_an_option(tmp_path, quic
     data = write_dataset(tmp_path / "data", make(regression=True), rows=(300, 60, 200))
     for sort in (False, True):
         train(make(trees, regression=True, loss=loss | {"sort": sort}), data, tmp_path / str(sort))
-        notices = evaluate(tmp_path / str(sort), data)["notices"]
+        notices = evaluate(tmp_path / str(sort), data=data)["notices"]
         assert any("quantiles of z cross in" in notice for notice in notices) != sort
     model = load_model(tmp_path / "True" / "fold0" / "model.pt")
     assert export_onnx(model, tmp_path / "model.onnx", {}) < 1e-6

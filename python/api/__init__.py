@@ -1,0 +1,1 @@
+"""What ``import nanoforge`` offers beside the stages: events, datasets and models in Python."""

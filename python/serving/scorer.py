@@ -1,0 +1,77 @@
+"""Scores of events by the models of a run, the same for all that asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..config.schema import Analysis
+from ..dataset.friends import Entries
+from ..dataset.identity import assign_fold, event_hash
+from ..dataset.table import Table, TableBuilder, TableBuilders
+from ..events.frame import Frame
+from ..events.reader import EventFile
+from ..models.base import Model, score
+from ..provenance import Accounting
+
+STAGE = "predict"
+"""The cuts of this stage are those that hold for events to be scored."""
+FILL = np.float32(-1)
+"""The score of rows that the selection rejects."""
+
+
+class Scorer:
+    """Scores events with the models of all folds; several threads may use it at a time.
+
+    Parameters
+    ----------
+    analysis
+        The analysis that the models were trained with.
+    models
+        One for each fold. An event is scored by the model that did not train on it.
+    """
+
+    def __init__(self, analysis: Analysis, models: Sequence[Model]) -> None:
+        self.analysis = analysis
+        self._models = models
+        self._builders = TableBuilders(analysis, STAGE)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the C scores."""
+        return self._models[0].spec.outputs
+
+    def builder(self, file: EventFile) -> TableBuilder:
+        """Return what makes the rows of a file, as the analysis sees it."""
+        return self._builders.for_file(file)
+
+    def entries(self, file: EventFile, builder: TableBuilder, frame: Frame, accounting: Accounting) -> Entries:
+        """Score the events of a chunk, and book them; rejected rows get the score -1."""
+        rows = builder.select(frame, accounting)
+        table = builder.table(frame, rows)
+        builder.mend(frame, rows, table)
+        identity = builder.identity(frame)
+        hashes = event_hash(
+            {name: values[rows.events] for name, values in identity.items()},
+            file.uuid,
+            frame.start + rows.events,
+            self.analysis.split.seed,
+        )
+        chosen = self._scores(table, assign_fold(hashes, len(self._models)))
+        offsets = None if self.analysis.row == "event" else frame.offsets(self.analysis.row)
+        total = frame.size if offsets is None else int(offsets[-1])
+        scores = np.full((len(self.outputs), total), FILL)
+        scores[:, rows.positions] = chosen.T
+        names = [f"{self.analysis.name}_{output}" for output in self.outputs]
+        kept = {name: values for name, values in builder.kept(frame).items() if name not in identity}
+        return Entries(frame.start, frame.size, identity, dict(zip(names, scores)), kept, offsets)
+
+    def _scores(self, table: Table, fold: np.ndarray) -> np.ndarray:
+        """Return (N, C) scores, every row by the model of its fold."""
+        inputs = table.tensors()
+        scores = np.empty((len(fold), len(self.outputs)), dtype=np.float32)
+        for number, model in enumerate(self._models):
+            mine = fold == number
+            scores[mine] = score(model, {name: values[mine] for name, values in inputs.items()})
+        return scores
