@@ -19,28 +19,29 @@ if TYPE_CHECKING:
     from .api.model import load_model
     from .config import load
     from .errors import DataError, NanoForgeError, UserError
-    from .run import run_all as run
     from .stages.convert import convert
     from .stages.evaluate import evaluate
-    from .stages.export import export
+    from .stages.export import export as export_model
     from .stages.generate import generate
     from .stages.predict import predict
     from .stages.skim import skim
     from .stages.train import train
+    from .workflow import run_all as run
 
 __version__ = "0.1.0"
 __all__ = [
-    "DataError", "NanoForgeError", "UserError", "__version__", "convert", "evaluate", "export", "generate", "load",
-    "load_model", "open_dataset", "open_events", "predict", "run", "skim", "train",
+    "DataError", "NanoForgeError", "UserError", "__version__", "convert", "evaluate", "export_model", "generate",
+    "load", "load_model", "open_dataset", "open_events", "predict", "run", "skim", "train",
 ]  # fmt: skip
 
-_STAGES = ("convert", "evaluate", "export", "generate", "predict", "skim", "train")
+_STAGES = ("convert", "evaluate", "generate", "predict", "skim", "train")
 _SOURCES = {
+    "export_model": ("stages.export", "export"),  # `nanoforge.export` is a package
     "load": ("config", "load"),
     "load_model": ("api.model", "load_model"),
     "open_dataset": ("api.dataset", "Dataset"),
     "open_events": ("api.events", "Events"),
-    "run": ("run", "run_all"),
+    "run": ("workflow", "run_all"),
     **{name: ("errors", name) for name in ("DataError", "NanoForgeError", "UserError")},
     **{name: (f"stages.{name}", name) for name in _STAGES},
 }

@@ -582,7 +582,7 @@ def run(
     Example: nanoforge run analysis.yaml -o results -j 4
     """
     analysis = _load(config, overrides)
-    from .run import run_all
+    from .workflow import run_all
 
     run_all(analysis, output, jobs=jobs, skip_bad_files=skip_bad_files, file=config, force=force, trust=trust)
     _next("export", TRAIN.output(output), "-o", output / "export")

@@ -61,7 +61,19 @@ def test_sources_are_python_3_9(path: Path) -> None:
     ast.parse(path.read_text(), feature_version=(3, 9))
 
 
-ROOMS = ["cli", "run", "api", "stages", "batch", "training", "evaluation", "export", "serving", "models", "dataset"]
+ROOMS = [
+    "cli",
+    "workflow",
+    "api",
+    "stages",
+    "batch",
+    "training",
+    "evaluation",
+    "export",
+    "serving",
+    "models",
+    "dataset",
+]
 ROOMS += ["pipeline", "simulation", "cmssw", "events", "parallel", "console", "provenance", "config", "registry"]
 ROOMS += ["errors"]
 """What stands before another room may import it, and not the other way round."""

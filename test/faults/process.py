@@ -44,7 +44,7 @@ _STAGES = (
 )
 _LAZY = (
     *(f"nanoforge.stages.{name}" for name in _STAGES),
-    "nanoforge.cli", "nanoforge.run", "nanoforge.warm", "nanoforge.batch.submit", "nanoforge.batch.status",
+    "nanoforge.cli", "nanoforge.workflow", "nanoforge.warm", "nanoforge.batch.submit", "nanoforge.batch.status",
     "nanoforge.batch.resubmit", "nanoforge.batch.collect", "mlflow.tracking", "mlflow.onnx", "mlflow.models",
     "mlflow.types", "onnxruntime", "lightgbm", "matplotlib.pyplot", "matplotlib.backends.backend_pdf", "optuna",
     "pyarrow.parquet", "pyarrow.dataset", "h5py", "sklearn.metrics",
