@@ -54,9 +54,8 @@ class ArrayFile(EventFile):
 def _columns(events: Any) -> Iterator[tuple[str, tuple[Branch, Any]]]:
     """Yield the description of every column, and what gives its values."""
     if isinstance(events, ak.Array) and ak.fields(events):
-        form = events.layout.form
         for field in ak.fields(events):
-            for name, path, dtype, jagged in columns_of_form(field, form.content(field)):
+            for name, path, dtype, jagged in columns_of_form(field, events[field].layout.form):
                 counter = f"n{path[0]}" if jagged and len(path) > 1 else None
                 yield name, (_described(name, dtype, jagged, counter), lambda path=path: events[path])
     elif isinstance(events, Mapping):
