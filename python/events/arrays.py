@@ -54,8 +54,11 @@ class ArrayFile(EventFile):
 def _columns(events: Any) -> Iterator[tuple[str, tuple[Branch, Any]]]:
     """Yield the description of every column, and what gives its values."""
     if isinstance(events, ak.Array) and ak.fields(events):
-        for field in ak.fields(events):
-            for name, path, dtype, jagged in columns_of_form(field, events[field].layout.form):
+        form = events.layout.form
+        while not form.is_record:  # joined or selected events
+            form = form.content
+        for field in form.fields:
+            for name, path, dtype, jagged in columns_of_form(field, form.content(field)):
                 counter = f"n{path[0]}" if jagged and len(path) > 1 else None
                 yield name, (_described(name, dtype, jagged, counter), lambda path=path: events[path])
     elif isinstance(events, Mapping):
