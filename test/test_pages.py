@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import re
 import subprocess
 from pathlib import Path
@@ -139,6 +140,16 @@ def test_blocks_of_yaml_are_right(path: Path, tmp_path: Path) -> None:
         load(tmp_path / "analysis.yaml")
 
 
+def test_blocks_of_python_call_what_there_is() -> None:
+    blocks = [ast.parse(block) for page in pages.PAGES for block in pages.blocks(page, "python")]
+    functions = [call for tree in blocks for call in ast.walk(tree) if isinstance(call, ast.Call)]
+    ours = [call for call in functions if re.fullmatch(r"nanoforge\.\w+", ast.unparse(call.func))]
+    assert len(ours) > 8
+    for call in ours:
+        offered = getattr(nanoforge, ast.unparse(call.func).removeprefix("nanoforge."))
+        inspect.signature(offered).bind(*call.args, **{str(keyword.arg): keyword for keyword in call.keywords})
+
+
 def messages() -> str:
     """All texts of the program, with … where it puts a value."""
 
@@ -170,7 +181,10 @@ def test_examples_convert_events(name: str, nanoforge: Callable[..., Any], tmp_p
         toys.write(tmp_path / content["files"], toys.nano_events(400, sample == "ttbar", first=1000 * number))
     for path in (EXAMPLES / f"{name}.yaml", EXAMPLES / "my_network.py"):
         (tmp_path / path.name).write_text(path.read_text())
-    answer = nanoforge("convert", f"{name}.yaml", "-o", "dataset")
+    unskimmed = [
+        f"samples.{sample}.sumw=events" for sample, content in analysis["samples"].items() if "xsec" in content
+    ]
+    answer = nanoforge("convert", f"{name}.yaml", *unskimmed, "-o", "dataset")
     assert answer.returncode == 0, answer.stderr
     if name == "own_network":
         answer = nanoforge("train", f"{name}.yaml", "--data", "dataset", "-o", "run", "training.epochs=1")
