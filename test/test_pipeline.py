@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import toys
 import uproot
 import yaml
@@ -29,7 +30,8 @@ def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
     return {stage for stage in before if before[stage] != after[stage]}
 
 
-def test_only_what_is_stale_is_done_again(tmp_path: Path, nanoforge: Any) -> None:
+def test_only_what_is_stale_is_done_again(tmp_path: Path, nanoforge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nanoforge.evaluation.gallery.plots", lambda *_: iter(()))  # five times; the next test draws
     for name in ("signal", "background"):
         toys.write(tmp_path / f"{name}.root", toys.nano_events(500, name == "signal"))
     (tmp_path / "analysis.yaml").write_text(yaml.safe_dump(ANALYSIS, sort_keys=False))

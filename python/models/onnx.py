@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import json
 import logging
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx
+import onnx_ir
 import onnxruntime
 import torch
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 OPSET = 18
 IR_VERSION = 8
 TOLERANCE = 1e-5
+_PROGRAMS: dict[str, torch.onnx.ONNXProgram] = {}
+_MOST_PROGRAMS = 4
 
 
 def export_onnx(
@@ -115,7 +119,22 @@ def _takes_one_length(model: NetworkModel) -> bool:
 
 
 def _trace(model: NetworkModel, free: bool) -> onnx.ModelProto:
+    with _silence():
+        program = _program(model, free)
+        program.apply_weights({**dict(model.named_parameters()), **dict(model.named_buffers())})
+        simplified = copy.copy(program)
+        simplified.model = onnx_ir.from_proto(program.model_proto)
+        simplified.optimize()
+    lists = [name for name, info in model.spec.inputs.items() if info.length is not None]
+    return _never_empty(simplified.model_proto, lists) if free else simplified.model_proto
+
+
+def _program(model: NetworkModel, free: bool) -> torch.onnx.ONNXProgram:
+    """Trace a model, which takes seconds: once for all of ours that differ in nothing but their values, as folds do."""
     spec = model.spec
+    key = json.dumps([free, spec.as_dict()])
+    if key in _PROGRAMS:
+        return _PROGRAMS[key]
     batch = torch.export.Dim("batch")
     shapes: list[dict[int, Any]] = []
     for name, info in spec.inputs.items():
@@ -127,20 +146,24 @@ def _trace(model: NetworkModel, free: bool) -> onnx.ModelProto:
     # Sizes of 0 and 1 would be frozen into the graph.
     lengths = {name: 3 if free else info.length for name, info in spec.inputs.items() if info.length is not None}
     example = _random_inputs(model, 3, lengths, np.random.default_rng(0))
-    with _silence():
-        program = torch.onnx.export(
-            model,
-            tuple(torch.from_numpy(values) for values in example.values()),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(spec.graph_inputs),
-            output_names=["scores"],
-            dynamic_shapes=(tuple(shapes),),
-            external_data=False,
-            verbose=False,
-        )
+    program = torch.onnx.export(
+        model,
+        tuple(torch.from_numpy(values) for values in example.values()),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=list(spec.graph_inputs),
+        output_names=["scores"],
+        dynamic_shapes=(tuple(shapes),),
+        external_data=False,
+        verbose=False,
+        optimize=False,  # which would fold the values into constants
+    )
     assert program is not None  # noqa: S101 — only the exporter that is not dynamo returns None
-    return _never_empty(program.model_proto, list(lengths)) if free else program.model_proto
+    if spec.network["type"] != "custom":  # whose code may have changed
+        if len(_PROGRAMS) == _MOST_PROGRAMS:
+            _PROGRAMS.pop(next(iter(_PROGRAMS)))
+        _PROGRAMS[key] = program
+    return program
 
 
 def _never_empty(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:

@@ -6,6 +6,7 @@ SQLite wants locks that AFS and EOS lack, and MLflow keeps the file open: the da
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib.util
 import logging
@@ -198,17 +199,30 @@ def _database(path: Path) -> Iterator[MlflowClient]:
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory(dir=_MEMORY if _has_room(_MEMORY) else None) as scratch:
+    with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
         database = Path(scratch, DATABASE)
         if path.exists():
             shutil.copyfile(path, database)
+        else:
+            database.write_bytes(_empty_database())
         yield MlflowClient(tracking_uri=f"sqlite:///{database}")
         _put_back(database, path)
 
 
-def _has_room(folder: str) -> bool:
-    """Whether a database can lie there: the shared memory of a container may be full, small, or not to be written."""
-    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _ROOM
+@functools.cache
+def _empty_database() -> bytes:
+    """Return a database without runs; MLflow takes seconds to make one, so that a process makes just one."""
+    from mlflow.tracking import MlflowClient
+
+    with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
+        database = Path(scratch, DATABASE)
+        MlflowClient(tracking_uri=f"sqlite:///{database}").search_experiments()
+        return database.read_bytes()
+
+
+def _memory() -> str | None:
+    """Return a folder in memory; None where it is full, small, or not to be written, as it may be in a container."""
+    return _MEMORY if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM else None
 
 
 def _log(client: MlflowClient, run: str, params: Mapping[str, str], metrics: Iterable[tuple]) -> None:

@@ -70,7 +70,9 @@ def _again(options: argparse.Namespace, number: int) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="test/faults", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="no case begins later (default 60)")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="no case begins that would usually end later (default 60)"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="processes, each with a project of its own")
     parser.add_argument("--case", type=int, nargs="+", default=[], help="only these")

@@ -64,11 +64,13 @@ def _work(plan: Plan, folder: Path, worker: int, end: float) -> None:
     disk = Disk(folder / "work")
     try:
         project = Project(folder, lambda words: _tell(f"worker {worker}: {words}") if plan.verbose else None)
+        usual = 0.0
         with (folder / "results").open("w") as results:
             for number in plan.numbers[worker :: plan.jobs] if plan.numbers else count(worker, plan.jobs):
-                if not plan.numbers and time.monotonic() > end:
+                if not plan.numbers and time.monotonic() + usual > end:
                     break
                 result = _do(Case(project, disk, plan.seed, number, plan.stages, plan.kinds))
+                usual = (usual + result.seconds) / 2
                 results.write(json.dumps(asdict(result)) + "\n")
                 results.flush()
                 if plan.verbose or result.verdict in BAD:

@@ -72,9 +72,25 @@ def test_equally_near_neighbours_are_chosen_alike(exported):
     assert found == pytest.approx(score(model, columns), abs=1e-5)
 
 
-def test_nothing_is_printed(tmp_path, capfd):
+def test_nothing_is_printed(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(exporter, "_PROGRAMS", {})  # it is traced once more
     export_onnx(make_model("mlp"), tmp_path / "model.onnx", {})
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_next_fold_is_not_traced_again_and_has_its_own_values(tmp_path, monkeypatch):
+    first, second = make_model("deepsets"), make_model("deepsets")
+    export_onnx(first, tmp_path / "first.onnx", {})
+    with torch.no_grad():
+        for number, value in enumerate(second.state_dict().values()):
+            value.add_(0.1 + number / 100)
+    monkeypatch.setattr(torch.onnx, "export", None)
+    export_onnx(second, tmp_path / "second.onnx", {})
+    columns = {name: values.astype("f4") for name, values in make_inputs(50).items()}
+    for model, name in ((first, "first"), (second, "second")):
+        session = onnxruntime.InferenceSession(tmp_path / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        assert session.run(["scores"], columns)[0] == pytest.approx(score(model, columns), abs=1e-5)
+    assert np.abs(score(first, columns) - score(second, columns)).max() > 0.1
 
 
 def test_a_regression_gives_all_its_outputs(tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -44,19 +45,28 @@ def analysis(folder: Path, **changes: Any) -> dict[str, Any]:
     return {**content, **changes}
 
 
-def make_run(folder: Path, **changes: Any) -> Path:
+def without_graph(patch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes seconds and is tested elsewhere: the export and MLflow."""
+    patch.setattr("nanoforge.stages.train.export_onnx", lambda model, path, *_: path.write_text("graph"))
+    patch.setattr("nanoforge.stages.train.log_training", lambda *_: {})
+
+
+def make_run(folder: Path, graph: bool = False, **changes: Any) -> Path:
     for name in ("signal", "background"):
         toys.write(folder / f"{name}.root", toys.nano_events(600, name == "signal"), basket=250)
     (folder / "analysis.yaml").write_text(yaml.safe_dump(analysis(folder, **changes), sort_keys=False))
     config = load(folder / "analysis.yaml")
     convert(config, folder / "dataset")
-    train(config, folder / "dataset", folder / "run")
+    with pytest.MonkeyPatch.context() as patch:
+        if not graph:
+            without_graph(patch)
+        train(config, folder / "dataset", folder / "run")
     return folder / "run"
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("trained")).parent
+    return make_run(tmp_path_factory.mktemp("trained"), graph=True).parent
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +156,7 @@ MODELS = {
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out what takes seconds and is tested elsewhere: the export and MLflow."""
-    monkeypatch.setattr("nanoforge.stages.train.export_onnx", lambda model, path, *_: path.write_text("graph"))
-    monkeypatch.setattr("nanoforge.stages.train.log_training", lambda *_: {})
+    without_graph(monkeypatch)
 
 
 def friend_of_signal(run: Path, folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -163,7 +171,6 @@ def friend_of_signal(run: Path, folder: Path) -> tuple[dict[str, np.ndarray], np
     return friend, expected
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("kind", MODELS)
 def test_every_model_predicts(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine.py").write_text(OWN)  # beside the analysis file
@@ -174,7 +181,6 @@ def test_every_model_predicts(kind: str, tmp_path: Path, monkeypatch: pytest.Mon
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("loss", "suffixes"), [("gaussian", ["", "_sigma"]), ("quantile", ["", "_q16", "_q84"])])
 def test_every_output_of_a_regression_has_a_column(loss: str, suffixes: list[str], tmp_path: Path) -> None:
     target = {"regression": {"lead": "Jet_pt[0]", "third": "Jet_pt[2]"}}  # of two jets none is the third
@@ -320,6 +326,7 @@ def test_objects_in_other_formats(jets: Path, tmp_path: Path) -> None:
     assert csv["object"] == ak.to_list(ak.flatten(ak.local_index(root.Jet_tt_b)))
 
 
+@pytest.mark.usefixtures("quick")
 def test_files_without_identity_are_scored_fold_by_fold(tmp_path: Path) -> None:
     for name in ("signal", "background"):
         toys.write(tmp_path / f"{name}.root", toys.flat_events(400, name == "signal"))
@@ -404,13 +411,13 @@ def test_mistakes_are_explained(trained: Path, tmp_path: Path) -> None:
         predict(trained / "run", [str(trained / "nothing*.root")], tmp_path / "friends")
 
 
-def test_a_tampered_model_is_refused(tmp_path: Path) -> None:
-    run = make_run(tmp_path)
+def test_a_tampered_model_is_refused(trained: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained / "run", tmp_path / "run"))
     with (run / "fold0" / "model.pt").open("r+b") as file:
         file.seek(-10, os.SEEK_END)
         file.write(b"0123456789")
     with pytest.raises(DataError, match=r"model.pt: changed since it was written"):
-        predict(run, [str(tmp_path / "signal.root")], tmp_path / "friends")
+        predict(run, [str(trained / "signal.root")], tmp_path / "friends")
 
 
 @pytest.mark.parametrize("what", ["trained", "jets"])
