@@ -16,6 +16,8 @@ Find = Callable[[str], Path]
 HTT12 = {"signal": "HTT12_TTbarSkim.root", "background": "HTT12_DYJetsToLLSkim.root"}
 NO_FEATURES = ("run", "weight", "gen_match")
 FOLDS = {"train": 0.85, "val": 0.15, "test": 0, "folds": 5}
+HALVES = {**FOLDS, "folds": 2}
+"""Where models that learn from half of the rows, in place of four fifths, reach the bound as well."""
 TRAINING = {"epochs": 25, "batch_size": 256, "patience": 6}
 
 
@@ -76,6 +78,7 @@ def test_ttbar_against_drell_yan_with_seven_features(shared: Find, nanoforge: An
         tmp_path,
         samples={label: {"files": str(shared(name)), "label": label} for label, name in HTT12.items()},
         inputs={"event": {"features": ["pt_1", "eta_1", "pt_2", "eta_2", "m_vis", "mt_1", "pt_met"]}},
+        split=HALVES,
         model={"type": "mlp", "hidden": [64, 64], "dropout": 0.1},
     )
     assert found >= 0.945
@@ -95,6 +98,7 @@ def test_b_jets_with_secondary_vertices(shared: Find, nanoforge: Any, tmp_path: 
             "sv": {"collection": "SV", "match": "delta_r < 0.4", "sort": "-dlenSig", "length": 3, "features": vertex},
         },
         target={"classes": {"b": "hadronFlavour == 5", "rest": "hadronFlavour != 5"}},
+        split=HALVES,
         model={"type": "deepsets", "constituent": [64, 64], "hidden": [64, 64], "dropout": 0.2},
     )
     assert found >= 0.88
@@ -109,7 +113,7 @@ def test_twin_flat_toys(nanoforge: Any, tmp_path: Path) -> None:
         tmp_path,
         samples={str(s).lower(): {"files": f"{s}.root", "label": str(s).lower()} for s in (True, False)},
         inputs={"event": {"features": list(toys.flat_events(1, True)), "missing": -999, "nan": {"fill": 0}}},
-        split={**FOLDS, "folds": 2},
+        split=HALVES,
         model={"type": "mlp", "hidden": [32, 32]},
     )
     assert 0.90 < found < 0.97
@@ -129,7 +133,7 @@ def test_twin_b_jets(nanoforge: Any, tmp_path: Path) -> None:
             "sv": {"collection": "SV", "match": "delta_r < 0.4", "length": 2, "features": ["delta_r"]},
         },
         target={"classes": {"b": "hadronFlavour == 5", "rest": "hadronFlavour != 5"}},
-        split={**FOLDS, "folds": 2},
+        split=HALVES,
         model={"type": "deepsets", "constituent": [16], "hidden": [16]},
     )
     assert 0.82 < found < 0.9
