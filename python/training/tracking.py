@@ -221,8 +221,13 @@ def _empty_database() -> bytes:
 
 
 def _memory() -> str | None:
-    """Return a folder in memory; None where it is full, small, or not to be written, as it may be in a container."""
-    return _MEMORY if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM else None
+    """Return a folder in memory; None where a database has no room there."""
+    return _MEMORY if _has_room(_MEMORY) else None
+
+
+def _has_room(folder: str) -> bool:
+    """Whether a database can lie there: the shared memory of a container may be full, small, or not to be written."""
+    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _ROOM
 
 
 def _log(client: MlflowClient, run: str, params: Mapping[str, str], metrics: Iterable[tuple]) -> None:
