@@ -176,18 +176,16 @@ def test_symptoms_are_what_the_program_says() -> None:
 @pytest.mark.parametrize("name", ["quickstart", "jet_flavour", "trees_in_folds", "own_network"])
 def test_examples_convert_events(name: str, nanoforge: Callable[..., Any], tmp_path: Path) -> None:
     analysis = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())
-    (tmp_path / "generated").mkdir()
-    for number, (sample, content) in enumerate(analysis["samples"].items()):
-        toys.write(tmp_path / content["files"], toys.nano_events(400, sample == "ttbar", first=1000 * number))
+    for number, sample in enumerate(analysis["samples"]):
+        toys.write(tmp_path / f"{sample}.root", toys.nano_events(400, sample == "ttbar", first=1000 * number))
     for path in (EXAMPLES / f"{name}.yaml", EXAMPLES / "my_network.py"):
         (tmp_path / path.name).write_text(path.read_text())
-    unskimmed = [
-        f"samples.{sample}.sumw=events" for sample, content in analysis["samples"].items() if "xsec" in content
-    ]
-    answer = nanoforge("convert", f"{name}.yaml", *unskimmed, "-o", "dataset")
+    changes = [f"samples.{sample}.files={sample}.root" for sample in analysis["samples"]]
+    changes += [f"samples.{sample}.sumw=events" for sample, content in analysis["samples"].items() if "xsec" in content]
+    answer = nanoforge("convert", f"{name}.yaml", *changes, "-o", "dataset")
     assert answer.returncode == 0, answer.stderr
     if name == "own_network":
-        answer = nanoforge("train", f"{name}.yaml", "--data", "dataset", "-o", "run", "training.epochs=1")
+        answer = nanoforge("train", f"{name}.yaml", *changes, "training.epochs=1", "--data", "dataset", "-o", "run")
         assert answer.returncode == 0, answer.stderr
 
 
