@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
     from .api.dataset import Dataset as open_dataset  # noqa: N813 - one opens it by calling the class
     from .api.events import Events as open_events  # noqa: N813
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from .stages.train import train
     from .workflow import run_all as run
 
-__version__ = "0.1.0"
 __all__ = [
     "DataError", "NanoForgeError", "UserError", "__version__", "convert", "evaluate", "export_model", "generate",
     "load", "load_model", "open_dataset", "open_events", "predict", "run", "skim", "train",

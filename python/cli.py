@@ -97,7 +97,7 @@ _debug = False
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from . import __version__
+        from .version import __version__
 
         typer.echo(f"nanoforge {__version__}")
         raise typer.Exit

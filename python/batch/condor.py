@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..config.batch import Batch, Needs
 from ..errors import DataError, UserError
+from ..version import __version__
 from . import proxy
 from .jobdir import SHARD, JobDir, Submission
 from .lint import MOST_JOBS, SPOOL_MEGABYTES, Rules, lint

@@ -24,10 +24,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Optional
 
-from .. import __version__
 from ..config.crab import Crab
 from ..console import say
 from ..errors import DataError, UserError
+from ..version import __version__
 from .crab_answers import known
 from .crab_rules import MOST_JOBS, check
 from .events import Process, State

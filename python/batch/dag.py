@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..config.batch import Batch
 from ..config.schema import Analysis
 from ..console import say
@@ -22,6 +21,7 @@ from ..events.files import listed, skim_outputs
 from ..pipeline.graph import GENERATE, SKIM, STAGES, needed, readers, to_generate, walk
 from ..pipeline.stage import Stage
 from ..provenance.manifest import write_atomically
+from ..version import __version__
 from . import condor, proxy
 from .environments import demand, is_seen, lenient, shared
 from .jobdir import DAG, JobDir

@@ -237,7 +237,7 @@ def scored(files: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _blocks(analysis: Analysis) -> dict[str | None, list[Unit]]:
-    from ..simulation.blocks import sizes
+    from ..simulation.generator.event_blocks import sizes
 
     generators = {name: s.generator for name, s in analysis.samples.items() if s.generator is not None}
     return {name: [Unit((), size) for size in sizes(generator.events)] for name, generator in generators.items()}

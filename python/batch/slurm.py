@@ -16,8 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import __version__
 from ..errors import DataError, UserError
+from ..version import __version__
 from .events import ACTIVE, EventLog, Process, State, read_logs
 from .jobdir import SHARD, JobDir, Submission
 from .plan import Resources

@@ -12,8 +12,8 @@ import h5py
 import numpy as np
 import yaml
 
-from .. import __version__
 from ..config.schema import Analysis
+from ..version import __version__
 from . import statistics
 from .hdf5 import GrowingFile, datasets, open_rows
 from .info import SPLITS, DatasetInfo

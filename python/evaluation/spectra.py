@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..simulation.flatness import chi2_per_ndf, projection
-from ..simulation.gun import Occupancy
+from ..simulation.generator.flatness import chi2_per_ndf, projection
+from ..simulation.generator.gun import Occupancy
 from .figures import SIX_COLOURS, cms_style, new_figure, save
 
 _STAGES = {"tried": "Generated", "passed": "Kept"}

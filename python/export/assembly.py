@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .. import __version__
 from ..config.schema import Analysis
 from ..events.reader import EventFile
 from ..models.base import ModelSpec
 from ..provenance import fingerprint
+from ..version import __version__
 from .graph import FLOAT, INT, Graph
 from .preprocessing import STAGE, Preprocessing
 

@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import compose, helper, numpy_helper, version_converter
 
-from .. import __version__
 from ..models.onnx import IR_VERSION, OPSET
+from ..version import __version__
 
 DType = np.dtype[Any]
 BOOL, INT, FLOAT, DOUBLE = (np.dtype(t) for t in (np.bool_, np.int64, np.float32, np.float64))

@@ -18,8 +18,8 @@ import onnx_ir
 import onnxruntime
 import torch
 
-from .. import __version__
 from ..errors import DataError
+from ..version import __version__
 from .base import Model, ModelSpec, score
 from .network import NetworkModel
 from .padding import depends_on_padding

@@ -16,8 +16,8 @@ from typing import Any
 
 from isal import isal_zlib
 
-from .. import __version__
 from ..errors import DataError, UserError
+from ..version import __version__
 from . import git
 from .accounting import Accounting
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..cmssw import commands, seeds
 from ..cmssw import gen as generators
 from ..cmssw.eras import ERAS, Step
@@ -24,6 +23,7 @@ from ..errors import UserError, nearest
 from ..provenance import Manifest, fingerprint, staged_output
 from ..provenance.manifest import adler32
 from ..provenance.output import up_to_date
+from ..version import __version__
 
 STAGE = "cmsrun"
 GENERATION, READING = ("gen", "sim"), ("skim", "nano")
@@ -137,7 +137,7 @@ def _gun(generator: Generator, particles: Sequence[GunParticle], sample: str) ->
         raise UserError(f"{where}.mass: CMSSW's gun cannot choose the mass of a quark or gluon: leave it out")
     flatten = None
     if generator.flatten is not None:
-        from ..simulation.blocks import survey
+        from ..simulation.generator.event_blocks import survey
 
         occupancy = survey(generator, sample)
         share = occupancy.passed / occupancy.tried.clip(min=1)
@@ -193,7 +193,7 @@ def _contents(
 
 
 def _frozen(sample: Sample, name: str, era: str, acceptance: Acceptance | None) -> dict[str, Any]:
-    from ..simulation.blocks import check
+    from ..simulation.generator.event_blocks import check
 
     generator, where = sample.generator, f"samples.{name}.generator"
     if generator is None:

@@ -19,11 +19,11 @@ from ..pipeline.outcome import Outcome, Request
 from ..pipeline.parts import Gathered, Part, gather
 from ..provenance import Accounting, Ledger, Manifest, Piece, fingerprint, make_room
 from ..provenance.manifest import adler32, remove
-from ..simulation import nanoaod
-from ..simulation.blocks import check, sizes, survey
-from ..simulation.books import Trials
-from ..simulation.flatness import flatness
-from ..simulation.gun import Occupancy
+from ..simulation.generator.event_blocks import check, sizes, survey
+from ..simulation.generator.flatness import flatness
+from ..simulation.generator.gun import Occupancy
+from ..simulation.generator.trials import Trials
+from ..simulation.nano import nanoaod
 
 STAGE = "generate"
 _RECORDS = ".records"

@@ -30,15 +30,16 @@ Work = Callable[[], object]
 
 def pythia_alone(process: str, events: int, folder: Path) -> Work:
     from nanoforge.config.schema import Generator
-    from nanoforge.simulation import blocks, presets
-    from nanoforge.simulation.pythia import Engine
+    from nanoforge.simulation import presets
+    from nanoforge.simulation.generator import event_blocks
+    from nanoforge.simulation.generator.pythia import Engine
 
     generator = Generator.model_validate(block(process, events))
 
     def work() -> None:
         engine = Engine(presets.settings(generator, process), process)
-        for number, size in enumerate(blocks.sizes(events)):
-            engine.seed(blocks.seeds(generator.seed, process, number).spawn(4)[0])
+        for number, size in enumerate(event_blocks.sizes(events)):
+            engine.seed(event_blocks.seeds(generator.seed, process, number).spawn(4)[0])
             for _ in range(size):
                 engine._pythia.next()
 

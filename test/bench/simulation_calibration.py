@@ -1,4 +1,6 @@
-"""Derive the calibrations of the embedded detector from its own events: writes ``python/simulation/calibration.py``.
+"""Derive the calibrations of the embedded detector from its own events.
+
+Writes ``python/simulation/objects/calibration.py``.
 
 Run it after any change of the detector's response: ``python test/bench/simulation_calibration.py``, then format the
 result with ruff. It takes about ten minutes. Jet energy: multijets, flat in pt-hat. Flavour: top pairs. Taus:
@@ -14,11 +16,13 @@ from typing import Any
 
 import numpy as np
 from nanoforge.config.generator import Generator
-from nanoforge.simulation import detector, genparticles, jets, secondary, tagging, taus
-from nanoforge.simulation.blocks import generate_block
+from nanoforge.simulation.detector import candidates as detector
 from nanoforge.simulation.flat import counts, flat, offsets_of
-from nanoforge.simulation.isolation import Surroundings
-from nanoforge.simulation.matching import Truth
+from nanoforge.simulation.generator import genparticles
+from nanoforge.simulation.generator.event_blocks import generate_block
+from nanoforge.simulation.objects import jets, secondary, tagging, taus
+from nanoforge.simulation.objects.isolation import Surroundings
+from nanoforge.simulation.objects.matching import Truth
 from sklearn.linear_model import LogisticRegression
 
 TARGET = Path(__file__).parents[2] / "python" / "simulation" / "calibration.py"

@@ -26,7 +26,7 @@ from nanoforge.config.generator import Generator
 from nanoforge.errors import UserError
 from nanoforge.provenance import Manifest
 from nanoforge.simulation import presets
-from nanoforge.simulation.blocks import survey
+from nanoforge.simulation.generator.event_blocks import survey
 from nanoforge.stages.cmsrun import cmsrun, freeze
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -29,9 +29,9 @@ from nanoforge.events.columns import Chunk
 from nanoforge.events.open import open_events
 from nanoforge.export.assembly import Exported
 from nanoforge.export.parity import Comparison
-from nanoforge.simulation.blocks import generate_block
-from nanoforge.simulation.filters import passing
-from nanoforge.simulation.history import History
+from nanoforge.simulation.generator.event_blocks import generate_block
+from nanoforge.simulation.generator.filters import passing
+from nanoforge.simulation.generator.history import History
 from nanoforge.stages.export import export
 from scipy import stats
 from stages.test_export import JETS, friend, untrained

@@ -12,7 +12,7 @@ from nanoforge.errors import DataError
 from nanoforge.events.columns import Branch, Column, offsets_of
 from nanoforge.events.open import open_events
 from nanoforge.events.writer import NanoFile
-from nanoforge.simulation.nanoaod import NanoTuple
+from nanoforge.simulation.nano.nanoaod import NanoTuple
 
 TYPES = ("?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8")
 BRANCHES = [

@@ -8,8 +8,8 @@ from typing import Any
 import awkward as ak
 import numpy as np
 from nanoforge.config.generator import Generator
-from nanoforge.simulation.blocks import generate_block, sizes
-from nanoforge.simulation.pythia import Batch, GenBlock
+from nanoforge.simulation.generator.event_blocks import generate_block, sizes
+from nanoforge.simulation.generator.pythia import Batch, GenBlock
 
 PARTONS = "HadronLevel:Hadronize = off"  # decays remain; three times as fast
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -10,8 +10,10 @@ from typing import Any
 import awkward as ak
 import numpy as np
 from nanoforge.config.generator import Generator
-from nanoforge.simulation import detector, genparticles, objects
-from nanoforge.simulation.blocks import generate_block
+from nanoforge.simulation.detector import candidates as detector
+from nanoforge.simulation.generator import genparticles
+from nanoforge.simulation.generator.event_blocks import generate_block
+from nanoforge.simulation.objects import reconstruction as objects
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "ttbar": {"process": "ttbar"},

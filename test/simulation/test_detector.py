@@ -7,10 +7,11 @@ from dataclasses import fields
 import awkward as ak
 import numpy as np
 import pytest
-from nanoforge.simulation import calorimeter, detector
-from nanoforge.simulation.detector import Candidates, simulate
-from nanoforge.simulation.response import ECAL, HCAL, IDENTIFICATION, TRACKER
-from nanoforge.simulation.vertices import resolution
+from nanoforge.simulation.detector import calorimeter
+from nanoforge.simulation.detector import candidates as detector
+from nanoforge.simulation.detector.candidates import Candidates, simulate
+from nanoforge.simulation.detector.response import ECAL, HCAL, IDENTIFICATION, TRACKER
+from nanoforge.simulation.detector.vertices import resolution
 from samples import block_of, generate, gun, sample
 
 PION, MUON = (211, 1.0, 0.13957), (13, -1.0, 0.10566)

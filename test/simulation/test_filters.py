@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from generated import block
 from nanoforge.config.generator import GenFilter
-from nanoforge.simulation.filters import Filters, passing
-from nanoforge.simulation.history import History
+from nanoforge.simulation.generator.filters import Filters, passing
+from nanoforge.simulation.generator.history import History
 from pydantic import ValidationError
 
 # -- the reference ----------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import uproot
 from generated import block
-from nanoforge.simulation.genparticles import summarise
-from nanoforge.simulation.history import FLAGS, History, nearest
+from nanoforge.simulation.generator.genparticles import summarise
+from nanoforge.simulation.generator.history import FLAGS, History, nearest
 from particle import PDGID
 
 BIT = {name: 1 << k for k, name in enumerate(FLAGS)}

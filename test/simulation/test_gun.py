@@ -11,10 +11,10 @@ from generated import same
 from nanoforge.config.generator import Generator
 from nanoforge.errors import DataError
 from nanoforge.evaluation.spectra import draw
-from nanoforge.simulation.blocks import generate_block, survey
-from nanoforge.simulation.books import Trials
-from nanoforge.simulation.flatness import flatness
-from nanoforge.simulation.pythia import GenBlock
+from nanoforge.simulation.generator.event_blocks import generate_block, survey
+from nanoforge.simulation.generator.flatness import flatness
+from nanoforge.simulation.generator.pythia import GenBlock
+from nanoforge.simulation.generator.trials import Trials
 from scipy import stats
 
 A_TO_EE = ["36:m0 = 3", "36:mMin = 0", "36:oneChannel = 1 1. 103 11 -11"]  # 103: the branching ratio holds at any mass

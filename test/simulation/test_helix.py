@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nanoforge.simulation.decays import MODES, Particles, decay
+from nanoforge.simulation.detector.decays import MODES, Particles, decay
+from nanoforge.simulation.detector.helix import MM_PER_GEV, Solenoid, perigee, propagate
 from nanoforge.simulation.flat import delta_r2, descending, offsets_of, sum_by, wrap
-from nanoforge.simulation.helix import MM_PER_GEV, Solenoid, perigee, propagate
 
 SOLENOID = Solenoid()
 CYLINDER = (SOLENOID.field, SOLENOID.radius, SOLENOID.half_length)

@@ -6,7 +6,7 @@ import awkward as ak
 import fastjet
 import numpy as np
 import pytest
-from nanoforge.simulation import jets, substructure
+from nanoforge.simulation.objects import jets, substructure
 from samples import QCD, TTBAR, local, matched_jets, sample
 
 

@@ -7,8 +7,8 @@ import pytest
 from lhe import scale, write
 from nanoforge.config.generator import Generator
 from nanoforge.errors import UserError
-from nanoforge.simulation.blocks import check
-from nanoforge.simulation.lhe import open_lhe
+from nanoforge.simulation.generator.event_blocks import check
+from nanoforge.simulation.generator.lhe import open_lhe
 
 
 def scales(path: str) -> list[float]:

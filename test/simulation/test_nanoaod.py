@@ -13,7 +13,7 @@ import uproot
 from generated import generator
 from nanoforge.config.generator import Generator
 from nanoforge.events.open import open_events
-from nanoforge.simulation import nanoaod
+from nanoforge.simulation.nano import nanoaod
 from samples import TTBAR, sample
 
 

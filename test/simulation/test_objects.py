@@ -5,10 +5,11 @@ from __future__ import annotations
 import awkward as ak
 import numpy as np
 import pytest
-from nanoforge.simulation import genparticles, objects
-from nanoforge.simulation.branches import COLLECTIONS, DOCS, SCALARS
-from nanoforge.simulation.detector import simulate
-from nanoforge.simulation.objects import reconstruct
+from nanoforge.simulation.detector.candidates import simulate
+from nanoforge.simulation.generator import genparticles
+from nanoforge.simulation.objects import reconstruction as objects
+from nanoforge.simulation.objects.branches import COLLECTIONS, DOCS, SCALARS
+from nanoforge.simulation.objects.reconstruction import reconstruct
 from samples import QCD, TTBAR, block_of, generate, local, sample
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from nanoforge.config.generator import Generator
 from nanoforge.errors import UserError
+from nanoforge.simulation.generator.pythia import Engine
 from nanoforge.simulation.presets import PRESETS, TUNES, settings
-from nanoforge.simulation.pythia import Engine
 
 
 @pytest.mark.parametrize("name", PRESETS)

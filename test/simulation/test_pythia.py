@@ -13,10 +13,10 @@ from generated import block, flat, generator, many, same
 from nanoforge.config.generator import Generator
 from nanoforge.errors import DataError, UserError
 from nanoforge.simulation import presets
-from nanoforge.simulation.blocks import BEAM_SPOT, check, generate_block
-from nanoforge.simulation.blocks import seeds as block_seeds
-from nanoforge.simulation.books import CrossSection, Trials
-from nanoforge.simulation.pythia import Engine, load, state
+from nanoforge.simulation.generator.event_blocks import BEAM_SPOT, check, generate_block
+from nanoforge.simulation.generator.event_blocks import seeds as block_seeds
+from nanoforge.simulation.generator.pythia import Engine, load, state
+from nanoforge.simulation.generator.trials import CrossSection, Trials
 from scipy import stats
 
 WINDOW = 2.0  # of the widths of a resonance, on both sides
@@ -285,7 +285,7 @@ def test_efficiency_is_of_weights() -> None:
 def test_importing_pythia_runs_no_file_of_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "python").mkdir()
     (tmp_path / "python" / "console.py").write_text("raise RuntimeError('run')\n")
-    code = "from nanoforge.simulation.pythia import load; load(); import os; print(os.getcwd())"
+    code = "from nanoforge.simulation.generator.pythia import load; load(); import os; print(os.getcwd())"
     answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert answer.stdout.strip() == str(tmp_path), answer.stderr
 
@@ -299,6 +299,6 @@ def test_pythia_reads_the_data_that_came_with_it(tmp_path: Path, layout: str) ->
         shutil.copy(library, tmp_path)
         (tmp_path / "share").symlink_to(library.parents[3] / "share")
         variables["PYTHONPATH"] = str(tmp_path)
-    code = "from nanoforge.simulation.pythia import load; print(load().Pythia('', False).parm('Pythia:versionNumber'))"
+    code = "from nanoforge.simulation.generator.pythia import load; print(load().Pythia('', False).parm('Pythia:versionNumber'))"
     answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=variables, capture_output=True, text=True)
     assert answer.stdout.split()[-1] == "8.317", answer.stdout + answer.stderr

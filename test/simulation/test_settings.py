@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from nanoforge.simulation.pythia import load
-from nanoforge.simulation.settings import misread
+from nanoforge.simulation.generator.pythia import load
+from nanoforge.simulation.generator.settings import misread
 
 
 def test_values_that_pythia_would_misread_in_silence() -> None:

@@ -8,8 +8,8 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from nanoforge.simulation import secondary
-from nanoforge.simulation.tagging import WORKING_POINTS
+from nanoforge.simulation.objects import secondary
+from nanoforge.simulation.objects.tagging import WORKING_POINTS
 from samples import TTBAR, local, matched_jets, sample
 
 

@@ -8,7 +8,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
-from nanoforge.simulation import ttbar
+from nanoforge.simulation.generator import ttbar
 from samples import QCD, TTBAR, sample
 
 

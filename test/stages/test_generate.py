@@ -15,8 +15,8 @@ from nanoforge.config import load
 from nanoforge.errors import DataError, UserError
 from nanoforge.evaluation import spectra
 from nanoforge.provenance import Manifest
-from nanoforge.simulation import nanoaod
-from nanoforge.simulation.blocks import generate_block
+from nanoforge.simulation.generator.event_blocks import generate_block
+from nanoforge.simulation.nano import nanoaod
 from nanoforge.stages.generate import generate
 
 FAST = {"mpi": False, "settings": ["HadronLevel:Hadronize = off"]}

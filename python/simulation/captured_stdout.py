@@ -13,7 +13,7 @@ _MOST = 1 << 16
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[Callable[[], str]]:
+def captured_stdout() -> Iterator[Callable[[], str]]:
     """Keep what is printed on standard output, from C++ too, away from it; yields a function that returns its gist."""
     sys.stdout.flush()
     screen = os.dup(1)

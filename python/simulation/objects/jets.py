@@ -8,10 +8,10 @@ import awkward as ak
 import fastjet
 import numpy as np
 
-from ..compiled import jit
+from ...compiled import jit
+from ..detector.candidates import Candidates
+from ..flat import counts, delta_r2, descending, flat, offsets_of, records, sum_by
 from .calibration import RESPONSE
-from .detector import Candidates
-from .flat import counts, delta_r2, descending, flat, offsets_of, records, sum_by
 
 # The energy correction: the mean of reconstructed over generated pt of multijet events, in bins of |eta| at these
 # uncorrected pt (GeV), is interpolated in log(pt) and divided out, as CMS's correction by the simulated truth is,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..compiled import jit
-from .flat import wrap
+from ...compiled import jit
+from ..flat import wrap
 from .response import Calorimeter
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .detector import Candidates
-from .flat import count, offsets_of
+from ..detector.candidates import Candidates
+from ..flat import count, offsets_of
 from .isolation import Sums, Surroundings
 from .matching import Truth
 from .secondary import significance

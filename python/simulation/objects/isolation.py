@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..compiled import jit
-from .detector import OTHER_VERTEX, Candidates
-from .flat import delta_r2
+from ...compiled import jit
+from ..detector.candidates import OTHER_VERTEX, Candidates
+from ..flat import delta_r2
 
 CHARGED, NEUTRAL, PHOTON, PILEUP = range(4)
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from ..errors import DataError, UserError
+from ...errors import DataError, UserError
 
 _EVENT, _END_OF_INIT, _GROUP = re.compile(rb"\s*<event[\s>]"), b"</init>", b"<eventgroup"
 _END = b"</LesHouchesEvents>\n"

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..compiled import jit
+from ...compiled import jit
+from ..detector.candidates import Candidates
+from ..flat import delta_r2
 from .calibration import TAG_CUTS, TAG_WEIGHTS
-from .detector import Candidates
-from .flat import delta_r2
 from .jets import Clusters
 from .secondary import Secondary, significance
 

@@ -1,4 +1,4 @@
-"""Blocks of accepted events: filters, flattening, beam spot and pileup around :class:`pythia.Engine`."""
+"""Blocks of accepted events: filters, flattening, beam spot and pileup around :class:`.pythia.Engine`."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import awkward as ak
 import numpy as np
 
-from ..config.generator import Flatten, Generator, GunParticle
-from ..config.pythia_settings import SLHA_FILE
-from ..console import say
-from ..errors import DataError, UserError
-from . import presets
-from .books import CrossSection, Trials
+from ...config.generator import Flatten, Generator, GunParticle
+from ...config.pythia_settings import SLHA_FILE
+from ...console import say
+from ...errors import DataError, UserError
+from .. import presets
+from ..flat import counts, flat, offsets_of, records
 from .filters import Filters
-from .flat import counts, flat, offsets_of, records
 from .gun import Occupancy, shoot, spectrum
 from .lhe import LheFile, open_lhe
 from .pythia import Batch, Engine, GenBlock
+from .trials import CrossSection, Trials
 
 BLOCK = 250
 """Events of a block: one luminosity block, one seed."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ..config.pythia_settings import parse
+from ...config.pythia_settings import parse
 
 _SWITCH = re.compile(r"on|off|yes|no|true|false|ok|1|0", re.IGNORECASE)
 _WHOLE = re.compile(r"[+-]?\d+")

@@ -12,8 +12,8 @@ from functools import cached_property
 import awkward as ak
 import numpy as np
 
-from ..compiled import jit
-from .flat import counts, flat, offsets_of
+from ...compiled import jit
+from ..flat import counts, flat, offsets_of
 
 FLAGS = (
     "isPrompt", "isDecayedLeptonHadron", "isTauDecayProduct", "isPromptTauDecayProduct", "isDirectTauDecayProduct",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .flat import count, sum_by
+from ..flat import count, sum_by
 
 
 @dataclass(frozen=True)

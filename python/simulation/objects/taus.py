@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..compiled import jit
+from ...compiled import jit
+from ..detector.candidates import OTHER_VERTEX, Candidates
+from ..flat import delta_r2, offsets_of
 from .calibration import TAU_POINTS, TAU_WEIGHTS
-from .detector import OTHER_VERTEX, Candidates
-from .flat import delta_r2, offsets_of
 from .isolation import Surroundings
 from .jets import Clusters
 from .leptons import Objects, points

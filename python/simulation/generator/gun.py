@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config.generator import Flatten, GunParticle
+from ...config.generator import Flatten, GunParticle
 
 Row = tuple[Any, ...]
 """One particle as Pythia's ``LHAup::addParticle`` takes it."""

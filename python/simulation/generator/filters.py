@@ -8,8 +8,8 @@ from itertools import combinations
 import awkward as ak
 import numpy as np
 
-from ..config.generator import GenFilter
-from .flat import flat, wrap
+from ...config.generator import GenFilter
+from ..flat import flat, wrap
 from .history import History, nearest
 
 

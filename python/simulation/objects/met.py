@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .detector import Candidates
-from .flat import sum_by
+from ..detector.candidates import Candidates
+from ..flat import sum_by
 from .jets import Clusters, correction
 
 # Resolution of each component, sigma^2 = constant^2 + stochastic^2 sumEt (GeV, sqrt(GeV)); the form is that

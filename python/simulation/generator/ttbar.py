@@ -9,8 +9,8 @@ from __future__ import annotations
 import awkward as ak
 import numpy as np
 
-from ..compiled import jit
-from .flat import counts, delta_r2, flat, offsets_of
+from ...compiled import jit
+from ..flat import counts, delta_r2, flat, offsets_of
 from .history import is_hadron_id
 
 RADIUS = 0.4

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
+from ..detector.candidates import Candidates
+from ..flat import counts, flat, offsets_of, records
 from . import jets, leptons, met, secondary, substructure, tagging, taus
 from .branches import COLLECTIONS, DOCS, SCALARS
-from .detector import Candidates
-from .flat import counts, flat, offsets_of, records
 from .isolation import Surroundings
 from .jets import Clusters
 from .leptons import Objects
@@ -25,7 +25,7 @@ from .matching import Truth
 from .tagging import scores
 
 if TYPE_CHECKING:
-    from .pythia import GenBlock
+    from ..generator.pythia import GenBlock
 
 __all__ = ["DOCS", "reconstruct"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from .flat import counts, flat, offsets_of
+from ..flat import counts, flat, offsets_of
 
 PROMPT, FROM_PROMPT_TAU = 1 << 0, 1 << 3  # bits of GenPart_statusFlags: isPrompt, isPromptTauDecayProduct
 FLAVOUR_PROMPT, FLAVOUR_TAU, FLAVOUR_B, FLAVOUR_C, FLAVOUR_LIGHT, UNMATCHED = 1, 15, 5, 4, 3, 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fastjet
 import numpy as np
 
-from ..compiled import jit
-from .flat import delta_r2, records
+from ...compiled import jit
+from ..flat import delta_r2, records
 from .jets import Clusters
 
 Z_CUT = 0.1  # soft drop with beta = 0, JHEP 05 (2014) 146, as CMS has it

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import awkward as ak
 import numpy as np
 
-from .flat import count, descending, flat, offsets_of, records
+from ..flat import count, descending, flat, offsets_of, records
 from .history import FLAGS, History, at
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..compiled import jit
+from ...compiled import jit
 
 MM_PER_GEV = 1e3 / 0.299792458  # radius (mm) of a unit charge with 1 GeV of transverse momentum in 1 T
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import awkward as ak
 import numpy as np
 
+from ..flat import count, counts, descending, flat, jagged, offsets_of, wrap
 from . import calorimeter, tracks
 from .calorimeter import Towers
 from .decays import Particles, decay, together
-from .flat import count, counts, descending, flat, jagged, offsets_of, wrap
 from .helix import Solenoid, propagate
 from .puppi import neutral_weights
 from .response import ECAL, ECAL_SHARE, FORWARD_END, HCAL, IDENTIFICATION
@@ -25,7 +25,7 @@ from .tracks import Tracks
 from .vertices import Primary
 
 if TYPE_CHECKING:
-    from .pythia import GenBlock
+    from ..generator.pythia import GenBlock
 
 SOLENOID = Solenoid()
 INVISIBLE = (12, 14, 16, 18, 39, 1000022, 1000023, 1000025, 1000035, 1000039)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..compiled import jit
-from .flat import delta_r2
+from ...compiled import jit
+from ..flat import delta_r2
 
 CONE = 0.4
 

@@ -7,7 +7,7 @@ Pythia here starts with one fixed seed, and every block gives the generator of r
 
 Pythia's own seeds are too few for that: with 900,000,000 of them, two of 12,000 blocks share one, and so their events,
 in 8 of 100 samples. So the whole state is set: 97 numbers of 48 bits, drawn from the block's 128 bits (see
-:func:`blocks.seeds`). That any two of 10^12 blocks have the same state has a probability below 10^-14.
+:func:`.event_blocks.seeds`). That any two of 10^12 blocks have the same state has a probability below 10^-14.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from ..config.generator import GunParticle
-from ..config.pythia_settings import LHE_FILE, parse
-from ..errors import DataError, UserError
-from .books import CrossSection, Trials
-from .flat import counts, records
+from ...config.generator import GunParticle
+from ...config.pythia_settings import LHE_FILE, parse
+from ...errors import DataError, UserError
+from ..captured_stdout import captured_stdout
+from ..flat import counts, records
 from .gun import COLOURED, gun_class, kinds
 from .lhe import LheFile
-from .quiet import heard
 from .settings import misread
+from .trials import CrossSection, Trials
 
 START_SEED = 1
 LEGS, BITS = 97, 48
@@ -135,7 +135,7 @@ class Engine:
     ) -> None:
         fixed = [*_BRIEF, "Stat:reset = on", "Random:setSeed = on", f"Random:seed = {START_SEED}"]
         self._where, self._lhe = where, lhe
-        with heard() as words, nullcontext() if lhe is None else lhe.block(None) as head:
+        with captured_stdout() as words, nullcontext() if lhe is None else lhe.block(None) as head:
             self._pythia = load().Pythia("", False)
             for line in [*settings, *fixed, *(["Beams:frameType = 5"] if gun else [])]:
                 self._read(f"Beams:LHEF = {head}" if parse(line)[0] == LHE_FILE else line, words)
@@ -182,7 +182,7 @@ class Engine:
 
     def seed(self, seed: np.random.SeedSequence) -> None:
         """Begin a reproducible series of events, and its statistics."""
-        with heard(), NamedTemporaryFile() as file:
+        with captured_stdout(), NamedTemporaryFile() as file:
             self._pythia.stat()  # Pythia forgets its statistics only by showing them
             file.write(self._state + state(seed).tobytes())
             file.flush()
@@ -192,7 +192,7 @@ class Engine:
         """Go to the events of a block of an LHE file; without such a file there is nothing to do."""
         if self._lhe is None:
             return
-        with heard() as words, self._lhe.block(block, size) as part:
+        with captured_stdout() as words, self._lhe.block(block, size) as part:
             for line in ("Beams:newLHEFsameInit = on", f"Beams:LHEF = {part}"):
                 self._pythia.readString(line)
             if not self._pythia.init():
@@ -230,7 +230,7 @@ class Engine:
         """
         if self._gun is not None:
             self._gun.load(rows)
-        with heard() as words:
+        with captured_stdout() as words:
             made = self._pythia.nextBatch(size, "none")
             complaint = words()
         failed = np.asarray(ak.is_none(made.prt)) if "prt" in made.fields else np.ones(size, np.bool_)

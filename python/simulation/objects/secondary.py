@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..compiled import jit
-from .detector import Candidates
-from .flat import offsets_of, wrap
+from ...compiled import jit
+from ..detector.candidates import Candidates
+from ..flat import offsets_of, wrap
 
 
 @dataclass(frozen=True)

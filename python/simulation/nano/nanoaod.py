@@ -10,15 +10,17 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from ..config.generator import Generator
-from ..events.columns import Branch, Column
-from ..events.writer import POOL, NanoFile, new_file
-from . import detector, genparticles, objects, ttbar
-from .blocks import generate_block
-from .books import Trials
-from .gun import Occupancy
-from .pythia import GenBlock
-from .quiet import heard
+from ...config.generator import Generator
+from ...events.columns import Branch, Column
+from ...events.writer import POOL, NanoFile, new_file
+from ..captured_stdout import captured_stdout
+from ..detector import candidates
+from ..generator import genparticles, ttbar
+from ..generator.event_blocks import generate_block
+from ..generator.gun import Occupancy
+from ..generator.pythia import GenBlock
+from ..generator.trials import Trials
+from ..objects import reconstruction
 
 RUN = 1
 COMPRESSION = "zstd 5"
@@ -36,7 +38,7 @@ _INFO = {
 }
 DOCS: dict[str, str] = {
     **genparticles.DOCS,
-    **objects.DOCS,
+    **reconstruction.DOCS,
     **ttbar.DOCS,
     **{name: title for name, (_, _, title) in _INFO.items()},
     "run": "run/i", "luminosityBlock": "luminosityBlock/i", "event": "event/l", "genWeight": "generator weight",
@@ -74,14 +76,14 @@ def make(
     Parameters
     ----------
     generator, sample, block, size, occupancy
-        See :func:`blocks.generate_block`.
+        See :func:`..generator.event_blocks.generate_block`.
     first
         Number of its first event.
     """
     made, rng = generate_block(generator, sample, block, size, occupancy)
-    with heard():  # fastjet begins with a banner
+    with captured_stdout():  # fastjet begins with a banner
         gen = genparticles.summarise(made)
-        reconstructed = objects.reconstruct(made, gen, detector.simulate(made, rng), rng)
+        reconstructed = reconstruction.reconstruct(made, gen, candidates.simulate(made, rng), rng)
     content = _event(made, generator, block, first) | reconstructed
     content |= {name: values for name, values in gen.items() if name != "gen_index"}
     content["genTtbarId"] = ttbar.categories(made.particles, gen["GenJet"])

@@ -1,0 +1,1 @@
+"""A parametrised CMS detector: from particles to particle-flow candidates."""

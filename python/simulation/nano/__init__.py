@@ -1,0 +1,1 @@
+"""Generated blocks as files that look like NanoAOD."""

@@ -1,0 +1,1 @@
+"""Reconstruction: from candidates to the collections of NanoAOD."""
