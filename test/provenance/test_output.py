@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import toys
-from nanoforge.dataset.loading import TrainingData
+from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, NanoForgeError, UserError
 from nanoforge.provenance import Manifest, staged_output
 from nanoforge.provenance.manifest import NAME, remove
@@ -331,10 +331,10 @@ def test_the_remedy_for_a_damaged_result_helps(
     assert nanoforge(*words).returncode == 0
     harm(tmp_path / "dataset" / name)
     with pytest.raises(NanoForgeError) as error:
-        TrainingData.open(Path("dataset"))
+        open_dataset(Path("dataset"))
     for path in re.findall(r"remove (\S+), then", str(error.value)):
         remove(Path(path))
     assert "run 'nanoforge convert' again" in str(error.value)
     answer = nanoforge(*words, *["--force"] * ("--force" in str(error.value)))
     assert answer.returncode == 0, answer.stderr
-    TrainingData.open(Path("dataset"))
+    open_dataset(Path("dataset"))

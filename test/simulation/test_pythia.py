@@ -299,6 +299,7 @@ def test_pythia_reads_the_data_that_came_with_it(tmp_path: Path, layout: str) ->
         shutil.copy(library, tmp_path)
         (tmp_path / "share").symlink_to(library.parents[3] / "share")
         variables["PYTHONPATH"] = str(tmp_path)
-    code = "from nanoforge.simulation.generator.pythia import load; print(load().Pythia('', False).parm('Pythia:versionNumber'))"
+    code = "from nanoforge.simulation.generator.pythia import load; pythia = load().Pythia('', False)"
+    code += "; print(pythia.parm('Pythia:versionNumber'))"
     answer = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=variables, capture_output=True, text=True)
     assert answer.stdout.split()[-1] == "8.317", answer.stdout + answer.stderr
