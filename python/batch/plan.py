@@ -265,7 +265,7 @@ def _entries(analysis: Analysis, paths: Sequence[str]) -> dict[str, int]:
     def count(path: str) -> int:
         from ..events.open import open_events
 
-        with open_events(path, analysis.tree, analysis.redirectors, checksum=False) as file:
+        with open_events(path, analysis.tree, analysis.redirectors, checksum=False, formats=analysis.formats) as file:
             bar.advance(1)
             return int(file.entries or 0)
 

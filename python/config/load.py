@@ -145,7 +145,8 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
         own = folder / f"{module}.py"
         return f"{own}:{name}" if own.is_file() else function
 
-    changes: dict[str, Any] = {"samples": samples, "functions": [beside(f) for f in analysis.functions]}
+    changes: dict[str, Any] = {"samples": samples}
+    changes |= {key: [beside(spec) for spec in getattr(analysis, key)] for key in ("functions", "formats")}
     if isinstance(analysis.model, CustomModel):
         changes["model"] = analysis.model.model_copy(update={"network": beside(analysis.model.network)})
     if analysis.training.init is not None:

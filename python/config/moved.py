@@ -54,8 +54,9 @@ def with_paths(config: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
             sample["files"] = [rename(path) for path in sample["files"]]
     if found.get("golden_json"):
         found["golden_json"] = rename(found["golden_json"])
-    if found.get("functions"):
-        found["functions"] = [_code(spec, rename) for spec in found["functions"]]
+    for key in ("functions", "formats"):
+        if found.get(key):
+            found[key] = [_code(spec, rename) for spec in found[key]]
     if "network" in found.get("model", {}):
         found["model"]["network"] = _code(found["model"]["network"], rename)
     if found.get("training", {}).get("init"):

@@ -189,6 +189,8 @@ class Analysis(Strict):
     """Servers for files with logical names (``/store/...``, DAS), in the order of trying."""
     functions: list[Annotated[str, of_form(r"[^:]+:\w+", "module:function")]] = []
     """Functions of yours for expressions, as ``module:name``; the module lies beside this file or on ``PYTHONPATH``."""
+    formats: list[Annotated[str, of_form(r"[^:]+:\w+", "module:Class")]] = []
+    """Formats of yours for input files, as ``module:Class``, derived from ``nanoforge.events.format.InputFormat``."""
     collections: dict[Identifier, Annotated[dict[Identifier, str], Field(min_length=1)]] = {}
     """Lists whose names do not say that they describe the same objects: ``{Muon: {pt: muon_pt, eta: mu_eta}}``."""
     define: dict[Identifier, Expr] = {}
@@ -374,7 +376,7 @@ class Analysis(Strict):
 
     def skim_part(self) -> dict[str, Any]:
         """Return all that a skim depends on, in the same way."""
-        keys = {"tree", "functions", "collections", "define", "golden_json", "row", "skim"}
+        keys = {"tree", "functions", "formats", "collections", "define", "golden_json", "row", "skim"}
         samples = {"__all__": {"files", "dataset", "label", "select", "data"}}
         content = self.model_dump(mode="json", include={**dict.fromkeys(keys, True), "samples": samples})
         return content | {"select": self.cuts("skim"), "sha256": self._digests_of_columns()}
@@ -397,7 +399,9 @@ class Analysis(Strict):
 
     def _digests_of_columns(self) -> dict[str, str | None]:
         """Return those that a dataset depends on."""
-        others = [f.partition(":")[0] for f in self.functions] + ([self.golden_json] if self.golden_json else [])
+        others = [spec.partition(":")[0] for spec in (*self.functions, *self.formats)] + (
+            [self.golden_json] if self.golden_json else []
+        )
         return {name: _sha256(name) for name in others}
 
 

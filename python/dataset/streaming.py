@@ -243,7 +243,7 @@ class StreamedData(TrainingData):
         source = self.sources[number]
         if not source.unchanged():
             raise _changed(source)
-        file = open_events(source.path, self._analysis.tree, self._analysis.redirectors)
+        file = open_events(source.path, self._analysis.tree, self._analysis.redirectors, formats=self._analysis.formats)
         if (file.entries, file.uuid) != (source.entries, source.uuid):
             file.close()
             raise _changed(source)
@@ -277,7 +277,10 @@ def survey_file(job: Job, report: Callable[[float], None]) -> Survey:
         return known
     entries = None
     try:
-        with reading(job.path, analysis.tree, analysis.redirectors, job.sample) as (file, source):
+        with reading(job.path, analysis.tree, analysis.redirectors, job.sample, formats=analysis.formats) as (
+            file,
+            source,
+        ):
             entries = file.entries
             record = Survey(source, key=key)
             _survey(job, file, record, report)

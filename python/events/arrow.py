@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -14,10 +15,10 @@ import pyarrow.fs
 import pyarrow.json
 import pyarrow.parquet
 
-from ..errors import FileError
 from .columns import Branch, Chunk, columns_of_form
-from .files import is_remote
+from .files import addresses, is_remote
 from .reader import EventFile, awkward_chunk, content_uuid
+from .remote import remote_files
 
 _BLOCK = 1 << 24
 
@@ -28,19 +29,20 @@ class ArrowFile(EventFile):
     Lists of numbers are collections of constituents, lists of records (``Jet: [{"pt": 1}, …]``) become ``Jet_pt``.
     """
 
-    def __init__(self, path: str) -> None:
-        if is_remote(path):
-            raise FileError(path, "only ROOT files are read over the network: copy it first", mistake=True)
+    _schema: pa.Schema
+
+    def __init__(self, path: str, redirectors: Sequence[str]) -> None:
         self.path = path
+        self.redirectors = redirectors
         self.uuid = content_uuid(path)
-        self._parquet = None
         self.entries = None
-        if path.endswith((".parquet", ".pq")):
-            self._parquet = pa.parquet.ParquetFile(
-                path
-            )  # a map of a file that is truncated meanwhile kills the process
-            self.entries = self._parquet.metadata.num_rows
-        self._schema = self._parquet.schema_arrow if self._parquet is not None else self._text_schema()
+
+    def _source(self) -> Any:
+        """Return what Arrow opens: the name of a local file, or an open remote one."""
+        if not is_remote(self.path):
+            return self.path
+        places = addresses(self.path, self.redirectors)
+        return remote_files(places[0]).open(self.path, places)
 
     @cached_property
     def _paths(self) -> dict[str, tuple[tuple[str, ...], Branch]]:
@@ -65,30 +67,69 @@ class ArrowFile(EventFile):
                 table = ak.from_arrow(batch.slice(low - first, min(step, last - low)))
                 yield awkward_chunk(low, {name: table[path] for name, path in paths.items()}, len(table))
 
+    @abstractmethod
     def _batches(self, fields: Sequence[str], step: int, start: int) -> Iterator[tuple[int, Any]]:
-        """Read batches with the number of their first row; of a Parquet file none that end before ``start``."""
-        if self._parquet is None:
-            with pa.input_stream(self.path, compression="detect") as stream:
-                batches = (pa.Table.from_batches([batch]).select(fields) for batch in self._text_reader(stream, fields))
-                yield from _numbered(0, batches)
-            return
-        groups = range(self._parquet.num_row_groups)
-        stops = np.cumsum([self._parquet.metadata.row_group(i).num_rows for i in groups])
-        wanted = [i for i in groups if stops[i] > start]
-        if wanted:
-            read = self._parquet.iter_batches(step, wanted, list(fields), use_threads=False)
-            first = int(stops[wanted[0] - 1]) if wanted[0] else 0
+        """Read batches of about ``step`` rows, each with the number of its first row, from ``start`` at the latest."""
+
+
+class ParquetFile(ArrowFile):
+    """A Parquet file."""
+
+    def __init__(self, path: str, redirectors: Sequence[str]) -> None:
+        super().__init__(path, redirectors)
+        # no memory map: that of a file which is truncated meanwhile kills the process
+        self._file = pa.parquet.ParquetFile(self._source())
+        self._schema = self._file.schema_arrow
+        self.entries = self._file.metadata.num_rows
+
+    def _batches(self, fields: Sequence[str], step: int, start: int) -> Iterator[tuple[int, Any]]:
+        groups = range(self._file.num_row_groups)
+        stops = np.cumsum([self._file.metadata.row_group(i).num_rows for i in groups])
+        needed = [i for i in groups if stops[i] > start]
+        if needed:
+            read = self._file.iter_batches(step, needed, list(fields), use_threads=False)
+            first = int(stops[needed[0] - 1]) if needed[0] else 0
             yield from _numbered(first, (pa.Table.from_batches([batch]) for batch in read))
 
-    def _text_schema(self) -> pa.Schema:
-        with pa.input_stream(self.path, compression="detect") as stream:
-            return self._text_reader(stream).schema
+    def close(self) -> None:
+        """Release the file."""
+        self._file.close(force=True)
 
-    def _text_reader(self, stream: Any, fields: Sequence[str] = ()) -> Any:
-        """Begin to read a text; of CSV these fields alone, so that what is wrong in others does no harm."""
-        if self.path.removesuffix(".gz").endswith(".csv"):
-            options = pa.csv.ReadOptions(block_size=_BLOCK, use_threads=False)
-            return pa.csv.open_csv(stream, options, convert_options=pa.csv.ConvertOptions(include_columns=list(fields)))
+
+class TextFile(ArrowFile):
+    """A text, plain or compressed by gzip, which is read from its beginning."""
+
+    def __init__(self, path: str, redirectors: Sequence[str]) -> None:
+        super().__init__(path, redirectors)
+        with self._stream() as stream:
+            self._schema = self._reader(stream, ()).schema
+
+    def _stream(self) -> Any:
+        return pa.input_stream(self._source(), compression="gzip" if self.path.endswith(".gz") else None)
+
+    @abstractmethod
+    def _reader(self, stream: Any, fields: Sequence[str]) -> Any:
+        """Begin to read these fields, or all where none is named, as batches with a schema."""
+
+    def _batches(self, fields: Sequence[str], step: int, start: int) -> Iterator[tuple[int, Any]]:
+        with self._stream() as stream:
+            yield from _numbered(
+                0, (pa.Table.from_batches([batch]).select(fields) for batch in self._reader(stream, fields))
+            )
+
+
+class CsvFile(TextFile):
+    """CSV; what is wrong in columns that are not read does no harm."""
+
+    def _reader(self, stream: Any, fields: Sequence[str]) -> Any:
+        options = pa.csv.ReadOptions(block_size=_BLOCK, use_threads=False)
+        return pa.csv.open_csv(stream, options, convert_options=pa.csv.ConvertOptions(include_columns=list(fields)))
+
+
+class JsonFile(TextFile):
+    """JSON lines."""
+
+    def _reader(self, stream: Any, fields: Sequence[str]) -> Any:
         return pa.json.open_json(stream, read_options=pa.json.ReadOptions(block_size=_BLOCK, use_threads=False))
 
 

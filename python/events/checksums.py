@@ -17,7 +17,8 @@ from ..config.schema import REDIRECTORS
 from ..console import say
 from ..errors import FileError
 from ..provenance.manifest import NAME, adler32, make_again
-from .files import ListedFile, addresses, is_remote, is_xrootd
+from .files import ListedFile, addresses, is_remote
+from .remote import remote_files
 
 _LIST = "the list of files says"
 _verified: set[tuple[str, int, int, str]] = set()
@@ -83,11 +84,7 @@ def _ask_server(path: ListedFile, address: str) -> None:
     server = "/".join(address.split("/")[:3])
     if server in _without:
         return
-    found = None
-    if is_xrootd(address):
-        from .xrootd import checksum
-
-        found = checksum(address)
+    found = remote_files(address).checksum(address)
     if found is None:
         _without.add(server)
         say(f"note: {server} tells no adler32 checksums: files from there are not compared with those of the list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileError
@@ -10,18 +11,18 @@ from ..errors import FileError
 HEAD = 1024
 """Bytes that tell files apart: the header of a ROOT file has its UUID and its size."""
 
+_GZIP = b"\x1f\x8b"
 _SIGNATURES = {
     b"root": "a ROOT file",
     b"PAR1": "a Parquet file",
     b"PK\x03\x04": "a zip archive: unpack it",
-    b"\x1f\x8b": "compressed by gzip: unpack it",
+    _GZIP: "compressed by gzip: unpack it",
     b"BZh": "compressed by bzip2: unpack it",
     b"\xfd7zXZ": "compressed by xz: unpack it",
     b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it",
     b"\x89HDF": "an HDF5 file",
     b"version https://git-lfs": "a pointer of Git LFS: run 'git lfs pull'",
 }
-_NAMES = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV"}
 _COMPRESSION = ("DeflateError", "LZMAError", "ZstdError", "DecompressionError")
 _STRUCTURE = (
     "DeserializationError",
@@ -45,7 +46,30 @@ def kind_of(head: bytes) -> str:
     return "a text file" if head.isascii() and b"\0" not in head else "of an unknown kind"
 
 
-def refuse_damaged(path: str) -> None:
+@dataclass(frozen=True)
+class FileKind:
+    """By what files of a format are told.
+
+    Attributes
+    ----------
+    name
+        Of the format.
+    start, end
+        The first and last bytes of every file; nothing where they may be any.
+    text
+        Whether they hold text, or such that is compressed where their names end in ``.gz``.
+    """
+
+    name: str
+    start: bytes = b""
+    end: bytes = b""
+    text: bool = False
+
+
+ROOT = FileKind("ROOT", b"root")
+
+
+def refuse_damaged(path: str, kind: FileKind) -> None:
     """Raise a :class:`FileError` for a local file that cannot be read, is empty, of another kind, or truncated."""
     try:
         with Path(path).open("rb") as file:
@@ -57,30 +81,25 @@ def refuse_damaged(path: str) -> None:
         raise FileError(path, f"cannot be read: {reason(error)}") from None
     if not size:
         raise FileError(path, "is empty (0 bytes): copy it again")
-    _refuse_kind(path, head)
+    _refuse_kind(path, head, kind)
     whole = size_of_root(head)
     if size < whole:
         raise FileError(path, f"truncated: {size:,} of {whole:,} bytes are here; copy it again")
-    if head.startswith(b"PAR1") and tail != b"PAR1":
+    if not tail.endswith(kind.end):
         raise FileError(path, "truncated: the end of the file is missing; copy it again")
 
 
-def _refuse_kind(path: str, head: bytes) -> None:
-    """Compare the kind of a file with what its name says: without one of the other suffixes it is a ROOT file."""
-    bare = path.removesuffix(".gz")
-    suffix = Path(bare).suffix
-    compressed = head.startswith(b"\x1f\x8b")
-    if suffix in (".csv", ".json", ".jsonl", ".ndjson"):
-        if bare != path and not compressed:
+def _refuse_kind(path: str, head: bytes, kind: FileKind) -> None:
+    if kind.text:
+        packed = path.endswith(".gz")
+        if packed and not head.startswith(_GZIP):
             raise FileError(path, f"is not compressed by gzip, as its name says, but {kind_of(head)}")
-        if bare == path and kind_of(head) not in ("a text file", "of an unknown kind"):
-            raise FileError(path, f"is no {_NAMES.get(suffix, 'JSON')} file but {kind_of(head)}")
-        return
-    name, start = ("Parquet", b"PAR1") if suffix in (".parquet", ".pq") else ("ROOT", b"root")
-    if len(head) < len(start) and start.startswith(head):
+        if not packed and kind_of(head) not in ("a text file", "of an unknown kind"):
+            raise FileError(path, f"is no {kind.name} file but {kind_of(head)}")
+    elif len(head) < len(kind.start) and kind.start.startswith(head):
         raise FileError(path, f"truncated: {len(head)} bytes are here; copy it again")
-    if not head.startswith(start):
-        raise FileError(path, f"is no {name} file but {kind_of(head)}")
+    elif not head.startswith(kind.start):
+        raise FileError(path, f"is no {kind.name} file but {kind_of(head)}")
 
 
 def size_of_root(head: bytes) -> int:

@@ -19,7 +19,8 @@ from typing import Any
 
 from ..config.schema import REDIRECTORS, Analysis
 from ..errors import DataError, FileError, UserError
-from .damage import refuse_damaged
+from .damage import FileKind, refuse_damaged
+from .remote import remote_files
 
 _LIST_SUFFIXES = (".txt", ".list")
 _LOGICAL = "/store/"
@@ -67,11 +68,6 @@ def is_logical(path: str) -> bool:
     return path.startswith(_LOGICAL) and not Path(_LOGICAL).is_dir()
 
 
-def is_xrootd(address: str) -> bool:
-    """Whether an address is one of an XRootD server."""
-    return address.startswith(("root://", "xroot://", "roots://", "xroots://"))
-
-
 def addresses(path: str, redirectors: Sequence[str] = REDIRECTORS) -> list[str]:
     """Return where a remote file is read from, in the order of trying.
 
@@ -81,6 +77,11 @@ def addresses(path: str, redirectors: Sequence[str] = REDIRECTORS) -> list[str]:
         return [path]
     servers = os.environ.get(_OVERRIDE, "").split() or redirectors
     return [f"{server.rstrip('/')}/{path}" for server in servers]
+
+
+def _logical(address: str) -> str:
+    """Return the logical name in an address of a file."""
+    return f"/{address.partition('://')[2].partition('/')[2].lstrip('/')}"
 
 
 def sample_files(analysis: Analysis, name: str) -> list[str]:
@@ -151,14 +152,14 @@ def expand(patterns: Iterable[str], where: str, redirectors: Sequence[str] = RED
     return files
 
 
-def require(path: str) -> None:
+def require(path: str, kind: FileKind) -> None:
     """Raise a :class:`FileError` where a local file is missing, or by its size and first bytes cannot be read."""
     if is_remote(path):
         return
     if not Path(path).is_file():
-        kind = "is a directory, name the files in it" if Path(path).is_dir() else "no such file"
-        raise FileError(path, kind, mistake=True)
-    refuse_damaged(path)
+        problem = "is a directory, name the files in it" if Path(path).is_dir() else "no such file"
+        raise FileError(path, problem, mistake=True)
+    refuse_damaged(path, kind)
 
 
 def size_of(path: str, redirectors: Sequence[str] = REDIRECTORS) -> int:
@@ -166,14 +167,8 @@ def size_of(path: str, redirectors: Sequence[str] = REDIRECTORS) -> int:
     try:
         if not is_remote(path):
             return Path(path).stat().st_size
-        if is_xrootd(addresses(path, redirectors)[0]):
-            from .xrootd import size
-
-            return size(path, addresses(path, redirectors))
-        import fsspec
-
-        system, name = fsspec.core.url_to_fs(path)
-        return int(system.size(name) or 0)
+        places = addresses(path, redirectors)
+        return remote_files(places[0]).size(path, places)
     except Exception:  # every protocol has its own exceptions
         return 0
 
@@ -302,19 +297,13 @@ def _local_glob(pattern: str) -> list[str]:
 
 
 def _remote_glob(pattern: str, redirectors: Sequence[str]) -> list[str]:
-    import fsspec
-
     failures = []
     for address in addresses(pattern, redirectors):
         try:
-            if is_xrootd(address):
-                from .xrootd import limit_waiting
-
-                limit_waiting()
-            system, path = fsspec.core.url_to_fs(address)
-            system.ls(path.partition("*")[0].rpartition("/")[0])  # says why it fails; glob finds nothing then
-            matches = sorted(system.glob(path))
-            return matches if is_logical(pattern) else [system.unstrip_protocol(match) for match in matches]
+            matches = remote_files(address).matches(address)
+            return [_logical(match) for match in matches] if is_logical(pattern) else matches
+        except UserError:
+            raise
         except Exception as error:  # every protocol has its own exceptions
             failures.append(f"{address}: {error}")
     raise DataError(f"{pattern}: cannot be listed: {'; '.join(failures)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -10,13 +11,40 @@ from ..config.schema import REDIRECTORS
 from ..errors import FileError
 from ..provenance import FileRecord
 from ..provenance.manifest import input_record
+from ..registry import Registry
 from .files import require
+from .format import InputFormat
 from .reader import EventFile, broken_file
 
-_ARROW_SUFFIXES = (".parquet", ".pq", ".csv", ".json", ".jsonl", ".ndjson")
+FORMATS: Registry[InputFormat] = Registry("input format", InputFormat, f"{__package__}.formats")  # type: ignore[type-abstract]
+ROOT = "root"
+"""The format of files that are of no other."""
 
 
-def open_events(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS, *, checksum: bool = True) -> EventFile:
+def format_of(path: str, formats: Sequence[str] = ()) -> InputFormat:
+    """Return the format of a file, by its name: one of the user's own (``module:Class``), or any other."""
+    return next((one for one in _all_formats(tuple(formats)) if one.fits(path)), _root())
+
+
+@functools.cache
+def _all_formats(specs: tuple[str, ...]) -> list[InputFormat]:
+    own = [FORMATS.load(spec, f"formats[{number}]")() for number, spec in enumerate(specs)]
+    return own + [kind() for _, kind in FORMATS.all()]
+
+
+@functools.cache
+def _root() -> InputFormat:
+    return FORMATS.load(ROOT, "formats")()
+
+
+def open_events(
+    path: str,
+    tree: str,
+    redirectors: Sequence[str] = REDIRECTORS,
+    *,
+    formats: Sequence[str] = (),
+    checksum: bool = True,
+) -> EventFile:
     """Open the table of events of a file: a TTree or RNTuple (``dir/tree`` works), Parquet, CSV or JSON lines.
 
     Parameters
@@ -27,6 +55,8 @@ def open_events(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS, 
         The TTree or RNTuple.
     redirectors
         Where files with logical names are.
+    formats
+        The user's own formats, ``module:Class``.
     checksum
         Whether the file as a whole is compared with its checksum, where one is known, before columns are read.
 
@@ -36,15 +66,21 @@ def open_events(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS, 
         When the file is missing, broken, of no known format, or without the tree.
     """
     with broken_file(path, "cannot be opened"):
-        require(path)
-        file = _open_arrow(path) if is_arrow(path) else _open_root(path, tree, redirectors)
+        kind = format_of(path, formats)
+        require(path, kind.kind)
+        file = kind.open(path, tree, redirectors)
         file.verified, file.redirectors = not checksum, redirectors
         return file
 
 
 @contextlib.contextmanager
 def reading(
-    path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS, sample: str | None = None
+    path: str,
+    tree: str,
+    redirectors: Sequence[str] = REDIRECTORS,
+    sample: str | None = None,
+    *,
+    formats: Sequence[str] = (),
 ) -> Iterator[tuple[EventFile, FileRecord]]:
     """Open the table of events of a file that must stay as it is until the end, and describe it as it was before.
 
@@ -55,7 +91,7 @@ def reading(
     """
     before = input_record(path, sample=sample)
     try:
-        with open_events(path, tree, redirectors) as file:
+        with open_events(path, tree, redirectors, formats=formats) as file:
             yield file, replace(before, entries=file.entries, uuid=file.uuid)
     except FileError as error:
         _check_unchanged(before, error)
@@ -68,20 +104,3 @@ def _check_unchanged(before: FileRecord, cause: FileError | None = None) -> None
         raise FileError(
             before.path, "changed while it was read: run the same command again when it is whole"
         ) from cause
-
-
-def _open_arrow(path: str) -> EventFile:
-    from .arrow import ArrowFile  # which takes a tenth of a second, and is not in every job
-
-    return ArrowFile(path)
-
-
-def _open_root(path: str, tree: str, redirectors: Sequence[str]) -> EventFile:
-    from .root import open_root
-
-    return open_root(path, tree, redirectors)
-
-
-def is_arrow(path: str) -> bool:
-    """Whether a file is Parquet, CSV or JSON lines, by its name: one table and no trees."""
-    return path.removesuffix(".gz").endswith(_ARROW_SUFFIXES)

@@ -15,14 +15,13 @@ from ..config.schema import REDIRECTORS
 from ..errors import FileError, nearest
 from .baskets import Basket, decode_basket
 from .columns import Branch, Chunk, Column, columns_of_form
-from .damage import refuse_damaged
-from .files import addresses, is_remote, is_xrootd
-from .http import open_http
+from .damage import ROOT, refuse_damaged
+from .files import addresses, is_remote
 from .pages import TupleReader
 from .reader import STEP, EventFile, awkward_chunk, broken_file
 from .records import LocalRecords, Records, RemoteRecords
+from .remote import remote_files
 from .ttree import StoredBranch, TreeDescription, describe
-from .xrootd import XRootDSource
 
 _PLAIN_TYPE = re.compile(
     r"(?P<list>std::vector<|ROOT::VecOps::RVec<)?(?:ROOT::RNTupleCardinality<)?(?P<number>[\w:]+?)(_t)?>*"
@@ -46,13 +45,11 @@ def open_file(path: str, redirectors: Sequence[str] = REDIRECTORS) -> Any:
     read as memory of the process.
     """
     if not is_remote(path):
-        refuse_damaged(path)
+        refuse_damaged(path, ROOT)
         handler = uproot.source.file.MultithreadedFileSource  # without threads: to start one takes as long as opening
         return uproot.open({path: None}, handler=handler, use_threads=False)
     places = addresses(path, redirectors)
-    if is_xrootd(places[0]):
-        return uproot.open({path: None}, handler=XRootDSource, addresses=places)
-    return open_http(path) if path.startswith(("http://", "https://")) else uproot.open({path: None})
+    return remote_files(places[0]).open_root(path, places)
 
 
 def tree_names(file: Any) -> list[str]:

@@ -61,5 +61,9 @@ def own_code(trained: Manifest, run: Path) -> set[str]:
 def named_code(config: Mapping[str, Any]) -> set[str]:
     """Name the files or modules of Python in an analysis."""
     model = config.get("model", {})
-    specs = [*config.get("functions", []), *([model["network"]] if model.get("type") == "custom" else [])]
+    specs = [
+        *config.get("functions", []),
+        *config.get("formats", []),
+        *([model["network"]] if model.get("type") == "custom" else []),
+    ]
     return {str(spec).rpartition(":")[0] for spec in specs}

@@ -136,7 +136,7 @@ def _exported(
     spec = ModelSpec.from_dict(trained.details["spec"])
     folds = range(analysis.split.folds) if rule in (AVERAGE, BY_EVENT) else [int(rule)]
     graphs = [onnx.load(run / f"fold{fold}" / GRAPH) for fold in folds]
-    with open_events(paths[0], analysis.tree, analysis.redirectors) as file:
+    with open_events(paths[0], analysis.tree, analysis.redirectors, formats=analysis.formats) as file:
         if features:
             exported = export_features(analysis, spec, graphs, rule)
         else:
@@ -144,7 +144,7 @@ def _exported(
     comparison = Comparison(exported, analysis, load_models(run, analysis, folds), rule)
     sources = []
     for path in paths:
-        with reading(path, analysis.tree, analysis.redirectors) as (file, source):
+        with reading(path, analysis.tree, analysis.redirectors, formats=analysis.formats) as (file, source):
             comparison.file(view(file, analysis))
             sources.append(source)
     if not comparison.parity.rows:

@@ -18,8 +18,9 @@ from rich.text import Text
 from ..console import out, progress, show_table
 from ..errors import FileError, UserError, nearest
 from ..events.columns import Branch, Collection, Column, collections
+from ..events.damage import ROOT
 from ..events.files import expand, is_remote, require
-from ..events.open import is_arrow, open_events
+from ..events.open import format_of, open_events
 from ..events.reader import EventFile, broken_file
 from ..events.root import RNTupleFile, TTreeFile, open_file, open_root, reader, tree_names
 
@@ -146,7 +147,7 @@ def inspect(files: list[str], tree: str | None, filter: str | None, ranges: bool
     """
     paths = expand(files, "FILES")
     for path in paths:
-        require(path)
+        require(path, format_of(path).kind)
     done: list[FileSummary] = []
     for path in paths:
         summary = summarise(path, tree, filter, ranges)
@@ -183,10 +184,9 @@ def summarise(path: str, tree: str | None = None, filter: str | None = None, ran
 
 def _open_tables(path: str, tree: str | None) -> Iterator[tuple[str | None, str, EventFile]]:
     """Yield name, kind and reader of every tree of a file, or of the one that is asked for."""
-    if is_arrow(path):
-        suffix = Path(path.removesuffix(".gz")).suffix
-        kind = {".parquet": "Parquet", ".pq": "Parquet", ".csv": "CSV"}.get(suffix, "JSON lines")
-        yield None, kind, open_events(path, "")
+    kind = format_of(path).kind
+    if kind is not ROOT:
+        yield None, kind.name, open_events(path, "")
     elif tree is not None:
         one = open_root(path, tree)
         yield tree, _kind(one), one

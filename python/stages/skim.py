@@ -322,7 +322,9 @@ def _all_branches(job: Job, paths: Sequence[str]) -> BranchUnion:
     """Look at all inputs for the branches of their trees."""
     union = BranchUnion()
     for path in paths:
-        with open_events(path, job.analysis.tree, job.analysis.redirectors, checksum=False) as file:
+        with open_events(
+            path, job.analysis.tree, job.analysis.redirectors, checksum=False, formats=job.analysis.formats
+        ) as file:
             union.add(path, job.analysis.tree, _skimmer(job, file).branches)
             for name in CARRIED:
                 tree = file.sibling(name)
@@ -346,7 +348,9 @@ def _write(
         with NanoFile(temporary, job.analysis.skim.compression) as out:
             trees = MergedTrees(out, union)
             for path in paths:
-                with reading(path, job.analysis.tree, job.analysis.redirectors, job.sample) as (file, source):
+                with reading(
+                    path, job.analysis.tree, job.analysis.redirectors, job.sample, formats=job.analysis.formats
+                ) as (file, source):
                     sources[path] = source
                     _copy(job, file, trees, record, report)
         record.filled = trees.filled

@@ -78,7 +78,7 @@ def test_a_file_is_summed_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_servers_are_asked(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     answers = {"root://a//store/x.root": "00000001", "root://b//store/x.root": None}
-    monkeypatch.setattr("nanoforge.events.xrootd.checksum", answers.__getitem__)
+    monkeypatch.setattr("nanoforge.events.addresses.xrootd.checksum", answers.__getitem__)
     checksums.verify(ListedFile("/store/x.root", "1"), ["root://a/"])
     with pytest.raises(
         FileError, match=r"/store/x.root: its checksum .* is 00000001, but the list of files says 0000000f"

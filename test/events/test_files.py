@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from nanoforge.config.schema import Analysis
 from nanoforge.errors import DataError, FileError, UserError
+from nanoforge.events.damage import ROOT
 from nanoforge.events.files import addresses, das_files, expand, is_remote, listed, require, sample_files
 
 KEY = "samples.tt.files"
@@ -154,11 +155,11 @@ def test_broken_list_files(folder: Path) -> None:
 
 
 def test_require(folder: Path) -> None:
-    require(str(folder / "a.root"))
-    require("root://server//not/asked")
+    require(str(folder / "a.root"), ROOT)
+    require("root://server//not/asked", ROOT)
     for name, reason in (("none.root", "no such file"), ("deep", "is a directory, name the files in it")):
         with pytest.raises(FileError) as caught:
-            require(str(folder / name))
+            require(str(folder / name), ROOT)
         assert str(caught.value) == f"{folder / name}: {reason}" and caught.value.exit_code == 2
 
 

@@ -1,18 +1,21 @@
-"""Files on XRootD servers, read from the first server that delivers, and on with the next where one fails."""
+"""``root://``: XRootD servers, read from the first that delivers, and on with the next where one fails."""
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import uproot
 from uproot.source.chunk import Chunk, Source
 from uproot.source.futures import TrivialFuture
 
-from ..errors import FileError
-from .damage import HEAD, size_of_root
+from ...errors import FileError
+from ..damage import HEAD, size_of_root
+from ..protocol import RemoteFiles
 
 Result = TypeVar("Result")
 Range = tuple[int, int]
@@ -22,8 +25,37 @@ _LIMITS = {"ConnectionWindow": 15, "ConnectionRetry": 2, "RequestTimeout": 120, 
 """A dead server is an error after half a minute, not after half an hour; XRD_CONNECTIONWINDOW etc. win over these."""
 _CHECKSUM_WAIT = 60
 """Seconds for a checksum, which some servers have to read the whole file for."""
+_BUFFER = 1 << 20
 _MOST_BYTES, _MOST_RANGES = 2_097_136, 1024
 """Of one element of a vector read, and its elements: what every XRootD server accepts."""
+
+
+class XRootDFiles(RemoteFiles):
+    """Files on XRootD servers."""
+
+    schemes = ("root", "xroot", "roots", "xroots")
+
+    def matches(self, pattern: str) -> list[str]:
+        """Return the addresses that fit one with wildcards, sorted."""
+        limit_waiting()
+        return super().matches(pattern)
+
+    def size(self, path: str, addresses: Sequence[str]) -> int:
+        """Return the size of a file in bytes."""
+        with XRootDSource(path, addresses) as source:
+            return source.num_bytes
+
+    def checksum(self, address: str) -> str | None:
+        """Return the adler32 of a file as its server says it, in eight digits; None where it says none."""
+        return checksum(address)
+
+    def open(self, path: str, addresses: Sequence[str]) -> Any:
+        """Open a file to read bytes."""
+        return io.BufferedReader(_XRootDFile(XRootDSource(path, addresses)), _BUFFER)
+
+    def open_root(self, path: str, addresses: Sequence[str]) -> Any:
+        """Open a ROOT file by uproot."""
+        return uproot.open({path: None}, handler=XRootDSource, addresses=addresses)
 
 
 class XRootDSource(Source):
@@ -128,18 +160,42 @@ class XRootDSource(Source):
             self._file = None
 
 
+class _XRootDFile(io.RawIOBase):
+    """The same as a file of Python's."""
+
+    def __init__(self, source: XRootDSource) -> None:
+        self._source, self._at = source, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._source.num_bytes}[whence]
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._source.read([(self._at, min(self._at + len(buffer), self._source.num_bytes))])[0]
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._source.__exit__(None, None, None)
+        super().close()
+
+
 def limit_waiting() -> None:
     """Give this process's XRootD client limits of time, where the user's environment gives none."""
     from XRootD.client.env import EnvPutInt
 
     for name, value in _LIMITS.items():
         EnvPutInt(name, value)
-
-
-def size(path: str, addresses: Sequence[str]) -> int:
-    """Return the size of a file in bytes."""
-    with XRootDSource(path, addresses) as source:
-        return source.num_bytes
 
 
 def checksum(address: str) -> str | None:

@@ -1,0 +1,1 @@
+"""Protocols of addresses that need more than fsspec: a file for each."""

@@ -1,0 +1,1 @@
+"""Formats of tables of events: a file for each."""
