@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from .pipeline.graph import CONVERT, GENERATE, PREDICT, SKIM, TRAIN, TUNE
 from .terminal import interruptible, lenient_output
@@ -36,6 +36,19 @@ _KEYS = {
     "model": "model.type",
 }
 """Options that other programs have, and the keys of the analysis file that say the same."""
+
+
+class _Submit(TyperCommand):
+    """The command that names all targets, those of other packages too, when it is asked for help."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Fill in the names: they take time to find."""
+        from .batch.targets import TARGETS
+
+        for parameter in self.params:
+            if parameter.name == "target":
+                parameter.help = f"Where: {', '.join(TARGETS.names())}; or a class of yours, as module:Class."  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
 
 
 class _Commands(TyperGroup):
@@ -137,6 +150,13 @@ def _say(text: str) -> None:
 def _next(*words: object) -> None:
     """Name the command that comes next, as it can be pasted into a shell."""
     _say(f"next: {shlex.join(['nanoforge', *map(str, words)])}")
+
+
+def _trust_targets(directory: Path, trust: bool) -> None:
+    if trust:
+        from .batch.targets import trust_targets
+
+        trust_targets(directory)
 
 
 def _list_presets(asked: bool) -> None:
@@ -473,9 +493,9 @@ def cmsrun(
     cmsrun(analysis, sample, step, output, era, model, force)
 
 
-@app.command()
+@app.command(cls=_Submit)
 def submit(
-    target: Annotated[str, typer.Argument(help="Where: condor, crab, slurm, dask, or local (this machine).")],
+    target: Annotated[str, typer.Argument(help="Where.")],
     config: Config,
     overrides: Overrides = None,
     stage: Annotated[
@@ -497,6 +517,9 @@ def submit(
     """
     analysis = _load(config, overrides)
     from .batch.submit import submit, submit_all
+    from .registry import beside
+
+    target = beside(target, config.parent)
 
     if run is not None or analysis.training.init is not None:
         from .stages.trust import check_runs
@@ -515,11 +538,13 @@ def status(
     directory: JobDirectory,
     watch: Annotated[bool, typer.Option("--watch", help="Go on until all jobs have ended.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Show where the jobs are, why some failed, and when the last will be done.
 
     Example: nanoforge status jobs --watch
     """
+    _trust_targets(directory, trust)
     from .batch.status import status
 
     status(directory, watch, as_json)
@@ -532,11 +557,13 @@ def resubmit(
     permanent: Annotated[
         bool, typer.Option("--permanent", help="Also jobs that ended with a mistake (exit code 2).")
     ] = False,
+    trust: Trust = False,
 ) -> None:
     """Submit again what is neither done nor in the queue, with more time or memory where that was missing.
 
     Example: nanoforge resubmit jobs
     """
+    _trust_targets(directory, trust)
     from .batch.resubmit import resubmit
 
     resubmit(directory, jobs, permanent)
@@ -551,11 +578,13 @@ def collect(
     ] = False,
     jobs: Jobs = 1,
     force: Force = False,
+    trust: Trust = False,
 ) -> None:
     """Merge what the jobs made, once nothing is missing.
 
     Example: nanoforge collect jobs -o dataset
     """
+    _trust_targets(directory, trust)
     from .batch.collect import collect
 
     collect(directory, output, partial, jobs, force, give=_give)

@@ -110,6 +110,13 @@ def classes(module: Any) -> Iterator[type]:
             yield value
 
 
+def beside(spec: str, folder: Path) -> str:
+    """Name the file of ``module:name`` where the module lies in a folder, so that it is found from anywhere."""
+    module, _, name = spec.rpartition(":")
+    file = folder.absolute() / f"{module}.py"
+    return f"{file}:{name}" if module and file.is_file() else spec
+
+
 def import_object(spec: str, key: str) -> Any:
     """Import something of the user's own.
 

@@ -52,7 +52,7 @@ def test_presets_are_listed_without_an_analysis(nanoforge: Any) -> None:
 def test_a_misspelt_target_names_the_nearest(folder: Path, nanoforge: Any) -> None:
     for more in ((), ("--stage", "convert")):
         found = nanoforge("submit", "slrum", "an analysis.yaml", *more)
-        assert found.returncode == 2 and "submit slrum: no such target" in found.stderr
+        assert found.returncode == 2 and "submit: there is no target 'slrum'" in found.stderr
         assert "did you mean 'slurm'" in found.stderr
     assert "did you mean 'convert'" in nanoforge("submit", "local", "an analysis.yaml", "--stage", "covnert").stderr
 

@@ -24,7 +24,7 @@ from .events import ACTIVE, State
 from .jobdir import DAG, STUDY, JobDir
 from .outputs import Outputs, Store
 from .status import JobStatus, Survey, numbers
-from .submit import target
+from .targets import target_of
 
 _WAITS = (0.5, 1.0, 2.0, 4.0)
 _WORK, _FETCHED = ".collect", "fetched"
@@ -62,9 +62,7 @@ def collect(
     directory = JobDir.open(path)
     directory.check_analysis()
     with _working_folder(directory) as work:
-        module = target(directory.plan.target)
-        if hasattr(module, "retrieve"):
-            module.retrieve(directory)
+        target_of(directory).retrieve(directory)
         survey = Survey(directory)
         states = _settled(survey)
         done = [status for status in states if status.state is State.DONE]

@@ -22,12 +22,13 @@ from ..pipeline.graph import GENERATE, SKIM, STAGES, needed, readers, to_generat
 from ..pipeline.stage import Stage
 from ..provenance.manifest import write_atomically
 from ..version import __version__
-from . import condor, proxy
+from . import condor_commands, condor_description, proxy
 from .environments import demand, is_seen, lenient, shared
 from .jobdir import DAG, JobDir
 from .lint import Rules
 from .make import make
 from .plan import Job, Resources
+from .target import Target
 from .templates import fill, template
 
 MERGED = "merged"
@@ -36,11 +37,13 @@ _RETRIES = 1
 _CHECKED = 20
 
 
-def submit(analysis: Analysis, output: Path, dry_run: bool = False) -> list[JobDir]:
+def submit(target: Target, analysis: Analysis, output: Path, *, dry_run: bool = False) -> list[JobDir]:
     """Submit all stages of an analysis as one DAG.
 
     Parameters
     ----------
+    target
+        HTCondor.
     analysis
         The analysis file.
     output
@@ -61,7 +64,7 @@ def submit(analysis: Analysis, output: Path, dry_run: bool = False) -> list[JobD
     output = output.resolve()
     with lenient(dry_run):
         _check(analysis, output)
-        stages = plan(listed(analysis), output)
+        stages = plan(target, listed(analysis), output)
     _describe(stages, {})
     write_atomically(output / DAG, text(stages))
     _dry_run(stages, output)
@@ -100,12 +103,12 @@ def resubmit(output: Path, resources: Mapping[str, Resources]) -> None:
 # -- the stages -------------------------------------------------------------------------------------------------------
 
 
-def plan(analysis: Analysis, output: Path) -> list[JobDir]:
+def plan(target: Target, analysis: Analysis, output: Path) -> list[JobDir]:
     """Make the job directories of the stages that a frozen analysis needs.
 
     The files that a stage makes, and the next one reads, are known by name before they are there.
     """
-    planner = _Planner(output)
+    planner = _Planner(target, output)
     walk(analysis, planner)
     return planner.stages
 
@@ -113,8 +116,8 @@ def plan(analysis: Analysis, output: Path) -> list[JobDir]:
 class _Planner:
     """Makes the job directory of every stage."""
 
-    def __init__(self, output: Path) -> None:
-        self._output = output
+    def __init__(self, target: Target, output: Path) -> None:
+        self._target, self._output = target, output
         self.stages: list[JobDir] = []
 
     def run(self, stage: Stage, analysis: Analysis, results: Mapping[str, Any]) -> Any:
@@ -122,7 +125,7 @@ class _Planner:
         if stage is GENERATE:
             analysis = analysis.model_copy(update={"samples": to_generate(analysis)})
         data, run = results.get("dataset"), results.get("run")
-        directory = make("condor", analysis, stage.name, self._output / stage.name, data=data, run=run)
+        directory = make(self._target, analysis, stage.name, self._output / stage.name, data=data, run=run)
         self.stages.append(directory)
         if stage.makes == "files":
             paths = _generated if stage is GENERATE else _skimmed
@@ -237,18 +240,18 @@ def _describe(stages: Sequence[JobDir], resources: Mapping[str, Resources]) -> N
     for stage in stages:
         wanted = resources.get(stage.plan.stage, stage.plan.resources)
         stage.make_logs(0, range(len(stage.plan.jobs)))
-        _file(stage).write_text(condor.describe(stage, wanted, (), 0, 1, ""))
-        condor.check(_file(stage), Rules(stage.batch.site, stage.batch.mode, stage.plan.columns))
+        _file(stage).write_text(condor_description.describe(stage, wanted, (), 0, 1, ""))
+        condor_description.check(_file(stage), Rules(stage.batch.site, stage.batch.mode, stage.plan.columns))
         if stage.plan.in_parts:
             _merge_file(stage).write_text(_merge(stage))
-            condor.check(_merge_file(stage), Rules(stage.batch.site, stage.batch.mode))
+            condor_description.check(_merge_file(stage), Rules(stage.batch.site, stage.batch.mode))
 
 
 def _merge(stage: JobDir) -> str:
     plan = stage.plan
     words = ["-", *plan.command, "--parts", str(seen_parts(stage)), "-o", str(merged(stage))]
     values = {
-        **condor.common(stage, plan.resources),
+        **condor_description.common(stage, plan.resources),
         "version": __version__, "stage": plan.stage, "name": plan.name, "jobdir": stage.path, "run": plan.run_id,
         "arguments": " ".join(words),
     }  # fmt: skip
@@ -266,13 +269,13 @@ def _dry_run(stages: Sequence[JobDir], output: Path) -> None:
     if shutil.which("condor_dagman") is None:
         return
     for stage in stages:
-        condor.dry_run(_file(stage), [f"{column}=0" for column in stage.plan.columns])
+        condor_commands.dry_run(_file(stage), [f"{column}=0" for column in stage.plan.columns])
         if stage.plan.in_parts:
-            condor.dry_run(_merge_file(stage))
+            condor_commands.dry_run(_merge_file(stage))
     with tempfile.TemporaryDirectory(prefix=".check", dir=output) as folder:
         (Path(folder) / DAG).write_text(text(stages, _CHECKED))
-        version = condor.call(["condor_version"]).stdout.partition("\n")[0]
-        answer = condor.call(
+        version = condor_commands.call(["condor_version"]).stdout.partition("\n")[0]
+        answer = condor_commands.call(
             ["condor_dagman", "-f", "-l", ".", "-p", "0", "-Dag", DAG, "-Lockfile", f"{DAG}.lock", "-AutoRescue", "0",
              "-DoRescueFrom", "0", "-CsdVersion", version, "-DryRun"],
             Path(folder),
@@ -295,16 +298,18 @@ def _earlier(stages: Sequence[JobDir], output: Path) -> int | None:
     with stages[0].lock():  # until a condor_submit_dag that outlived us has ended
         cluster = next((submission.cluster for submission in known if submission.cluster is not None), None)
         if cluster is None:
-            cluster = condor.in_log(output / f"{DAG}.dagman.log")
+            cluster = condor_commands.in_log(output / f"{DAG}.dagman.log")
         if cluster is None:
-            cluster = condor.in_queue(f'NanoForgeRun == "{_run_id(stages)}"', (["condor_q"], ["condor_history"]))
+            cluster = condor_commands.in_queue(
+                f'NanoForgeRun == "{_run_id(stages)}"', (["condor_q"], ["condor_history"])
+            )
         _conclude(stages, cluster)
     return cluster
 
 
 def _conclude(stages: Sequence[JobDir], cluster: int | None) -> None:
     """Record in the journals that mention the DAG what became of it."""
-    schedd = condor.schedd()
+    schedd = condor_commands.schedd()
     for stage in stages:
         for submission in stage.submissions():
             stage.conclude(submission, "void" if cluster is None else "submitted", cluster, schedd)
@@ -327,8 +332,8 @@ def _submit_dag(stages: Sequence[JobDir], output: Path) -> int:
     with stages[0].lock() as lock:
         mark = f'+NanoForgeRun = "{_run_id(stages)}"'
         command = ["condor_submit_dag", "-update_submit", "-batch-name", _run_id(stages), "-append", mark, DAG]
-        answer = condor.call(command, output, (lock,))
+        answer = condor_commands.call(command, output, (lock,))
         found = re.search(r"submitted to cluster (\d+)", answer.stdout)
         if answer.returncode or found is None:
-            raise DataError(f"{output / DAG}: condor_submit_dag refuses it: {condor.last_words(answer)}")
+            raise DataError(f"{output / DAG}: condor_submit_dag refuses it: {condor_commands.last_words(answer)}")
         return int(found[1])

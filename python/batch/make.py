@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..config.batch import Batch, Division
 from ..config.schema import Analysis
@@ -15,16 +14,14 @@ from . import plan as planning
 from .environments import absolute, demand, is_seen, shared
 from .jobdir import JobDir, as_yaml, create, new_run_id, sha256
 from .plan import Job, Plan, Resources
+from .target import Target
 from .templates import check_one_line
-
-GRID_STAGES = tuple(stage.name for stage in STAGES.values() if stage.on_grid)
-
 
 _EOS = {"user": "eosuser", "home": "eosuser", "cms": "eoscms", "project": "eosproject"}
 
 
 def make(
-    where: str,
+    target: Target,
     analysis: Analysis,
     stage: str,
     output: Path,
@@ -33,7 +30,10 @@ def make(
     run: Path | None = None,
 ) -> JobDir:
     """Make the job directory of one stage of a frozen analysis; parameters as for :func:`submit`."""
-    batch = _placed(analysis.batch, where, stage)
+    if not target.takes(STAGES[stage]):
+        taken = ", ".join(name for name, other in STAGES.items() if target.takes(other))
+        raise UserError(f"submit {target.name} --stage {stage}: jobs there do {taken}; use another target")
+    batch = target.adapted(analysis.batch)
     analysis = analysis.model_copy(update={"batch": batch})
     _check_place(batch, stage, absolute(output))
     needs = batch.needs(stage)
@@ -49,7 +49,7 @@ def make(
         run_id=run_id,
         name=analysis.name,
         stage=stage,
-        target=where,
+        target=target.name,
         analysis_sha256=sha256(as_yaml(analysis)),
         jobs=jobs,
         resources=_resources(batch, stage),
@@ -81,18 +81,6 @@ def _parts(batch: Batch, stage: str, run_id: str) -> str:
         host = _EOS.get(folder.parts[2].split("-")[0], "eospublic")
         return f"root://{host}.cern.ch/{folder}/{run_id}"
     return str(folder / run_id)
-
-
-def _placed(batch: Batch, where: str, stage: str) -> Batch:
-    """Let the rules of HTCondor's sites hold for HTCondor alone; jobs of the grid see CVMFS, and have a place there."""
-    if where == "condor":
-        return batch
-    changes: dict[str, Any] = {"site": "generic", "mode": "afs"}
-    if where == "crab":
-        if stage not in GRID_STAGES:
-            raise UserError(f"submit crab --stage {stage}: CRAB does {', '.join(GRID_STAGES)}; use another target")
-        changes |= {"shared": batch.shared or ["/cvmfs"], "output": None}
-    return batch.model_copy(update=changes)
 
 
 def _check_place(batch: Batch, stage: str, output: Path) -> None:

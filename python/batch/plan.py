@@ -139,6 +139,10 @@ class Plan:
             return ("number",)
         return ("number", "first", "last") if self.stage == PREDICT.name else ("number", "sample", "first", "last")
 
+    def identity(self) -> str:
+        """Hash of what is done where: trust in the code of its target is trust in this one."""
+        return _sha256(f"{self.run_id} {self.target} {self.analysis_sha256}")
+
     def write(self, path: Path) -> None:
         """Write the plan with a checksum of itself, atomically."""
         body = json.dumps({"version": VERSION, **asdict(self)}, separators=(",", ":"))[1:] + "\n"

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 from ..config.batch import FLAVOURS
 from ..config.load import load
@@ -16,8 +15,9 @@ from .causes import Cause
 from .events import ACTIVE, State
 from .jobdir import DAG, JobDir, Submission
 from .plan import Resources
-from .status import JobStatus, Survey, dagman, is_spooled, numbers, surveys
-from .submit import target as find_target
+from .status import JobStatus, Survey, dagman, numbers, surveys
+from .target import Target
+from .targets import target_of
 
 Changes = tuple[Resources, tuple[str, ...]]
 
@@ -47,9 +47,9 @@ def resubmit(path: Path, processes: int = 1, permanent: bool = False) -> None:
         return _resubmit_pipeline(path, permanent)
     directory = JobDir.open(path)
     directory.check_analysis()
-    target = find_target(directory.plan.target)
+    target = target_of(directory)
     with directory.lock(".submit"):
-        hidden = _settle(directory, target)
+        hidden = _reconcile(directory, target)
         missing = [s for s in Survey(directory).look() if s.state not in (State.DONE, *ACTIVE)]
         missing = [s for s in missing if s.submission is None or s.submission.attempt not in hidden]
         refused = [] if permanent else [s for s in missing if s.cause is Cause.MISTAKE]
@@ -60,12 +60,11 @@ def resubmit(path: Path, processes: int = 1, permanent: bool = False) -> None:
         if not again:
             say(f"{path}: there is nothing to submit again")
             return
-        plan = _grouped(directory, again)
+        plan = _grouped(directory, target, again)
         _withdraw(directory, target, again)
         submissions = [_submit(directory, target, jobs, *changes) for changes, jobs in plan.items()]
-    if hasattr(target, "run"):
-        for submission in submissions:
-            target.run(directory, submission, processes)
+    for submission in submissions:
+        target.run(directory, submission, processes)
 
 
 def _resubmit_pipeline(path: Path, permanent: bool) -> None:
@@ -82,7 +81,8 @@ def _resubmit_pipeline(path: Path, permanent: bool) -> None:
         if refused:
             job, reason = refused[0].job.number, refused[0].reason
             raise UserError(f"{survey.directory.path}: job {job} ended with a mistake ({reason}): --permanent tries it")
-        wanted = [_changed(survey.directory, status)[0] for status in missing]
+        target = target_of(survey.directory)
+        wanted = [_changed(survey.directory, target, status)[0] for status in missing]
         if wanted:
             most = {name: max(getattr(r, name) for r in wanted) for name in ("cores", "memory", "disk")}
             resources[survey.directory.plan.stage] = replace(max(wanted, key=lambda r: r.runtime), **most)
@@ -92,14 +92,14 @@ def _resubmit_pipeline(path: Path, permanent: bool) -> None:
     dag.resubmit(path, resources)
 
 
-def _settle(directory: JobDir, target: ModuleType) -> set[int]:
+def _reconcile(directory: JobDir, target: Target) -> set[int]:
     """Find out about interrupted submissions, and those without a log; returns those that are in the queue unseen."""
     hidden = set()
     for submission in directory.submissions():
         log = directory.event_log(submission.attempt)
-        unseen = not log.exists() and not is_spooled(directory) and not hasattr(target, "update")
+        unseen = not log.exists() and target.needs_log(directory)
         if submission.state == "intent" or (submission.state == "submitted" and unseen):
-            settled = target.settle(directory, submission)
+            settled = target.reconcile(directory, submission)
             if settled.state == "submitted" and unseen:
                 hidden.add(submission.attempt)
                 say(
@@ -116,7 +116,7 @@ def _tell(refused: Sequence[JobStatus]) -> None:
         say(f"... and {len(refused) - 3} more like these: 'nanoforge status' names all")
 
 
-def _withdraw(directory: JobDir, target: ModuleType, missing: Iterable[JobStatus]) -> None:
+def _withdraw(directory: JobDir, target: Target, missing: Iterable[JobStatus]) -> None:
     held: dict[int, tuple[Submission, list[int]]] = {}
     for status in missing:
         if status.state is State.HELD and status.submission is not None:
@@ -126,7 +126,7 @@ def _withdraw(directory: JobDir, target: ModuleType, missing: Iterable[JobStatus
 
 
 def _submit(
-    directory: JobDir, target: ModuleType, jobs: Sequence[JobStatus], resources: Resources, overrides: tuple[str, ...]
+    directory: JobDir, target: Target, jobs: Sequence[JobStatus], resources: Resources, overrides: tuple[str, ...]
 ) -> Submission:
     causes = ", ".join(sorted({status.cause.value for status in jobs} - {Cause.OTHER.value}))
     submission: Submission = target.submit(directory, [s.job.number for s in jobs], resources, overrides)
@@ -138,21 +138,20 @@ def _submit(
 # -- what changes -----------------------------------------------------------------------------------------------------
 
 
-def _grouped(directory: JobDir, missing: Iterable[JobStatus]) -> Mapping[Changes, list[JobStatus]]:
+def _grouped(directory: JobDir, target: Target, missing: Iterable[JobStatus]) -> Mapping[Changes, list[JobStatus]]:
     """Put together what is submitted in the same way; one submission for each."""
     groups: dict[Changes, list[JobStatus]] = {}
     for status in missing:
-        groups.setdefault(_changed(directory, status), []).append(status)
+        groups.setdefault(_changed(directory, target, status), []).append(status)
     return groups
 
 
-def _changed(directory: JobDir, status: JobStatus) -> Changes:
+def _changed(directory: JobDir, target: Target, status: JobStatus) -> Changes:
     """Return what a job asks for in its next try, and the changes of the analysis file."""
     submission = status.submission
     resources = directory.plan.resources if submission is None else submission.resources
     overrides = () if submission is None else submission.overrides
-    # they give 2 GB of memory and 20 GB of disk with each core
-    per_core = directory.batch.site == "lxplus" or directory.plan.target == "crab"
+    per_core = target.gives_by_core(directory.batch)
     if status.cause is Cause.TIME:
         resources = _longer(resources, status)
     elif status.cause is Cause.MEMORY:

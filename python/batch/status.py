@@ -21,11 +21,11 @@ from rich.table import Table
 from ..console import out
 from ..errors import DataError
 from .causes import Cause, cause_of
-from .events import ACTIVE, Process, State, read_log, read_queue
+from .events import ACTIVE, Process, State, read_log
 from .jobdir import DAG, JobDir, Submission
 from .outputs import Output, Outputs, store
 from .plan import Job
-from .submit import target
+from .targets import target_of
 
 _PAUSE = 5.0
 _FRESH = 60.0
@@ -129,47 +129,17 @@ class Survey:
 
 def _processes(directory: JobDir) -> dict[int, tuple[Process | None, Submission]]:
     """Find the last process of every job that was submitted, or the one that is still to do something."""
+    target = target_of(directory)
     found: dict[int, tuple[Process | None, Submission]] = {}
     for submission in directory.submissions():
         if submission.state == "void":
             continue
-        processes = _read(directory, submission)
+        processes = target.processes(directory, submission)
         for number in submission.jobs:
             process, earlier = processes.get(number), found.get(number, (None, None))[0]
             if earlier is None or earlier.state not in ACTIVE or (process and process.state in ACTIVE):
                 found[number] = process, submission
     return found
-
-
-def _read(directory: JobDir, submission: Submission) -> dict[int, Process]:
-    """Return what is known of the jobs of a submission."""
-    log = directory.event_log(submission.attempt)
-    if is_spooled(directory) and not log.exists():
-        return _spooled(directory, submission)
-    processes = read_log(log, submission.jobs) if log.exists() else {}
-    module = target(directory.plan.target)
-    if hasattr(module, "update"):
-        module.update(directory, submission, processes)
-    return processes
-
-
-def is_spooled(directory: JobDir) -> bool:
-    """Whether logs and outputs stay with the queue until they are fetched."""
-    return directory.plan.target == "condor" and directory.batch.mode == "spool"
-
-
-def _spooled(directory: JobDir, submission: Submission) -> dict[int, Process]:
-    """Fetch what has ended; of the rest the queue knows."""
-    from . import condor
-
-    processes = read_queue(condor.queued(directory, submission))
-    if any(process.state in (State.DONE, State.FAILED) for process in processes.values()):
-        condor.fetch(directory, submission)
-    for number in submission.jobs:
-        log = directory.stdout(submission.attempt, number).with_suffix(".log")
-        if log.exists():
-            processes.update(read_log(log, (number,)))
-    return processes
 
 
 def dagman(pipeline: Path) -> State:

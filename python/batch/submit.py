@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 
 from ..config.schema import Analysis
 from ..console import say
@@ -15,20 +13,8 @@ from ..provenance.manifest import NAME, Manifest
 from .environments import lenient
 from .jobdir import JobDir, Submission
 from .make import make
-
-TARGETS = {"condor": "condor", "crab": "crab", "slurm": "slurm", "local": "local", "dask": "on_dask"}
-"""Where jobs may run, and the module of this package that brings them there.
-
-Each has ``submit``, ``settle`` and ``withdraw``; some have ``prepare`` (what a dry run makes), ``run`` (the jobs are
-ours to run), ``update`` (what is known of jobs beside their log) and ``retrieve`` (fetches what they have made).
-"""
-
-
-def target(name: str) -> ModuleType:
-    """Return the module of a target."""
-    if name not in TARGETS:
-        raise UserError(f"submit {name}: no such target; known: {', '.join(TARGETS)}{nearest(name, TARGETS)}")
-    return importlib.import_module(f".{TARGETS[name]}", __package__)
+from .target import Target
+from .targets import find_target, trust_target
 
 
 def submit(
@@ -47,7 +33,7 @@ def submit(
     Parameters
     ----------
     where
-        One of :data:`TARGETS`.
+        One of :data:`~.targets.TARGETS`, or ``module:Class``.
     analysis
         The analysis file.
     stage
@@ -73,49 +59,44 @@ def submit(
     UserError, DataError
         See :mod:`nanoforge.errors`; nothing is submitted then.
     """
-    module = target(where)
+    target = find_target(where)
     if stage not in STAGES:
         stages = (*STAGES, "all")
         raise UserError(f"--stage {stage}: not one of {', '.join(stages)}{nearest(stage, stages)}")
     frozen = listed(analysis) if data is None else _as_converted(listed(analysis), data)
     with lenient(dry_run):
-        directory = make(where, frozen, stage, output, split, data, run)
+        directory = make(target, frozen, stage, output, split, data, run)
+    trust_target(directory)
     numbers = range(len(directory.plan.jobs))
     if dry_run:
-        if hasattr(module, "prepare"):
-            module.prepare(directory, numbers, directory.plan.resources, (), 0)
+        target.prepare(directory, numbers, directory.plan.resources, (), 0)
         say(f"{output}: {len(numbers):,} jobs, not submitted (--dry-run)")
         return directory
     with directory.lock(".submit"):
-        submission = _earlier(module, directory)
+        submission = _earlier(target, directory)
         if submission is None:
-            submission = module.submit(directory, numbers, directory.plan.resources, ())
+            submission = target.submit(directory, numbers, directory.plan.resources, ())
             how = f"{submission.state}{_cluster(submission)}"
             say(f"{output}: {len(numbers):,} jobs {how}: see nanoforge status {output}")
         else:
             say(f"{output}: was {submission.state} already{_cluster(submission)}: see nanoforge status {output}")
-    if hasattr(module, "run"):
-        module.run(directory, submission, processes)
+    target.run(directory, submission, processes)
     return directory
 
 
 def submit_all(where: str, analysis: Analysis, output: Path, split: int | None = None, dry_run: bool = False) -> None:
     """Submit all stages that an analysis needs, as a DAG; parameters as for :func:`submit`."""
-    from . import dag
-
-    target(where)
-    if where != "condor":
-        raise UserError(f"submit {where} --stage all: DAGs are HTCondor's; here, 'nanoforge run' does all stages")
+    target = find_target(where)
     if split is not None:
         raise UserError("--split divides one stage: with --stage all, set batch.<stage>.split in the analysis file")
-    dag.submit(analysis, output, dry_run)
+    target.submit_pipeline(analysis, output, dry_run=dry_run)
 
 
-def _earlier(module: ModuleType, directory: JobDir) -> Submission | None:
+def _earlier(target: Target, directory: JobDir) -> Submission | None:
     """Return what was submitted by an earlier call, though it may have been killed in the middle."""
     open_ = ("intent", "prepared")
-    settled = [module.settle(directory, s) if s.state in open_ else s for s in directory.submissions()]
-    return next((submission for submission in settled if submission.state != "void"), None)
+    submissions = [target.reconcile(directory, s) if s.state in open_ else s for s in directory.submissions()]
+    return next((submission for submission in submissions if submission.state != "void"), None)
 
 
 def _cluster(submission: Submission) -> str:

@@ -12,51 +12,61 @@ import importlib.util
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import UserError
-from .manifest import Manifest, fingerprint
+from .manifest import fingerprint
 
 _in_this_process: set[str] = set()
 
 
-def remember(trained: Manifest, modules: Iterable[str]) -> None:
+class Made(Protocol):
+    """A training or a submission: what trust is given to."""
+
+    def identity(self) -> str:
+        """Hash of what it is."""
+
+
+def remember(made: Made, modules: Iterable[str]) -> None:
     """Note that this user trained or trusts a run with the code that it names."""
     names = sorted(set(modules))
-    if not names or _token(trained, names) in _trusted():
+    if not names or _token(made, names) in _trusted():
         return
-    _in_this_process.add(_token(trained, names))
+    _in_this_process.add(_token(made, names))
     with contextlib.suppress(OSError):  # a home that cannot be written
         _file().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _file().open("a") as file:
-            file.write(f"{_token(trained, names)}\n")
+            file.write(f"{_token(made, names)}\n")
 
 
-def require(run: Path, trained: Manifest, modules: Iterable[str], *, trust: bool) -> None:
+def require(place: Path, made: Made, modules: Iterable[str], *, trust: bool, how: str = "trained") -> None:
     """Raise a :class:`UserError` where a run names Python code that this user neither trained with nor trusts.
 
     Parameters
     ----------
-    run, trained
-        The run and its manifest, whose outputs have been verified.
+    place, made
+        The run and its manifest, whose outputs have been verified; or the job directory and its plan.
     modules
         What would be imported: files, or names of modules.
     trust
         Whether the user says that it may be; then it is remembered.
+    how
+        It was made, for the message.
     """
     names = sorted(set(modules))
-    if not names or (not trust and _token(trained, names) in _trusted()):
+    if not names or (not trust and _token(made, names) in _trusted()):
         return
     if not trust:
         raise UserError(
-            f"{run}: was not trained by you, and its Python code would be run: {', '.join(map(_place, names))}: read "
+            f"{place}: was not {how} by you, and its Python code would be run: {', '.join(map(_place, names))}: read "
             "it, then give --trust (once)"
         )
-    remember(trained, names)
+    remember(made, names)
 
 
-def _token(trained: Manifest, names: list[str]) -> str:
+def _token(made: Made, names: list[str]) -> str:
     code = sorted((Path(name).name, str(_digest(name))) for name in names)  # the same where a project has moved to
-    return fingerprint({"run": trained.identity(), "code": code})
+    return fingerprint({"run": made.identity(), "code": code})
 
 
 def _trusted() -> set[str]:

@@ -14,13 +14,14 @@ from typing import Any, Callable
 
 import pytest
 import yaml
-from nanoforge.batch import condor, environments, proxy
+from nanoforge.batch import condor_commands, environments, proxy
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.lint import Rules, lint
 from nanoforge.batch.make import make
 from nanoforge.batch.plan import STAGES
 from nanoforge.batch.status import status
 from nanoforge.batch.submit import submit
+from nanoforge.batch.targets import condor, find_target
 from nanoforge.config import load
 from nanoforge.config.schema import Analysis
 from nanoforge.errors import DataError, UserError
@@ -67,9 +68,9 @@ def reads(stage: str, folder: Path) -> dict[str, Path]:
 def prepared(analysis: Analysis, stage: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[JobDir, str]:
     """The job directory of a stage, and its description."""
     monkeypatch.setattr("nanoforge.batch.make._check_place", lambda *_: None)  # tests do not run on AFS
-    directory = make("condor", listed(analysis), stage, place, **reads(stage, place.parent))
+    directory = make(find_target("condor"), listed(analysis), stage, place, **reads(stage, place.parent))
     resources = directory.plan.resources
-    description = condor.prepare(directory, range(len(directory.plan.jobs)), resources, (), 0)
+    description = find_target("condor").prepare(directory, range(len(directory.plan.jobs)), resources, (), 0)
     return directory, description.read_text()
 
 
@@ -101,7 +102,7 @@ def test_every_description_passes_the_dry_run_of_condor(
         monkeypatch.setenv(name, value)
     for number, (stage, batch) in enumerate(CASES):
         directory, _ = prepared(analysis(**batch), stage, tmp_path / str(number), monkeypatch)
-        condor.dry_run(directory.path / f"{stage}-0.sub")
+        condor_commands.dry_run(directory.path / f"{stage}-0.sub")
 
 
 def test_what_lxplus_is_asked_for(analysis: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -280,7 +281,9 @@ def test_files_of_ones_own_eos_need_none_at_cern(
 )
 def test_the_software_of_the_jobs(analysis: Callable, tmp_path: Path, environment: dict, words: str):
     """The script is sound for bash, and the very code that submits goes along."""
-    directory = make("condor", listed(analysis(**GENERIC, environment=environment)), "convert", tmp_path / "jobs")
+    directory = make(
+        find_target("condor"), listed(analysis(**GENERIC, environment=environment)), "convert", tmp_path / "jobs"
+    )
     script = directory.path / "environment.sh"
     assert words in script.read_text()
     subprocess.run(["bash", "-n", script], check=True)
@@ -295,13 +298,13 @@ def test_a_view_that_is_not_there_ends_the_job_and_is_refused_where_it_can_be_lo
     analysis: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     toy = listed(analysis(**GENERIC, environment={"lcg": {"view": "LCG_0"}}))
-    script = make("condor", toy, "convert", tmp_path / "jobs").path / "environment.sh"
+    script = make(find_target("condor"), toy, "convert", tmp_path / "jobs").path / "environment.sh"
     done = subprocess.run(["bash", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "LCG_0" in done.stderr and done.stderr.count("\n") == 1
     monkeypatch.setattr(environments, "_CVMFS", tmp_path)
     with pytest.raises(UserError, match=r"batch\.environment\.lcg: there is no .*LCG_0"):
-        make("condor", toy, "convert", tmp_path / "again")
+        make(find_target("condor"), toy, "convert", tmp_path / "again")
 
 
 def test_packages_that_a_view_lacks_go_along_in_an_archive(
@@ -316,7 +319,9 @@ def test_packages_that_a_view_lacks_go_along_in_an_archive(
     (tmp_path / "setup.sh").write_text(f"export PYTHONPATH={tmp_path / 'view'} LD_LIBRARY_PATH=/view/lib\n")
     monkeypatch.setattr("nanoforge.config.batch.LCG.setup", property(lambda view: str(tmp_path / "setup.sh")))
     lcg = {"view": "LCG_108", "packages": str(tmp_path / "site.tar.xz")}
-    directory = make("crab", listed(analysis(environment={"lcg": lcg}, shared=["/"])), "convert", tmp_path / "jobs")
+    directory = make(
+        find_target("crab"), listed(analysis(environment={"lcg": lcg}, shared=["/"])), "convert", tmp_path / "jobs"
+    )
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     for path in directory.transferred():
@@ -329,7 +334,7 @@ def test_packages_that_a_view_lacks_go_along_in_an_archive(
     assert libraries == f"{scratch}/packages/fastjet/lib64:/view/lib"
     with pytest.raises(UserError, match="make grid"):
         again = analysis(environment={"lcg": {**lcg, "packages": "no.tar.xz"}}, shared=["/"])
-        make("crab", listed(again), "convert", tmp_path / "b")
+        make(find_target("crab"), listed(again), "convert", tmp_path / "b")
 
 
 def test_a_package_that_the_jobs_python_lacks_is_a_mistake(tmp_path: Path):
@@ -365,7 +370,7 @@ def test_a_virtual_environment_is_packed_where_the_jobs_do_not_see_it(analysis: 
     (venv / "bin").mkdir(parents=True)
     (venv / "bin" / "python").symlink_to(sys.executable)
     batch = {"site": "generic", "shared": [str(tmp_path / "data")], "environment": {"venv": str(venv)}}
-    directory = make("condor", listed(analysis(**batch)), "convert", tmp_path / "jobs")
+    directory = make(find_target("condor"), listed(analysis(**batch)), "convert", tmp_path / "jobs")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     for path in directory.transferred():
@@ -549,7 +554,7 @@ def test_a_submission_that_was_killed_is_found_again(
 
 def test_a_submission_that_never_began_is_made(pool: Any, queue: Callable):
     toy, place = queue("convert", split=2)
-    directory = make("condor", listed(toy), "convert", place)
+    directory = make(find_target("condor"), listed(toy), "convert", place)
     directory.intend(range(4), directory.plan.resources)  # killed before condor_submit
     submit("condor", toy, "convert", place)
     assert [(s.attempt, s.state) for s in directory.submissions()] == [(0, "void"), (1, "submitted")]
@@ -575,7 +580,7 @@ def test_jobs_of_a_submission_that_failed_in_the_end_do_not_stay(
     assert [s.state for s in directory.submissions()] == ["void"]
     removed = 3
     assert {job["JobStatus"] for job in condor.queued(directory, directory.submissions()[0])} <= {removed}
-    condor.withdraw(directory, directory.submissions()[0], range(4))  # nothing is left to be taken out
+    find_target("condor").withdraw(directory, directory.submissions()[0], range(4))  # nothing is left to be taken out
 
 
 def test_what_condor_warns_of_is_not_submitted(queue: Callable, tmp_path: Path):
@@ -583,10 +588,10 @@ def test_what_condor_warns_of_is_not_submitted(queue: Callable, tmp_path: Path):
     text = tmp_path / "odd.sub"
     text.write_text(f"executable = {sys.executable}\nrequest_cups = 1\nmy_own = 3\nqueue\n")
     with pytest.raises(UserError, match="my_own"):
-        condor.dry_run(text)
+        condor_commands.dry_run(text)
     text.write_text("queue\n")
     with pytest.raises(UserError, match="condor_submit -dry-run"):
-        condor.dry_run(text)
+        condor_commands.dry_run(text)
 
 
 def test_an_evicted_training_goes_on_from_its_checkpoint(pool: Any, queue: Callable):

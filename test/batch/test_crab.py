@@ -14,7 +14,6 @@ from xml.etree import ElementTree
 
 import pytest
 from directories import make, write_part
-from nanoforge.batch import crab
 from nanoforge.batch.causes import Cause
 from nanoforge.batch.crab_answers import reported
 from nanoforge.batch.crab_rules import MOST_JOBS, SANDBOX_BYTES, Configuration, check
@@ -23,8 +22,10 @@ from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.plan import Job
 from nanoforge.batch.resubmit import resubmit
 from nanoforge.batch.status import Survey
+from nanoforge.batch.targets import crab
 from nanoforge.errors import UserError
 
+TARGET = crab.CrabTarget("crab")
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE.parents[1] / "crab" / "crab_job.py"
 OFFICIAL = "/store/mc/RunIISummer20UL18NanoAODv9/TTTo2L2Nu_TuneCP5/NANOAODSIM/106X_upgrade2018-v1/2500000"
@@ -70,7 +71,7 @@ def all_jobs(directory: JobDir) -> range:
 
 
 def prepared(directory: JobDir) -> list[crab.Task]:
-    crab.prepare(directory, all_jobs(directory), directory.plan.resources, (), 0)
+    TARGET.prepare(directory, all_jobs(directory), directory.plan.resources, (), 0)
     return crab.tasks(directory, 0, all_jobs(directory))
 
 
@@ -424,7 +425,7 @@ def states(directory: JobDir) -> list[State]:
 
 
 def submit(directory: JobDir):
-    return crab.submit(directory, all_jobs(directory), directory.plan.resources)
+    return TARGET.submit(directory, all_jobs(directory), directory.plan.resources)
 
 
 def info(state: str, *error) -> dict:
@@ -434,7 +435,7 @@ def info(state: str, *error) -> dict:
 def test_from_submission_to_parts(directory, client):
     submission = submit(directory)
     assert submission.state == "submitted" and calls(client) == ["submit"]
-    assert crab.settle(directory, submission).state == "submitted" and calls(client) == ["submit"]
+    assert TARGET.reconcile(directory, submission).state == "submitted" and calls(client) == ["submit"]
     answers = [info("finished"), info("failed", 2, "NanoForgeMistake\nerror: no such branch"), info("running"),
                info("failed", 50664, "Not retrying job due to wall clock limit")]  # fmt: skip
     (client / "states").write_text(json.dumps({i: answer for i, answer in enumerate(answers, 1)}))
@@ -445,10 +446,10 @@ def test_from_submission_to_parts(directory, client):
     assert found[3].cause is Cause.TIME
     write_part(directory, 0)
     shutil.move(directory.part(0), client / "part-00000")
-    crab.retrieve(directory)
+    TARGET.retrieve(directory)
     assert states(directory)[0] is State.DONE
     assert calls(client) == ["submit", "status", "getoutput"]  # an answer serves for a minute
-    crab.submit(directory, [1, 3], directory.plan.resources)
+    TARGET.submit(directory, [1, 3], directory.plan.resources)
     assert [task.jobs for task in crab.tasks(directory, 1, [1, 3])] == [directory.plan.jobs[1:4:2]]
     assert [row.split()[0] for row in (crab.tasks(directory, 1, [1, 3])[0].folder / "items.txt").open()] == [
         "part-00001",
@@ -462,7 +463,7 @@ def test_what_the_server_refuses_is_told_and_sent_again(directory, client):
         submit(directory)
     assert directory.submissions()[0].state == "intent"
     (client / "refuse").unlink()
-    assert crab.settle(directory, directory.submissions()[0]).state == "submitted"
+    assert TARGET.reconcile(directory, directory.submissions()[0]).state == "submitted"
     assert calls(client) == ["submit", "submit"]
 
 
@@ -522,7 +523,7 @@ def test_odd_answers_are_no_answers(directory, no_client, text):
     (task.results / "part_x.tar").touch()
     (task.results / "part_77.tar").touch()
     assert set(states(directory)) <= {State.IDLE, State.RUNNING}
-    crab.retrieve(directory)
+    TARGET.retrieve(directory)
     (task.folder / "status.json").unlink()
     (task.results / "processedFiles.json").write_text("{")
     with pytest.raises(crab.DataError, match=r"processedFiles.json: cannot be read .*'crab report'"):
@@ -545,7 +546,7 @@ def test_a_part_that_was_damaged_is_made_again(directory, client):
     (directory.path / "parts-damaged" / "part-00000-261122-030000").mkdir(parents=True)
     assert states(directory)[0] is State.FAILED
     time.sleep(0.02)
-    crab.submit(directory, [0], directory.plan.resources)
+    TARGET.submit(directory, [0], directory.plan.resources)
     assert states(directory)[0] is State.IDLE
 
 
@@ -554,7 +555,7 @@ def test_a_part_that_was_damaged_is_made_again(directory, client):
 
 def test_the_commands_are_told(directory, no_client, capsys):
     submission = submit(directory)
-    assert submission.state == "prepared" and crab.settle(directory, submission).state == "prepared"
+    assert submission.state == "prepared" and TARGET.reconcile(directory, submission).state == "prepared"
     task = crab.tasks(directory, 0, all_jobs(directory))[0]
     assert f"crab submit -c {task.configuration}" in capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
     found = Survey(directory).look()
@@ -562,7 +563,7 @@ def test_the_commands_are_told(directory, no_client, capsys):
     task.project.mkdir()
     (task.project / ".requestcache").touch()
     assert f"crab status -d {task.project} --json" in Survey(directory).look()[0].reason
-    assert crab.settle(directory, directory.submissions()[0]).state == "submitted"
+    assert TARGET.reconcile(directory, directory.submissions()[0]).state == "submitted"
 
 
 def submitted_by_hand(directory: JobDir) -> crab.Task:

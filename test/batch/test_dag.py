@@ -9,9 +9,10 @@ from typing import Any, Callable
 
 import pytest
 import yaml
-from nanoforge.batch import condor, dag
+from nanoforge.batch import condor_commands, dag
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.submit import submit_all
+from nanoforge.batch.targets import find_target
 from nanoforge.config import load
 from nanoforge.config.schema import Analysis
 from nanoforge.errors import UserError
@@ -55,7 +56,10 @@ def edges(text: str) -> set[tuple[str, str]]:
 
 
 def test_the_stages_meet_in_files_that_are_known_by_name(analysis: Callable, tmp_path: Path):
-    stages = {stage.plan.stage: stage for stage in dag.plan(listed(analysis(skim={})), tmp_path / "all")}
+    stages = {
+        stage.plan.stage: stage
+        for stage in dag.plan(find_target("condor"), listed(analysis(skim={})), tmp_path / "all")
+    }
     assert list(stages) == ["generate", "skim", "convert", "train", "evaluate", "predict"]
     skimmed = load(stages["skim"].analysis).samples
     generated = tmp_path / "all" / "generate" / "merged"
@@ -73,13 +77,13 @@ def test_the_stages_meet_in_files_that_are_known_by_name(analysis: Callable, tmp
 
 def test_only_what_the_analysis_needs_is_done(analysis: Callable, tmp_path: Path):
     files = {"dy": {"files": "dy*.root", "label": "a"}}
-    stages = dag.plan(listed(analysis(samples=files)), tmp_path / "all")
+    stages = dag.plan(find_target("condor"), listed(analysis(samples=files)), tmp_path / "all")
     assert [stage.plan.stage for stage in stages] == ["convert", "train", "evaluate", "predict"]
     assert JobDir.all(tmp_path / "all" / "train")[0].plan.stage == "train"
 
 
 def test_each_job_is_a_node_and_waits_for_just_what_it_reads(analysis: Callable, tmp_path: Path):
-    text = dag.text(dag.plan(listed(analysis()), tmp_path / "all"))
+    text = dag.text(dag.plan(find_target("condor"), listed(analysis()), tmp_path / "all"))
     nodes = re.findall(r"^JOB (\S+) ", text, re.MULTILINE)
     assert nodes == [
         "generate-00000", "generate-00001", "generate-merge", "convert-00000", "convert-00001", "convert-00002",
@@ -102,7 +106,9 @@ def test_each_job_is_a_node_and_waits_for_just_what_it_reads(analysis: Callable,
 def test_results_on_eos_are_read_where_the_jobs_see_them(analysis: Callable, tmp_path: Path, monkeypatch: Any):
     monkeypatch.setattr("nanoforge.batch.make._check_place", lambda *_: None)  # tests do not run on AFS
     batch = {"site": "lxplus", "shared": ["/"], "output": "/eos/user/j/jdoe/ttbar"}
-    stages = {stage.plan.stage: stage for stage in dag.plan(listed(analysis(batch)), tmp_path / "all")}
+    stages = {
+        stage.plan.stage: stage for stage in dag.plan(find_target("condor"), listed(analysis(batch)), tmp_path / "all")
+    }
     run_id = stages["convert"].plan.run_id
     assert stages["convert"].plan.parts == f"root://eosuser.cern.ch//eos/user/j/jdoe/ttbar/{run_id}"
     assert stages["train"].plan.command[-2] == f"/eos/user/j/jdoe/ttbar/{run_id}-merged"
@@ -170,4 +176,4 @@ def test_a_pool_runs_the_dag_and_its_rescue(
     words = json.loads((dag.merged(stages["convert"]) / "manifest.json").read_text())["words"]
     assert words[:4] == ["convert", "analysis.yaml", "--parts", str(stages["convert"].parts)]
     assert stages["train"].event_log(0).read_text() == trained
-    assert condor.in_log(output / "pipeline.dag.dagman.log") is not None
+    assert condor_commands.in_log(output / "pipeline.dag.dagman.log") is not None

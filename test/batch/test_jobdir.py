@@ -11,6 +11,7 @@ import toys
 import yaml
 from nanoforge.batch.jobdir import JobDir, as_yaml, create
 from nanoforge.batch.make import make
+from nanoforge.batch.targets import find_target
 from nanoforge.config import load
 from nanoforge.config.generator import Generator
 from nanoforge.config.schema import Analysis
@@ -62,45 +63,45 @@ def test_text_that_looks_like_an_interpolation_stays_as_it_is(toy: Analysis, tmp
 
 def test_the_directory_is_complete_and_kept_once_something_was_submitted(toy: Analysis, tmp_path: Path):
     place = tmp_path / "jobs"
-    made = make("condor", listed(toy), "convert", place)
+    made = make(find_target("condor"), listed(toy), "convert", place)
     assert {"analysis.yaml", "batch.yaml", "plan.json", "job.sh", "environment.sh"} <= set(files(place))
     assert os.access(place / "job.sh", os.X_OK)
     assert [job.units for job in made.plan.jobs] == ["tt:0-0", "tt:1-1", "dy:0-0"]
     more = toy.model_copy(update={"batch": toy.batch.model_copy(update={"memory": 3000})})
-    made = make("condor", listed(more), "convert", place)
+    made = make(find_target("condor"), listed(more), "convert", place)
     assert made.plan.resources.memory == 3000
     made.intend([0, 1, 2], made.plan.resources)
     before = files(place)
-    again = make("condor", listed(more), "convert", place)
+    again = make(find_target("condor"), listed(more), "convert", place)
     assert again.plan.run_id == made.plan.run_id
     assert files(place) == before
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".jobs")]
 
 
 def test_other_work_does_not_get_into_the_directory(toy: Analysis, tmp_path: Path):
-    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    directory = make(find_target("condor"), listed(toy), "convert", tmp_path / "jobs")
     directory.intend([0, 1, 2], directory.plan.resources)
     with pytest.raises(UserError, match="stage differs"):
-        make("condor", listed(toy), "skim", tmp_path / "jobs")
+        make(find_target("condor"), listed(toy), "skim", tmp_path / "jobs")
     with pytest.raises(UserError, match="jobs differs"):
-        make("condor", listed(toy), "convert", tmp_path / "jobs", split=2)
+        make(find_target("condor"), listed(toy), "convert", tmp_path / "jobs", split=2)
     with pytest.raises(UserError, match="analysis_sha256 differs"):
-        make("condor", listed(toy.model_copy(update={"tree": "Other"})), "convert", tmp_path / "jobs")
+        make(find_target("condor"), listed(toy.model_copy(update={"tree": "Other"})), "convert", tmp_path / "jobs")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(UserError, match="did not make"):
-        make("condor", listed(toy), "convert", tmp_path / "mine")
+        make(find_target("condor"), listed(toy), "convert", tmp_path / "mine")
 
 
 def test_jobs_see_their_files_or_submission_is_refused(toy: Analysis, tmp_path: Path):
     far = toy.model_copy(update={"batch": toy.batch.model_copy(update={"shared": ["/afs"]})})
     with pytest.raises(UserError, match="do not see"):
-        make("condor", listed(far), "convert", tmp_path / "jobs")
+        make(find_target("condor"), listed(far), "convert", tmp_path / "jobs")
     assert not (tmp_path / "jobs").exists()
 
 
 def test_the_journal_survives_a_torn_line(toy: Analysis, tmp_path: Path):
-    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    directory = make(find_target("condor"), listed(toy), "convert", tmp_path / "jobs")
     first = directory.intend([0, 1, 2], directory.plan.resources)
     assert (first.attempt, first.state, first.jobs) == (0, "intent", (0, 1, 2))
     with (directory.path / "submissions.jsonl").open("a") as file:
@@ -120,7 +121,7 @@ def test_the_journal_survives_a_torn_line(toy: Analysis, tmp_path: Path):
     "old, new", [("", "[1]\n"), ('"cluster": 17', '"cluster": 13'), ("intent", "intens"), ("}", "")]
 )
 def test_a_damaged_journal_is_named_with_what_helps(toy: Analysis, tmp_path: Path, old: str, new: str):
-    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    directory = make(find_target("condor"), listed(toy), "convert", tmp_path / "jobs")
     directory.conclude(directory.intend([0, 1, 2], directory.plan.resources), "submitted", 17, "schedd")
     journal = directory.path / "submissions.jsonl"
     journal.write_text(journal.read_text().replace(old, new, 1))
@@ -134,7 +135,7 @@ def test_a_damaged_journal_is_named_with_what_helps(toy: Analysis, tmp_path: Pat
 
 
 def test_other_damage_of_a_job_directory_is_named(toy: Analysis, tmp_path: Path):
-    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    directory = make(find_target("condor"), listed(toy), "convert", tmp_path / "jobs")
     (directory.path / "batch.yaml").write_text("site: [")
     with pytest.raises(DataError, match=r"batch.yaml: cannot be read .*: write the block 'batch'"):
         _ = directory.batch
@@ -149,7 +150,7 @@ def test_other_damage_of_a_job_directory_is_named(toy: Analysis, tmp_path: Path)
 
 
 def test_the_job_directory_of_somebody_else(toy: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    directory = make(find_target("condor"), listed(toy), "convert", tmp_path / "jobs")
 
     def refuse(self: Path, *_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(self))
@@ -169,11 +170,11 @@ def test_a_file_of_a_generator_must_be_there(toy: Analysis, tmp_path: Path):
     with pytest.raises(
         UserError, match=r"none.slha: the 'settings' of a generator name this file, and it is not there"
     ):
-        make("condor", toy.model_copy(update={"samples": {"tt": sample}}), "generate", tmp_path / "jobs")
+        make(find_target("condor"), toy.model_copy(update={"samples": {"tt": sample}}), "generate", tmp_path / "jobs")
 
 
 def test_a_child_holds_the_lock_of_a_parent_that_was_killed(toy: Analysis, tmp_path: Path):
-    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    directory = make(find_target("condor"), listed(toy), "convert", tmp_path / "jobs")
     parent = subprocess.Popen(
         [
             sys.executable, "-c",
@@ -195,7 +196,7 @@ def test_a_child_holds_the_lock_of_a_parent_that_was_killed(toy: Analysis, tmp_p
 
 
 def test_overrides_and_redirectors_reach_the_jobs(toy: Analysis, tmp_path: Path):
-    directory = make("condor", listed(toy), "convert", tmp_path / "jobs")
+    directory = make(find_target("condor"), listed(toy), "convert", tmp_path / "jobs")
     words = ["training.epochs=3", "redirectors=[root://b/,root://a/]"]
     job = directory.plan.jobs[2]
     assert directory.words(job, words) == [

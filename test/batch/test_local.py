@@ -12,11 +12,11 @@ from collections import Counter
 import pytest
 import toys
 from directories import ANALYSIS, make
-from nanoforge.batch import local
 from nanoforge.batch.causes import Cause
 from nanoforge.batch.events import State
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.status import Survey
+from nanoforge.batch.targets.local import LocalTarget
 from pool import EXPECTED
 
 SCRIPT = """#!/bin/bash
@@ -40,6 +40,7 @@ cat > $result/manifest.json <<END
  "accounting": {"events": {"read": 100}, "lost": []}}
 END
 """
+TARGET = LocalTarget("local")
 BATCH = "batch: {site: generic, retries: 0}\n"
 START = "import sys; from nanoforge.cli import main; main()"
 
@@ -57,7 +58,7 @@ def behave(directory: JobDir, number: int, how: str) -> None:
 
 def run(directory: JobDir, processes: int = 2) -> None:
     jobs = range(len(directory.plan.jobs))
-    local.run(directory, local.submit(directory, jobs, directory.plan.resources), processes)
+    TARGET.run(directory, TARGET.submit(directory, jobs, directory.plan.resources), processes)
 
 
 def states(directory: JobDir) -> list[State]:
@@ -102,7 +103,7 @@ def test_a_second_result_replaces_the_first(directory):
 
 def test_settling_what_never_began(directory):
     submission = directory.intend(range(4), directory.plan.resources)
-    assert local.settle(directory, submission).state == "void"
+    assert TARGET.reconcile(directory, submission).state == "void"
     assert states(directory) == [State.NEW] * 4
 
 

@@ -17,12 +17,13 @@ import pytest
 import toys
 import yaml
 from compare import assert_same_files
-from nanoforge.batch import condor
+from nanoforge.batch import condor_commands
 from nanoforge.batch.causes import Cause
 from nanoforge.batch.events import ACTIVE, State
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.plan import STAGES
 from nanoforge.batch.status import JobStatus, Survey, dagman
+from nanoforge.batch.targets import find_target
 from nanoforge.config import load
 from nanoforge.provenance import Manifest
 from nanoforge.stages.convert import convert
@@ -320,7 +321,7 @@ def test_two_tries_at_once_make_one_output(pool: Pool, faults: Work, nanoforge: 
     path, jobs = write_analysis(tmp_path, 2), tmp_path / "jobs"
     assert nanoforge("submit", "condor", path, "--stage", "convert", "--split", 2, "-o", jobs).returncode == 0
     directory = JobDir.open(jobs)
-    condor.submit(directory, [0], directory.plan.resources)
+    find_target("condor").submit(directory, [0], directory.plan.resources)
     wait_for(lambda: all("Job terminated" in directory.event_log(attempt).read_text() for attempt in (0, 1)))
     assert [job.state for job in look(jobs)] == [State.DONE]
     assert_collected_is_local(nanoforge, jobs)
@@ -339,7 +340,7 @@ def test_condor_submit_accepts_all_descriptions(
     """``condor_submit -dry-run``, in which a warning counts as a failure, of every stage."""
     monkeypatch.setattr("nanoforge.batch.make._check_place", lambda *_: None)  # no /afs and no /eos here
     if mode == "eossubmit":  # our own rules want every path there
-        monkeypatch.setattr("nanoforge.batch.condor.check", lambda *_: None)
+        monkeypatch.setattr("nanoforge.batch.targets.condor.check", lambda *_: None)
     batch = {"site": site, "mode": mode, "shared": ["/"], "train": {"gpu": {"count": 2, "memory": "20 GB"}}}
     names = [str(tmp_path / f"file{i}.root") for i in range(2)]
     samples = {"tt": {"files": names, "generator": {"process": "ttbar", "events": 500}}}
@@ -355,4 +356,4 @@ def test_condor_submit_accepts_all_descriptions(
         words = ["submit", "condor", path, "--stage", stage, "--dry-run", "-o", stage, *options.get(stage, [])]
         made = nanoforge(*words)
         assert made.returncode == 0, (stage, made.stderr)
-        condor.dry_run(tmp_path / stage / f"{stage}-0.sub")
+        condor_commands.dry_run(tmp_path / stage / f"{stage}-0.sub")

@@ -14,6 +14,7 @@ from nanoforge.batch.jobdir import DAG, JobDir
 from nanoforge.batch.plan import Job
 from nanoforge.batch.resubmit import resubmit
 from nanoforge.batch.status import Survey
+from nanoforge.batch.target import Target
 from nanoforge.errors import UserError
 
 PATH = "root://one//store/tt0.root"
@@ -108,10 +109,11 @@ def test_logs_say_what_a_job_lacked(process, error, cause):
     assert cause_of(job, process, RESOURCES.runtime, error) is cause
 
 
-class Target:
+class Queue(Target):
     """A queue that takes everything, and dies where it is told to."""
 
     def __init__(self) -> None:
+        super().__init__("queue")
         self.withdrawn: list[int] = []
         self.dies_at: list[str] = []
         self.queued: set[int] = set()
@@ -127,7 +129,7 @@ class Target:
         self._die("after")
         return directory.conclude(submission, "submitted", 17, "schedd")
 
-    def settle(self, directory, submission):
+    def reconcile(self, directory, submission):
         state = "submitted" if submission.attempt in self.queued else "void"
         return directory.conclude(submission, state, 17, "schedd")
 
@@ -150,7 +152,7 @@ class Target:
 
 @pytest.fixture
 def target(monkeypatch):
-    target = Target()
+    target = Queue()
     monkeypatch.setattr(module, "find_target", lambda name: target)
     return target
 

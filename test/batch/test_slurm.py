@@ -12,18 +12,20 @@ from dataclasses import replace
 import pytest
 import toys
 from directories import ANALYSIS, make
-from nanoforge.batch import condor, slurm
+from nanoforge.batch import condor_description
 from nanoforge.batch.causes import Cause
 from nanoforge.batch.events import ACTIVE, State
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.plan import Job
 from nanoforge.batch.resubmit import resubmit
 from nanoforge.batch.status import Survey
+from nanoforge.batch.targets import slurm
 from nanoforge.errors import UserError
 from slurm_cluster import cluster
 from test_local import SCRIPT, behave
 
 __all__ = ["cluster"]
+TARGET = slurm.SlurmTarget("slurm")
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def here(cluster, monkeypatch):
 
 def submit(directory: JobDir, jobs=None, **changes):
     resources = replace(directory.plan.resources, memory=100, **changes)
-    return slurm.submit(directory, list(jobs or range(len(directory.plan.jobs))), resources)
+    return TARGET.submit(directory, list(jobs or range(len(directory.plan.jobs))), resources)
 
 
 def wait(directory: JobDir, until=lambda states: not any(s.state in ACTIVE for s in states), seconds: float = 30):
@@ -55,7 +57,7 @@ def wait(directory: JobDir, until=lambda states: not any(s.state in ACTIVE for s
 
 
 def test_the_script_is_plain_bash(directory):
-    script = slurm.prepare(directory, [0, 2], directory.plan.resources, ["redirectors=[root://b/, root://a/]"], 0)
+    script = TARGET.prepare(directory, [0, 2], directory.plan.resources, ["redirectors=[root://b/, root://a/]"], 0)
     assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
     assert "export 'NANOFORGE_REDIRECTORS=root://b/ root://a/'" in script.read_text()
     assert (directory.path / "items-0.txt").read_text().splitlines() == [
@@ -67,9 +69,9 @@ def test_a_line_break_in_a_path_runs_nothing(tmp_path):
     """It would end a comment of the script, and what follows would be a command."""
     directory = make(tmp_path / "jobs\ntouch stolen\n#", target="slurm")
     with pytest.raises(UserError, match="the path of the jobs cannot have line breaks"):
-        slurm.prepare(directory, [0], directory.plan.resources, (), 0)
+        TARGET.prepare(directory, [0], directory.plan.resources, (), 0)
     with pytest.raises(UserError, match="cannot have line breaks"):
-        condor.describe(directory, directory.plan.resources, (), 0, 1, "4")
+        condor_description.describe(directory, directory.plan.resources, (), 0, 1, "4")
 
 
 def test_without_slurm(directory, monkeypatch):
@@ -88,7 +90,7 @@ def test_the_plan_runs_with_retries(directory, here):
     assert [s.cause for s in found][2] is Cause.MISTAKE and "no luck" in found[1].reason
     runs = Counter(line.split()[0] for line in (directory.path / "runs").read_text().splitlines())
     assert runs == {"part-00000": 2, "part-00001": 3, "part-00002": 1, "part-00003": 1}
-    assert slurm.settle(directory, submission).state == "submitted"
+    assert TARGET.reconcile(directory, submission).state == "submitted"
     behave(directory, 1, "")
     submit(directory, [1])
     assert [s.state for s in wait(directory)] == [State.DONE, State.DONE, State.FAILED, State.DONE]
@@ -112,10 +114,10 @@ def test_what_the_time_limit_and_scancel_leave(directory, here):
 
 def test_an_interrupted_submission_is_found_in_the_queue(directory, here):
     submission = directory.intend([0, 1], directory.plan.resources)
-    assert slurm.settle(directory, submission).state == "void"
+    assert TARGET.reconcile(directory, submission).state == "void"
     submitted = submit(directory, [0, 1])
     directory.record({"attempt": submitted.attempt, "state": "intent"})
-    assert slurm.settle(directory, directory.submissions()[1]).state == "submitted"
+    assert TARGET.reconcile(directory, directory.submissions()[1]).state == "submitted"
     wait(directory, lambda states: [s.state for s in states[:2]] == [State.DONE] * 2)
 
 

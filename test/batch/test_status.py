@@ -9,11 +9,11 @@ from datetime import datetime
 
 import pytest
 from directories import event, log, make, submit, tell, write_part
-from nanoforge.batch import condor
 from nanoforge.batch.causes import Cause
 from nanoforge.batch.events import EventLog, Process, State
 from nanoforge.batch.jobdir import DAG
 from nanoforge.batch.status import JobStatus, Summary, Survey, last_error, surveys
+from nanoforge.batch.targets import condor
 
 
 def look(directory):

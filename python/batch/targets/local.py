@@ -16,11 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from ..console import progress, say
-from .events import ACTIVE, EventLog, Process, State
-from .jobdir import JOB_SCRIPT, JobDir, Submission
-from .outputs import store
-from .plan import Job, Resources
+from ...console import progress, say
+from ..events import ACTIVE, EventLog, Process, State
+from ..jobdir import JOB_SCRIPT, JobDir, Submission
+from ..outputs import store
+from ..plan import Job, Resources
+from ..target import Target
 
 _SCRATCH = "scratch"
 _MISTAKE = 2
@@ -29,63 +30,74 @@ _pools: dict[Path, IO[str]] = {}
 """Locks of the logs that this process writes; its jobs inherit them, so that one is free when all of them ended."""
 
 
-def submit(directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str] = ()) -> Submission:
-    """Record jobs that :func:`run` will do."""
-    submission = directory.intend(jobs, resources, overrides)
-    directory.make_logs(submission.attempt, jobs)
-    path = directory.event_log(submission.attempt)
-    _pools[path] = _lock(path).open("w")
-    fcntl.flock(_pools[path], fcntl.LOCK_EX)
-    log = EventLog(path)
-    for process, number in enumerate(jobs):
-        log.submitted(process, number)
-    return directory.conclude(submission, "submitted", None, socket.gethostname())
+class LocalTarget(Target):
+    """Processes of this machine, while the command waits."""
 
-
-def settle(directory: JobDir, submission: Submission) -> Submission:
-    """Find out what became of an interrupted submission: without its process, nothing of it will run."""
-    if is_running(directory.event_log(submission.attempt)):
+    def submit(
+        self, directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str] = ()
+    ) -> Submission:
+        """Record jobs that :meth:`run` will do."""
+        submission = directory.intend(jobs, resources, overrides)
+        directory.make_logs(submission.attempt, jobs)
+        path = directory.event_log(submission.attempt)
+        _pools[path] = _lock(path).open("w")
+        fcntl.flock(_pools[path], fcntl.LOCK_EX)
+        log = EventLog(path)
+        for process, number in enumerate(jobs):
+            log.submitted(process, number)
         return directory.conclude(submission, "submitted", None, socket.gethostname())
-    return directory.conclude(submission, "void", None, None)
 
+    def reconcile(self, directory: JobDir, submission: Submission) -> Submission:
+        """Find out what became of an interrupted submission: without its process, nothing of it will run."""
+        if is_running(directory.event_log(submission.attempt)):
+            return directory.conclude(submission, "submitted", None, socket.gethostname())
+        return directory.conclude(submission, "void", None, None)
 
-def withdraw(directory: JobDir, submission: Submission, jobs: Sequence[int]) -> None:
-    """Do nothing: jobs are never held here."""
+    def withdraw(self, directory: JobDir, submission: Submission, jobs: Sequence[int]) -> None:
+        """Do nothing: jobs are never held here."""
 
+    def run(self, directory: JobDir, submission: Submission, processes: int) -> None:
+        """Do the jobs of a submission, so many at a time, and wait for them.
 
-def update(directory: JobDir, submission: Submission, processes: dict[int, Process]) -> None:
-    """Mark what can no longer run, since its pool is gone."""
-    if is_running(directory.event_log(submission.attempt)):
-        return
-    for process in processes.values():
-        if process.state in ACTIVE:
-            process.state, process.reason = State.REMOVED, _ENDED
+        What another process submitted is left to that process. After Ctrl-C (KeyboardInterrupt) the running jobs are
+        interrupted as well; ``nanoforge resubmit`` does the rest.
+        """
+        if not is_mine(directory, submission):
+            return
+        pool = Pool(directory, submission)
+        with (
+            release(directory, submission),
+            progress("running jobs", len(submission.jobs)) as bar,
+            ThreadPoolExecutor(processes) as threads,
+        ):
+            try:
+                futures = [threads.submit(pool.work, process) for process in range(len(submission.jobs))]
+                for future in futures:
+                    future.add_done_callback(lambda _: bar.advance(1))
+                wait(futures, return_when=FIRST_EXCEPTION)
+                failed = sum(future.result() != 0 for future in futures if future.done())
+            finally:
+                pool.interrupt()
+                threads.shutdown(cancel_futures=True)
+        say(f"{len(futures) - failed} jobs are done" + (f", {failed} failed" if failed else ""))
 
+    def processes(self, directory: JobDir, submission: Submission) -> dict[int, Process]:
+        """Read the logs; what can no longer run, since its pool is gone, is removed."""
+        processes = self.logged(directory, submission)
+        if is_running(directory.event_log(submission.attempt)):
+            return processes
+        for process in processes.values():
+            if process.state in ACTIVE:
+                process.state, process.reason = State.REMOVED, _ENDED
+        return processes
 
-def run(directory: JobDir, submission: Submission, processes: int) -> None:
-    """Do the jobs of a submission, so many at a time, and wait for them.
+    def logged(self, directory: JobDir, submission: Submission) -> dict[int, Process]:
+        """Return what the jobs' logs say."""
+        return super().processes(directory, submission)
 
-    What another process submitted is left to that process. After Ctrl-C (KeyboardInterrupt) the running jobs are
-    interrupted as well; ``nanoforge resubmit`` does the rest.
-    """
-    if not is_mine(directory, submission):
-        return
-    pool = Pool(directory, submission)
-    with (
-        release(directory, submission),
-        progress("running jobs", len(submission.jobs)) as bar,
-        ThreadPoolExecutor(processes) as threads,
-    ):
-        try:
-            futures = [threads.submit(pool.work, process) for process in range(len(submission.jobs))]
-            for future in futures:
-                future.add_done_callback(lambda _: bar.advance(1))
-            wait(futures, return_when=FIRST_EXCEPTION)
-            failed = sum(future.result() != 0 for future in futures if future.done())
-        finally:
-            pool.interrupt()
-            threads.shutdown(cancel_futures=True)
-    say(f"{len(futures) - failed} jobs are done" + (f", {failed} failed" if failed else ""))
+    def needs_log(self, directory: JobDir) -> bool:
+        """Whether nothing else knows: but without its process, nothing of a submission runs."""
+        return False
 
 
 class Pool:

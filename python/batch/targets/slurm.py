@@ -16,12 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import DataError, UserError
-from ..version import __version__
-from .events import ACTIVE, EventLog, Process, State, read_logs
-from .jobdir import SHARD, JobDir, Submission
-from .plan import Resources
-from .templates import fill, template
+from ...errors import DataError, UserError
+from ...version import __version__
+from ..events import ACTIVE, EventLog, Process, State, read_logs
+from ..jobdir import SHARD, JobDir, Submission
+from ..plan import Resources
+from ..target import Target
+from ..templates import fill, template
 
 ARRAY = 1000
 """Jobs of one array; Slurm takes 1,001 where it is not told otherwise."""
@@ -40,36 +41,87 @@ _ENDS = {
 """States of Slurm's ``job_state_codes``: with those above all but COMPLETED, and what they mean."""
 
 
-def submit(directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str] = ()) -> Submission:
-    """Submit jobs as arrays.
+class SlurmTarget(Target):
+    """Slurm: job arrays, in folders that all nodes see."""
 
-    Raises
-    ------
-    UserError
-        When Slurm is not here.
-    DataError
-        When it refuses them.
-    """
-    _require("sbatch")
-    with directory.lock() as lock:
-        script = prepare(directory, jobs, resources, overrides, len(directory.submissions()))
-        submission = directory.intend(jobs, resources, overrides)
-        directory.event_log(submission.attempt).touch()
-        arrays = [_sbatch(directory, submission, script, first, lock) for first in range(0, len(jobs), ARRAY)]
-        return directory.conclude(submission, "submitted", arrays[0], None)
+    def submit(
+        self, directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str] = ()
+    ) -> Submission:
+        """Submit jobs as arrays.
 
+        Raises
+        ------
+        UserError
+            When Slurm is not here.
+        DataError
+            When it refuses them.
+        """
+        _require("sbatch")
+        with directory.lock() as lock:
+            script = self.prepare(directory, jobs, resources, overrides, len(directory.submissions()))
+            submission = directory.intend(jobs, resources, overrides)
+            directory.event_log(submission.attempt).touch()
+            arrays = [_sbatch(directory, submission, script, first, lock) for first in range(0, len(jobs), ARRAY)]
+            return directory.conclude(submission, "submitted", arrays[0], None)
 
-def prepare(
-    directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str], attempt: int
-) -> Path:
-    """Write the script of a submission, and the rows that it reads."""
-    directory.make_logs(attempt, jobs)
-    numbers = [directory.plan.jobs[number] for number in jobs]
-    rows = (shlex.join([str(job.number), *directory.words(job, overrides)]) for job in numbers)
-    (directory.path / f"items-{attempt}.txt").write_text("".join(f"{row}\n" for row in rows))
-    path = directory.path / f"{directory.plan.stage}-{attempt}.sh"
-    path.write_text(describe(directory, resources, overrides, attempt, path))
-    return path
+    def prepare(
+        self, directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str], attempt: int
+    ) -> Path:
+        """Write the script of a submission, and the rows that it reads."""
+        directory.make_logs(attempt, jobs)
+        numbers = [directory.plan.jobs[number] for number in jobs]
+        rows = (shlex.join([str(job.number), *directory.words(job, overrides)]) for job in numbers)
+        (directory.path / f"items-{attempt}.txt").write_text("".join(f"{row}\n" for row in rows))
+        path = directory.path / f"{directory.plan.stage}-{attempt}.sh"
+        path.write_text(describe(directory, resources, overrides, attempt, path))
+        return path
+
+    def reconcile(self, directory: JobDir, submission: Submission) -> Submission:
+        """Find out what became of a submission that was interrupted: the queue knows it, or its jobs have begun.
+
+        Raises
+        ------
+        DataError
+            When Slurm does not answer.
+        """
+        with directory.lock():
+            submission = directory.submissions()[submission.attempt]
+            if submission.state == "void":
+                return submission
+            queue = _queue(directory, submission)
+            if queue is None:
+                raise DataError("squeue does not answer: try again later")
+            begun = any(_log(directory, submission, number).exists() for number in submission.jobs)
+            known = bool(queue) or begun
+            if known and submission.state == "submitted":
+                return submission
+            return directory.conclude(submission, "submitted" if known else "void", None, None)
+
+    def withdraw(self, directory: JobDir, submission: Submission, jobs: Sequence[int]) -> None:
+        """Cancel jobs that Slurm holds: released later, they would do what another does by then."""
+        queue = _queue(directory, submission) or {}
+        held = [queue[row].number for row, number in enumerate(submission.jobs) if number in jobs and row in queue]
+        if held:
+            _call("scancel", *held)
+
+    def processes(self, directory: JobDir, submission: Submission) -> dict[int, Process]:
+        """Return what the jobs tell in their own logs, and what the queue knows of those that could not tell it."""
+        processes = super().processes(directory, submission)
+        processes.update(read_logs({number: _log(directory, submission, number) for number in submission.jobs}))
+        queue = _queue(directory, submission)
+        if queue is None:
+            return processes
+        for row, number in enumerate(submission.jobs):
+            entry = queue.get(row)
+            if entry is not None:
+                _correct(processes.setdefault(number, Process()), entry.state)
+            elif number in processes and processes[number].state in ACTIVE:
+                _correct(processes[number], "unknown")
+        return processes
+
+    def needs_log(self, directory: JobDir) -> bool:
+        """Whether nothing else knows: but the queue does."""
+        return False
 
 
 def describe(directory: JobDir, resources: Resources, overrides: Sequence[str], attempt: int, path: Path) -> str:
@@ -109,50 +161,6 @@ def _sbatch(directory: JobDir, submission: Submission, script: Path, first: int,
 
 def _name(directory: JobDir, submission: Submission, row: int) -> str:
     return f"{directory.plan.run_id}-{submission.attempt}-{row // ARRAY}"
-
-
-def settle(directory: JobDir, submission: Submission) -> Submission:
-    """Find out what became of a submission that was interrupted: the queue knows it, or its jobs have begun.
-
-    Raises
-    ------
-    DataError
-        When Slurm does not answer.
-    """
-    with directory.lock():
-        submission = directory.submissions()[submission.attempt]
-        if submission.state == "void":
-            return submission
-        queue = _queue(directory, submission)
-        if queue is None:
-            raise DataError("squeue does not answer: try again later")
-        begun = any(_log(directory, submission, number).exists() for number in submission.jobs)
-        known = bool(queue) or begun
-        if known and submission.state == "submitted":
-            return submission
-        return directory.conclude(submission, "submitted" if known else "void", None, None)
-
-
-def withdraw(directory: JobDir, submission: Submission, jobs: Sequence[int]) -> None:
-    """Cancel jobs that Slurm holds: released later, they would do what another does by then."""
-    queue = _queue(directory, submission) or {}
-    held = [queue[row].number for row, number in enumerate(submission.jobs) if number in jobs and row in queue]
-    if held:
-        _call("scancel", *held)
-
-
-def update(directory: JobDir, submission: Submission, processes: dict[int, Process]) -> None:
-    """Add what the jobs tell in their own logs, and what the queue knows of those that could not tell it."""
-    processes.update(read_logs({number: _log(directory, submission, number) for number in submission.jobs}))
-    queue = _queue(directory, submission)
-    if queue is None:
-        return
-    for row, number in enumerate(submission.jobs):
-        entry = queue.get(row)
-        if entry is not None:
-            _correct(processes.setdefault(number, Process()), entry.state)
-        elif number in processes and processes[number].state in ACTIVE:
-            _correct(processes[number], "unknown")
 
 
 def _correct(process: Process, state: str) -> None:

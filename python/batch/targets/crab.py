@@ -24,17 +24,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Optional
 
-from ..config.crab import Crab
-from ..console import say
-from ..errors import DataError, UserError
-from ..version import __version__
-from .crab_answers import known
-from .crab_rules import MOST_JOBS, check
-from .events import Process, State
-from .jobdir import JOB_SCRIPT, JobDir, Submission
-from .outputs import store
-from .plan import Job, Plan, Resources
-from .templates import Code, fill, template
+from ...config.batch import Batch
+from ...config.crab import Crab
+from ...console import say
+from ...errors import DataError, UserError
+from ...pipeline.stage import Stage
+from ...version import __version__
+from ..crab_answers import known
+from ..crab_rules import MOST_JOBS, check
+from ..events import Process, State
+from ..jobdir import JOB_SCRIPT, JobDir, Submission
+from ..outputs import store
+from ..plan import Job, Plan, Resources
+from ..target import Target
+from ..templates import Code, fill, template
 
 AREA = "crab"
 """The folder of a job directory that holds the tasks, and the project directories of the client."""
@@ -123,34 +126,116 @@ def settings(directory: JobDir) -> Crab:
     return directory.batch.crab
 
 
+class CrabTarget(Target):
+    """The grid, by CRAB: a task for each sample and dataset."""
+
+    def submit(
+        self, directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str] = ()
+    ) -> Submission:
+        """Submit jobs as tasks; where CRAB's client is not here, tell the commands that do it.
+
+        Raises
+        ------
+        UserError
+            When CRAB would not take a task.
+        DataError
+            When it refuses one.
+        """
+        with directory.lock():
+            self.prepare(directory, jobs, resources, overrides, len(directory.submissions()))
+            submission = directory.intend(jobs, resources, overrides)
+            directory.make_logs(submission.attempt, jobs)
+            directory.event_log(submission.attempt).touch()
+            return _send(directory, submission)
+
+    def prepare(
+        self, directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str], attempt: int
+    ) -> Path:
+        """Write the tasks of a submission, and check them by the rules of CRAB (see :mod:`..crab_rules`).
+
+        Raises
+        ------
+        UserError
+            When CRAB would not take one of them.
+        """
+        for task in tasks(directory, attempt, jobs):
+            task.folder.mkdir(parents=True, exist_ok=True)
+            words = (directory.words(job, overrides) for job in task.jobs)
+            (task.folder / "items.txt").write_text("".join(f"{shlex.join(row)}\n" for row in words))
+            (task.folder / "crab_job.py").write_text(template("crab_job.py", AREA))
+            reads = bool(task.jobs[0].inputs)
+            pset = {"source": "PoolSource" if reads else "EmptySource", "no_files": "" if reads else None}
+            (task.folder / "pset.py").write_text(fill(template("pset.py.in", AREA), {**pset, "cores": resources.cores}))
+            text = describe(directory, task, resources, overrides)
+            task.configuration.write_text(text)
+            findings = check(text, task.folder)
+            if findings:
+                more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+                raise UserError(f"{task.configuration}:{findings[0]}{more}")
+        return directory.path / AREA
+
+    def reconcile(self, directory: JobDir, submission: Submission) -> Submission:
+        """Complete a submission that was interrupted: tasks that the server has taken are not sent again."""
+        with directory.lock():
+            submission = directory.submissions()[submission.attempt]
+            return submission if submission.state in ("submitted", "void") else _send(directory, submission)
+
+    def withdraw(self, directory: JobDir, submission: Submission, jobs: Sequence[int]) -> None:
+        """Do nothing: what CRAB holds, it handles itself."""
+
+    def processes(self, directory: JobDir, submission: Submission) -> dict[int, Process]:
+        """Tell where the jobs of a submission are, by what CRAB says; outputs that have come are put in place.
+
+        Without the client, this is what ``crab status --json`` or ``crab report`` have written (see
+        :mod:`..crab_answers`).
+        """
+        client = _client()
+        processes = super().processes(directory, submission)
+        for task in tasks(directory, submission.attempt, submission.jobs):
+            unpack(directory, task)
+            if client and task.submitted and _age(task.folder / STATUS) > _FRESH:
+                with contextlib.suppress(DataError):  # the last answer serves as well
+                    _call(task, "status", task.folder / STATUS, dir=task.project)
+            answer = task.known()
+            for number, job in enumerate(task.jobs, 1):
+                arrived = Path(directory.part(job.number)).exists()
+                process = answer.get(number) or Process(State.DONE if arrived else State.IDLE, _waits(task, client))
+                if process.state is State.DONE and not arrived and not _was_damaged(directory, submission, job):
+                    process.state, process.reason = State.IDLE, f"its output is to be fetched: {_fetching(task)}"
+                processes[job.number] = process
+        return processes
+
+    def needs_log(self, directory: JobDir) -> bool:
+        """Whether nothing else knows: but CRAB does."""
+        return False
+
+    def retrieve(self, directory: JobDir) -> None:
+        """Fetch the outputs of jobs that are done, where the client is here; otherwise tell the commands."""
+        client = _client()
+        for submission in directory.submissions():
+            for task in tasks(directory, submission.attempt, submission.jobs):
+                done = [number for number, process in task.known().items() if process.state is State.DONE]
+                missing = [n for n in done if not Path(directory.part(task.jobs[n - 1].number)).exists()]
+                if missing and client:
+                    _call(task, "getoutput", task.folder / "getoutput.json", dir=task.project, jobids=_ids(missing))
+                elif missing and not any(task.results.glob("part_*.tar")):
+                    say(f"{len(missing)} outputs are to be fetched: {_fetching(task)}")
+                unpack(directory, task)
+
+    def takes(self, stage: Stage) -> bool:
+        """Whether jobs of the grid can do a stage."""
+        return stage.on_grid
+
+    def adapted(self, batch: Batch) -> Batch:
+        """Return the block for jobs that see CVMFS, and whose results have a place on the grid."""
+        return super().adapted(batch).model_copy(update={"shared": batch.shared or ["/cvmfs"], "output": None})
+
+    def gives_by_core(self, batch: Batch) -> bool:
+        """Whether memory and disk come with cores: sites of the grid give 2 GB and 20 GB with each."""
+        return True
+
+
 # -- the files of a task ----------------------------------------------------------------------------------------------
-
-
-def prepare(
-    directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str], attempt: int
-) -> Path:
-    """Write the tasks of a submission, and check them by the rules of CRAB (see :mod:`.crab_rules`).
-
-    Raises
-    ------
-    UserError
-        When CRAB would not take one of them.
-    """
-    for task in tasks(directory, attempt, jobs):
-        task.folder.mkdir(parents=True, exist_ok=True)
-        words = (directory.words(job, overrides) for job in task.jobs)
-        (task.folder / "items.txt").write_text("".join(f"{shlex.join(row)}\n" for row in words))
-        (task.folder / "crab_job.py").write_text(template("crab_job.py", AREA))
-        reads = bool(task.jobs[0].inputs)
-        pset = {"source": "PoolSource" if reads else "EmptySource", "no_files": "" if reads else None}
-        (task.folder / "pset.py").write_text(fill(template("pset.py.in", AREA), {**pset, "cores": resources.cores}))
-        text = describe(directory, task, resources, overrides)
-        task.configuration.write_text(text)
-        findings = check(text, task.folder)
-        if findings:
-            more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-            raise UserError(f"{task.configuration}:{findings[0]}{more}")
-    return directory.path / AREA
 
 
 def describe(directory: JobDir, task: Task, resources: Resources, overrides: Sequence[str]) -> str:
@@ -207,35 +292,6 @@ def _list(words: Iterator[str] | Sequence[str] | map[str]) -> Code | None:
 # -- submission -------------------------------------------------------------------------------------------------------
 
 
-def submit(directory: JobDir, jobs: Sequence[int], resources: Resources, overrides: Sequence[str] = ()) -> Submission:
-    """Submit jobs as tasks; where CRAB's client is not here, tell the commands that do it.
-
-    Raises
-    ------
-    UserError
-        When CRAB would not take a task.
-    DataError
-        When it refuses one.
-    """
-    with directory.lock():
-        prepare(directory, jobs, resources, overrides, len(directory.submissions()))
-        submission = directory.intend(jobs, resources, overrides)
-        directory.make_logs(submission.attempt, jobs)
-        directory.event_log(submission.attempt).touch()
-        return _send(directory, submission)
-
-
-def settle(directory: JobDir, submission: Submission) -> Submission:
-    """Complete a submission that was interrupted: tasks that the server has taken are not sent again."""
-    with directory.lock():
-        submission = directory.submissions()[submission.attempt]
-        return submission if submission.state in ("submitted", "void") else _send(directory, submission)
-
-
-def withdraw(directory: JobDir, submission: Submission, jobs: Sequence[int]) -> None:
-    """Do nothing: what CRAB holds, it handles itself."""
-
-
 def _send(directory: JobDir, submission: Submission) -> Submission:
     waiting = [task for task in tasks(directory, submission.attempt, submission.jobs) if not task.submitted]
     if _client():
@@ -279,40 +335,6 @@ def _call(task: Task, command: str, answer: Path, **options: object) -> Any:
 
 
 # -- what becomes of the jobs -----------------------------------------------------------------------------------------
-
-
-def update(directory: JobDir, submission: Submission, processes: dict[int, Process]) -> None:
-    """Tell where the jobs of a submission are, by what CRAB says; outputs that have come are put in place.
-
-    Without the client, this is what ``crab status --json`` or ``crab report`` have written (see :mod:`.crab_answers`).
-    """
-    client = _client()
-    for task in tasks(directory, submission.attempt, submission.jobs):
-        unpack(directory, task)
-        if client and task.submitted and _age(task.folder / STATUS) > _FRESH:
-            with contextlib.suppress(DataError):  # the last answer serves as well
-                _call(task, "status", task.folder / STATUS, dir=task.project)
-        answer = task.known()
-        for number, job in enumerate(task.jobs, 1):
-            arrived = Path(directory.part(job.number)).exists()
-            process = answer.get(number) or Process(State.DONE if arrived else State.IDLE, _waits(task, client))
-            if process.state is State.DONE and not arrived and not _was_damaged(directory, submission, job):
-                process.state, process.reason = State.IDLE, f"its output is to be fetched: {_fetching(task)}"
-            processes[job.number] = process
-
-
-def retrieve(directory: JobDir) -> None:
-    """Fetch the outputs of jobs that are done, where the client is here; otherwise tell the commands."""
-    client = _client()
-    for submission in directory.submissions():
-        for task in tasks(directory, submission.attempt, submission.jobs):
-            done = [number for number, process in task.known().items() if process.state is State.DONE]
-            missing = [n for n in done if not Path(directory.part(task.jobs[n - 1].number)).exists()]
-            if missing and client:
-                _call(task, "getoutput", task.folder / "getoutput.json", dir=task.project, jobids=_ids(missing))
-            elif missing and not any(task.results.glob("part_*.tar")):
-                say(f"{len(missing)} outputs are to be fetched: {_fetching(task)}")
-            unpack(directory, task)
 
 
 def _ids(numbers: Sequence[int]) -> str:

@@ -8,15 +8,17 @@ from collections import Counter
 
 import pytest
 from directories import make
-from nanoforge.batch import on_dask
 from nanoforge.batch.events import State
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.status import Survey
+from nanoforge.batch.targets import dask as module
+from nanoforge.batch.targets.local import release
 from nanoforge.errors import DataError, UserError
 from test_local import SCRIPT, behave
 
 distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
+TARGET = module.DaskTarget("dask")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def directory(tmp_path, scheduler):
 
 
 def run(directory: JobDir, numbers=range(4), workers: int = 1) -> None:
-    on_dask.run(directory, on_dask.submit(directory, list(numbers), directory.plan.resources), workers)
+    TARGET.run(directory, TARGET.submit(directory, list(numbers), directory.plan.resources), workers)
 
 
 def states(directory: JobDir) -> list[State]:
@@ -59,9 +61,9 @@ def test_jobs_retries_and_what_is_left(directory):
 def test_whoever_waits_may_stop_the_jobs(directory):
     """As the process that waits does when it is interrupted."""
     behave(directory, 0, "sleep")
-    submission = on_dask.submit(directory, [0], directory.plan.resources)
+    submission = TARGET.submit(directory, [0], directory.plan.resources)
     begun = time.monotonic()
-    job = threading.Thread(target=on_dask.work, args=(0, str(directory.path), submission.attempt))
+    job = threading.Thread(target=module.work, args=(0, str(directory.path), submission.attempt))
     job.start()
     while not (directory.path / "runs").exists():
         assert time.monotonic() < begun + 120
@@ -70,7 +72,7 @@ def test_whoever_waits_may_stop_the_jobs(directory):
     directory.event_log(submission.attempt).with_name("stop").touch()
     job.join(120)
     assert not job.is_alive() and time.monotonic() < begun + 240
-    with on_dask.local.release(directory, submission):
+    with release(directory, submission):
         pass
     assert states(directory)[0] is State.REMOVED
 
@@ -88,9 +90,9 @@ def test_no_scheduler_and_no_package(directory, monkeypatch):
     directory = JobDir.open(directory.path)
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), pytest.raises(DataError, match="answers"):
         run(directory)
-    monkeypatch.setattr(on_dask, "_CLUSTERS", {"slurm": ("dask-jobqueue", "no_such_module", "SLURMCluster")})
+    monkeypatch.setattr(module, "_CLUSTERS", {"slurm": ("dask-jobqueue", "no_such_module", "SLURMCluster")})
     with pytest.raises(UserError, match="pip install dask-jobqueue"):
-        on_dask._cluster("slurm", directory.plan.resources)
+        module._cluster("slurm", directory.plan.resources)
 
 
 @pytest.mark.filterwarnings("ignore:Port")
@@ -99,5 +101,5 @@ def test_no_scheduler_and_no_package(directory, monkeypatch):
 )
 def test_clusters_of_jobqueue_ask_for_what_a_job_needs(directory, name, expected):
     pytest.importorskip("dask_lxplus" if name == "lxplus" else "dask_jobqueue")
-    with on_dask._cluster(name, directory.plan.resources) as cluster:
+    with module._cluster(name, directory.plan.resources) as cluster:
         assert expected in cluster.job_script() and "--nthreads 1" in cluster.job_script()

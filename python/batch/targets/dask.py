@@ -12,15 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..console import progress, say
-from ..errors import DataError, UserError
-from . import local
-from .events import EventLog, Process, read_logs
-from .jobdir import JobDir, Submission
-from .local import settle, submit, withdraw
-from .plan import Resources
+from ...console import progress, say
+from ...errors import DataError, UserError
+from ..events import EventLog, Process, read_logs
+from ..jobdir import JobDir, Submission
+from ..plan import Resources
+from .local import LocalTarget, Pool, is_mine, release
 
-__all__ = ["run", "settle", "submit", "update", "withdraw"]
 _CLUSTERS = {
     "lxplus": ("dask-lxplus", "dask_lxplus", "CernCluster"),
     "htcondor": ("dask-jobqueue", "dask_jobqueue", "HTCondorCluster"),
@@ -30,52 +28,54 @@ _STOP = "stop"
 _PATIENCE = 10.0
 
 
-def update(directory: JobDir, submission: Submission, processes: dict[int, Process]) -> None:
-    """Add what the jobs tell in their own logs; mark what can no longer run, since nobody waits for it."""
-    processes.update(read_logs({number: _log(directory, submission, number) for number in submission.jobs}))
-    local.update(directory, submission, processes)
+class DaskTarget(LocalTarget):
+    """Tasks of Dask, while the command waits: on a scheduler, or a cluster that is started for them."""
 
+    def run(self, directory: JobDir, submission: Submission, processes: int) -> None:
+        """Let the workers do the jobs of a submission, and wait for them.
 
-def run(directory: JobDir, submission: Submission, processes: int) -> None:
-    """Let the workers do the jobs of a submission, and wait for them.
+        Parameters
+        ----------
+        directory, submission
+            What this process submitted; what another did is left to that process.
+        processes
+            How many workers to start, where the cluster is ours.
 
-    Parameters
-    ----------
-    directory, submission
-        What this process submitted; what another did is left to that process.
-    processes
-        How many workers to start, where the cluster is ours.
+        Raises
+        ------
+        UserError
+            When the cluster's package is not installed.
+        DataError
+            When the scheduler does not answer.
+        """
+        if not is_mine(directory, submission):
+            return
+        from distributed import as_completed, wait
 
-    Raises
-    ------
-    UserError
-        When the cluster's package is not installed.
-    DataError
-        When the scheduler does not answer.
-    """
-    if not local.is_mine(directory, submission):
-        return
-    from distributed import as_completed, wait
+        stop = directory.event_log(submission.attempt).with_name(_STOP)
+        with release(directory, submission), _client(directory, submission.resources, processes) as client:
+            rows = range(len(submission.jobs))
+            futures = client.map(
+                work, rows, path=str(directory.path), attempt=submission.attempt, key=directory.plan.run_id, pure=False
+            )
+            try:
+                with progress("running jobs", len(futures)) as bar:
+                    failed = 0
+                    for future in as_completed(futures):
+                        failed += future.status != "finished" or future.result() != 0
+                        bar.advance(1)
+            finally:
+                stop.touch()
+                running = [future for future in futures if not future.done()]
+                with contextlib.suppress(TimeoutError):
+                    wait(running, timeout=_PATIENCE)
+                client.cancel(running)
+        say(f"{len(futures) - failed} jobs are done" + (f", {failed} failed" if failed else ""))
 
-    stop = directory.event_log(submission.attempt).with_name(_STOP)
-    with local.release(directory, submission), _client(directory, submission.resources, processes) as client:
-        rows = range(len(submission.jobs))
-        futures = client.map(
-            work, rows, path=str(directory.path), attempt=submission.attempt, key=directory.plan.run_id, pure=False
-        )
-        try:
-            with progress("running jobs", len(futures)) as bar:
-                failed = 0
-                for future in as_completed(futures):
-                    failed += future.status != "finished" or future.result() != 0
-                    bar.advance(1)
-        finally:
-            stop.touch()
-            running = [future for future in futures if not future.done()]
-            with contextlib.suppress(TimeoutError):
-                wait(running, timeout=_PATIENCE)
-            client.cancel(running)
-    say(f"{len(futures) - failed} jobs are done" + (f", {failed} failed" if failed else ""))
+    def logged(self, directory: JobDir, submission: Submission) -> dict[int, Process]:
+        """Return what the log of the submission says, and the jobs in logs of their own."""
+        own = read_logs({number: _log(directory, submission, number) for number in submission.jobs})
+        return {**super().logged(directory, submission), **own}
 
 
 def work(row: int, path: str, attempt: int) -> int:
@@ -88,7 +88,7 @@ def work(row: int, path: str, attempt: int) -> int:
     number = submission.jobs[row]
     log = EventLog(_log(directory, submission, number))
     log.submitted(row, number)
-    pool = local.Pool(directory, submission, log)
+    pool = Pool(directory, submission, log)
     stop, done = directory.event_log(attempt).with_name(_STOP), threading.Event()
 
     def watch() -> None:
