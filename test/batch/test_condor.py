@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import pytest
 import yaml
-from nanoforge.batch import condor_commands, environments, proxy
+from nanoforge.batch import condor_commands, condor_description, environments, proxy
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.lint import Rules, lint
 from nanoforge.batch.make import make
@@ -679,7 +679,7 @@ def test_a_submission_that_is_killed_anywhere_is_made_just_once(
 
 def test_jobs_that_enter_the_queue_gradually_are_all_done(pool: Any, queue: Callable, monkeypatch: pytest.MonkeyPatch):
     """With late materialisation, as for more than 10,000 jobs."""
-    monkeypatch.setattr(condor, "MOST_JOBS", 3)
+    monkeypatch.setattr(condor_description, "MOST_JOBS", 3)
     toy, place = queue("convert", split=2)
     directory = submit("condor", toy, "convert", place)
     assert "max_materialize   = 1" in (place / "convert-0.sub").read_text()

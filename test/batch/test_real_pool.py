@@ -17,7 +17,7 @@ import pytest
 import toys
 import yaml
 from compare import assert_same_files
-from nanoforge.batch import condor_commands
+from nanoforge.batch import condor_commands, condor_description
 from nanoforge.batch.causes import Cause
 from nanoforge.batch.events import ACTIVE, State
 from nanoforge.batch.jobdir import JobDir
@@ -127,7 +127,7 @@ def assert_collected_is_local(nanoforge: Work, jobs: Path) -> None:
 def test_jobs_that_fail_in_all_ways(
     pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(condor, "MOST_JOBS", 5)  # six jobs are more: they come into the queue by twos
+    monkeypatch.setattr(condor_description, "MOST_JOBS", 5)  # six jobs are more: they come into the queue by twos
     path, jobs = write_analysis(tmp_path, 12), tmp_path / "jobs"
     mended = {i: (tmp_path / f"file{i}.root").read_bytes() for i in (5, 7)}
     toys.write(tmp_path / "file5.root", toys.nano_events(EVENTS), tree="Other")
