@@ -144,6 +144,9 @@ class Queue(Target):
                 event(9, process, "Job was aborted.\n\tvia condor_rm (by user x)", cluster=0),
             )
 
+    def gives_by_core(self, batch):
+        return True
+
     def _die(self, place):
         if place in self.dies_at:
             self.dies_at.remove(place)
@@ -153,7 +156,7 @@ class Queue(Target):
 @pytest.fixture
 def target(monkeypatch):
     target = Queue()
-    monkeypatch.setattr(module, "find_target", lambda name: target)
+    monkeypatch.setattr(module, "target_of", lambda directory: target)
     return target
 
 

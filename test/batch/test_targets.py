@@ -10,10 +10,13 @@ import pytest
 import toys
 from directories import ANALYSIS, make
 from nanoforge.batch import targets
+from nanoforge.batch.events import State
 from nanoforge.batch.jobdir import JobDir
+from nanoforge.batch.status import Survey
 from nanoforge.batch.targets import TARGETS, find_target
 from nanoforge.errors import UserError
 from nanoforge.pipeline.graph import STAGES
+from pages import DOC, blocks
 
 DUMMY = '''
 """A target of somebody else's."""
@@ -61,13 +64,14 @@ def test_our_own_are_the_files_of_the_folder():
 
 
 @pytest.fixture
-def in_the_folder(monkeypatch, tmp_path):
+def in_the_folder(tmp_path):
     """A file in the folder of targets, as if it were ours."""
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "dummy.py").write_text(DUMMY)
-    monkeypatch.setattr(targets, "__path__", [*targets.__path__, str(folder)])
+    targets.__path__.append(str(folder))
     yield
+    targets.__path__.remove(str(folder))
     sys.modules.pop(f"{targets.__name__}.dummy", None)
 
 
@@ -87,7 +91,7 @@ def test_a_file_in_the_folder_is_a_target(project, in_the_folder, nanoforge):
     assert "dummy" in nanoforge("submit", "--help").stdout
 
 
-def test_a_class_beside_the_analysis_file_is_a_target(project, nanoforge, monkeypatch):
+def test_a_class_beside_the_analysis_file_is_a_target(project, nanoforge):
     words = ("submit", "mine:Dummy", "analysis.yaml", "--stage", "convert", "--split", 1, "-o", "jobs")
     answer = nanoforge(*words)
     assert answer.returncode == 0, answer.stderr
@@ -95,10 +99,18 @@ def test_a_class_beside_the_analysis_file_is_a_target(project, nanoforge, monkey
     directory = JobDir.open(project / "jobs")
     check_submission(directory, nanoforge, name=f"{project / 'mine.py'}:Dummy")
     assert "was submitted already" in nanoforge(*words).stderr
-    assert "job 0" in nanoforge("status", "jobs").stdout or directory.submissions()
     for stage in ("train", "all"):
         answer = nanoforge("submit", "mine:Dummy", "analysis.yaml", "--stage", stage, "--data", "x", "-o", "other")
         assert answer.returncode == 2 and "Traceback" not in answer.stderr, answer.stderr
+
+
+def test_the_recipe_of_the_page_runs_jobs(project, nanoforge):
+    code = next(text for text in blocks(DOC / "extending.md", "python") if "Target" in text)
+    (project / "mine.py").write_text(code)
+    words = ("--stage", "convert", "--split", 2, "-o", "jobs")
+    answer = nanoforge("submit", "mine:AtOnce", "analysis.yaml", *words)
+    assert answer.returncode == 0, answer.stderr
+    assert [status.state for status in Survey(JobDir.open(project / "jobs")).look()] == [State.DONE]
 
 
 def test_an_installed_package_adds_a_target(project, monkeypatch, nanoforge):
