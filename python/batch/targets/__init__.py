@@ -11,7 +11,7 @@ from ..target import Target
 if TYPE_CHECKING:
     from ..jobdir import JobDir
 
-TARGETS: Registry[Target] = Registry("target", Target, __name__)
+TARGETS: Registry[Target] = Registry("target", Target, __name__)  # type: ignore[type-abstract]
 
 
 def find_target(name: str) -> Target:
