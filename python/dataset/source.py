@@ -25,9 +25,9 @@ from ..provenance import Accounting, FileRecord, Manifest
 from ..provenance.manifest import NAME, input_record
 from . import order
 from .batch import Batch
-from .draws import Draw
 from .info import SPLITS, DatasetInfo
 from .resources import available_memory, cores, release_memory, threaded
+from .row_sampler import RowSampler
 from .statistics import Truth
 
 POOL_ROWS = 32_768
@@ -75,11 +75,11 @@ class _Repeated:
         return self._batch.select(self._rows[start:stop])
 
 
-def _drawn(batch: Batch, slab: int, draw: Draw | None) -> Batch | _Repeated:
+def _sampled(batch: Batch, slab: int, sampler: RowSampler | None) -> Batch | _Repeated:
     """Draw from the rows of a slab, and keep in memory whichever is smaller, what is stored or what is drawn."""
-    if draw is None:
+    if sampler is None:
         return batch
-    rows = torch.from_numpy(draw.rows(slab, batch))
+    rows = torch.from_numpy(sampler.rows(slab, batch))
     return batch.select(rows) if len(rows) < len(batch) else _Repeated(batch, rows)
 
 
@@ -216,7 +216,7 @@ class TrainingData(ABC):
         epoch: int = 0,
         rank: int = 0,
         world: int = 1,
-        draw: Draw | None = None,
+        sampler: RowSampler | None = None,
     ) -> Iterator[Batch]:
         """Pass once over a part; only the last batch may be short.
 
@@ -238,24 +238,24 @@ class TrainingData(ABC):
             Number of this process and of all, of a distributed training: each gets other rows. Shuffled, all get
             equally many, so that all make equally many steps, and at most ``world - 1`` rows, others in every epoch,
             are left out; otherwise none is, and the numbers differ by one row at most.
-        draw
+        sampler
             Which rows come how often; by default each comes once. What is drawn has to be shuffled.
         """
         rng = np.random.default_rng([seed, epoch]) if shuffle else None
-        total = int((self._counts(part, fold) if draw is None else draw.counts).sum())
+        total = int((self._counts(part, fold) if sampler is None else sampler.counts).sum())
         start, stop = order.share(total, rank, world, even=shuffle)
         if self._fits(part, fold, world):
             whole = self._whole(part, fold)
             rows = None if rng is None else torch.from_numpy(rng.permutation(total)[start:stop])
-            if draw is not None:
-                rows = torch.from_numpy(np.concatenate(list(self._rows_drawn(part, fold, draw))))[rows]
+            if sampler is not None:
+                rows = torch.from_numpy(np.concatenate(list(self._rows_sampled(part, fold, sampler))))[rows]
             for low in range(start, stop, batch_size):
                 high = min(low + batch_size, stop)
                 yield whole.take(low, high) if rows is None else whole.select(rows[low - start : high - start])
             return
         rows_of_pool = min(POOL_ROWS, POOL_BYTES // self._row_bytes())
         size = batch_size * max(1, rows_of_pool // batch_size)
-        for pool in self._pools(part, fold, (start, stop), size, rng, draw):
+        for pool in self._pools(part, fold, (start, stop), size, rng, sampler):
             for low in range(0, len(pool), batch_size):
                 yield pool.take(low, min(low + batch_size, len(pool)))
 
@@ -343,12 +343,12 @@ class TrainingData(ABC):
             wanted[own] = np.arange(self.info.folds) != fold
         return wanted
 
-    def _rows_drawn(self, part: str, fold: int, draw: Draw) -> Iterator[np.ndarray]:
+    def _rows_sampled(self, part: str, fold: int, sampler: RowSampler) -> Iterator[np.ndarray]:
         """Draw from every slab of a part that is in memory: numbers of rows in the part."""
         edges = np.concatenate([[0], np.cumsum(self._counts(part, fold))]).tolist()
         whole = self._whole(part, fold)
-        for slab in np.flatnonzero(draw.counts).tolist():
-            yield edges[slab] + draw.rows(slab, whole.take(edges[slab], edges[slab + 1]))
+        for slab in np.flatnonzero(sampler.counts).tolist():
+            yield edges[slab] + sampler.rows(slab, whole.take(edges[slab], edges[slab + 1]))
 
     def _pools(
         self,
@@ -357,12 +357,12 @@ class TrainingData(ABC):
         share: tuple[int, int],
         size: int,
         rng: np.random.Generator | None,
-        draw: Draw | None = None,
+        sampler: RowSampler | None = None,
     ) -> Iterator[Batch]:
         """Yield pools of rows: in random order, or as they are stored where there is no random generator."""
         counts = self._counts(part, fold)
-        if draw is not None:
-            counts = draw.counts
+        if sampler is not None:
+            counts = sampler.counts
         slabs = self._layout[0] if self._layout else []
         streams = [list(range(len(slabs)))]
         if rng is not None:
@@ -372,7 +372,7 @@ class TrainingData(ABC):
         wanted = self._wanted(part, fold)
         pools_a_trim = max(1, TRIM_BYTES // (size * self._row_bytes()))
         with self._reading() as read:
-            found = threaded(lambda slab: _drawn(read(slabs[slab], wanted), slab, draw), needed, self._workers)
+            found = threaded(lambda slab: _sampled(read(slabs[slab], wanted), slab, sampler), needed, self._workers)
             with closing(found):
                 reads = zip(needed, found)
                 opened: dict[int, Batch | _Repeated] = {}

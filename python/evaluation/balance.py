@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..dataset.factors import Factors
+from ..balance.weight_factors import WeightFactors
 from . import figures
 from .gallery import Plot
 from .metrics import Array
 
 
-def plots(folds: Sequence[Factors]) -> Iterator[Plot]:
+def plots(folds: Sequence[WeightFactors]) -> Iterator[Plot]:
     """Yield the figures of a training; ``folds`` are those of its models, whose rows are added up."""
     first = folds[0]
     before = np.sum([fold.content[1] for fold in folds], axis=0)
@@ -39,7 +39,7 @@ def plots(folds: Sequence[Factors]) -> Iterator[Plot]:
         )
 
 
-def shares(factors: Factors, sums: Array, name: str) -> Array:
+def shares(factors: WeightFactors, sums: Array, name: str) -> Array:
     """Return the share of each bin of a variable in sums of weights by class and cell, (C, B): (C, n)."""
     cells = sums[:, :-1].reshape(len(sums), *(len(axis) - 1 for axis in factors.edges.values()))
     own = 1 + list(factors.edges).index(name)
@@ -47,7 +47,7 @@ def shares(factors: Factors, sums: Array, name: str) -> Array:
     return np.asarray(content / content.sum(axis=1, keepdims=True))
 
 
-def totals(folds: Sequence[Factors], sums: Sequence[Array]) -> dict[str, Array]:
+def totals(folds: Sequence[WeightFactors], sums: Sequence[Array]) -> dict[str, Array]:
     """Return what :func:`plots` explains, each before and after, (2, C), from sums of weights, (2, C, B) each."""
     rows = sum(fold.content[0].sum(axis=(0, 2)) for fold in folds)
     squares = [sum(f.content[2] for f in folds), sum(f.content[2] * f.whole**2 for f in folds)]

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
+from ..balance.balancer import Balancer, compute_factors
+from ..balance.weight_factors import FILE as BALANCE
+from ..balance.weight_factors import WeightFactors
 from ..config.balance import Balance
 from ..config.schema import Analysis
 from ..console import Bar, out, progress, say
 from ..dataset.batch import Batch
-from ..dataset.factors import FILE as BALANCE
-from ..dataset.factors import Factors
 from ..dataset.info import DatasetInfo
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
@@ -39,7 +40,6 @@ from ..pipeline.outcome import Outcome, Request
 from ..provenance import Accounting, Ledger, Manifest
 from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
 from ..provenance.trust import require
-from ..training.balance import Balancer, find_factors
 from ..training.runs import dataset_of, load_models, settings_of
 from ..training.tracking import follow, log_evaluation
 
@@ -172,14 +172,16 @@ def _check_rows(dataset: TrainingData, external: bool) -> None:
             )
 
 
-def _factors(run: Path, trained: Manifest, dataset: TrainingData, block: Balance, fold: int) -> Factors:
+def _factors(run: Path, trained: Manifest, dataset: TrainingData, block: Balance, fold: int) -> WeightFactors:
     """Return the factors on the weights of the training; another dataset with training rows has factors of its own."""
     if dataset.identity == trained.details["dataset"]["identity"] or not dataset.rows("train", fold):
-        return Factors.read(run / f"fold{fold}" / BALANCE)
-    return find_factors(block, dataset, fold)
+        return WeightFactors.read(run / f"fold{fold}" / BALANCE)
+    return compute_factors(block, dataset, fold)
 
 
-def _results(models: Sequence[Model], dataset: TrainingData, factors: Sequence[Factors], notices: list[str]) -> Results:
+def _results(
+    models: Sequence[Model], dataset: TrainingData, factors: Sequence[WeightFactors], notices: list[str]
+) -> Results:
     """Score all folds."""
     info = dataset.info
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
@@ -241,7 +243,7 @@ def _crossings(results: Results) -> Iterator[str]:
 class _Scorer:
     """Scores the rows of one fold with its model."""
 
-    def __init__(self, model: Model, dataset: TrainingData, fold: int, factors: Factors, bar: Bar) -> None:
+    def __init__(self, model: Model, dataset: TrainingData, fold: int, factors: WeightFactors, bar: Bar) -> None:
         self._model = model
         self._dataset = dataset
         self._fold = fold
@@ -350,7 +352,7 @@ def _rows(results: Results, name: str) -> int:
 
 
 def _write(
-    work: Path, results: Results, factors: Sequence[Factors], run: Path, trained: Manifest, dataset: TrainingData
+    work: Path, results: Results, factors: Sequence[WeightFactors], run: Path, trained: Manifest, dataset: TrainingData
 ) -> dict[str, int | None]:
     """Write figures, report and metrics, and return their paths relative to ``work``."""
     (work / "plots").mkdir(exist_ok=True)

@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 from lightning.fabric import Fabric
 
+from ..balance.weight_factors import FILE as BALANCE
 from ..config.schema import Analysis
 from ..console import err, out, say, show_accounting
-from ..dataset.factors import FILE as BALANCE
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
 from ..models.base import ModelSpec

@@ -20,6 +20,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor, nn
 
+from ..balance.balancer import Balancer
 from ..config.training import Training
 from ..console import Bar, progress, say
 from ..dataset.batch import Batch, on_device
@@ -28,7 +29,6 @@ from ..errors import TrainingError
 from ..models.check import explained_network
 from ..models.network import NetworkModel
 from ..models.tasks import mean_loss
-from .balance import Balancer
 from .checkpoints import Checkpoints, State
 from .devices import explained
 from .history import Epoch, best, check_validation_weight
@@ -181,7 +181,7 @@ class Fit:
             epoch=epoch,
             rank=self._fabric.global_rank,
             world=self._fabric.world_size,
-            draw=self._balancer.draw(self._seed, epoch),
+            sampler=self._balancer.resampling(self._seed, epoch),
         )
         return on_device(map(self._balancer.trained, islice(batches, done, None)), self._fabric.device)
 

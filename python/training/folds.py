@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning.fabric import Fabric
 
+from ..balance.balancer import Balancer, compute_factors
+from ..balance.weight_factors import WeightFactors
 from ..config.change import change
 from ..config.moved import paths_of, with_paths, without_folders
 from ..config.schema import Analysis
 from ..config.training import Training
 from ..console import say
-from ..dataset.factors import Factors
 from ..dataset.info import DatasetInfo
 from ..dataset.source import TrainingData
 from ..errors import NanoForgeError, TrainingError, UserError
@@ -28,7 +29,6 @@ from ..models.network import NetworkModel
 from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys, input_record
 from ..provenance.trust import require
-from .balance import Balancer, find_factors
 from .checkpoints import BEST, LAST
 from .fit import Fit, Report, fold_seed, seed_generators
 from .history import Epoch, best
@@ -52,7 +52,7 @@ class Fitted:
 
     model: Model
     history: list[Epoch]
-    factors: Factors
+    factors: WeightFactors
     range_test: RangeTest | None = None
 
 
@@ -265,10 +265,10 @@ def _check(fitted: Fitted, dataset: TrainingData, fold: int) -> None:
         )
 
 
-def _factors(fabric: Fabric, training: Training, dataset: TrainingData, fold: int) -> Factors:
+def _factors(fabric: Fabric, training: Training, dataset: TrainingData, fold: int) -> WeightFactors:
     """Let the first process find the factors on the weights of the rows."""
     dataset.carry(training.balance.columns)
-    found = find_factors(training.balance, dataset, fold, fabric.world_size) if fabric.is_global_zero else None
+    found = compute_factors(training.balance, dataset, fold, fabric.world_size) if fabric.is_global_zero else None
     return fabric.broadcast(found)  # type: ignore[return-value]
 
 

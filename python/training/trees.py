@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
+from ..balance.balancer import Balancer
 from ..config.training import Training
 from ..console import say
 from ..dataset.batch import Batch
@@ -17,7 +18,6 @@ from ..errors import TrainingError, UserError
 from ..models.base import ModelSpec
 from ..models.tasks import make_objective, mean_loss
 from ..models.trees import Rows, TreeModel, fit
-from .balance import Balancer
 from .history import Epoch, best, check_validation_weight
 
 DIVERGED = 100.0

@@ -56,7 +56,7 @@ def preload() -> None:
     """Import what commands import, once; and let dead processes of a search be noticed within seconds."""
     for name in _LAZY:
         importlib.import_module(name)
-    study: Any = importlib.import_module("nanoforge.training.study")
+    study: Any = importlib.import_module("nanoforge.tuning.study")
     study.BEAT, study.SILENCE = 2.0, 10.0
 
 

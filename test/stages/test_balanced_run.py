@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
-from nanoforge.dataset.factors import Factors
+from nanoforge.balance.weight_factors import WeightFactors
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import UserError
 from nanoforge.evaluation import balance as figures
@@ -63,7 +63,7 @@ def test_the_report_shows_every_variable_and_the_classes(evaluated):
 
 def test_what_is_drawn_is_what_the_rows_weigh(evaluated):
     home, _ = evaluated
-    factors = Factors.read(home / "run" / "fold0" / "balance.json")
+    factors = WeightFactors.read(home / "run" / "fold0" / "balance.json")
     rows = open_dataset(home / "data").arrays("train", 0)
     weight, label = rows.weight.numpy().astype("f8"), rows.label.numpy()
     a = np.clip(rows.inputs["event"][:, 1].numpy(), 0, 6)
@@ -106,7 +106,7 @@ def test_figures_of_merit_keep_the_physics_weights(evaluated):
     assert roc_auc_score(label[positive] == 0, scores[positive, 0], sample_weight=weight[positive]) == pytest.approx(
         found["test"]["auc.low"]["value"], abs=0.05
     )
-    factors = Factors.read(home / "run" / "fold0" / "balance.json")
+    factors = WeightFactors.read(home / "run" / "fold0" / "balance.json")
     place = np.clip(np.digitize(inputs["event"][:, 1], np.linspace(0, 6, 4)) - 1, 0, 2)
     cell = place * 2 + np.clip(np.digitize(test.kept[:, 0].numpy(), [0, 1, 4]) - 1, 0, 1)
     prior = weight * factors.whole[(weight < 0).astype(int), label, cell]

@@ -17,8 +17,8 @@ from nanoforge.config import Analysis, load
 from nanoforge.errors import DataError, UserError
 from nanoforge.provenance import Manifest
 from nanoforge.stages import train as training
-from nanoforge.stages import tune as stage
 from nanoforge.stages.tune import tune
+from nanoforge.tuning import objective
 
 RATE = "training.learning_rate"
 RATES = {RATE: {"low": 1e-5, "high": 1e-1, "log": True}}
@@ -44,8 +44,8 @@ def written(analysis, path, **changes):
 def drawn(monkeypatch):
     """Do not draw, which takes a second."""
     monkeypatch.setattr("nanoforge.evaluation.figures.save", lambda figure, stem: None)
-    monkeypatch.setattr("nanoforge.evaluation.trials.history", lambda *_: None)
-    monkeypatch.setattr("nanoforge.evaluation.trials.importance", lambda *_: None)
+    monkeypatch.setattr("nanoforge.tuning.trial_figures.history", lambda *_: None)
+    monkeypatch.setattr("nanoforge.tuning.trial_figures.importance", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_names_of_files_stay_valid(tmp_path, drawn):
 
 def test_an_interrupted_search_goes_on_to_the_same_end(data, tmp_path, monkeypatch, drawn):
     tune(make(trials=4), data, tmp_path / "whole")
-    fit, calls = stage.fit_fold, []
+    fit, calls = objective.fit_fold, []
 
     def interrupted(*arguments):
         calls.append(1)
@@ -118,7 +118,7 @@ def test_an_interrupted_search_goes_on_to_the_same_end(data, tmp_path, monkeypat
             raise KeyboardInterrupt
         return fit(*arguments)
 
-    monkeypatch.setattr(stage, "fit_fold", interrupted)
+    monkeypatch.setattr(objective, "fit_fold", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tune(make(trials=4), data, tmp_path / "parts")
     assert not (tmp_path / "parts" / "manifest.json").exists()
@@ -261,9 +261,9 @@ def test_what_cannot_be_searched_is_refused(data, tmp_path, monkeypatch):
 
 
 def test_who_ends_early_leaves_the_result_to_the_others(data, tmp_path, monkeypatch, drawn):
-    monkeypatch.setattr("nanoforge.training.study.BEAT", 0.05)
+    monkeypatch.setattr("nanoforge.tuning.study.BEAT", 0.05)
     analysis, output = make(trials=2), tmp_path / "search"
-    answers, fit = [], stage.fit_fold
+    answers, fit = [], objective.fit_fold
 
     def slow(*arguments):  # while the first process is at its last trial, a second one comes
         if not answers:
@@ -271,7 +271,7 @@ def test_who_ends_early_leaves_the_result_to_the_others(data, tmp_path, monkeypa
             answers[0] = tune(analysis, data, output)
         return fit(*arguments)
 
-    monkeypatch.setattr(stage, "fit_fold", slow)
+    monkeypatch.setattr(objective, "fit_fold", slow)
     assert tune(analysis, data, output).details["trials"] == 2
     assert answers == [None]
 

@@ -13,8 +13,8 @@ import pytest
 from datasets import make_analysis
 from nanoforge.config.search import Search
 from nanoforge.errors import TrainingError, UserError
-from nanoforge.training import study as module
-from nanoforge.training.study import search_space, searches, values
+from nanoforge.tuning import study as module
+from nanoforge.tuning.study import search_space, searches, values
 from optuna.trial import TrialState
 from searching import open_study, work
 

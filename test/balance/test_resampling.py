@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nanoforge.dataset.draws import Draw
+from nanoforge.balance.resampling import Resampling
 
 
 def drawn(slabs, total, seed, epoch):
     """Return how often each row of each slab, given as its wanted multiplicity, comes."""
-    draw = Draw(np.array([slab.sum() for slab in slabs]), lambda batch: batch, total, seed, epoch)
+    draw = Resampling(np.array([slab.sum() for slab in slabs]), lambda batch: batch, total, seed, epoch)
     rows = [draw.rows(number, slab) if len(slab) else [] for number, slab in enumerate(slabs)]
     assert [len(own) for own in rows] == draw.counts.tolist()
     return np.concatenate([np.bincount(own, minlength=len(slab)) for own, slab in zip(rows, slabs) if len(slab)])

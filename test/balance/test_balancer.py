@@ -8,11 +8,12 @@ import torch
 import toys
 from datasets import make_analysis, write_dataset
 from fitting import make_fit, run
+from nanoforge.balance.balancer import Balancer, compute_factors
+from nanoforge.balance.weight_factors import WeightFactors, class_factors, shape_factors, sign_factors
 from nanoforge.config import Analysis
 from nanoforge.config.balance import Balance, Shape
 from nanoforge.dataset import source, tensors
 from nanoforge.dataset.batch import Batch
-from nanoforge.dataset.factors import Factors, class_factors, shape_factors, sign_factors
 from nanoforge.dataset.open import open_dataset
 from nanoforge.dataset.source import TrainingData
 from nanoforge.errors import DataError, UserError
@@ -20,7 +21,6 @@ from nanoforge.events import reader
 from nanoforge.models.base import ModelSpec
 from nanoforge.stages.convert import convert
 from nanoforge.training import trees
-from nanoforge.training.balance import Balancer, find_factors
 from nanoforge.training.fit import Fit
 
 CLASSES = ("signal", "background")
@@ -69,7 +69,7 @@ def opened(source, in_memory="always", folder=None):
 def balancer(rows: TrainingData, fold=0, **block):
     balance = Balance.model_validate(block)
     rows.carry(balance.columns)
-    factors = find_factors(balance, rows, fold)
+    factors = compute_factors(balance, rows, fold)
     return Balancer(factors, rows), factors
 
 
@@ -126,7 +126,7 @@ def test_drawn_distributions_agree_within_their_errors(data, in_memory, to):
     expected = Batch.join([balance.weighted(b) for b in rows.batches("train", 0, 300)])
     epochs, found = 12, []
     for epoch in range(epochs):
-        batches = rows.batches("train", 0, 300, shuffle=True, seed=1, epoch=epoch, draw=balance.draw(1, epoch))
+        batches = rows.batches("train", 0, 300, shuffle=True, seed=1, epoch=epoch, sampler=balance.resampling(1, epoch))
         found.append(Batch.join([balance.trained(b) for b in batches]))
         assert len(found[-1]) == 4000
     assert len({batch.weight.sum().item() for batch in found}) == epochs
@@ -138,7 +138,7 @@ def test_drawn_distributions_agree_within_their_errors(data, in_memory, to):
         assert np.abs((epoch.mean(axis=0) - wanted * scale) / error).max() < 6  # of 18 bins, t with 11 degrees
     totals = [sum(float(b.weight[b.label == k].sum()) for b in found) for k in (0, 1)]
     assert totals[0] == pytest.approx(totals[1], rel=0.02)
-    assert factors.draws.sum() > 0
+    assert factors.slab_sums.sum() > 0
 
 
 # --- the same rows for all ---
@@ -157,9 +157,9 @@ def test_memory_and_processes_do_not_change_what_is_drawn(data):
     for in_memory, world in (("always", 1), ("never", 1), ("always", 2), ("never", 2)):
         rows = opened(data, in_memory)
         balance, _ = balancer(rows, **block)
-        draw = balance.draw(3, 4)
+        draw = balance.resampling(3, 4)
         parts = [
-            list(rows.batches("train", 0, 100, shuffle=True, seed=3, epoch=4, rank=r, world=world, draw=draw))
+            list(rows.batches("train", 0, 100, shuffle=True, seed=3, epoch=4, rank=r, world=world, sampler=draw))
             for r in range(world)
         ]
         assert {sum(map(len, part)) for part in parts} == {4000 // world}
@@ -182,7 +182,7 @@ def test_streaming_does_not_keep_what_is_not_drawn(data, monkeypatch):
             or original(self, pieces, held, rng)
         ),
     )
-    for batch in rows.batches("train", 0, 100, shuffle=True, draw=balance.draw(1, 1)):
+    for batch in rows.batches("train", 0, 100, shuffle=True, sampler=balance.resampling(1, 1)):
         assert len(batch) == 100
     assert max(largest) <= 500 + 3 * 200
 
@@ -210,7 +210,7 @@ def test_all_sources_give_the_same_factors_and_draws(tmp_path):
         rows = opened(analysis if kind == "direct" else tmp_path / kind, "never", tmp_path / kind)
         variables = {"MET_pt": [0, 20, 40, 1000], "MET_phi": {"bins": 4, "range": [-3.2, 3.2]}}
         balance, factors = balancer(rows, 1, shape={"variables": variables, "by": "resample"})
-        batches = list(rows.batches("train", 1, 100, shuffle=True, seed=1, draw=balance.draw(1, 0)))
+        batches = list(rows.batches("train", 1, 100, shuffle=True, seed=1, sampler=balance.resampling(1, 0)))
         assert sum(map(len, batches)) == rows.rows("train", 1)
         found.append((factors, content(rows.batches("train", 1, 500))))
     for factors, stored in found[1:]:
@@ -303,7 +303,7 @@ def test_negative_weights_alone_teach_no_regression(tmp_path):
 
     rows = opened(write_dataset(tmp_path / "data", make_analysis(regression=True), (50, 10, 0), change=negate))
     with pytest.raises(UserError, match=r"the weights sum to -\d+.* in the training part"):
-        find_factors(Balance(), rows, 0)
+        compute_factors(Balance(), rows, 0)
     assert balancer(rows, negative="absolute")[0].weighted(rows.arrays("train", 0)).weight.min() > 0
 
 
@@ -372,10 +372,10 @@ def test_what_a_reweighting_leaves_out_is_said(data, tmp_path, capsys):
 def test_factors_come_back_from_their_file_as_they_were(data, tmp_path):
     _, factors = balancer(opened(data), shape={"variables": AXES, "by": "resample"})
     factors.write(tmp_path / "balance.json")
-    again = Factors.read(tmp_path / "balance.json")
+    again = WeightFactors.read(tmp_path / "balance.json")
     assert (again.classes, again.edges) == (factors.classes, factors.edges)
-    for name in ("content", "signs", "shape", "draws", "whole"):
+    for name in ("content", "signs", "shape", "slab_sums", "whole"):
         assert np.array_equal(getattr(again, name), getattr(factors, name)), name
     (tmp_path / "balance.json").write_text("{}")
     with pytest.raises(DataError, match=r"balance\.json: cannot be read"):
-        Factors.read(tmp_path / "balance.json")
+        WeightFactors.read(tmp_path / "balance.json")

@@ -15,13 +15,14 @@ from ..provenance.manifest import write_atomically
 
 FILE = "balance.json"
 """Where a run keeps them, fold by fold."""
-ALL = "all"
+ALL_ROWS = "all"
 """The name of the only class of a regression."""
-_ARRAYS = ("content", "signs", "shape", "draws")
+_ARRAYS = {"content": "content", "signs": "signs", "shape": "shape", "slab_sums": "draws"}
+"""The arrays, and what they are called in the file."""
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
+class WeightFactors:
     """The factors on the weights of the training rows of one fold, and the distributions that they were found from.
 
     The B cells of a reweighting are the bins of all variables, those of the last one beside each other, and then one
@@ -39,7 +40,7 @@ class Factors:
         Factor on weights of either sign, with that of the class, (2, C).
     shape
         Factor of the reweighting, (C, B).
-    draws
+    slab_sums
         Where rows are drawn in place of a reweighting: sum of its factors over the rows of each slab, (S,); else empty.
     """
 
@@ -48,7 +49,7 @@ class Factors:
     content: np.ndarray
     signs: np.ndarray
     shape: np.ndarray
-    draws: np.ndarray
+    slab_sums: np.ndarray
 
     @property
     def whole(self) -> np.ndarray:
@@ -58,10 +59,12 @@ class Factors:
     def write(self, path: Path) -> None:
         """Write everything as JSON."""
         names = {"classes": self.classes, "edges": self.edges}
-        write_atomically(path, json.dumps(names | {name: getattr(self, name).tolist() for name in _ARRAYS}) + "\n")
+        write_atomically(
+            path, json.dumps(names | {key: getattr(self, name).tolist() for name, key in _ARRAYS.items()}) + "\n"
+        )
 
     @classmethod
-    def read(cls, path: Path) -> Factors:
+    def read(cls, path: Path) -> WeightFactors:
         """Read what :meth:`write` wrote.
 
         Raises
@@ -70,8 +73,9 @@ class Factors:
             When the file is missing or broken.
         """
         try:
-            found = json.loads(path.read_text())
-            return cls(tuple(found["classes"]), found["edges"], *(np.array(found[name]) for name in _ARRAYS))
+            content = json.loads(path.read_text())
+            arrays = {name: np.array(content[key]) for name, key in _ARRAYS.items()}
+            return cls(tuple(content["classes"]), content["edges"], **arrays)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{path}: cannot be read ({error}): run 'nanoforge train' again") from None
 
@@ -120,7 +124,7 @@ def check_sum(name: str, total: float) -> None:
             if total < 0
             else "correct 'weight' (or 'weight' of its samples); training.balance.negative may have dropped them"
         )
-        of_class = "" if name == ALL else f" of class {name!r}"
+        of_class = "" if name == ALL_ROWS else f" of class {name!r}"
         raise UserError(f"the weights{of_class} sum to {total:g} in the training part, which teaches nothing: {remedy}")
 
 
@@ -144,8 +148,8 @@ def shape_factors(shape: Shape, classes: Sequence[str], sums: np.ndarray) -> np.
         When nothing of a class would be left.
     """
     held = np.maximum(sums, 0.0)
-    wanted = (held > 0) if shape.to == "flat" else np.broadcast_to(held[list(classes).index(shape.to)], held.shape)
-    factors = np.divide(wanted, held, out=np.zeros_like(held), where=held > 0)
+    target = (held > 0) if shape.to == "flat" else np.broadcast_to(held[list(classes).index(shape.to)], held.shape)
+    factors = np.divide(target, held, out=np.zeros_like(held), where=held > 0)
     for name, before, after in zip(classes, sums.sum(axis=1), (factors * held).sum(axis=1)):
         if not (before > 0 and after > 0):
             raise UserError(

@@ -9,14 +9,16 @@ of rows of each is known before it is read; within a slab the rows change places
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+
+from ..dataset.batch import Batch
+from ..dataset.row_sampler import RowSampler
 
 _KEY = 0x44726177  # keeps these random numbers apart from those of the order
 
 
-class Draw:
+class Resampling(RowSampler):
     """The rows of an epoch, which depend on its number, the seed, and the rows of each slab alone.
 
     Parameters
@@ -32,7 +34,7 @@ class Draw:
     """
 
     def __init__(
-        self, sums: np.ndarray, expected: Callable[[Any], np.ndarray], total: int, seed: int, epoch: int
+        self, sums: np.ndarray, expected: Callable[[Batch], np.ndarray], total: int, seed: int, epoch: int
     ) -> None:
         self._expected = expected
         self._key = (_KEY, seed, epoch)
@@ -47,8 +49,8 @@ class Draw:
         """Number of rows that are drawn from every slab, (S,)."""
         return np.diff(np.floor(self._edges).astype(np.int64))
 
-    def rows(self, slab: int, batch: Any) -> np.ndarray:
-        """Return which rows of a slab are drawn, in random order, (n,) i8; ``batch`` holds all of them."""
+    def rows(self, slab: int, batch: Batch) -> np.ndarray:
+        """Return which rows of a slab are drawn; see :class:`.RowSampler`."""
         low, high = self._edges[slab], self._edges[slab + 1]
         rng = np.random.default_rng([*self._key, 1 + slab])
         order = rng.permutation(len(batch))

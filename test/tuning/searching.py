@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from nanoforge.config.search import Search
-from nanoforge.training import study as module
-from nanoforge.training.study import Study
+from nanoforge.tuning import study as module
+from nanoforge.tuning.study import Study
 from optuna.distributions import FloatDistribution
 
 SPACE = {"training.learning_rate": FloatDistribution(1e-4, 1e-1, log=True)}

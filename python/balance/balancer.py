@@ -13,9 +13,9 @@ from torch import Tensor
 from ..config.balance import Balance, Shape
 from ..console import progress, say
 from ..dataset.batch import Batch
-from ..dataset.draws import Draw
-from ..dataset.factors import ALL, Factors, check_sum, class_factors, shape_factors, sign_factors
 from ..dataset.source import TrainingData
+from .resampling import Resampling
+from .weight_factors import ALL_ROWS, WeightFactors, check_sum, class_factors, shape_factors, sign_factors
 
 
 class Balancer:
@@ -29,7 +29,7 @@ class Balancer:
         Where the rows come from.
     """
 
-    def __init__(self, factors: Factors, data: TrainingData) -> None:
+    def __init__(self, factors: WeightFactors, data: TrainingData) -> None:
         self._factors = factors
         self._cells = Cells(data, factors.edges, len(factors.classes))
 
@@ -38,15 +38,15 @@ class Balancer:
         return self._times(batch, self._whole)
 
     def trained(self, batch: Batch) -> Batch:
-        """Return rows of an epoch with the factors that :meth:`draw` has not taken care of."""
-        return self._times(batch, self._signs if len(self._factors.draws) else self._whole)
+        """Return rows of an epoch with the factors that :meth:`resampling` has not taken care of."""
+        return self._times(batch, self._signs if len(self._factors.slab_sums) else self._whole)
 
-    def draw(self, seed: int, epoch: int) -> Draw | None:
-        """Draw the rows of an epoch from the training part, as many as it has; None for each of them once."""
-        found = self._factors
-        if not len(found.draws):
+    def resampling(self, seed: int, epoch: int) -> Resampling | None:
+        """Return the rows of an epoch, drawn from the training part, as many as it has; None for each of them once."""
+        factors = self._factors
+        if not len(factors.slab_sums):
             return None
-        return Draw(found.draws, self._multiplicities, int(found.content[0].sum()), seed, epoch)
+        return Resampling(factors.slab_sums, self._multiplicities, int(factors.content[0].sum()), seed, epoch)
 
     def _multiplicities(self, batch: Batch) -> np.ndarray:
         drawn = multiplicities(self._factors.signs, self._factors.shape)
@@ -66,7 +66,7 @@ class Balancer:
 
 
 class Cells:
-    """The sign of the weight, the class, and the bin of each variable as one number; see :class:`.factors.Factors`.
+    """The sign of the weight, the class, and the bin of each variable as one number; see :class:`.WeightFactors`.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Cells:
         return torch.where(unknown, self.shape[2] - 1, found)
 
 
-def find_factors(config: Balance, data: TrainingData, fold: int, world: int = 1) -> Factors:
+def compute_factors(config: Balance, data: TrainingData, fold: int, world: int = 1) -> WeightFactors:
     """Find the factors on the weights of the rows that model ``fold`` trains on.
 
     Parameters
@@ -121,28 +121,30 @@ def find_factors(config: Balance, data: TrainingData, fold: int, world: int = 1)
     UserError
         When a class has no rows, or weights that cannot be balanced.
     """
-    classes = data.info.classes or (ALL,)
+    classes = data.info.classes or (ALL_ROWS,)
     totals = data.class_weights(fold)
     signs = sign_factors(config.negative, classes, totals[1])
     counts, sums = ((signs != 0) * totals[0]).sum(axis=0), (signs * totals[1]).sum(axis=0)
     if data.info.classes:
         by_class = class_factors(config.classes, config.normalise, classes, counts, sums)
     else:  # regression targets have no classes to tell apart
-        check_sum(ALL, float(sums[0]))
+        check_sum(ALL_ROWS, float(sums[0]))
         by_class = np.ones(1)
     shape = config.shape
     if shape is None:
-        return Factors(classes, {}, totals[..., np.newaxis], signs * by_class, np.ones((len(classes), 1)), np.empty(0))
+        return WeightFactors(
+            classes, {}, totals[..., np.newaxis], signs * by_class, np.ones((len(classes), 1)), np.empty(0)
+        )
     cells = Cells(data, shape.edges, len(classes))
-    drawn = shape.by == "resample"
-    content, slabs = _distributions(data, fold, world, cells, drawn)
+    resample = shape.by == "resample"
+    content, slabs = _distributions(data, fold, world, cells, resample)
     sums = (signs[:, :, np.newaxis] * content[1]).sum(axis=0)
     factors = np.ones(sums.shape)
     factors[:, :-1] = shape_factors(shape, classes, sums[:, :-1])
     say(f"fold {fold}: {_remarks(shape, classes, content[0].sum(axis=0), factors)}")
     times = multiplicities(signs, factors).ravel()
-    draws = np.array([(times[place] * rows).sum() for place, rows in slabs])
-    return Factors(classes, shape.edges, content, signs * by_class, factors, draws)
+    slab_sums = np.array([(times[place] * rows).sum() for place, rows in slabs])
+    return WeightFactors(classes, shape.edges, content, signs * by_class, factors, slab_sums)
 
 
 def multiplicities(signs: np.ndarray, shape: np.ndarray) -> np.ndarray:

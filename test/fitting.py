@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from datasets import make_analysis
+from nanoforge.balance.balancer import Balancer, compute_factors
 from nanoforge.dataset.open import open_dataset
 from nanoforge.provenance import fingerprint
 from nanoforge.stages.train import model_spec
-from nanoforge.training.balance import Balancer, find_factors
 from nanoforge.training.devices import make_fabric
 from nanoforge.training.fit import Fit, seed_generators
 from nanoforge.training.start import new_model
@@ -27,7 +27,7 @@ def make_fit(analysis, data: Path, folder: Path) -> Fit:
     folder.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset(data)
     dataset.carry(analysis.training.balance.columns)
-    balancer = Balancer(find_factors(analysis.training.balance, dataset, 0), dataset)
+    balancer = Balancer(compute_factors(analysis.training.balance, dataset, 0), dataset)
     seed_generators(analysis.training.seed)
     model = new_model(model_spec(analysis, dataset.info), dataset, 0)
     key = fingerprint(analysis.model_dump(mode="json"))

@@ -1,0 +1,1 @@
+"""What training rows weigh: classes among each other, distributions, negative weights; or rows drawn instead."""

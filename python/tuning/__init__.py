@@ -1,0 +1,1 @@
+"""The search for hyperparameters: its trials, their results and figures."""
