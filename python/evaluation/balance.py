@@ -10,7 +10,7 @@ import numpy as np
 from ..balance.weight_factors import WeightFactors
 from . import figures
 from .gallery import Plot
-from .metrics import Array
+from .statistics import Array
 
 
 def plots(folds: Sequence[WeightFactors]) -> Iterator[Plot]:

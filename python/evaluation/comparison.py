@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..provenance.manifest import flat
-from .metrics import Array, Estimate
-from .report import Table, words
+from .metric import split_name, words
+from .report import Table
+from .statistics import Array, Estimate
 
 _WIDEST = 60
 _NOTE = (
@@ -146,8 +147,8 @@ class Comparison:
 
 
 def _is_shown(name: str) -> bool:
-    kind, *rest = name.split(".")
-    return kind not in ("average_precision", "brier") and (kind != "rejection" or rest[-1] == "50")
+    metric, _, variant = split_name(name)
+    return metric is None or metric.is_compared(variant)
 
 
 def _estimate(content: Mapping[str, Any]) -> Estimate:

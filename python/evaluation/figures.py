@@ -22,10 +22,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from . import metrics
+from . import statistics
 from .importance import Importance
-from .metrics import Array
-from .summary import Comparisons, Prediction, Scored, Summary, TargetBins, signals
+from .scored import Prediction, Scored
+from .statistics import Array
+from .summary import Comparisons, Summary, TargetBins, signals
 
 SIX_COLOURS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd")
 _TEN = (
@@ -81,7 +82,7 @@ def roc_log(test: Scored, classes: Sequence[str], summary: Summary) -> Figure:
     figure, axes = _canvas("Signal efficiency", "Background efficiency")
     lowest = 0.1
     for name, curve, look in _rocs(test, classes):
-        number = metrics.effective_number(test.weight[~test.of_class(list(classes).index(name))])
+        number = statistics.effective_number(test.weight[~test.of_class(list(classes).index(name))])
         shown = curve.background > 10 / max(number, 20.0)
         axes.plot(curve.signal[shown], curve.background[shown], label=f"{_text(name)}", **look)
         lowest = min(lowest, float(np.min(curve.background[shown], initial=0.1)))
@@ -120,11 +121,11 @@ def precision_recall(test: Scored, classes: Sequence[str], summary: Summary) -> 
     for name, look in _looks(classes):
         number = list(classes).index(name)
         signal = test.of_class(number)
-        precision, recall = metrics.precision_recall(test.scores[:, number], signal, test.weight)
+        precision, recall = statistics.precision_recall(test.scores[:, number], signal, test.weight)
         keep = _thin(len(recall))
         label = f"{_text(name)}, AP = {summary[f'average_precision.{name}']}"
         axes.plot(recall[keep], precision[keep], label=label, **look)
-        axes.axhline(metrics.mean(signal, test.weight), color=look["color"], linestyle=":", linewidth=1.5)
+        axes.axhline(statistics.mean(signal, test.weight), color=look["color"], linestyle=":", linewidth=1.5)
     axes.set(xlim=(0, 1), ylim=(0, 1.35), yticks=np.linspace(0, 1, 6))
     axes.legend(loc="upper right", title=_contest(classes), alignment="left", title_fontsize="small")
     return figure
@@ -134,7 +135,7 @@ def precision_recall(test: Scored, classes: Sequence[str], summary: Summary) -> 
 def confusion(matrix: Array, classes: Sequence[str], axis: int) -> Figure:
     """Draw a confusion matrix of sums of weights, normalised by truth (``axis`` 1) or by prediction (``axis`` 0)."""
     figure, axes = _canvas("Predicted class", "True class")
-    shares = metrics.normalised(matrix, axis)
+    shares = statistics.normalised(matrix, axis)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, origin="upper")
     names = [_short(name) for name in classes]
     axes.set_xticks(range(len(names)), names, rotation=0 if max(map(len, names)) * len(names) < 36 else 45)
@@ -185,7 +186,7 @@ def calibration(test: Scored, classes: Sequence[str], summary: Summary) -> Figur
     axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", linewidth=2)
     for name, look in _looks(classes):
         number = list(classes).index(name)
-        curve = metrics.reliability(test.scores[:, number], test.of_class(number), test.prior_weight)
+        curve = statistics.reliability(test.scores[:, number], test.of_class(number), test.prior_weight)
         label = f"{_text(name)}, ECE = {summary[f'calibration_error.{name}']}"
         axes.errorbar(curve.predicted, curve.observed, curve.error, marker="o", markersize=8, label=label, **look)
     axes.set(xlim=(0, 1), ylim=(0, 1.1), yticks=np.linspace(0, 1, 6))
@@ -243,7 +244,7 @@ def residuals(rows: Prediction, target: str, summary: Summary) -> Figure:
     figure, axes = _canvas(f"Predicted - true {_text(target)}", "Probability density")
     width = summary[f"resolution.{target}"].value
     reach = 4 * width if width > 0 else 1.0
-    centre = float(np.nan_to_num(metrics.quantile(rows.residual, rows.weight, np.array([0.5]))[0]))
+    centre = float(np.nan_to_num(statistics.quantile(rows.residual, rows.weight, np.array([0.5]))[0]))
     lines = [f"{word} = {summary[f'{key}.{target}']}" for key, word in _RESIDUAL_WORDS.items()]
     _draw_distribution(axes, rows.residual, rows.weight, np.linspace(centre - reach, centre + reach, 51), lines)
     axes.axvline(0, color="0.4", linestyle=":", linewidth=2, ymax=0.74)
@@ -403,12 +404,12 @@ def _looks(classes: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def _rocs(test: Scored, classes: Sequence[str]) -> list[tuple[str, metrics.Roc, dict[str, Any]]]:
+def _rocs(test: Scored, classes: Sequence[str]) -> list[tuple[str, statistics.Roc, dict[str, Any]]]:
     found = []
     for name, look in _looks(classes):
         number = list(classes).index(name)
-        curve = metrics.roc_curve(test.scores[:, number], test.of_class(number), test.weight)
-        found.append((name, metrics.thinned(curve, 2 * _MOST_POINTS), look))
+        curve = statistics.roc_curve(test.scores[:, number], test.of_class(number), test.weight)
+        found.append((name, statistics.thinned(curve, 2 * _MOST_POINTS), look))
     return found
 
 
@@ -424,7 +425,7 @@ def _density(values: Array, weight: Array, edges: Array) -> tuple[Array, Array]:
         return np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
     content, _ = np.histogram(values, edges, weights=weight)
     squares, _ = np.histogram(values, edges, weights=weight**2)
-    errors = metrics.fraction_error(content / total, squares, weight)
+    errors = statistics.fraction_error(content / total, squares, weight)
     return content / total / np.diff(edges), np.nan_to_num(errors) / np.diff(edges)
 
 

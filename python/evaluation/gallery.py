@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from matplotlib.figure import Figure
 
 from . import figures
-from .metrics import Array
 from .results import Results
-from .summary import Prediction, signals
+from .scored import Prediction
+from .statistics import Array
+from .summary import signals
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .metrics import Array
+from .statistics import Array
 
 Inputs = dict[str, Array]
 

@@ -9,6 +9,7 @@ from html import escape
 from string import Template
 from typing import Union
 
+from .metric import words
 from .results import Results
 
 _PAGE = Template("""<!DOCTYPE html>
@@ -169,27 +170,6 @@ _NOTES = {
     ),
     "parts": "What the dataset holds, as the model of each fold sees it: rows, sums of weights, negative weights.",
 }
-_WORDS = {
-    "auc": "AUC",
-    "average_precision": "average precision",
-    "calibration_error": "expected calibration error",
-    "log_loss": "log-loss",
-    "brier": "Brier score",
-    "pull_mean": "mean of the pulls",
-    "pull_width": "width of the pulls",
-    "rms": "RMS",
-    "r2": "R\N{SUPERSCRIPT TWO}",
-}
-
-
-def words(name: str) -> str:
-    """Turn the dotted name of a figure of merit into words, e.g. ``rejection.signal.50``."""
-    kind, *rest = name.split(".")
-    if kind == "rejection":
-        return f"background rejection at {rest[1]} % efficiency, {rest[0]}"
-    if kind == "coverage":
-        return f"truth below the {'.'.join(rest[1:])} % quantile, {rest[0]}"
-    return ", ".join([_WORDS.get(kind, kind), *rest])
 
 
 def _table(table: Table) -> str:

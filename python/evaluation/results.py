@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from . import metrics, summary
+from . import statistics, summary
 from .importance import Importance
-from .metrics import Array, Estimate
-from .summary import Comparisons, Prediction, Scored, Summary, TargetBins
+from .metric import Metric, chosen_metrics
+from .scored import Prediction, Scored
+from .statistics import Array, Estimate
+from .summary import Comparisons, Summary, TargetBins
 
 CURVE_POINTS = 1000
 
@@ -60,6 +63,12 @@ class Results:
     outputs: tuple[str, ...]
     folds: list[Fold]
     notices: list[str]
+    functions: Sequence[str] = ()
+
+    @cached_property
+    def metrics(self) -> list[Metric]:
+        """The metrics of the task, and the ``functions`` that the analysis adds."""
+        return chosen_metrics(self.task, self.functions)
 
     @cached_property
     def train(self) -> Scored:
@@ -119,7 +128,7 @@ class Results:
     def confusion(self) -> Array:
         """Sums of test weights by true (row) and predicted (column) class, (C, C)."""
         predicted = self.test.scores.argmax(axis=1)
-        return metrics.confusion(self.test.truth, predicted, self.test.weight, len(self.outputs))
+        return statistics.confusion(self.test.truth, predicted, self.test.weight, len(self.outputs))
 
     @property
     def watched(self) -> str:
@@ -158,18 +167,17 @@ class Results:
         found = {}
         for name in summary.signals(self.outputs) if self.task == "classification" else ():
             signal = self.test.of_class(self.outputs.index(name))
-            curve = metrics.roc_curve(self.test.scores[:, self.outputs.index(name)], signal, self.test.weight)
-            curve = metrics.thinned(curve, CURVE_POINTS)
+            curve = statistics.roc_curve(self.test.scores[:, self.outputs.index(name)], signal, self.test.weight)
+            curve = statistics.thinned(curve, CURVE_POINTS)
             found[name] = {
                 "signal": [float(f"{value:.6g}") for value in curve.signal],
                 "background": [float(f"{value:.6g}") for value in curve.background],
-                "background_number": metrics.effective_number(self.test.weight[~signal]),
+                "background_number": statistics.effective_number(self.test.weight[~signal]),
             }
         return dict(_plain(found))
 
     def _summary(self, rows: Scored) -> Summary:
-        of_task = summary.classification if self.task == "classification" else summary.regression
-        return of_task(rows, self.outputs)
+        return summary.summarise(rows, self.outputs, self.metrics)
 
     def _part(self, part: Part) -> dict[str, Any]:
         columns = zip(self.lines, part.rows, part.weight, part.negative)
@@ -178,7 +186,7 @@ class Results:
 
     def _classification(self) -> dict[str, Any]:
         sums = self.confusion
-        shares = {"by_truth": metrics.normalised(sums, 1), "by_prediction": metrics.normalised(sums, 0)}
+        shares = {"by_truth": statistics.normalised(sums, 1), "by_prediction": statistics.normalised(sums, 0)}
         tests: dict[str, dict[str, Any]] = {}
         for (score, true), found in self.tests.items():
             tests.setdefault(score, {})[true] = vars(found)

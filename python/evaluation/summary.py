@@ -7,94 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import metrics
-from .metrics import Array, Estimate
-
-EFFICIENCIES = (0.3, 0.5, 0.7, 0.8)
-"""Signal efficiencies at which the background rejection is quoted."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Scores of N rows beside the truth.
-
-    ``scores`` is (N, C): one probability per class, or one prediction per target. ``truth`` is the (N,) class number,
-    or the (N, C) true values, NaN where they are not known. ``weight`` (N,) is the physics weight, ``prior_weight``
-    (N,) that weight with the classes balanced as in the training, to whose priors the probabilities refer.
-
-    ``others`` is what else is predicted of each target, (N, C, K). With ``levels``, (K + 1,), prediction and others are
-    quantiles of these levels; without, K is 1 and it is the sigma of the prediction, or 0.
-    """
-
-    scores: Array
-    truth: Array
-    weight: Array
-    prior_weight: Array
-    others: Array | None = None
-    levels: tuple[float, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def of_class(self, number: int) -> Array:
-        """Return the (N,) mask of the rows of a true class."""
-        return np.asarray(self.truth == number)
-
-    def of_target(self, number: int) -> Prediction:
-        """Return the rows of which a target is known."""
-        known = ~np.isnan(self.truth[:, number])
-        others = np.empty((len(self), 0)) if self.others is None else self.others[:, number]
-        true, predicted = self.truth[known, number], self.scores[known, number]
-        return Prediction(true, predicted, self.weight[known], others[known], self.levels)
-
-    @property
-    def none(self) -> Scored:
-        """The same without rows."""
-        others = None if self.others is None else self.others[:0]
-        return Scored(self.scores[:0], self.truth[:0], self.weight[:0], self.prior_weight[:0], others, self.levels)
-
-    @classmethod
-    def pool(cls, parts: Sequence[Scored]) -> Scored:
-        """Join the rows of several parts, e.g. of the folds."""
-        names = ("scores", "truth", "weight", "prior_weight", *(["others"] if parts[0].others is not None else []))
-        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        return cls(**joined, levels=parts[0].levels)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Truth and prediction, (N,) each, of one target in the rows where it is known; see :class:`Scored`."""
-
-    true: Array
-    predicted: Array
-    weight: Array
-    others: Array
-    levels: tuple[float, ...]
-
-    @property
-    def residual(self) -> Array:
-        """Prediction minus truth, (N,)."""
-        return np.asarray(self.predicted - self.true)
-
-    @property
-    def pull(self) -> Array | None:
-        """Residual in units of the predicted sigma, (N,); None where no sigma is predicted."""
-        return None if self.levels or not self.others.shape[1] else np.asarray(self.residual / self.others[:, 0])
-
-    @property
-    def crossings(self) -> int:
-        """Number of rows in which a lower predicted quantile is above a higher one."""
-        if not self.levels:
-            return 0
-        rising = np.column_stack([self.predicted, self.others])[:, np.argsort(self.levels)]
-        return int(np.any(np.diff(rising, axis=1) < 0, axis=1).sum())
-
-    @property
-    def coverage(self) -> dict[float, Estimate]:
-        """Fraction of the truth that is not above each predicted quantile, by rising level."""
-        below = self.true[:, np.newaxis] <= np.column_stack([self.predicted, self.others])
-        found = {level: metrics.average(below[:, k], self.weight) for k, level in enumerate(self.levels)}
-        return dict(sorted(found.items()))
+from . import statistics
+from .metric import ClassMetric, Metric, ScoreMetric, TargetMetric, Value
+from .scored import Prediction, Scored
+from .statistics import Array, Estimate
 
 
 @dataclass(frozen=True)
@@ -122,37 +38,41 @@ def signals(classes: Sequence[str]) -> Sequence[str]:
     return classes[:1] if len(classes) == 2 else classes
 
 
-def classification(test: Scored, classes: Sequence[str]) -> Summary:
-    """Return the figures of merit of a classification.
+def summarise(scored: Scored, outputs: Sequence[str], metrics: Sequence[Metric]) -> Summary:
+    """Return the figures of merit by dotted name: metric, output (unless it is of all), and what a number is for.
 
     Separation (AUC, rejection, average precision) uses the physics weights; what reads the scores as probabilities
     (accuracy, log-loss, Brier score, calibration) uses the class balance of the training.
+
+    Parameters
+    ----------
+    scored
+        The rows.
+    outputs
+        The classes or targets.
+    metrics
+        Of the task that it is, in order.
     """
     result: Summary = {}
-    for name in signals(classes):
-        result.update(_separation(test, name, list(classes).index(name)))
-    label, prior = test.truth, test.prior_weight
-    result["accuracy"] = metrics.accuracy(test.scores, label, prior)
-    result["log_loss"] = metrics.log_loss(test.scores, label, prior)
-    result["brier"] = metrics.brier(test.scores, label, prior)
+    by_class = [metric for metric in metrics if isinstance(metric, ClassMetric)]
+    for name in signals(outputs) if by_class else ():
+        rows = scored.against_rest(list(outputs).index(name))
+        for metric in by_class:
+            result.update(_named(f"{metric.name}.{name}", metric.evaluate(rows)))
+    for whole in (metric for metric in metrics if isinstance(metric, ScoreMetric)):
+        result.update(_named(whole.name, whole.evaluate(scored)))
+    by_target = [metric for metric in metrics if isinstance(metric, TargetMetric)]
+    for k, name in enumerate(outputs) if by_target else ():
+        known = scored.of_target(k)
+        for of_target in by_target:
+            result.update(_named(f"{of_target.name}.{name}", of_target.evaluate(known)))
     return result
 
 
-def regression(test: Scored, targets: Sequence[str]) -> Summary:
-    """Return the figures of merit of a regression, for each target."""
-    result: Summary = {}
-    for k, name in enumerate(targets):
-        rows = test.of_target(k)
-        result[f"bias.{name}"] = metrics.average(rows.residual, rows.weight)
-        result[f"rms.{name}"] = metrics.rms(rows.residual, rows.weight)
-        result[f"resolution.{name}"] = metrics.resolution(rows.residual, rows.weight)
-        result[f"r2.{name}"] = metrics.r2(rows.true, rows.predicted, rows.weight)
-        if rows.pull is not None:
-            result[f"pull_mean.{name}"] = metrics.average(rows.pull, rows.weight)
-            result[f"pull_width.{name}"] = metrics.resolution(rows.pull, rows.weight)
-        for level, fraction in rows.coverage.items():
-            result[f"coverage.{name}.{100 * level:.6g}"] = fraction
-    return result
+def _named(name: str, value: Value) -> Summary:
+    if isinstance(value, Estimate):
+        return {name: value}
+    return {f"{name}.{variant}": estimate for variant, estimate in value.items()}
 
 
 @dataclass(frozen=True)
@@ -168,15 +88,15 @@ class TargetBins:
 
 def target_bins(rows: Prediction) -> TargetBins:
     """Return bias and resolution in ten bins of the true value with equally many rows each."""
-    edges = metrics.quantile_bins(rows.true)
-    where = metrics.in_bins(rows.true, edges)
+    edges = statistics.quantile_bins(rows.true)
+    where = statistics.in_bins(rows.true, edges)
     inside = [where == number for number in range(len(edges) - 1)]
     return TargetBins(
         edges,
         np.array([np.mean(rows.true[chosen]) for chosen in inside]),
         np.array([np.count_nonzero(chosen) for chosen in inside]),
-        [metrics.average(rows.residual[chosen], rows.weight[chosen]) for chosen in inside],
-        [metrics.resolution(rows.residual[chosen], rows.weight[chosen]) for chosen in inside],
+        [statistics.average(rows.residual[chosen], rows.weight[chosen]) for chosen in inside],
+        [statistics.resolution(rows.residual[chosen], rows.weight[chosen]) for chosen in inside],
     )
 
 
@@ -217,26 +137,14 @@ def headline(scored: Scored, names: Sequence[str], task: str) -> float:
     """
     if task == "regression":
         rows = [scored.of_target(k) for k in range(len(names))]
-        values = [metrics.r2(each.true, each.predicted, each.weight) for each in rows]
+        values = [statistics.r2(each.true, each.predicted, each.weight) for each in rows]
     else:
         numbers = [list(names).index(name) for name in signals(names)]
-        values = [metrics.auc(scored.scores[:, k], scored.of_class(k), scored.weight) for k in numbers]
+        values = [statistics.auc(scored.scores[:, k], scored.of_class(k), scored.weight) for k in numbers]
     defined = [estimate.value for estimate in values if np.isfinite(estimate.value)]
     return float(np.mean(defined)) if defined else float("nan")
 
 
-def _separation(test: Scored, name: str, number: int) -> Summary:
-    score, signal = test.scores[:, number], test.of_class(number)
-    curve = metrics.roc_curve(score, signal, test.weight)
-    calibration = metrics.calibration_error(score, signal, test.prior_weight)
-    return {
-        f"auc.{name}": metrics.auc(score, signal, test.weight),
-        **{f"rejection.{name}.{e * 100:.0f}": metrics.rejection(curve, e) for e in EFFICIENCIES},
-        f"average_precision.{name}": metrics.average_precision(score, signal, test.weight),
-        f"calibration_error.{name}": Estimate(calibration),
-    }
-
-
 def _compare(train: Scored, test: Scored, score: int, true: int) -> tuple[float, float]:
     a, b = train.of_class(true), test.of_class(true)
-    return metrics.kolmogorov_smirnov(train.scores[a, score], train.weight[a], test.scores[b, score], test.weight[b])
+    return statistics.kolmogorov_smirnov(train.scores[a, score], train.weight[a], test.scores[b, score], test.weight[b])

@@ -31,9 +31,10 @@ from ..dataset.source import TrainingData
 from ..errors import DataError, UserError
 from ..evaluation import balance, figures, gallery, report
 from ..evaluation.importance import Importance, Inputs, permutation_importance
-from ..evaluation.metrics import Array
 from ..evaluation.results import Fold, Part, Results
-from ..evaluation.summary import Scored, headline
+from ..evaluation.scored import Scored
+from ..evaluation.statistics import Array
+from ..evaluation.summary import headline
 from ..models.base import Model, score
 from ..models.load import own_code
 from ..pipeline.outcome import Outcome, Request

@@ -12,7 +12,7 @@ import pytest
 from nanoforge.evaluation import figures, gallery, report, summary
 from nanoforge.evaluation.importance import Importance
 from nanoforge.evaluation.results import Fold, Part, Results
-from nanoforge.evaluation.summary import Scored
+from nanoforge.evaluation.scored import Scored
 from scipy import stats
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nanoforge.evaluation import metrics as m
+from nanoforge.evaluation import statistics as m
 from scipy import stats
 from sklearn import metrics as sk
 
