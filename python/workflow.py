@@ -93,8 +93,7 @@ class _Here:
         return output
 
     def _evaluate(self, analysis: Analysis, output: Path, run: Path) -> Path:
-        del analysis
-        evaluate(run, output=output, force=True)
+        evaluate(run, output=output, force=True, evaluation=analysis.evaluation)
         return output
 
     def _predict(self, analysis: Analysis, output: Path, run: Path) -> Path:

@@ -101,6 +101,7 @@ def _check_seen(batch: Batch, analysis: Analysis, jobs: tuple[Job, ...], stage: 
     others = [
         *read,
         *analysis.digests(),
+        *analysis.evaluation_digests(),
         *([analysis.training.init.run] if analysis.training.init else []),
     ]
     inputs = [path for job in jobs for path in job.inputs]

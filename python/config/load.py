@@ -147,6 +147,8 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
 
     changes: dict[str, Any] = {"samples": samples}
     changes |= {key: [beside(spec) for spec in getattr(analysis, key)] for key in ("functions", "formats")}
+    metrics = {"functions": [beside(spec) for spec in analysis.evaluation.functions]}
+    changes["evaluation"] = analysis.evaluation.model_copy(update=metrics)
     if isinstance(analysis.model, CustomModel):
         changes["model"] = analysis.model.model_copy(update={"network": beside(analysis.model.network)})
     if analysis.training.init is not None:

@@ -57,6 +57,8 @@ def with_paths(config: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
     for key in ("functions", "formats"):
         if found.get(key):
             found[key] = [_code(spec, rename) for spec in found[key]]
+    if found.get("evaluation"):
+        found["evaluation"]["functions"] = [_code(spec, rename) for spec in found["evaluation"]["functions"]]
     if "network" in found.get("model", {}):
         found["model"]["network"] = _code(found["model"]["network"], rename)
     if found.get("training", {}).get("init"):

@@ -13,6 +13,7 @@ from ..errors import nearest
 from .base import Cuts, Expr, FileName, Identifier, Strict, of_form, one_as_list
 from .batch import Batch
 from .cmssw import CmsRun
+from .evaluation import Evaluation
 from .generator import Generator
 from .inputs import Input
 from .models import CustomModel, LightGBMModel, MLPModel, Model, MomentumModel
@@ -227,6 +228,8 @@ class Analysis(Strict):
     """The model and its options."""
     training: Training = Training()
     """How it is fitted."""
+    evaluation: Evaluation = Evaluation()
+    """Metrics of yours."""
     search: Optional[Search] = None
     """What ``nanoforge tune`` varies."""
     batch: Batch = Batch()
@@ -341,6 +344,11 @@ class Analysis(Strict):
                 raise ValueError(f"training.loss: two outputs would be called {twice!r}: rename a target")
 
     @property
+    def task(self) -> str:
+        """What is learnt: "classification" or "regression"."""
+        return "regression" if self.regression else "classification"
+
+    @property
     def identity_columns(self) -> tuple[str, ...]:
         """The columns that identify an event."""
         return tuple(self.identity or IDENTITY)
@@ -365,10 +373,22 @@ class Analysis(Strict):
     def dataset_part(self) -> dict[str, Any]:
         """Return, as plain JSON types, all that a dataset depends on.
 
-        That is everything but name, redirectors, generators, skim, model, training, search, batch and cmssw. Of the
-        files that the analysis names beside the samples (lumi mask, user's functions) the content counts too.
+        That is everything but name, redirectors, generators, skim, model, training, evaluation, search, batch and
+        cmssw. Of the files that the analysis names beside the samples (lumi mask, user's functions) the content counts
+        too.
         """
-        keys = ("name", "redirectors", "skim", "model", "training", "search", "batch", "cmssw", "select_for")
+        keys = (
+            "name",
+            "redirectors",
+            "skim",
+            "model",
+            "training",
+            "search",
+            "batch",
+            "cmssw",
+            "select_for",
+            "evaluation",
+        )
         others = dict.fromkeys(keys, True)
         apart = {"samples": {"__all__": {"generator"}}, "inputs": {"__all__": {"all"}}}
         content = self.model_dump(mode="json", exclude={**others, **apart})
@@ -384,7 +404,7 @@ class Analysis(Strict):
     def settings(self, stage: str) -> dict[str, Any]:
         """Return the keys that the result of a stage ("skim", "convert" or "train") depends on, as they are written."""
         if stage == "train":
-            return self.model_dump(mode="json", exclude={"search", "batch", "redirectors"})
+            return self.model_dump(mode="json", exclude={"evaluation", "search", "batch", "redirectors"})
         part = self.dataset_part() if stage == "convert" else self.skim_part()
         return self.model_dump(mode="json", include={*part, "select_for"})
 
@@ -392,6 +412,10 @@ class Analysis(Strict):
         """Return the SHA-256 of the files of the user's functions, lumi mask and network, by name."""
         own = [self.model.network.rpartition(":")[0]] if isinstance(self.model, CustomModel) else []
         return self._digests_of_columns() | {name: _sha256(name) for name in own}
+
+    def evaluation_digests(self) -> dict[str, str | None]:
+        """Return the SHA-256 of the files of metrics of the user's, by name."""
+        return {name: _sha256(name) for name in (spec.rpartition(":")[0] for spec in self.evaluation.functions)}
 
     def generator_files(self) -> list[str]:
         """Return the files that the generators read (LHE, SLHA)."""

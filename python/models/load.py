@@ -64,6 +64,7 @@ def named_code(config: Mapping[str, Any]) -> set[str]:
     specs = [
         *config.get("functions", []),
         *config.get("formats", []),
+        *config.get("evaluation", {}).get("functions", []),
         *([model["network"]] if model.get("type") == "custom" else []),
     ]
     return {str(spec).rpartition(":")[0] for spec in specs}

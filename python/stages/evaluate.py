@@ -10,35 +10,33 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from ..balance.balancer import Balancer, compute_factors
+from ..balance.balancer import compute_factors
 from ..balance.weight_factors import FILE as BALANCE
 from ..balance.weight_factors import WeightFactors
 from ..config.balance import Balance
+from ..config.evaluation import Evaluation
 from ..config.schema import Analysis
-from ..console import Bar, out, progress, say
-from ..dataset.batch import Batch
+from ..console import out, say
 from ..dataset.info import DatasetInfo
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
-from ..errors import DataError, UserError
+from ..errors import UserError
 from ..evaluation import balance, figures, gallery, report
-from ..evaluation.importance import Importance, Inputs, permutation_importance
-from ..evaluation.results import Fold, Part, Results
+from ..evaluation.metric import chosen_metrics
+from ..evaluation.results import Results
 from ..evaluation.scored import Scored
+from ..evaluation.scoring import SEED, score_folds
 from ..evaluation.statistics import Array
-from ..evaluation.summary import headline
-from ..models.base import Model, score
 from ..models.load import own_code
 from ..pipeline.outcome import Outcome, Request
-from ..provenance import Accounting, Ledger, Manifest
+from ..provenance import Accounting, Ledger, Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
 from ..provenance.trust import require
 from ..training.runs import dataset_of, load_models, settings_of
@@ -46,14 +44,6 @@ from ..training.tracking import follow, log_evaluation
 
 if TYPE_CHECKING:
     pass
-
-TRAIN_ROWS = 200_000
-"""At most so many training rows are scored, over all folds: a random subset that depends on ``SEED`` only."""
-IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS = 20_000, 200_000
-"""At most so many test rows serve for the permutation importance, chosen alike, and fewer where each is long."""
-REPEATS = 3
-BATCH_ROWS = 8192
-SEED = 1
 
 
 def evaluate(
@@ -63,6 +53,7 @@ def evaluate(
     output: str | Path | None = None,
     force: bool = False,
     trust: bool = False,
+    evaluation: Evaluation | None = None,
 ) -> dict[str, Any]:
     """Evaluate the models of a run on the test part of a dataset.
 
@@ -78,6 +69,8 @@ def evaluate(
         ``run/evaluation``, and figures of merit, figures and report also into the MLflow store of the run.
     force
         Replace an evaluation of something else.
+    evaluation
+        The metrics of the user's own, in place of those that the analysis of the run names.
 
     Returns
     -------
@@ -98,9 +91,12 @@ def evaluate(
     require(run, trained, own_code(trained, run), trust=trust)
     follow(run)
     settings = settings_of(trained, run)
+    if evaluation is not None:
+        settings = settings.model_copy(update={"evaluation": evaluation})
+    chosen_metrics(settings.task, settings.evaluation.functions)  # a mistake in one shall not wait for the scores
     dataset, notices = _open(run, trained, settings, data)
     output = Path(output or run / "evaluation")
-    key = {"run": trained.identity(), "dataset": dataset.identity}
+    key = {"run": trained.identity(), "dataset": dataset.identity, **_key_of_functions(settings)}
     request = Request("evaluate", output, key, trained.config, force=force)
     finished = request.finished()
     if finished is not None:
@@ -119,7 +115,7 @@ def evaluate(
         dataset.carry(block.columns)
         factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
         models = load_models(run, settings, range(dataset.info.folds))
-        results = _results(models, dataset, factors, notices)
+        results = score_folds(models, dataset, factors, notices, settings.evaluation.functions)
         evaluated.append(results)
         return _outcome(run, trained, dataset, results, _write(folder, results, factors, run, trained, dataset), key)
 
@@ -129,6 +125,13 @@ def evaluate(
         log_evaluation(run, trained.details["mlflow"], results.content(), output)
     _show(output, results)
     return results.content()
+
+
+def _key_of_functions(analysis: Analysis) -> dict[str, str]:
+    """Return what the metrics of the user's own are, and what their files hold; nothing without any."""
+    functions = analysis.evaluation.functions
+    names = [spec.rpartition("/")[2] for spec in functions]
+    return {"functions": fingerprint([names, list(analysis.evaluation_digests().values())])} if functions else {}
 
 
 def _open(
@@ -178,147 +181,6 @@ def _factors(run: Path, trained: Manifest, dataset: TrainingData, block: Balance
     if dataset.identity == trained.details["dataset"]["identity"] or not dataset.rows("train", fold):
         return WeightFactors.read(run / f"fold{fold}" / BALANCE)
     return compute_factors(block, dataset, fold)
-
-
-def _results(
-    models: Sequence[Model], dataset: TrainingData, factors: Sequence[WeightFactors], notices: list[str]
-) -> Results:
-    """Score all folds."""
-    info = dataset.info
-    steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
-    with progress("evaluating", steps) as bar:
-        folds = [_Scorer(model, dataset, i, own, bar).fold() for i, (model, own) in enumerate(zip(models, factors))]
-    task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
-    results = Results(task, names, folds, notices)
-    unknown = [*_unknown(dataset, results), *_crossings(results)] if info.regression else []
-    negative = list(_negative_sums(results))
-    results.notices = [*notices, *unknown, *negative]
-    for notice in negative:
-        say(f"warning: {notice}")
-    return results
-
-
-def _negative_sums(results: Results) -> Iterator[str]:
-    """Say of which classes the weights do not sum to something positive, which leaves figures undefined."""
-    spoilt = {"val": "the validation loss means nothing", "test": "its figures of merit are undefined or mean nothing"}
-    parts = [part for fold in results.folds for part in fold.parts if part.name in spoilt]
-    for part in sorted(parts, key=lambda part: part.name):
-        of_fold = f" of fold {part.fold}" if len(results.folds) > 1 else ""
-        for line, rows, weight, negative in zip(results.lines, part.rows, part.weight, part.negative):
-            if rows and not weight > 0:
-                whose = "all" if line == "all" else f"class {line!r}"
-                yield (
-                    f"The weights of {whose} in the {part.name} rows{of_fold} sum to {weight:.4g} ({negative:,} of "
-                    f"{rows:,} are negative): {spoilt[part.name]}. Use more events; with training.balance.negative "
-                    "(absolute, drop or rescale), training, losses, accuracy and calibration do without negative "
-                    "weights, while AUC and rejections keep the physics weights."
-                )
-
-
-def _unknown(dataset: TrainingData, results: Results) -> Iterator[str]:
-    """Say which targets are not known in some of the test rows, and refuse one that is known in none."""
-    for name, missing in zip(results.outputs, np.isnan(results.test.truth).sum(axis=0)):
-        if missing == len(results.test):
-            raise UserError(
-                f"{dataset.name}: target {name!r} is NaN in all test rows: correct its expression, or use more events"
-            )
-        if missing:
-            yield (
-                f"The target {name} is not known (NaN) in {missing:,} of {len(results.test):,} test rows: such rows "
-                "count neither in its figures of merit nor, in the training, in its loss."
-            )
-
-
-def _crossings(results: Results) -> Iterator[str]:
-    """Say in how many test rows predicted quantiles are not in order."""
-    for name, rows in results.predictions.items():
-        if rows.crossings:
-            notice = (
-                f"The predicted quantiles of {name} cross in {rows.crossings:,} of {len(rows.true):,} test rows, a "
-                "lower one above a higher one: 'sort: true' beside training.loss.type puts them in order."
-            )
-            say(f"warning: {notice}")
-            yield notice
-
-
-class _Scorer:
-    """Scores the rows of one fold with its model."""
-
-    def __init__(self, model: Model, dataset: TrainingData, fold: int, factors: WeightFactors, bar: Bar) -> None:
-        self._model = model
-        self._dataset = dataset
-        self._fold = fold
-        self._bar = bar
-        self._lines = len(factors.classes)
-        self._balancer = Balancer(factors, dataset)
-
-    def fold(self) -> Fold:
-        """Score the training and the test part, and measure the importance of the features."""
-        train, val, test = (Part(self._fold, name, self._lines) for name in ("train", "val", "test"))
-        seen = [self._score(_pick(batch, chosen)) for batch, chosen in self._batches(train, TRAIN_ROWS)]
-        for _ in self._batches(val, 0):
-            pass
-        unseen, kept = [], []
-        longest = max(shape.length or 1 for shape in self._dataset.info.inputs.values())
-        for batch, chosen in self._batches(test, min(IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS // longest)):
-            unseen.append(self._score(batch))
-            kept.append(_pick(batch, chosen))
-        importance = self._importance(Batch.join(kept))
-        return Fold(Scored.pool(seen or [unseen[0].none]), Scored.pool(unseen), importance, [train, val, test])
-
-    def _batches(self, part: Part, most: int) -> Iterator[tuple[Batch, Array]]:
-        """Pass over a part and count it; beside each batch, say which of its rows are in the random subset."""
-        rows = self._dataset.rows(part.name, self._fold)
-        rng = np.random.default_rng([SEED, self._fold])
-        wanted = min(rows, most // self._dataset.info.folds)
-        subset = np.sort(rng.choice(rows, wanted, replace=False, shuffle=False))
-        start = 0
-        for batch in self._dataset.batches(part.name, self._fold, BATCH_ROWS):
-            label = None if batch.label is None else batch.label.numpy()
-            part.add(label, batch.weight.numpy().astype(np.float64))
-            first, last = np.searchsorted(subset, [start, start + len(batch)])
-            yield batch, subset[first:last] - start
-            start += len(batch)
-        self._bar.advance(1)
-
-    def _score(self, batch: Batch) -> Scored:
-        return self._scored(_inputs(batch), batch)
-
-    def _scored(self, inputs: Inputs, batch: Batch) -> Scored:
-        scores = score(self._model, inputs, BATCH_ROWS)
-        if not np.isfinite(scores).all():
-            raise DataError(
-                f"the model of fold {self._fold} gives NaN or infinite scores: look at its loss curve and train again, "
-                "e.g. with a smaller learning_rate"
-            )
-        weight = batch.weight.numpy().astype(np.float64)
-        if batch.label is not None:
-            label = batch.label.numpy().astype(np.int64)
-            prior_weight = self._balancer.weighted(batch).weight.numpy().astype(np.float64)
-            return Scored(scores, label, weight, prior_weight)
-        truth = cast(torch.Tensor, batch.targets).numpy().astype(np.float64)
-        spec = self._model.spec
-        by_target = scores.astype(np.float64).reshape(*truth.shape, len(spec.outputs) // len(spec.targets))
-        return Scored(by_target[..., 0], truth, weight, weight, by_target[..., 1:], spec.levels)
-
-    def _importance(self, rows: Batch) -> Importance:
-        info = self._dataset.info
-        features = {name: shape.features for name, shape in info.inputs.items()}
-        spec = self._model.spec
-
-        def metric(inputs: Inputs) -> float:
-            return headline(self._scored(inputs, rows), spec.targets, spec.task)
-
-        return permutation_importance(metric, _inputs(rows), features, SEED, REPEATS, done=lambda: self._bar.advance(1))
-
-
-def _inputs(batch: Batch) -> Inputs:
-    return {name: tensor.numpy() for name, tensor in batch.inputs.items()}
-
-
-def _pick(batch: Batch, chosen: Array) -> Batch:
-    index = torch.from_numpy(chosen)
-    return batch.each(lambda tensor: tensor[index])
 
 
 def _outcome(

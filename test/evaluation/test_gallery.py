@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from nanoforge.evaluation import figures, gallery, report, summary
 from nanoforge.evaluation.importance import Importance
+from nanoforge.evaluation.metric import chosen_metrics
 from nanoforge.evaluation.results import Fold, Part, Results
 from nanoforge.evaluation.scored import Scored
 from scipy import stats
@@ -182,8 +183,8 @@ def test_what_is_not_known_changes_no_figure_of_merit():
     whole = regressed(500, 1)
     nothing = np.full((100, 1), np.nan)
     more = Scored(np.ones((100, 1)), nothing, np.ones(100), np.ones(100))
-    expected = summary.regression(whole, ["m"])
-    found = summary.regression(Scored.pool([whole, more]), ["m"])
+    expected = summary.summarise(whole, ["m"], chosen_metrics("regression"))
+    found = summary.summarise(Scored.pool([whole, more]), ["m"], chosen_metrics("regression"))
     assert found == expected
     assert summary.headline(Scored.pool([whole, more]), ["m"], "regression") == expected["r2.m"].value
     truth = np.column_stack([whole.truth, np.full(500, np.nan)])

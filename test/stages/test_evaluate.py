@@ -13,6 +13,7 @@ from datasets import make_analysis, write_dataset
 from nanoforge.cli import main
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, UserError
+from nanoforge.evaluation import scoring
 from nanoforge.models.base import score
 from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
@@ -260,9 +261,9 @@ def test_folds_are_pooled_and_kept_apart(trained, tmp_path):
 def test_big_parts_are_sampled_reproducibly(trained, tmp_path, monkeypatch):
     run, _ = trained()
     whole = evaluate(run, output=tmp_path / "whole")
-    monkeypatch.setattr(stage, "TRAIN_ROWS", 100)
-    monkeypatch.setattr(stage, "IMPORTANCE_ROWS", 50)
-    monkeypatch.setattr(stage, "BATCH_ROWS", 64)
+    monkeypatch.setattr(scoring, "TRAIN_ROWS", 100)
+    monkeypatch.setattr(scoring, "IMPORTANCE_ROWS", 50)
+    monkeypatch.setattr(scoring, "BATCH_ROWS", 64)
     first, second = (evaluate(run, output=tmp_path / name) for name in ("first", "second"))
     assert first == second
     assert first["test"]["auc.low"]["value"] == pytest.approx(whole["test"]["auc.low"]["value"], abs=1e-6)

@@ -1,0 +1,179 @@
+"""Score the rows of a dataset with the models that did not see them.
+
+The rows are streamed: what stays in memory are scores, truth and weights, and the inputs of a random subset of the test
+rows for the permutation importance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+
+from ..balance.balancer import Balancer
+from ..balance.weight_factors import WeightFactors
+from ..console import Bar, progress, say
+from ..dataset.batch import Batch
+from ..dataset.source import TrainingData
+from ..errors import DataError, UserError
+from ..models.base import Model, score
+from .importance import Importance, Inputs, permutation_importance
+from .results import Fold, Part, Results
+from .scored import Scored
+from .statistics import Array
+from .summary import headline
+
+TRAIN_ROWS = 200_000
+"""At most so many training rows are scored, over all folds: a random subset that depends on ``SEED`` only."""
+IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS = 20_000, 200_000
+"""At most so many test rows serve for the permutation importance, chosen alike, and fewer where each is long."""
+REPEATS = 3
+BATCH_ROWS = 8192
+SEED = 1
+
+
+def score_folds(
+    models: Sequence[Model],
+    dataset: TrainingData,
+    factors: Sequence[WeightFactors],
+    notices: list[str],
+    functions: Sequence[str] = (),
+) -> Results:
+    """Score all folds; ``functions`` are the metrics that the analysis adds."""
+    info = dataset.info
+    steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
+    with progress("evaluating", steps) as bar:
+        folds = [_Scorer(model, dataset, i, own, bar).fold() for i, (model, own) in enumerate(zip(models, factors))]
+    task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
+    results = Results(task, names, folds, notices, functions)
+    unknown = [*_unknown(dataset, results), *_crossings(results)] if info.regression else []
+    negative = list(_negative_sums(results))
+    results.notices = [*notices, *unknown, *negative]
+    for notice in negative:
+        say(f"warning: {notice}")
+    return results
+
+
+def _negative_sums(results: Results) -> Iterator[str]:
+    """Say of which classes the weights do not sum to something positive, which leaves figures undefined."""
+    spoilt = {"val": "the validation loss means nothing", "test": "its figures of merit are undefined or mean nothing"}
+    parts = [part for fold in results.folds for part in fold.parts if part.name in spoilt]
+    for part in sorted(parts, key=lambda part: part.name):
+        of_fold = f" of fold {part.fold}" if len(results.folds) > 1 else ""
+        for line, rows, weight, negative in zip(results.lines, part.rows, part.weight, part.negative):
+            if rows and not weight > 0:
+                whose = "all" if line == "all" else f"class {line!r}"
+                yield (
+                    f"The weights of {whose} in the {part.name} rows{of_fold} sum to {weight:.4g} ({negative:,} of "
+                    f"{rows:,} are negative): {spoilt[part.name]}. Use more events; with training.balance.negative "
+                    "(absolute, drop or rescale), training, losses, accuracy and calibration do without negative "
+                    "weights, while AUC and rejections keep the physics weights."
+                )
+
+
+def _unknown(dataset: TrainingData, results: Results) -> Iterator[str]:
+    """Say which targets are not known in some of the test rows, and refuse one that is known in none."""
+    for name, missing in zip(results.outputs, np.isnan(results.test.truth).sum(axis=0)):
+        if missing == len(results.test):
+            raise UserError(
+                f"{dataset.name}: target {name!r} is NaN in all test rows: correct its expression, or use more events"
+            )
+        if missing:
+            yield (
+                f"The target {name} is not known (NaN) in {missing:,} of {len(results.test):,} test rows: such rows "
+                "count neither in its figures of merit nor, in the training, in its loss."
+            )
+
+
+def _crossings(results: Results) -> Iterator[str]:
+    """Say in how many test rows predicted quantiles are not in order."""
+    for name, rows in results.predictions.items():
+        if rows.crossings:
+            notice = (
+                f"The predicted quantiles of {name} cross in {rows.crossings:,} of {len(rows.true):,} test rows, a "
+                "lower one above a higher one: 'sort: true' beside training.loss.type puts them in order."
+            )
+            say(f"warning: {notice}")
+            yield notice
+
+
+class _Scorer:
+    """Scores the rows of one fold with its model."""
+
+    def __init__(self, model: Model, dataset: TrainingData, fold: int, factors: WeightFactors, bar: Bar) -> None:
+        self._model = model
+        self._dataset = dataset
+        self._fold = fold
+        self._bar = bar
+        self._lines = len(factors.classes)
+        self._balancer = Balancer(factors, dataset)
+
+    def fold(self) -> Fold:
+        """Score the training and the test part, and measure the importance of the features."""
+        train, val, test = (Part(self._fold, name, self._lines) for name in ("train", "val", "test"))
+        seen = [self._score(_pick(batch, chosen)) for batch, chosen in self._batches(train, TRAIN_ROWS)]
+        for _ in self._batches(val, 0):
+            pass
+        unseen, kept = [], []
+        longest = max(shape.length or 1 for shape in self._dataset.info.inputs.values())
+        for batch, chosen in self._batches(test, min(IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS // longest)):
+            unseen.append(self._score(batch))
+            kept.append(_pick(batch, chosen))
+        importance = self._importance(Batch.join(kept))
+        return Fold(Scored.pool(seen or [unseen[0].none]), Scored.pool(unseen), importance, [train, val, test])
+
+    def _batches(self, part: Part, most: int) -> Iterator[tuple[Batch, Array]]:
+        """Pass over a part and count it; beside each batch, say which of its rows are in the random subset."""
+        rows = self._dataset.rows(part.name, self._fold)
+        rng = np.random.default_rng([SEED, self._fold])
+        wanted = min(rows, most // self._dataset.info.folds)
+        subset = np.sort(rng.choice(rows, wanted, replace=False, shuffle=False))
+        start = 0
+        for batch in self._dataset.batches(part.name, self._fold, BATCH_ROWS):
+            label = None if batch.label is None else batch.label.numpy()
+            part.add(label, batch.weight.numpy().astype(np.float64))
+            first, last = np.searchsorted(subset, [start, start + len(batch)])
+            yield batch, subset[first:last] - start
+            start += len(batch)
+        self._bar.advance(1)
+
+    def _score(self, batch: Batch) -> Scored:
+        return self._scored(_inputs(batch), batch)
+
+    def _scored(self, inputs: Inputs, batch: Batch) -> Scored:
+        scores = score(self._model, inputs, BATCH_ROWS)
+        if not np.isfinite(scores).all():
+            raise DataError(
+                f"the model of fold {self._fold} gives NaN or infinite scores: look at its loss curve and train again, "
+                "e.g. with a smaller learning_rate"
+            )
+        weight = batch.weight.numpy().astype(np.float64)
+        if batch.label is not None:
+            label = batch.label.numpy().astype(np.int64)
+            prior_weight = self._balancer.weighted(batch).weight.numpy().astype(np.float64)
+            return Scored(scores, label, weight, prior_weight)
+        truth = cast(torch.Tensor, batch.targets).numpy().astype(np.float64)
+        spec = self._model.spec
+        by_target = scores.astype(np.float64).reshape(*truth.shape, len(spec.outputs) // len(spec.targets))
+        return Scored(by_target[..., 0], truth, weight, weight, by_target[..., 1:], spec.levels)
+
+    def _importance(self, rows: Batch) -> Importance:
+        info = self._dataset.info
+        features = {name: shape.features for name, shape in info.inputs.items()}
+        spec = self._model.spec
+
+        def metric(inputs: Inputs) -> float:
+            return headline(self._scored(inputs, rows), spec.targets, spec.task)
+
+        return permutation_importance(metric, _inputs(rows), features, SEED, REPEATS, done=lambda: self._bar.advance(1))
+
+
+def _inputs(batch: Batch) -> Inputs:
+    return {name: tensor.numpy() for name, tensor in batch.inputs.items()}
+
+
+def _pick(batch: Batch, chosen: Array) -> Batch:
+    index = torch.from_numpy(chosen)
+    return batch.each(lambda tensor: tensor[index])
