@@ -375,6 +375,9 @@ def evaluate(
         Optional[Path], typer.Option("--data", help="Another dataset, or analysis file, than that of the training.")
     ] = None,
     output: Annotated[Optional[Path], typer.Option("-o", "--output", help="Default: RUN/evaluation.")] = None,
+    analysis: Annotated[
+        Optional[Path], typer.Option("--analysis", help="Analysis file whose 'evaluation' replaces that of the run.")
+    ] = None,
     force: Force = False,
     trust: Trust = False,
 ) -> None:
@@ -383,10 +386,11 @@ def evaluate(
     Example: nanoforge evaluate run
     """
     source = _source(data) if data else None
+    evaluation = _load(analysis, None).evaluation if analysis else None
     trained = _read_run(run)
     from .stages.evaluate import evaluate
 
-    evaluate(run, data=source, output=output, force=force, trust=trust)
+    evaluate(run, data=source, output=output, force=force, trust=trust, evaluation=evaluation)
     files = [file for sample in trained.config["samples"].values() for file in sample["files"] or ()]
     _next("predict", run, *files[:1], "-o", PREDICT.folder)
 

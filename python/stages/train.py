@@ -15,6 +15,7 @@ from ..config.schema import Analysis
 from ..console import err, out, say, show_accounting
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
+from ..evaluation.metric import chosen_metrics
 from ..models.base import ModelSpec
 from ..models.check import check_export
 from ..models.load import load_model, own_code
@@ -98,6 +99,7 @@ def train(
         follow(output)
         return finished
     check_initial(analysis, trust=trust)
+    chosen_metrics(analysis.task, analysis.evaluation.functions)  # a mistake shows before the training
     fabric = make_fabric(training)
     if not fabric.is_global_zero:
         out.quiet = err.quiet = True

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
 from nanoforge.cli import main
+from nanoforge.config.evaluation import Evaluation
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, UserError
 from nanoforge.evaluation import scoring
@@ -358,3 +359,23 @@ def test_output_that_cannot_be_shown_is_replaced(trained, undrawn, tmp_path, mon
     out, err = (stream.buffer.getvalue().decode("ascii") for stream in streams)
     assert "auc" in out and "l?ufe" in out and "error" not in err
     assert (place / "evaluation" / "manifest.json").exists()
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_metric_of_the_users_is_measured_wherever_the_others_are(trained, tmp_path):
+    run, data = trained()
+    module = tmp_path / "mine.py"
+    module.write_text(
+        "def mean_score(truth, scores, weights):\n    return (scores[:, 0] * weights).sum() / weights.sum()\n"
+    )
+    chosen = Evaluation(functions=[f"{module}:mean_score"])
+    content = evaluate(run, data=data, output=tmp_path / "out", evaluation=chosen)
+    rows = open_dataset(data).arrays("test", 0)
+    scores = score(load_model(run / "fold0" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()})
+    expected = np.average(scores[:, 0], weights=rows.weight)
+    assert content["test"]["mean_score"]["value"] == pytest.approx(expected, rel=1e-5)
+    assert "mean_score" in content["train"]
+    assert "<td>mean_score</td>" in (tmp_path / "out" / "report.html").read_text()
+    module.write_text("def mean_score(truth, scores, weights):\n    return scores[0, 0] / 0\n")
+    with np.errstate(all="ignore"), pytest.raises(UserError, match=r"mine.py:mean_score' gives inf"):
+        evaluate(run, data=data, output=tmp_path / "out", evaluation=chosen, force=True)
