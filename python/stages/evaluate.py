@@ -29,7 +29,7 @@ from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
 from ..errors import UserError
 from ..evaluation import balance, figures, gallery, report
-from ..evaluation.metric import chosen_metrics
+from ..evaluation.metric import chosen_metrics, words
 from ..evaluation.results import Results
 from ..evaluation.scored import Scored
 from ..evaluation.scoring import SEED, score_folds
@@ -239,7 +239,7 @@ def _show(output: Path, results: Results) -> None:
     """Print the accounting and the figures of merit."""
     out.print(f"of {len(results.test):,} test rows, {_weights(results)}:", markup=False)
     for name, value in results.test_summary.items():
-        out.print(f"{report.words(name)}: {value}", markup=False)
+        out.print(f"{words(name)}: {value}", markup=False)
     say(f"wrote {output / 'report.html'}")
 
 
