@@ -79,8 +79,7 @@ class Registry(Generic[Kind]):
         return modules(self._package)
 
     def _entry_points(self) -> dict[str, importlib.metadata.EntryPoint]:
-        group = f"nanoforge.{self.kind.replace(' ', '_')}s"
-        return {point.name: point for point in importlib.metadata.entry_points().select(group=group)}
+        return entry_points(self.kind)
 
     def _class_in(self, module: str) -> type[Kind]:
         found = [value for value in classes(importlib.import_module(module)) if issubclass(value, self.base)]
@@ -93,6 +92,17 @@ class Registry(Generic[Kind]):
             base = f"{self.base.__module__}.{self.base.__name__}"
             raise UserError(f"{key}: '{spec}' is not a class derived from {base}, as a {self.kind} has to be")
         return found
+
+
+def names_of(kind: str, package: str) -> list[str]:
+    """Return the names of all things of a kind, those in a folder of ours first; nothing is imported."""
+    return [*modules(package), *sorted(entry_points(kind))]
+
+
+def entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
+    """Return the things of a kind that installed packages add, by name."""
+    group = f"nanoforge.{kind.replace(' ', '_')}s"
+    return {point.name: point for point in importlib.metadata.entry_points().select(group=group)}
 
 
 def modules(package: str) -> list[str]:

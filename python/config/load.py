@@ -149,6 +149,8 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
     changes |= {key: [beside(spec) for spec in getattr(analysis, key)] for key in ("functions", "formats")}
     metrics = {"functions": [beside(spec) for spec in analysis.evaluation.functions]}
     changes["evaluation"] = analysis.evaluation.model_copy(update=metrics)
+    if ":" in analysis.dataset.format:
+        changes["dataset"] = analysis.dataset.model_copy(update={"format": beside(analysis.dataset.format)})
     if isinstance(analysis.model, CustomModel):
         changes["model"] = analysis.model.model_copy(update={"network": beside(analysis.model.network)})
     if analysis.training.init is not None:

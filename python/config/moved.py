@@ -59,6 +59,8 @@ def with_paths(config: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
             found[key] = [_code(spec, rename) for spec in found[key]]
     if found.get("evaluation"):
         found["evaluation"]["functions"] = [_code(spec, rename) for spec in found["evaluation"]["functions"]]
+    if ":" in found.get("dataset", {}).get("format", ""):
+        found["dataset"]["format"] = _code(found["dataset"]["format"], rename)
     if "network" in found.get("model", {}):
         found["model"]["network"] = _code(found["model"]["network"], rename)
     if found.get("training", {}).get("init"):

@@ -7,9 +7,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ..errors import nearest
+from ..registry import names_of
 from .base import Cuts, Expr, FileName, Identifier, Strict, of_form, one_as_list
 from .batch import Batch
 from .cmssw import CmsRun
@@ -116,19 +117,36 @@ class Split(Strict):
 Compression = Literal["none", "lz4", "zstd"]
 
 
+def _dataset_format(name: str) -> str:
+    """Refuse a name that is no format's; a user's own is looked at when it is needed."""
+    known = names_of("dataset format", f"{__package__.rpartition('.')[0]}.dataset.formats")
+    if ":" not in name and name not in known:
+        raise ValueError(f"there is no format {name!r}: use {', '.join(known)} or module:Class{nearest(name, known)}")
+    return name
+
+
 class DatasetOptions(Strict):
     """How the training data lie on disk. ``compression`` is for HDF5; readers then have to import hdf5plugin."""
 
-    format: Literal["hdf5", "parquet"] = "hdf5"
-    """What ``convert`` writes."""
+    format: Annotated[str, AfterValidator(_dataset_format)] = "hdf5"
+    """What ``convert`` writes: ``hdf5``, ``parquet``, ``salt`` (of HDF5 the layout of that name), or a format of yours,
+    ``module:Class``.
+    """
     layout: Literal["tensors", "salt"] = "tensors"
     """Of HDF5: our own, or salt's."""
     compression: Compression = "none"
     """Of HDF5: none is fastest, ``lz4`` takes 0.4 of the space, ``zstd`` 0.3."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _salt(cls, content: Any) -> Any:
+        if isinstance(content, dict) and content.get("format") == "salt":
+            return content | {"format": "hdf5", "layout": "salt"}
+        return content
+
     @model_validator(mode="after")
     def _layout(self) -> DatasetOptions:
-        if self.format == "parquet" and (self.layout == "salt" or self.compression != "none"):
+        if self.format != "hdf5" and (self.layout == "salt" or self.compression != "none"):
             raise ValueError("'layout: salt' and 'compression' are for HDF5: set format to hdf5")
         return self
 
@@ -423,9 +441,8 @@ class Analysis(Strict):
 
     def _digests_of_columns(self) -> dict[str, str | None]:
         """Return those that a dataset depends on."""
-        others = [spec.partition(":")[0] for spec in (*self.functions, *self.formats)] + (
-            [self.golden_json] if self.golden_json else []
-        )
+        specs = [*self.functions, *self.formats, *([self.dataset.format] if ":" in self.dataset.format else [])]
+        others = [spec.partition(":")[0] for spec in specs] + ([self.golden_json] if self.golden_json else [])
         return {name: _sha256(name) for name in others}
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from ..events.columns import Chunk
 from ..events.reader import EventFile, broken_file
 from ..events.view import view
+from .event_block import Block
 from .identity import assign, event_hash, stored_type
 from .info import SPLITS
 from .inputs import Rows
-from .layouts import Block
 from .repeats import EventLog, content_hashes
 from .shards import ShardRecord
 from .table import TableBuilders, dataset_info

@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+NORMALISATION = "normalisation"
 SPLITS = ("train", "val", "test")
 
 

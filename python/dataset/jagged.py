@@ -16,9 +16,8 @@ from ..errors import DataError
 from ..events.damage import reason
 from ..provenance import Manifest
 from . import kernels
-from .assemble import NORMALISATION
 from .batch import Batch
-from .info import SPLITS, DatasetInfo
+from .info import NORMALISATION, SPLITS, DatasetInfo
 from .resources import Handles
 from .source import OPEN_FILES, Read, Slab, StoredData, check_truth
 from .statistics import Truth

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..config.schema import Analysis
 from ..errors import UserError
 from ..provenance import Manifest
+from .formats import kind_of
 from .source import TrainingData
 
 
@@ -36,19 +37,8 @@ def open_dataset(
 
         return StreamedData(source, in_memory, workers, skip_bad_files)
     manifest = Manifest.read(source, "convert")
-    options = manifest.config["dataset"]
-    if options["layout"] != "tensors":
-        raise UserError(
-            f"{source}: dataset.layout is {options['layout']!r}, and training reads 'tensors': "
-            "set dataset.layout to tensors and run 'nanoforge convert' again"
-        )
+    kind = kind_of(manifest.config["dataset"])
     if "samples" not in manifest.details:
         raise UserError(f"{source}: made by an earlier version of NanoForge: run 'nanoforge convert' again (--force)")
     manifest.verify(source)
-    if options["format"] == "parquet":
-        from .jagged import ParquetData
-
-        return ParquetData(source, manifest, in_memory, workers)
-    from .tensors import Hdf5Data
-
-    return Hdf5Data(source, manifest, in_memory, workers)
+    return kind.open(source, manifest, in_memory, workers)

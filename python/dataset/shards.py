@@ -7,28 +7,26 @@ once file descriptors run out it reads fill values without an error.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ..config.schema import Analysis
 from ..errors import DataError
-from ..provenance import Accounting, FileRecord, make_room
+from ..provenance import Accounting, FileRecord
 from ..provenance.manifest import adler32, output_record, sealed, unsealed, write_atomically
-from . import extremes, kernels, layouts
-from .hdf5 import GrowingFile
+from . import extremes, kernels
+from .event_block import Block
 from .info import SPLITS, DatasetInfo
 from .inputs import split_input
-from .layouts import Block
 from .statistics import merge
 
+SHARDS = "shards"
+"""The folder with them."""
 MOST_SHARDS = 32
 _PER_INPUT = ("moments", "extremes")
-GROUP_ROWS = 16_384
-"""Of Parquet, which is read row group by row group."""
 Record = TypeVar("Record", bound="ShardRecord")
 SplitRows = Mapping[str, Any]
 """The rows of every split: arrays by name for HDF5, an Arrow table for Parquet."""
@@ -210,14 +208,31 @@ class ShardIndex:
             return False
 
 
+@dataclass(frozen=True, eq=False)
+class WrittenShard:
+    """A shard with rows in the dataset: its path without suffix, and what is in it."""
+
+    stem: Path
+    index: ShardIndex
+
+    def first(self, split: str) -> str:
+        """Return its first input file, of those with rows in a split where there are any."""
+        records = self.index.records
+        return next((r for r in records if r.rows.get(split)), records[0]).source.path
+
+
+def rows_of(records: Iterable[ShardRecord]) -> dict[str, int]:
+    """Count the rows of input files, per split."""
+    counts = dict.fromkeys(SPLITS, 0)
+    for record in records:
+        for split, rows in record.rows.items():
+            counts[split] += rows
+    return counts
+
+
 def index_path(stem: Path) -> Path:
     """Say where the index of a shard lies."""
     return stem.with_suffix(".json")
-
-
-def shard_path(stem: Path, split: str | None = None) -> Path:
-    """Say where the rows of a shard lie: in an HDF5 file, or those of a split in a Parquet file."""
-    return stem.with_suffix(".h5") if split is None else stem.with_name(f"{stem.name}.{split}.parquet")
 
 
 class ShardWriter(ABC):
@@ -284,92 +299,6 @@ class ShardWriter(ABC):
         """Return the types of the columns by name."""
 
 
-class Hdf5Shard(ShardWriter):
-    """Writes rows to ``<stem>.h5``, one group per split."""
-
-    def __init__(self, stem: Path, analysis: Analysis) -> None:
-        super().__init__()
-        self._stem = stem
-        self._file = GrowingFile(temporary_path(shard_path(stem)), analysis.dataset.compression)
-
-    def _append(self, rows: SplitRows) -> None:
-        for split, arrays in rows.items():  # in the order of names, whatever that of a layout or of a part's file is
-            self._file.append({f"{split}/{name}": arrays[name] for name in sorted(arrays)})
-
-    def _finish(self) -> None:
-        self._file.close()
-
-    def _abandon(self) -> None:
-        self._file.discard()
-
-    def _files(self) -> list[Path]:
-        return [shard_path(self._stem)]
-
-    @staticmethod
-    def _types(rows: layouts.Arrays) -> dict[str, np.dtype]:
-        return {name: values.dtype for name, values in rows.items()}
-
-
-class ParquetShard(ShardWriter):
-    """Writes rows to ``<stem>.<split>.parquet``; a row group has rows of one sample, and all but its last are full."""
-
-    def __init__(self, stem: Path) -> None:
-        super().__init__()
-        self._stem = stem
-        self._waiting: dict[str, Any] = {}
-        self._writers: dict[str, Any] = {}
-
-    def begin(self, path: str, sample: str) -> None:
-        """Begin with the rows of the next input file."""
-        if sample != self._sample:
-            self._write(1)
-        super().begin(path, sample)
-
-    def _append(self, rows: SplitRows) -> None:
-        import pyarrow as pa
-
-        for split, table in rows.items():
-            waiting = self._waiting.get(split)
-            if waiting is None or (split not in self._writers and not len(waiting)):
-                self._waiting[split] = table
-            elif len(table):
-                self._waiting[split] = pa.concat_tables([waiting, table])
-        self._write(GROUP_ROWS)
-
-    def _write(self, fewest: int) -> None:
-        """Write the rows that wait as row groups of at least so many."""
-        for split, table in self._waiting.items():
-            start = 0
-            while len(table) - start >= fewest:
-                self._writer(split).write_table(table.slice(start, GROUP_ROWS).combine_chunks())
-                start += GROUP_ROWS
-            self._waiting[split] = table.slice(start)
-
-    def _writer(self, split: str) -> Any:
-        import pyarrow.parquet as pq
-
-        if split not in self._writers:
-            path = temporary_path(shard_path(self._stem, split))
-            self._writers[split] = pq.ParquetWriter(path, self._waiting[split].schema, compression="zstd")
-        return self._writers[split]
-
-    def _finish(self) -> None:
-        self._write(1)
-        for split in self._waiting:
-            self._writer(split).close()
-
-    def _abandon(self) -> None:
-        for writer in self._writers.values():
-            writer.is_open = False  # a writer that failed to close would try again when it is deleted
-
-    def _files(self) -> list[Path]:
-        return [shard_path(self._stem, split) for split in SPLITS]
-
-    @staticmethod
-    def _types(rows: Any) -> dict[str, Any]:
-        return {field.name: field.type for field in rows.schema}
-
-
 def compare_types(path: str, types: Mapping[str, Any], first: str, others: Mapping[str, Any]) -> None:
     """Raise a :class:`DataError` where two files have other columns, or columns of other types: none is converted.
 
@@ -389,36 +318,6 @@ def compare_types(path: str, types: Mapping[str, Any], first: str, others: Mappi
                 f"{path}: {name} is {types[name]}, but {others[name]} in {first}: define it as a float, '1.0 * …', or "
                 "mend the files"
             )
-
-
-def open_shard(stem: Path, analysis: Analysis) -> ShardWriter:
-    """Start a shard in the format of the analysis, in place of whatever is there."""
-    for path in (shard_path(stem), *(shard_path(stem, split) for split in SPLITS)):
-        make_room(path, temporary_path(path))
-    return ParquetShard(stem) if analysis.dataset.format == "parquet" else Hdf5Shard(stem, analysis)
-
-
-def lay_out(analysis: Analysis, info: DatasetInfo) -> Callable[[Block], SplitRows]:
-    """Give the function that lays out blocks in the format and layout of the analysis, split by split."""
-    if analysis.dataset.format == "parquet":
-        table = layouts.parquet(info)
-
-        def tables(block: Block) -> SplitRows:
-            rows = table(block)
-            return {split: rows.slice(start, stop - start) for split, start, stop in _spans(block)}
-
-        return tables
-    arrays = layouts.tensors if analysis.dataset.layout == "tensors" else layouts.salt(info)
-
-    def by_split(block: Block) -> SplitRows:
-        rows = arrays(block)
-        return {split: {n: v[start:stop] for n, v in rows.items()} for split, start, stop in _spans(block)}
-
-    return by_split
-
-
-def _spans(block: Block) -> Iterator[tuple[str, int, int]]:
-    return zip(SPLITS, block.bounds[:-1].tolist(), block.bounds[1:].tolist())
 
 
 def _count_rows(values: Any) -> int:

@@ -27,8 +27,8 @@ from ..provenance import Accounting, FileRecord, fingerprint, make_room
 from ..provenance.manifest import input_record, sealed, unsealed, write_atomically
 from .batch import Batch
 from .blocks import FileRows
+from .event_block import Block
 from .info import SPLITS
-from .layouts import Block
 from .notices import find_notices
 from .repeats import EventLog, Repeats, count_repeats, event_hashes, events_path, is_whole
 from .resources import Handles, threaded

@@ -65,6 +65,7 @@ def named_code(config: Mapping[str, Any]) -> set[str]:
         *config.get("functions", []),
         *config.get("formats", []),
         *config.get("evaluation", {}).get("functions", []),
+        *(spec for spec in [config.get("dataset", {}).get("format", "")] if ":" in spec),
         *([model["network"]] if model.get("type") == "custom" else []),
     ]
     return {str(spec).rpartition(":")[0] for spec in specs}

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from ..config.schema import Analysis
-from ..dataset.assemble import SHARDS, Shard, assemble, remove_scraps
+from ..dataset.assemble import assemble, remove_scraps
 from ..dataset.blocks import FileRows
-from ..dataset.layouts import Block
+from ..dataset.event_block import Block
+from ..dataset.formats import format_of
 from ..dataset.merging import StoredFile, copy_rows, stored_files
 from ..dataset.notices import check_identity, find_notices
 from ..dataset.repeats import EventHashes, EventLog, count_repeats, event_hashes, events_path
-from ..dataset.shards import ShardIndex, ShardRecord, lay_out, open_shard, shard_groups
+from ..dataset.shards import SHARDS, ShardIndex, ShardRecord, WrittenShard, shard_groups
 from ..dataset.table import TableBuilders, dataset_info
 from ..dataset.totals import check, check_weights, scales, unknown_targets
 from ..errors import FileError
@@ -133,9 +134,10 @@ def _dataset(analysis: Analysis, plan: Sequence[Job], indices: Sequence[ShardInd
     accounting = Accounting.total(r.accounting for r in records)
     check(analysis, info, records, accounting)
     scale = dict(zip((str(r.source.sample) for r in records), scales(analysis, records)))
-    shards = [Shard(job.stem, index) for job, index in zip(plan, indices) if any(r.rows for r in index.records)]
+    shards = [WrittenShard(job.stem, index) for job, index in zip(plan, indices) if any(r.rows for r in index.records)]
     repeats = count_repeats([part for job, index in zip(plan, indices) for part in _hashes(job, index)], folder)
-    outputs, details = assemble(folder, analysis, info, shards, [scale[name] for name in analysis.samples])
+    factors = [scale[name] for name in analysis.samples]
+    outputs, details = assemble(folder, analysis, info, shards, factors, format_of(analysis, info))
     details = {
         "dataset": info.as_dict(),
         **details,
@@ -164,7 +166,7 @@ def _hashes(job: Job, index: ShardIndex) -> Iterator[EventHashes]:
         first += record.hashed
 
 
-def _checksums(shards: Sequence[Shard]) -> dict[str, str]:
+def _checksums(shards: Sequence[WrittenShard]) -> dict[str, str]:
     """Return the checksums of the shards' own files, as they were written."""
     return {f"{SHARDS}/{file.path}": str(file.adler32) for shard in shards for file in shard.index.files}
 
@@ -279,8 +281,8 @@ class _Shard:
     def __init__(self, job: Job, log: EventLog, report: Report) -> None:
         self.job, self.log, self.report = job, log, report
         self.builders = TableBuilders(job.analysis, STAGE)
-        self.lay_out = lay_out(job.analysis, dataset_info(job.analysis))
-        self.writer = open_shard(job.stem, job.analysis)
+        layout = format_of(job.analysis, dataset_info(job.analysis))
+        self.lay_out, self.writer = layout.lay_out, layout.start(job.stem)
         self.read: list[ShardRecord] = []
         """Of the first file with events, to which all later ones are compared."""
 
@@ -333,9 +335,10 @@ def merge_files(job: Job, report: Report) -> ShardIndex:
     index = _finished(job)
     if index is None or [r.source for r in index.records] != [r.source for r in records]:
         complete = False
-        writer = open_shard(job.stem, job.analysis)
+        layout = format_of(job.analysis, dataset_info(job.analysis))
+        writer = layout.start(job.stem)
         try:
-            copy_rows([part for part in job.stored if part is not None and part.record.rows], job.analysis, writer)
+            copy_rows([part for part in job.stored if part is not None and part.record.rows], layout, writer)
             complete = any(record.rows for record in records)
         finally:
             stored = writer.close(complete=complete)

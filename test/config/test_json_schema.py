@@ -111,7 +111,7 @@ MISTAKES = [
     ("inputs/jets/feature", ["pt"]),
     ("inputs/jets/nan", "ignore"),
     ("split/train", 1.5),
-    ("dataset/format", "hdf4"),
+    ("dataset/layout", "tensor"),
     ("model", "mlp"),
     ("model", {"type": "mpl"}),
     ("model", {"type": "mlp", "heads": 3}),
