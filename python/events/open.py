@@ -16,7 +16,7 @@ from .files import require
 from .format import InputFormat
 from .reader import EventFile, broken_file
 
-FORMATS: Registry[InputFormat] = Registry("input format", InputFormat, f"{__package__}.formats")
+FORMATS: Registry[InputFormat] = Registry("input format", InputFormat, f"{__package__}.formats")  # type: ignore[type-abstract]
 ROOT = "root"
 """The format of files that are of no other."""
 

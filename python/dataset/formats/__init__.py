@@ -10,7 +10,7 @@ from ...registry import Registry
 from ..format import DatasetFormat
 from ..info import DatasetInfo
 
-FORMATS: Registry[DatasetFormat] = Registry("dataset format", DatasetFormat, __name__)
+FORMATS: Registry[DatasetFormat] = Registry("dataset format", DatasetFormat, __name__)  # type: ignore[type-abstract]
 
 
 def format_of(analysis: Analysis, info: DatasetInfo) -> DatasetFormat:
