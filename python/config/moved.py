@@ -54,20 +54,22 @@ def with_paths(config: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
             sample["files"] = [rename(path) for path in sample["files"]]
     if found.get("golden_json"):
         found["golden_json"] = rename(found["golden_json"])
-    for key in ("functions", "formats"):
-        if found.get(key):
-            found[key] = [_code(spec, rename) for spec in found[key]]
-    if found.get("evaluation"):
-        found["evaluation"]["functions"] = [_code(spec, rename) for spec in found["evaluation"]["functions"]]
-    if ":" in found.get("dataset", {}).get("format", ""):
-        found["dataset"]["format"] = _code(found["dataset"]["format"], rename)
-    if "network" in found.get("model", {}):
-        found["model"]["network"] = _code(found["model"]["network"], rename)
+    _rename_code(found, rename)
     if found.get("training", {}).get("init"):
         found["training"]["init"]["run"] = rename(found["training"]["init"]["run"])
     if "sha256" in found:
         found["sha256"] = {rename(path): digest for path, digest in found["sha256"].items()}
     return found
+
+
+def _rename_code(found: dict[str, Any], rename: Rename) -> None:
+    """Rename the user's own modules in a configuration."""
+    for block, key in ((found, "functions"), (found, "formats"), (found.get("evaluation") or {}, "functions")):
+        if block.get(key):
+            block[key] = [_code(spec, rename) for spec in block[key]]
+    for block, key in ((found.get("dataset", {}), "format"), (found.get("model", {}), "network")):
+        if ":" in block.get(key, ""):
+            block[key] = _code(block[key], rename)
 
 
 def _code(spec: str, rename: Rename) -> str:
