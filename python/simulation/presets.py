@@ -77,8 +77,8 @@ TUNES: dict[str, tuple[str, ...]] = {
         "MultipartonInteractions:ecmPow = 0.03344", "MultipartonInteractions:pT0Ref = 1.41",
         "MultipartonInteractions:bProfile = 2", "MultipartonInteractions:coreRadius = 0.7634",
         "MultipartonInteractions:coreFraction = 0.63", "ColourReconnection:range = 5.176", "SigmaTotal:zeroAXB = off",
-        *(f"{part}:alphaS{what}" for part in ("SpaceShower", "TimeShower", "SigmaProcess", "MultipartonInteractions")
-          for what in ("order = 2", "value = 0.118")),
+        *(f"{part}:alphaS{setting}" for part in ("SpaceShower", "TimeShower", "SigmaProcess", "MultipartonInteractions")
+          for setting in ("order = 2", "value = 0.118")),
     ),
 }  # fmt: skip
 """Monash 2013 (arXiv:1404.5630) and CMS's CP5 (arXiv:1903.12179; the numbers as CMSSW sets them in
@@ -118,9 +118,9 @@ def settings(generator: Generator, where: str) -> list[str]:
 def _process(generator: Generator, where: str) -> Sequence[str]:
     preset = PRESETS.get(str(generator.process))
     if preset is None:
-        known = f"; known: {', '.join(sorted(PRESETS))}"
+        choices = f"; known: {', '.join(sorted(PRESETS))}"
         raise UserError(
-            f"{where}.process: {generator.process!r} is unknown{nearest(str(generator.process), PRESETS)}{known}"
+            f"{where}.process: {generator.process!r} is unknown{nearest(str(generator.process), PRESETS)}{choices}"
         )
     for key in preset.needs:
         if getattr(generator, key) is None:

@@ -182,7 +182,7 @@ def _write(files: Sequence[_File], work: Path, jobs: int) -> tuple[dict[str, Tri
                 for block in islice(stream, len(blocks)):
                     out.append(block)
             unfinished.rename(work / file.name)
-            books = out.books.as_dict()
+            books = out.trials.as_dict()
             pieces[file.name] = Piece.write(records[file.name], _key(file), [work / file.name], books)
     remove(work / _RECORDS)
     done = [(file, piece) for file in files if (piece := pieces[file.name]) is not None]
@@ -208,7 +208,7 @@ def _jobs(file: _File) -> list[Job]:
     return plan
 
 
-def make_block(job: Job, report: Report) -> nanoaod.Piece:
+def make_block(job: Job, report: Report) -> nanoaod.NanoBlock:
     """Make one block; ``report`` is called when it is done."""
     piece = nanoaod.make(job.generator, job.sample, job.block, job.size, job.first, job.occupancy)
     report(1)

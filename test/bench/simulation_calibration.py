@@ -22,7 +22,7 @@ from nanoforge.simulation.generator import genparticles
 from nanoforge.simulation.generator.event_blocks import generate_block
 from nanoforge.simulation.objects import jets, secondary, tagging, taus
 from nanoforge.simulation.objects.isolation import Surroundings
-from nanoforge.simulation.objects.matching import Truth
+from nanoforge.simulation.objects.matching import GenTruth
 from sklearn.linear_model import LogisticRegression
 
 TARGET = Path(__file__).parents[2] / "python" / "simulation" / "calibration.py"
@@ -115,7 +115,7 @@ def tau(blocks: int) -> tuple[list[float], list[float]]:
             visible = gen["GenVisTau"]
             near = (offsets_of(counts(visible)), flat(visible, "eta"), flat(visible, "phi"))
             made = taus.build(
-                found, Surroundings.of(candidates), jets.momenta(candidates), Truth.of(gen), near, rng
+                found, Surroundings.of(candidates), jets.momenta(candidates), GenTruth.of(gen), near, rng
             ).columns
             lepton = np.isin(made["genPartFlav"], (1, 2, 3, 4))
             x.append(taus.jet_features(made)[~lepton]), y.append((made["genPartFlav"] == 5)[~lepton])

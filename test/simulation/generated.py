@@ -9,7 +9,7 @@ import awkward as ak
 import numpy as np
 from nanoforge.config.generator import Generator
 from nanoforge.simulation.generator.event_blocks import generate_block, sizes
-from nanoforge.simulation.generator.pythia import Batch, GenBlock
+from nanoforge.simulation.generator.pythia import GenBlock, PythiaEvents
 
 PARTONS = "HadronLevel:Hadronize = off"  # decays remain; three times as fast
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -39,6 +39,6 @@ def flat(particles: ak.Array, mask: Any, field: str) -> np.ndarray:
     return np.asarray(ak.flatten(particles[mask][field]))
 
 
-def same(first: Batch | GenBlock, second: Batch | GenBlock) -> bool:
+def same(first: PythiaEvents | GenBlock, second: PythiaEvents | GenBlock) -> bool:
     equal = ak.array_equal(first.particles, second.particles) and np.array_equal(first.weight, second.weight)
     return bool(equal) and all(np.array_equal(first.info[name], second.info[name]) for name in first.info)

@@ -18,12 +18,12 @@ from samples import TTBAR, sample
 
 
 @pytest.fixture(scope="module")
-def pieces() -> list[nanoaod.Piece]:
+def pieces() -> list[nanoaod.NanoBlock]:
     settings = generator("pileup", filters={"muons": {"daughters": [13], "pt": 15}})
     return [nanoaod.make(settings, "a", block, 40, 1 + 40 * block) for block in range(3)]
 
 
-def write(path: Path, pieces: list[nanoaod.Piece], kind: str) -> Path:
+def write(path: Path, pieces: list[nanoaod.NanoBlock], kind: str) -> Path:
     with nanoaod.SampleFile(path, kind) as file:
         for piece in pieces:
             file.append(piece)
@@ -31,11 +31,11 @@ def write(path: Path, pieces: list[nanoaod.Piece], kind: str) -> Path:
 
 
 @pytest.fixture(scope="module", params=["ttree", "rntuple"])
-def path(request: pytest.FixtureRequest, pieces: list[nanoaod.Piece], tmp_path_factory: Any) -> Path:
+def path(request: pytest.FixtureRequest, pieces: list[nanoaod.NanoBlock], tmp_path_factory: Any) -> Path:
     return write(tmp_path_factory.mktemp("nano") / f"{request.param}.root", pieces, request.param)
 
 
-def test_what_was_written_is_read(path: Path, pieces: list[nanoaod.Piece]) -> None:
+def test_what_was_written_is_read(path: Path, pieces: list[nanoaod.NanoBlock]) -> None:
     events = uproot.open(path)["Events"].arrays()
     assert len(events) == 120
     for name in pieces[0].events:
@@ -52,7 +52,7 @@ def test_identity_of_events(path: Path) -> None:
     assert events.event.tolist() == list(range(1, 121))
 
 
-def test_runs_and_luminosity_blocks_sum_up(path: Path, pieces: list[nanoaod.Piece]) -> None:
+def test_runs_and_luminosity_blocks_sum_up(path: Path, pieces: list[nanoaod.NanoBlock]) -> None:
     file = uproot.open(path)
     weight = file["Events"].arrays(["genWeight"]).genWeight
     runs = file["Runs"].arrays()[0]
@@ -70,7 +70,7 @@ def test_runs_and_luminosity_blocks_sum_up(path: Path, pieces: list[nanoaod.Piec
         assert opened.gen_sum_of_weights() == pytest.approx(ak.sum(weight))
 
 
-def test_types_titles_counters(pieces: list[nanoaod.Piece], tmp_path: Path) -> None:
+def test_types_titles_counters(pieces: list[nanoaod.NanoBlock], tmp_path: Path) -> None:
     tree = uproot.open(write(tmp_path / "tree.root", pieces, "ttree"))["Events"]
     types = {
         "run": "uint32_t", "event": "uint64_t", "genWeight": "float", "nGenPart": "int32_t", "GenPart_pt": "float[]",
@@ -105,7 +105,7 @@ def top_pairs(tmp_path_factory: Any) -> Path:
     s = sample(*TTBAR)
     content = nanoaod._event(s.block, Generator(process="ttbar"), 0, 1) | s.objects
     content |= {name: values for name, values in s.gen.items() if name != "gen_index"}
-    piece = nanoaod.Piece(0, nanoaod.columns(content), TTBAR[1], s.block.accepted, TTBAR[1], TTBAR[1])
+    piece = nanoaod.NanoBlock(0, nanoaod.columns(content), TTBAR[1], s.block.accepted, TTBAR[1], TTBAR[1])
     return write(tmp_path_factory.mktemp("top") / "pairs.root", [piece], "ttree")
 
 
@@ -144,7 +144,7 @@ def test_coffea_finds_the_constituents_of_jets(top_pairs: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_events(
-    pieces: list[nanoaod.Piece], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pieces: list[nanoaod.NanoBlock], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nanoaod, "MOST_HELD", 2_000_000)
     size = sum(column.content.nbytes for column in pieces[0].events.values())
@@ -157,7 +157,7 @@ def test_memory_does_not_grow_with_the_events(
     assert peaks[1] - peaks[0] < 0.2 * (40 - 8) * size
 
 
-def test_a_failed_file_is_no_nanoaod(pieces: list[nanoaod.Piece], tmp_path: Path) -> None:
+def test_a_failed_file_is_no_nanoaod(pieces: list[nanoaod.NanoBlock], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), nanoaod.SampleFile(tmp_path / "half.root", "ttree") as file:
         file.append(pieces[0])
         raise KeyboardInterrupt

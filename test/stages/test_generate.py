@@ -174,7 +174,7 @@ def test_an_interrupted_run_leaves_earlier_results_and_goes_on(
     written: list[str] = []
     honest = nanoaod.SampleFile.append
 
-    def append(self: nanoaod.SampleFile, piece: nanoaod.Piece) -> None:
+    def append(self: nanoaod.SampleFile, piece: nanoaod.NanoBlock) -> None:
         written.append(self.path.name)
         if len(written) == 4:
             raise KeyboardInterrupt

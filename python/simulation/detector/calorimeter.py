@@ -37,14 +37,14 @@ def _merge(event: np.ndarray, cell: np.ndarray, energy: np.ndarray, cells: int) 
     leading = np.empty(len(cell), np.int64)
     towers = 0
     for i in range(len(cell)):
-        known = latest[cell[i]]
-        if known < 0 or event[leading[known]] != event[i]:
-            known = towers
-            latest[cell[i]], leading[known] = known, i
+        tower = latest[cell[i]]
+        if tower < 0 or event[leading[tower]] != event[i]:
+            tower = towers
+            latest[cell[i]], leading[tower] = tower, i
             towers += 1
-        elif energy[i] > energy[leading[known]]:
-            leading[known] = i
-        group[i] = known
+        elif energy[i] > energy[leading[tower]]:
+            leading[tower] = i
+        group[i] = tower
     return group, leading[:towers].copy()
 
 

@@ -85,16 +85,16 @@ def simulate(block: GenBlock, rng: np.random.Generator) -> Candidates:
     particles = final_particles(block)
     collision = collisions(block)
     particles = decay(particles, SOLENOID.radius, SOLENOID.half_length, rng)
-    found, primary = tracks.reconstruct(particles, collision, SOLENOID, rng)
+    reco, primary = tracks.reconstruct(particles, collision, SOLENOID, rng)
     x, y, z, reached = propagate(
         particles.px, particles.py, particles.pz, particles.charge, particles.x, particles.y, particles.z,
         SOLENOID.field, SOLENOID.radius, SOLENOID.half_length,
     )  # fmt: skip
     face = (np.arcsinh(z / np.maximum(np.hypot(x, y), 1e-9)), np.arctan2(y, x))
     parts = [
-        _charged(particles, found, face, rng),
-        _neutral(_ecal(particles, found, face, reached, rng), particles, face, (22, 2), primary),
-        _neutral(_hcal(particles, found, face, reached, rng), particles, face, (130, 1), primary),
+        _charged(particles, reco, face, rng),
+        _neutral(_ecal(particles, reco, face, reached, rng), particles, face, (22, 2), primary),
+        _neutral(_hcal(particles, reco, face, reached, rng), particles, face, (130, 1), primary),
     ]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return _ordered(columns, primary, size, with_pileup=block.pileup is not None)
@@ -112,11 +112,11 @@ def collisions(block: GenBlock) -> np.ndarray:
     """Where the hard collisions are, (3, n) in mm: the production vertex of entry 1 (0 is Pythia's whole event)."""
     sizes = counts(block.particles)
     second = offsets_of(sizes)[:-1] + np.minimum(1, sizes - 1)
-    place = np.zeros((3, len(sizes)))
+    position = np.zeros((3, len(sizes)))
     filled = sizes > 0
     for k, name in enumerate(("vx", "vy", "vz")):
-        place[k, filled] = flat(block.particles, name)[second[filled]]
-    return place
+        position[k, filled] = flat(block.particles, name)[second[filled]]
+    return position
 
 
 def _particles(array: ak.Array, *, pileup: bool) -> Particles:
@@ -135,14 +135,14 @@ def _particles(array: ak.Array, *, pileup: bool) -> Particles:
 
 
 def _charged(
-    particles: Particles, found: Tracks, face: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
+    particles: Particles, reco: Tracks, face: tuple[np.ndarray, np.ndarray], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     """Candidates of tracks; an identified electron combines track and calorimeter."""
-    origin = particles.pick(found.particle)
-    mass = np.select([found.pdg == pdg for pdg in PARTICLE_FLOW_MASS], list(PARTICLE_FLOW_MASS.values()))
-    pt, charge, sigma = found.pt.copy(), found.charge.copy(), found.sigma.copy()
-    electron = np.flatnonzero((found.pdg == 11) & (np.abs(origin.pdg) == 11))
-    energy, eta = origin.e[electron], found.eta[electron]
+    origin = particles.pick(reco.particle)
+    mass = np.select([reco.pdg == pdg for pdg in PARTICLE_FLOW_MASS], list(PARTICLE_FLOW_MASS.values()))
+    pt, charge, sigma = reco.pt.copy(), reco.charge.copy(), reco.sigma.copy()
+    electron = np.flatnonzero((reco.pdg == 11) & (np.abs(origin.pdg) == 11))
+    energy, eta = origin.e[electron], reco.eta[electron]
     by_ecal = ECAL.resolution(energy, eta) / energy
     weight = 1 / (1 + (by_ecal / sigma[electron]) ** 2)
     measured = energy * (1 + by_ecal * rng.standard_normal(len(electron)))
@@ -152,10 +152,10 @@ def _charged(
     wrong = rng.random(len(electron)) < np.asarray(IDENTIFICATION.wrong_charge)[side]
     charge[electron[wrong]] *= -1
     return {
-        "event": origin.event, "pt": pt, "eta": found.eta, "phi": wrap(found.phi), "mass": mass, "charge": charge,
-        "pdgId": np.where(found.pdg == 211, charge, -charge) * found.pdg, "dxy": found.dxy / 10, "dz": found.dz / 10,
-        "dxyErr": found.dxy_error / 10, "dzErr": found.dz_error / 10, "etaCalo": face[0][found.particle],
-        "phiCalo": face[1][found.particle], "genIdx": origin.index, "vx": origin.x, "vy": origin.y, "vz": origin.z,
+        "event": origin.event, "pt": pt, "eta": reco.eta, "phi": wrap(reco.phi), "mass": mass, "charge": charge,
+        "pdgId": np.where(reco.pdg == 211, charge, -charge) * reco.pdg, "dxy": reco.dxy / 10, "dz": reco.dz / 10,
+        "dxyErr": reco.dxy_error / 10, "dzErr": reco.dz_error / 10, "etaCalo": face[0][reco.particle],
+        "phiCalo": face[1][reco.particle], "genIdx": origin.index, "vx": origin.x, "vy": origin.y, "vz": origin.z,
         "ptErr": pt * sigma,
     }  # fmt: skip
 
@@ -170,7 +170,7 @@ def _deposits(
 
 def _ecal(
     particles: Particles,
-    found: Tracks,
+    reco: Tracks,
     face: tuple[np.ndarray, np.ndarray],
     reached: np.ndarray,
     rng: np.random.Generator,
@@ -180,7 +180,7 @@ def _ecal(
     central = np.abs(face[0]) < ECAL.edges[1]
     share = np.where((pdg == 22) | (pdg == 11), 1.0, 0.0)
     share[(particles.charge == 0) & (pdg != 22) & central] = ECAL_SHARE
-    share[found.particle[pdg[found.particle] == 11]] = 0
+    share[reco.particle[pdg[reco.particle] == 11]] = 0
     at, energy = _deposits(share, particles, face, reached)
     towers = calorimeter.measure(ECAL, particles.event[at], face[0][at], face[1][at], energy, rng)
     least = np.asarray(ECAL.min_energy)[ECAL.region(towers.eta)]
@@ -189,7 +189,7 @@ def _ecal(
 
 def _hcal(
     particles: Particles,
-    found: Tracks,
+    reco: Tracks,
     face: tuple[np.ndarray, np.ndarray],
     reached: np.ndarray,
     rng: np.random.Generator,
@@ -201,8 +201,8 @@ def _hcal(
     at, energy = _deposits(share, particles, face, reached)
     towers = calorimeter.measure(HCAL, particles.event[at], face[0][at], face[1][at], energy, rng)
     tracked, variance = np.zeros(len(pdg)), np.zeros(len(pdg))
-    momentum = found.pt * np.cosh(found.eta)
-    tracked[found.particle], variance[found.particle] = momentum, (momentum * found.sigma) ** 2
+    momentum = reco.pt * np.cosh(reco.eta)
+    tracked[reco.particle], variance[reco.particle] = momentum, (momentum * reco.sigma) ** 2
     by_tracks = calorimeter.sum_in(towers, tracked[at])
     excess = towers.energy - by_tracks
     sigma = np.sqrt(towers.sigma**2 + calorimeter.sum_in(towers, variance[at]))
@@ -253,8 +253,8 @@ def _ordered(columns: dict[str, np.ndarray], primary: Primary, size: int, *, wit
     weight = near.astype(np.float64)
     if with_pileup:
         neutral_weights(offsets, columns["pt"], columns["eta"], columns["phi"], columns["charge"], weight)
-    known = {f.name for f in fields(Candidates)}
+    names = {f.name for f in fields(Candidates)}
     return Candidates(
         offsets=offsets, primary=primary, pvAssocQuality=quality, puppiWeight=weight,
-        **{name: column for name, column in columns.items() if name in known},
+        **{name: column for name, column in columns.items() if name in names},
     )  # fmt: skip

@@ -44,8 +44,8 @@ def reconstruct(
     eta = np.arcsinh(particles.pz / np.maximum(pt, 1e-12))
     pdg = np.abs(particles.pdg)
     efficiency = TRACKER.efficiency(pdg, pt, eta, np.hypot(particles.x, particles.y))
-    found = np.flatnonzero((particles.charge != 0) & (rng.random(len(pt)) < efficiency))
-    seen, pt, eta, pdg = particles.pick(found), pt[found], eta[found], pdg[found]
+    detected = np.flatnonzero((particles.charge != 0) & (rng.random(len(pt)) < efficiency))
+    seen, pt, eta, pdg = particles.pick(detected), pt[detected], eta[detected], pdg[detected]
     primary = find_primary(collision, *_from_collisions(seen, pt, collision), rng)
     to = primary.measured[:, seen.event]
     dxy, dz, phi = perigee(
@@ -57,7 +57,7 @@ def reconstruct(
     noise = rng.standard_normal((5, len(pt)))
     curvature = 1 + sigma * noise[0]
     tracks = Tracks(
-        particle=found,
+        particle=detected,
         pdg=_identify(pdg, pt, eta, rng),
         charge=np.sign(seen.charge * curvature).astype(np.int32),
         pt=pt / np.maximum(np.abs(curvature), 1e-2),

@@ -88,7 +88,7 @@ def _pileup(
     """Positions of the pileup collisions with enough tracks that are resolved from the hard one, and which are good."""
     span = int(vertex.max()) + 1 if len(vertex) else 1
     keys, first, tracks = np.unique(event * span + vertex, return_index=True, return_counts=True)
-    at, place = keys // span, z[first]
-    found = (tracks >= VERTEXING.min_tracks) & (np.abs(place - hard_z[at]) > VERTEXING.merged)
-    ndof = 2 * VERTEXING.weight * tracks[found] - 3
-    return (at[found], place[found]), ndof > VERTEXING.good_ndof
+    at, position = keys // span, z[first]
+    resolved = (tracks >= VERTEXING.min_tracks) & (np.abs(position - hard_z[at]) > VERTEXING.merged)
+    ndof = 2 * VERTEXING.weight * tracks[resolved] - 3
+    return (at[resolved], position[resolved]), ndof > VERTEXING.good_ndof

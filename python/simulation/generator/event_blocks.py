@@ -19,7 +19,7 @@ from ..flat import counts, flat, offsets_of, records
 from .filters import Filters
 from .gun import Occupancy, shoot, spectrum
 from .lhe import LheFile, open_lhe
-from .pythia import Batch, Engine, GenBlock
+from .pythia import Engine, GenBlock, PythiaEvents
 from .trials import CrossSection, Trials
 
 BLOCK = 250
@@ -71,7 +71,7 @@ def generate_block(
     """
     for_pythia, for_numpy, for_pileup, for_detector = seeds(generator.seed, sample, block).spawn(4)
     rng = np.random.default_rng(for_numpy)
-    source = Source(generator, sample, for_pythia, rng)
+    source = EventSource(generator, sample, for_pythia, rng)
     if generator.lhe_file is not None:
         batch, trials = source.read(block, size)
     else:
@@ -120,7 +120,7 @@ def survey(generator: Generator, sample: str) -> Occupancy:
     """
     assert generator.gun is not None and generator.flatten is not None  # noqa: S101 - the schema sees to it
     for_pythia, for_numpy = seeds(generator.seed, sample, PILOT).spawn(2)
-    source = Source(generator, sample, for_pythia, np.random.default_rng(for_numpy))
+    source = EventSource(generator, sample, for_pythia, np.random.default_rng(for_numpy))
     occupancy = Occupancy.empty(generator.gun, generator.flatten)
     for start in range(0, generator.flatten.pilot, _MOST):
         bins = np.arange(start, min(start + _MOST, generator.flatten.pilot)) % len(occupancy.tried)
@@ -166,13 +166,13 @@ class Attempt:
     particle.
     """
 
-    passed: Batch
+    passed: PythiaEvents
     verdict: np.ndarray
     weight: np.ndarray
     spectrum: tuple[np.ndarray, np.ndarray] | None
 
 
-class Source:
+class EventSource:
     """Tries events of a sample and lets its filters choose."""
 
     def __init__(
@@ -204,34 +204,34 @@ class Source:
         passed = batch if passing.all() else batch.take(np.flatnonzero(passing))
         return Attempt(passed, verdict, weight, None if rows is None else spectrum(rows))
 
-    def accepted(self, size: int) -> tuple[Batch, Trials]:
-        """Return so many events that pass, and the books of all that were tried up to the last of them."""
-        books, parts, fruitless = self._empty(), [], 0
-        while books.passed < size:
-            missing = size - books.passed
-            attempt = self.tried(_batch_size(missing, books))
+    def accepted(self, size: int) -> tuple[PythiaEvents, Trials]:
+        """Return so many events that pass, and the counts of all that were tried up to the last of them."""
+        trials, parts, fruitless = self._empty(), [], 0
+        while trials.passed < size:
+            missing = size - trials.passed
+            attempt = self.tried(_batch_size(missing, trials))
             passed = np.flatnonzero(attempt.verdict < 0)[:missing]
             used = np.arange(len(attempt.verdict)) <= (passed[-1] if len(passed) == missing else len(attempt.verdict))
-            self._book(books, attempt, used)
+            self._count(trials, attempt, used)
             parts += [attempt.passed.take(np.arange(len(passed)))] if len(passed) else []
             fruitless = 0 if len(passed) else fruitless + len(used)
             if fruitless >= self._generator.max_trials:
                 raise DataError(self.impossible(fruitless))
-        return Batch.join(parts), books
+        return PythiaEvents.join(parts), trials
 
-    def read(self, block: int, size: int) -> tuple[Batch, Trials]:
-        """Return the events of a block of an LHE file that pass, and the books of all: each is tried once."""
+    def read(self, block: int, size: int) -> tuple[PythiaEvents, Trials]:
+        """Return the events of a block of an LHE file that pass, and the counts of all: each is tried once."""
         self._engine.begin(block, size)
-        attempt, books = self.tried(size), self._empty()
-        self._book(books, attempt, np.ones(size, np.bool_))
-        return attempt.passed, books
+        attempt, trials = self.tried(size), self._empty()
+        self._count(trials, attempt, np.ones(size, np.bool_))
+        return attempt.passed, trials
 
-    def flattened(self, size: int, occupancy: Occupancy) -> tuple[Batch, Trials]:
+    def flattened(self, size: int, occupancy: Occupancy) -> tuple[PythiaEvents, Trials]:
         """Return events that pass, each of a bin that was drawn for it beforehand: flat, however they are accepted."""
         target = self._rng.choice(occupancy.filled, size)
-        books = self._empty(occupancy)
-        parts: list[Batch] = []
-        places: list[np.ndarray] = []
+        trials = self._empty(occupancy)
+        parts: list[PythiaEvents] = []
+        slots: list[np.ndarray] = []
         open_slots, rounds = np.arange(size), np.zeros(size, np.int64)
         while len(open_slots):
             tries = occupancy.tries(target[open_slots])
@@ -241,16 +241,16 @@ class Source:
             filled, first = np.unique(slot[passed], return_index=True)
             last = np.full(size, len(slot))
             last[filled] = passed[first]
-            self._book(books, attempt, np.arange(len(slot)) <= last[slot])
-            parts, places = [*parts, attempt.passed.take(first)], [*places, filled]
+            self._count(trials, attempt, np.arange(len(slot)) <= last[slot])
+            parts, slots = [*parts, attempt.passed.take(first)], [*slots, filled]
             np.add.at(rounds, slot, 1)
             open_slots = np.setdiff1d(open_slots, filled)
             if len(open_slots) and rounds[open_slots].max() >= self._generator.max_trials:
                 raise DataError(self.impossible(int(rounds[open_slots].max())))
-        return Batch.join([p for p in parts if len(p.weight)]).take(np.argsort(np.concatenate(places))), books
+        return PythiaEvents.join([p for p in parts if len(p.weight)]).take(np.argsort(np.concatenate(slots))), trials
 
     def _empty(self, occupancy: Occupancy | None = None) -> Trials:
-        """Return new books; a gun's have spectra, in the bins in which it is flattened or in the default ones."""
+        """Return empty counts; a gun's have spectra, in the bins in which it is flattened or in the default ones."""
         if self._generator.gun is None:
             return Trials()
         spectra = Occupancy.empty(self._generator.gun, self._generator.flatten or Flatten())
@@ -258,7 +258,7 @@ class Source:
             spectra.aimed = occupancy.passed > 0
         return Trials(spectra=spectra)
 
-    def _book(self, books: Trials, attempt: Attempt, used: np.ndarray) -> None:
+    def _count(self, trials: Trials, attempt: Attempt, used: np.ndarray) -> None:
         verdict, weight = attempt.verdict[used], attempt.weight[used]
         kept = verdict < 0
         rejected = np.bincount(verdict[~kept], minlength=len(self._filters.names))
@@ -266,10 +266,10 @@ class Source:
         sumw, sumw2, passed_sumw, passed_sumw2 = (
             float(w.sum()) for w in (weight, weight**2, weight[kept], weight[kept] ** 2)
         )
-        books.add(Trials(len(verdict), int(kept.sum()), counted, sumw, sumw2, passed_sumw, passed_sumw2))
-        if books.spectra is not None and attempt.spectrum is not None:
-            bins = books.spectra.bins(*attempt.spectrum)[used]
-            books.spectra.add(bins, bins[kept])
+        trials.add(Trials(len(verdict), int(kept.sum()), counted, sumw, sumw2, passed_sumw, passed_sumw2))
+        if trials.spectra is not None and attempt.spectrum is not None:
+            bins = trials.spectra.bins(*attempt.spectrum)[used]
+            trials.spectra.add(bins, bins[kept])
 
     def impossible(self, trials: int) -> str:
         """Say that nothing passes, with the limit on the efficiency: 1 - 0.05^(1/n), Clopper and Pearson's."""
@@ -280,10 +280,10 @@ class Source:
         )
 
 
-def _batch_size(missing: int, books: Trials) -> int:
+def _batch_size(missing: int, trials: Trials) -> int:
     """Return how many events to try next: about what is missing, by the efficiency so far."""
-    efficiency = (books.passed + 1) / (books.tried + 1)
-    return int(np.clip(np.ceil(1.1 * missing / efficiency), min(missing, _MOST), _MOST)) if books.tried else missing
+    efficiency = (trials.passed + 1) / (trials.tried + 1)
+    return int(np.clip(np.ceil(1.1 * missing / efficiency), min(missing, _MOST), _MOST)) if trials.tried else missing
 
 
 def _moved(particles: ak.Array, at: np.ndarray) -> ak.Array:

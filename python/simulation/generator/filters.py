@@ -37,26 +37,26 @@ class Filters:
 
 def passing(particles: ak.Array, history: History, block: GenFilter) -> np.ndarray:
     """Count in each event the decays (without a mother: the particles) that meet the conditions of a filter, (n,)."""
-    wanted = np.sort(np.abs(block.daughters))
+    daughters = np.sort(np.abs(block.daughters))
     if block.mother is None:
-        legs = np.flatnonzero(np.isin(history.kind, wanted) & (history.next < 0))[:, None]
+        legs = np.flatnonzero(np.isin(history.kind, daughters) & (history.next < 0))[:, None]
     else:
-        legs = _legs(history, abs(block.mother), wanted)
+        legs = _legs(history, abs(block.mother), daughters)
     p = np.stack([flat(particles, name)[legs] for name in ("px", "py", "pz", "e")])
     good = _within(p, block)
     event = np.searchsorted(history.offsets, legs[good, 0], side="right") - 1
     return np.bincount(event, minlength=len(particles))
 
 
-def _legs(history: History, mother: int, wanted: np.ndarray) -> np.ndarray:
+def _legs(history: History, mother: int, kinds: np.ndarray) -> np.ndarray:
     """Find the decays of the mother's last copies to just the wanted kinds: (decays, legs) positions of the legs."""
     decays = (history.kind == mother) & (history.next < 0)
-    daughters = np.flatnonzero((history.mother >= 0) & decays[history.mother] & np.isin(history.kind, wanted))
+    daughters = np.flatnonzero((history.mother >= 0) & decays[history.mother] & np.isin(history.kind, kinds))
     daughters = daughters[np.lexsort((daughters, history.mother[daughters]))]
     _, begin, number = np.unique(history.mother[daughters], return_index=True, return_counts=True)
-    rows = begin[number == len(wanted), None] + np.arange(len(wanted))
+    rows = begin[number == len(kinds), None] + np.arange(len(kinds))
     legs = daughters[rows]
-    legs = legs[(np.sort(history.kind[legs], axis=1) == wanted).all(axis=1)]
+    legs = legs[(np.sort(history.kind[legs], axis=1) == kinds).all(axis=1)]
     return nearest(history.next, history.next < 0)[legs]
 
 

@@ -24,14 +24,14 @@ def projection(spectra: Occupancy, stage: str, plane: str) -> tuple[np.ndarray, 
     shape = len(spectra.mass) - 1, len(spectra.pt) - 1
     counts = getattr(spectra, stage)
     flat = spectra.aimed * counts[spectra.aimed].sum() / max(spectra.aimed.sum(), 1)
-    seen, wanted = (values.reshape(shape).sum(axis=PLANES[plane]) for values in (counts, flat))
-    return seen, wanted
+    counted, expected = (values.reshape(shape).sum(axis=PLANES[plane]) for values in (counts, flat))
+    return counted, expected
 
 
 def chi2_per_ndf(spectra: Occupancy, stage: str, plane: str) -> float | None:
     """Return chi2/ndf of one plane to a flat distribution; None where there is one bin only."""
-    seen, wanted = projection(spectra, stage, plane)
-    aimed = wanted > 0
+    counted, expected = projection(spectra, stage, plane)
+    aimed = expected > 0
     if aimed.sum() < 2:
         return None
-    return float(((seen - wanted)[aimed] ** 2 / wanted[aimed]).sum() / (aimed.sum() - 1))
+    return float(((counted - expected)[aimed] ** 2 / expected[aimed]).sum() / (aimed.sum() - 1))

@@ -73,18 +73,18 @@ def summarise(block: GenBlock) -> dict[str, Any]:
     kept = np.flatnonzero(keep(history, columns))
     offsets = np.searchsorted(kept, history.offsets)
     event = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    place = np.full(len(history.kind), -1)
-    place[kept] = np.arange(len(kept)) - offsets[event]
+    index = np.full(len(history.kind), -1)
+    index[kept] = np.arange(len(kept)) - offsets[event]
     final = history.status == 1
     invisible = np.isin(history.kind, INVISIBLE)
-    out: dict[str, Any] = {"GenPart": records(offsets, _gen_part(history, columns, kept, place))}
+    out: dict[str, Any] = {"GenPart": records(offsets, _gen_part(history, columns, kept, index))}
     out["gen_index"] = ak.Array(
         ak.contents.ListOffsetArray(ak.index.Index64(offsets), ak.contents.NumpyArray(kept - history.offsets[event]))
     )
     partons, hadrons = ghosts(history, columns)
     for name, (radius, least) in JETS.items():
         out[name] = gen_jets(history.offsets, columns, final & ~invisible, partons, hadrons, radius, least)
-    out["GenVisTau"] = visible_taus(history, columns, place)
+    out["GenVisTau"] = visible_taus(history, columns, index)
     missing = _sum(history.offsets, columns, final & invisible)
     out["GenMET_pt"], out["GenMET_phi"] = np.hypot(*missing).astype("f4"), np.arctan2(*missing[::-1]).astype("f4")
     first = history.offsets[:-1] + np.minimum(1, np.diff(history.offsets) - 1)
@@ -152,11 +152,11 @@ def _above(history: History, chosen: np.ndarray) -> np.ndarray:
 
 
 def _gen_part(
-    history: History, columns: dict[str, np.ndarray], kept: np.ndarray, place: np.ndarray
+    history: History, columns: dict[str, np.ndarray], kept: np.ndarray, index: np.ndarray
 ) -> dict[str, np.ndarray]:
     pdg_id, mass = columns["pdgId"][kept], np.maximum(columns["m"][kept], 0)
-    chosen = place >= 0
-    mother = at(place, history.ancestor(chosen)[kept], -1)
+    chosen = index >= 0
+    mother = at(index, history.ancestor(chosen)[kept], -1)
     light = np.isin(history.kind[kept], NO_MASS) | ((pdg_id == 22) & (mass < 1))
     px, py, pz = (columns[name][kept] for name in ("px", "py", "pz"))
     return _kinematics(px, py, pz, np.where(light, 0, mass)) | {
@@ -248,19 +248,19 @@ def _flavours(
     is_hadron, is_parton = hadrons[member], partons[member]
     heavy = heaviest(np.abs(columns["pdgId"][member[is_hadron]]))
     np.maximum.at(hadron, jet[is_hadron], heavy.astype(np.uint8))
-    own, which = jet[is_parton], member[is_parton]
-    flavour, pt = columns["pdgId"][which], np.hypot(columns["px"][which], columns["py"][which])
+    jets, particle = jet[is_parton], member[is_parton]
+    flavour, pt = columns["pdgId"][particle], np.hypot(columns["px"][particle], columns["py"][particle])
     heavy_parton = np.where(np.isin(np.abs(flavour), (4, 5)), np.abs(flavour), 0)
     for i in np.lexsort((pt, heavy_parton)):  # the last one that is written stays
-        parton[own[i]] = flavour[i]
+        parton[jets[i]] = flavour[i]
     return {"partonFlavour": parton, "hadronFlavour": hadron}
 
 
 # -- taus, missing momentum -------------------------------------------------------------------------------------------
 
 
-def visible_taus(history: History, columns: dict[str, np.ndarray], place: np.ndarray) -> ak.Array:
-    """Sum the visible products of taus that decay to hadrons; ``place`` is each particle's index in ``GenPart``."""
+def visible_taus(history: History, columns: dict[str, np.ndarray], index: np.ndarray) -> ak.Array:
+    """Sum the visible products of taus that decay to hadrons; ``index`` is each particle's index in ``GenPart``."""
     decays = history.decayed & (history.kind == 15)
     products = np.flatnonzero((history.mother >= 0) & decays[history.mother])
     tau, which = np.unique(history.mother[products], return_inverse=True)
@@ -277,7 +277,7 @@ def visible_taus(history: History, columns: dict[str, np.ndarray], place: np.nda
     mass = np.sqrt(np.maximum(energy**2 - px**2 - py**2 - pz**2, 0))
     fields = _kinematics(px, py, pz, mass) | {
         "charge": np.sign(-columns["pdgId"][tau]).astype("i2"),
-        "genPartIdxMother": place[tau].astype("i2"),
+        "genPartIdxMother": index[tau].astype("i2"),
         "status": mode.astype("u1"),
     }
     good = np.flatnonzero((leptons == 0) & (fields["pt"] > LEAST_TAU_PT))

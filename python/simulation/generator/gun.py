@@ -20,7 +20,7 @@ _SELF_CONJUGATE = (21, 22, 23, 25, 35, 36, 111, 113, 130, 221, 223, 310, 331, 33
 _UNPOLARISED = 9.0
 _SYSTEM = 90  # Pythia's id of several particles together
 _OUTGOING, _DECAYED = 1, 2
-_STATUS, _MASS, _PT = 1, 10, 13  # places in a row
+_STATUS, _MASS, _PT = 1, 10, 13  # positions in a row
 
 
 @functools.lru_cache(maxsize=1)
@@ -106,9 +106,9 @@ def _draw(
     rng: np.random.Generator,
     nominal_mass: Callable[[int], float],
     fixed: tuple[np.ndarray, np.ndarray] | None,
-    place: int,
+    before: int,
 ) -> list[list[Row]]:
-    """Draw one particle of every event, and its antiparticle behind it; ``place`` is how many entries come before.
+    """Draw one particle of every event, and its antiparticle behind it; ``before`` is how many entries come before.
 
     A quark or gluon and its antiparticle come from a resting colour singlet: Pythia showers what a resonance decays to
     (from half its mass down, as for Z -> qq), and nothing else without beams.
@@ -125,7 +125,7 @@ def _draw(
     energy = np.sqrt((p**2).sum(axis=0) + mass**2)
     colour, anticolour = _colours(particle.pdgId)
     coloured = colour != (0, 0)
-    mother = place + 1 if coloured else 0
+    mother = before + 1 if coloured else 0
     out = [_rows(particle.pdgId, _OUTGOING, mother, colour, p, energy, mass, pt)]
     if particle.antiparticle:
         out.append(_rows(_other(particle), _OUTGOING, mother, anticolour, -p, energy, mass, pt))
@@ -156,8 +156,8 @@ def _rows(
 
 def spectrum(rows: Sequence[Sequence[Row]]) -> tuple[np.ndarray, np.ndarray]:
     """Return mass and pt (GeV) of the first particle of each event, (n,) each."""
-    place = next(k for k, row in enumerate(rows[0]) if row[_STATUS] == _OUTGOING)
-    return np.array([event[place][_MASS] for event in rows]), np.array([event[place][_PT] for event in rows])
+    first = next(k for k, row in enumerate(rows[0]) if row[_STATUS] == _OUTGOING)
+    return np.array([event[first][_MASS] for event in rows]), np.array([event[first][_PT] for event in rows])
 
 
 @dataclass
@@ -195,11 +195,11 @@ class Occupancy:
 
     def bins(self, mass: np.ndarray, pt: np.ndarray) -> np.ndarray:
         """Return the bins in which masses and pts (GeV) are."""
-        place = [
+        indices = [
             np.searchsorted(edges, values, side="right").clip(1, len(edges) - 1) - 1
             for edges, values in ((self.mass, mass), (self.pt, pt))
         ]
-        return place[0] * (len(self.pt) - 1) + place[1]
+        return indices[0] * (len(self.pt) - 1) + indices[1]
 
     @property
     def filled(self) -> np.ndarray:

@@ -115,23 +115,23 @@ def at(values: np.ndarray, index: np.ndarray, default: float) -> np.ndarray:
 def nearest(parent: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """For each entry the first chosen one on its way along ``parent``, itself included; -1 where there is none."""
     unknown = -2
-    found = np.full(len(parent), unknown, np.int64)
+    result = np.full(len(parent), unknown, np.int64)
     for i in range(len(parent)):
         if not chosen[i] and 0 <= parent[i] < i:  # nearly all: a mother comes first
-            found[i] = found[parent[i]]
+            result[i] = result[parent[i]]
             continue
         j = i
-        while j >= 0 and found[j] == unknown and not chosen[j]:
-            found[j] = -1  # what comes back to here goes around in a circle
+        while j >= 0 and result[j] == unknown and not chosen[j]:
+            result[j] = -1  # what comes back to here goes around in a circle
             j = parent[j]
-        answer = -1 if j < 0 else j if chosen[j] else found[j]
+        answer = -1 if j < 0 else j if chosen[j] else result[j]
         k = i
         while k != j:
-            found[k] = answer
+            result[k] = answer
             k = parent[k]
         if j >= 0 and chosen[j]:
-            found[j] = j
-    return found
+            result[j] = j
+    return result
 
 
 @jit

@@ -96,19 +96,19 @@ def _indexed(path: str, step: int, size: int, changed: int) -> LheFile:
     """Read the file once; ``size`` and ``changed`` say that it is still the same."""
     starts: list[int] = []
     head: list[bytes] = []
-    count, place, end, begun = 0, 0, 0, False
+    count, position, end, begun = 0, 0, 0, False
     with _opened(path) as file:
         for line in file:
             if begun and _EVENT.match(line):
-                starts += [] if count % step else [place]
+                starts += [] if count % step else [position]
                 count += 1
             elif not starts:
                 head.append(line)
                 begun = begun or _END_OF_INIT in line
-            place += len(line)
+            position += len(line)
             if _GROUP in line and begun:
                 raise UserError(f"{path}: groups of events (<eventgroup>) cannot be divided into blocks")
-            end = place if b"</event>" in line else end
+            end = position if b"</event>" in line else end
     if not begun:
         raise UserError(f"{path}: has no <init> block: it is no file of Les Houches events")
     return LheFile(path, step, count, b"".join(head), np.array([*starts, end], np.int64))

@@ -40,9 +40,9 @@ LEGS, BITS = 97, 48
 _INTERNAL = range(81, 101)  # ids that Pythia's event record gives to its own entries
 PB_PER_MB = 1e9
 _BRIEF = (
-    *(f"Init:show{what} = off" for what in ("Processes", "MultipartonInteractions", "ChangedSettings")),
-    *(f"Init:show{what} = off" for what in ("ChangedParticleData", "ChangedResonanceData")),
-    *(f"Next:number{what} = 0" for what in ("Count", "ShowLHA", "ShowInfo", "ShowProcess", "ShowEvent")),
+    *(f"Init:show{topic} = off" for topic in ("Processes", "MultipartonInteractions", "ChangedSettings")),
+    *(f"Init:show{topic} = off" for topic in ("ChangedParticleData", "ChangedResonanceData")),
+    *(f"Next:number{topic} = 0" for topic in ("Count", "ShowLHA", "ShowInfo", "ShowProcess", "ShowEvent")),
 )  # only its complaints: quiet altogether, Pythia would not say why it refuses something
 
 
@@ -54,12 +54,12 @@ def load() -> Any:
     """
     if "pythia8mc" in sys.modules:
         return sys.modules["pythia8mc"]
-    here = Path.cwd()
+    cwd = Path.cwd()
     os.chdir(sys.prefix)
     try:
         import pythia8mc
     finally:
-        os.chdir(here)
+        os.chdir(cwd)
     packages = Path(pythia8mc.__file__).resolve().parent
     for folder in (packages.parents[2], packages):
         if (data := folder / "share" / "Pythia8" / "xmldoc").is_dir():
@@ -69,19 +69,19 @@ def load() -> Any:
 
 
 @dataclass(frozen=True)
-class Batch:
+class PythiaEvents:
     """Some events: ``particles`` (see :class:`GenBlock`), ``weight`` (n,), and ``info`` (n,) each."""
 
     particles: ak.Array
     weight: np.ndarray
     info: dict[str, np.ndarray]
 
-    def take(self, index: np.ndarray) -> Batch:
+    def take(self, index: np.ndarray) -> PythiaEvents:
         """Return the events at these positions."""
-        return Batch(self.particles[index], self.weight[index], {k: v[index] for k, v in self.info.items()})
+        return PythiaEvents(self.particles[index], self.weight[index], {k: v[index] for k, v in self.info.items()})
 
     @classmethod
-    def join(cls, parts: Sequence[Batch]) -> Batch:
+    def join(cls, parts: Sequence[PythiaEvents]) -> PythiaEvents:
         """Put batches one after the other."""
         if len(parts) == 1:
             return parts[0]
@@ -106,7 +106,7 @@ class GenBlock:
         Arrays (n,) about the hard process: ``scale`` (GeV), ``ptHat`` (GeV), ``x1 x2 id1 id2 pdf1 pdf2`` (x times the
         density), ``alphaS``, ``alphaEM``, ``nMPI``.
     accepted
-        The books of the filters.
+        What the filters let pass and rejected.
     pileup
         The final particles of the other collisions, with their number ``vertex`` (from 1) in the event; None without.
     pileup_n
@@ -135,22 +135,22 @@ class Engine:
     ) -> None:
         fixed = [*_BRIEF, "Stat:reset = on", "Random:setSeed = on", f"Random:seed = {START_SEED}"]
         self._where, self._lhe = where, lhe
-        with captured_stdout() as words, nullcontext() if lhe is None else lhe.block(None) as head:
+        with captured_stdout() as printed, nullcontext() if lhe is None else lhe.block(None) as head:
             self._pythia = load().Pythia("", False)
             for line in [*settings, *fixed, *(["Beams:frameType = 5"] if gun else [])]:
-                self._read(f"Beams:LHEF = {head}" if parse(line)[0] == LHE_FILE else line, words)
+                self._read(f"Beams:LHEF = {head}" if parse(line)[0] == LHE_FILE else line, printed)
             self._check_kinds(gun)
             self._gun = gun_class(load())() if gun else None
             if self._gun is not None:
                 self._pythia.setLHAupPtr(self._gun)
             if not self._pythia.init():
-                raise UserError(f"{where}: Pythia cannot start with these settings: {words()}")
+                raise UserError(f"{where}: Pythia cannot start with these settings: {printed()}")
             self._state = self._first_state()
         self._kinds, self._charge = np.zeros(1, np.int32), np.zeros(1)
 
-    def _read(self, line: str, words: Callable[[], str]) -> None:
+    def _read(self, line: str, printed: Callable[[], str]) -> None:
         if not self._pythia.readString(line):
-            raise UserError(f"{self._where}: Pythia refuses {line!r}: {words()}")
+            raise UserError(f"{self._where}: Pythia refuses {line!r}: {printed()}")
         expected = misread(self._pythia.settings, line)
         if expected is not None:
             raise UserError(f"{self._where}: Pythia would misread {line!r}: the value must be {expected}, and no more")
@@ -192,11 +192,11 @@ class Engine:
         """Go to the events of a block of an LHE file; without such a file there is nothing to do."""
         if self._lhe is None:
             return
-        with captured_stdout() as words, self._lhe.block(block, size) as part:
+        with captured_stdout() as printed, self._lhe.block(block, size) as part:
             for line in ("Beams:newLHEFsameInit = on", f"Beams:LHEF = {part}"):
                 self._pythia.readString(line)
             if not self._pythia.init():
-                raise DataError(f"{self._lhe.path}: Pythia cannot read it: {words()}")
+                raise DataError(f"{self._lhe.path}: Pythia cannot read it: {printed()}")
 
     def _first_state(self) -> bytes:
         """Return what precedes the numbers in the state of Pythia's random numbers, as it writes it to files."""
@@ -213,7 +213,7 @@ class Engine:
         value, error = info.sigmaGen() * PB_PER_MB, info.sigmaErr() * PB_PER_MB
         return CrossSection(value, error, info.nTried(0), common=self._lhe is not None)
 
-    def events(self, size: int, rows: Sequence[Any] | None = None) -> tuple[Batch, np.ndarray]:
+    def events(self, size: int, rows: Sequence[Any] | None = None) -> tuple[PythiaEvents, np.ndarray]:
         """Make events.
 
         Parameters
@@ -225,14 +225,14 @@ class Engine:
 
         Returns
         -------
-        tuple[Batch, numpy.ndarray]
+        tuple[PythiaEvents, numpy.ndarray]
             The events that Pythia completed, and their numbers among the tried ones.
         """
         if self._gun is not None:
             self._gun.load(rows)
-        with captured_stdout() as words:
+        with captured_stdout() as printed:
             made = self._pythia.nextBatch(size, "none")
-            complaint = words()
+            complaint = printed()
         failed = np.asarray(ak.is_none(made.prt)) if "prt" in made.fields else np.ones(size, np.bool_)
         done = np.flatnonzero(~failed)
         if not len(done):
@@ -241,7 +241,7 @@ class Engine:
             raise UserError(f"{self._where}: with these settings Pythia's events have no particles: leave showers on")
         return self._batch(ak.drop_none(made[done])), done
 
-    def _batch(self, made: ak.Array) -> Batch:
+    def _batch(self, made: ak.Array) -> PythiaEvents:
         sizes, content = counts(made.prt), ak.flatten(made.prt)
         columns = {"pdgId": np.asarray(content.id), "status": np.asarray(content.status)}
         for name in ("mother1", "mother2", "daughter1", "daughter2"):
@@ -255,17 +255,17 @@ class Engine:
         info = _information(made.info)
         info["nMPI"] = _interactions(columns["status"], offsets)
         weight = np.asarray(ak.firsts(made.info.weights), np.float64)
-        return Batch(records(offsets, columns), weight, info)
+        return PythiaEvents(records(offsets, columns), weight, info)
 
     def _charges(self, ids: np.ndarray) -> np.ndarray:
         """Return charges in units of e; Pythia is asked once about every kind of particle."""
-        place = np.searchsorted(self._kinds, ids).clip(max=len(self._kinds) - 1)
-        new = np.unique(ids[self._kinds[place] != ids])
+        index = np.searchsorted(self._kinds, ids).clip(max=len(self._kinds) - 1)
+        new = np.unique(ids[self._kinds[index] != ids])
         if len(new):
             self._kinds = np.union1d(self._kinds, new)
             self._charge = np.array([self._pythia.particleData.chargeType(int(i)) / 3 for i in self._kinds])
-            place = np.searchsorted(self._kinds, ids)
-        return self._charge[place]
+            index = np.searchsorted(self._kinds, ids)
+        return self._charge[index]
 
 
 def state(seed: np.random.SeedSequence) -> np.ndarray:
@@ -276,9 +276,9 @@ def state(seed: np.random.SeedSequence) -> np.ndarray:
 def _vertices(vertex: ak.Array) -> dict[str, np.ndarray]:
     """Return the production vertices (mm), which are 0 where Pythia has none."""
     layout = vertex.layout.to_IndexedOptionArray64()
-    index, known = np.asarray(layout.index), ak.Array(layout.content)
+    index, vertices = np.asarray(layout.index), ak.Array(layout.content)
     # no vertex is index -1: the 0 at the end
-    return {f"v{name[1]}": np.append(np.asarray(known[name]), 0.0)[index] for name in ("px", "py", "pz")}
+    return {f"v{name[1]}": np.append(np.asarray(vertices[name]), 0.0)[index] for name in ("px", "py", "pz")}
 
 
 def _information(info: ak.Array) -> dict[str, np.ndarray]:

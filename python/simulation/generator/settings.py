@@ -47,6 +47,6 @@ def _kind(settings: Any, name: str) -> re.Pattern[str] | None:
         (settings.isMode, _WHOLE),
         (settings.isParm, _NUMBER),
     )
-    found = next((pattern for is_kind, pattern in kinds if is_kind(name)), None)
+    pattern_of_type = next((pattern for is_kind, pattern in kinds if is_kind(name)), None)
     particle, *_, attribute = name.split(":")
-    return _PROPERTIES.get(attribute) if found is None and particle.isdigit() else found
+    return _PROPERTIES.get(attribute) if pattern_of_type is None and particle.isdigit() else pattern_of_type

@@ -1,4 +1,4 @@
-"""The books of a sample: events tried and passed, the cross section, the spectra of a gun; blocks add up exactly."""
+"""The counts of a sample: events tried and passed, the cross section, the spectra of a gun; blocks add up exactly."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Trials:
     spectra: Occupancy | None = None
 
     def add(self, other: Trials) -> None:
-        """Add the books of other events."""
+        """Add the counts of other events."""
         for name in ("tried", "passed", "sumw", "sumw2", "passed_sumw", "passed_sumw2"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name, count in other.rejected.items():
@@ -97,9 +97,9 @@ class Trials:
         })  # fmt: skip
 
 
-def _joined(mine: Any, other: Any) -> Any:
-    if mine is None:
-        return copy.deepcopy(other)
-    if other is not None:
-        mine.join(other)
-    return mine
+def _joined(first: Any, second: Any) -> Any:
+    if first is None:
+        return copy.deepcopy(second)
+    if second is not None:
+        first.join(second)
+    return first

@@ -66,11 +66,11 @@ def _origin(
     """Return the |pdgId| of what made the quark of a hadron from a string; 0 where there is none."""
     kind = abs(pdg[i])
     sign = -1 if flavour == 5 and kind // 1000 % 10 == 0 else 1  # a B meson with a positive id holds a b antiquark
-    wanted = flavour * sign * (1 if pdg[i] > 0 else -1)
+    quark_id = flavour * sign * (1 if pdg[i] > 0 else -1)
     eta, phi = _eta_phi(px[i], py[i], pz[i])
     quark, nearest = -1, np.inf
     for k in range(start + mother1[i], start + max(mother2[i], mother1[i]) + 1):
-        if mother1[i] >= 0 and pdg[k] == wanted:
+        if mother1[i] >= 0 and pdg[k] == quark_id:
             distance = delta_r2(eta, phi, *_eta_phi(px[k], py[k], pz[k]))
             if distance < nearest:
                 quark, nearest = k, distance
@@ -139,9 +139,9 @@ def _categories(
 @jit
 def _jet(eta: float, phi: float, first: int, last: int, jet_eta: np.ndarray, jet_phi: np.ndarray) -> int:
     """Return the nearest jet within the radius, -1 for none."""
-    found, nearest = -1, RADIUS**2
+    jet, nearest = -1, RADIUS**2
     for k in range(first, last):
         distance = delta_r2(eta, phi, jet_eta[k], jet_phi[k])
         if distance < nearest:
-            found, nearest = k, distance
-    return found
+            jet, nearest = k, distance
+    return jet

@@ -57,7 +57,7 @@ DOCS: dict[str, str] = {
 
 
 @dataclass
-class Piece:
+class NanoBlock:
     """One block as it is written: the branches of its events, and what ``Runs`` and ``LuminosityBlocks`` say of it."""
 
     block: int
@@ -70,7 +70,7 @@ class Piece:
 
 def make(
     generator: Generator, sample: str, block: int, size: int, first: int, occupancy: Occupancy | None = None
-) -> Piece:
+) -> NanoBlock:
     """Generate and reconstruct one block of events.
 
     Parameters
@@ -88,7 +88,7 @@ def make(
     content |= {name: values for name, values in gen.items() if name != "gen_index"}
     content["genTtbarId"] = ttbar.categories(made.particles, gen["GenJet"])
     sums = float(made.weight.sum()), float((made.weight**2).sum())
-    return Piece(block, columns(content), size, made.accepted, *sums)
+    return NanoBlock(block, columns(content), size, made.accepted, *sums)
 
 
 def _event(made: GenBlock, generator: Generator, block: int, first: int) -> dict[str, Any]:
@@ -197,8 +197,8 @@ class SampleFile:
 
     path: Path
     format: str
-    pieces: list[Piece] = field(default_factory=list)
-    books: Trials = field(default_factory=Trials)
+    pieces: list[NanoBlock] = field(default_factory=list)
+    trials: Trials = field(default_factory=Trials)
 
     def __enter__(self) -> SampleFile:
         self._file = (NanoFile if self.format == "ttree" else NanoTuple)(self.path, COMPRESSION)
@@ -206,7 +206,7 @@ class SampleFile:
         self._held = 0
         return self
 
-    def append(self, piece: Piece) -> None:
+    def append(self, piece: NanoBlock) -> None:
         """Write a block; of its events nothing is kept."""
         if not self.pieces:
             self._events = self._file.tree("Events", branches(piece.events))
@@ -215,7 +215,7 @@ class SampleFile:
         if self._held > MOST_HELD:
             self._events.flush()
             self._held = 0
-        self.books.add(piece.trials)
+        self.trials.add(piece.trials)
         self.pieces.append(replace(piece, events={}, trials=replace(piece.trials, spectra=None)))
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -246,7 +246,7 @@ class SampleFile:
             "genEventSumw": np.array([sum(p.sumw for p in self.pieces)], "f8"),
             "genEventSumw2": np.array([sum(p.sumw2 for p in self.pieces)], "f8"),
         }
-        section = self.books.passed_cross_section
+        section = self.trials.passed_cross_section
         if section is not None:
             values |= {name: np.array([value], "f8") for name, value in zip(("genXSec", "genXSecError"), section)}
         return {name: Column([value]) for name, value in values.items()}

@@ -37,13 +37,13 @@ class Sums:
 
 @jit
 def _sum(
-    event: np.ndarray, eta: np.ndarray, phi: np.ndarray, cone: np.ndarray, veto: float, own: np.ndarray,
+    event: np.ndarray, eta: np.ndarray, phi: np.ndarray, cone: np.ndarray, veto: float, candidate: np.ndarray,
     offsets: np.ndarray, kind: np.ndarray, pt: np.ndarray, c_eta: np.ndarray, c_phi: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     out = np.zeros((len(eta), 4))
     for i in range(len(eta)):
         for c in range(offsets[event[i]], offsets[event[i] + 1]):
-            if kind[c] < 0 or c == own[i]:
+            if kind[c] < 0 or c == candidate[i]:
                 continue
             d2 = delta_r2(eta[i], phi[i], c_eta[c], c_phi[c])
             if d2 < cone[i] ** 2 and (kind[c] == CHARGED or kind[c] == PILEUP or d2 > veto**2):
@@ -70,16 +70,16 @@ class Surroundings:
         event: np.ndarray,
         eta: np.ndarray,
         phi: np.ndarray,
-        own: np.ndarray,
+        candidate: np.ndarray,
         cone: np.ndarray | float,
         veto: float = 0.01,
     ) -> Sums:
-        """Sum the candidates within ``cone`` of objects; their ``own`` candidate (-1 for none) is left out.
+        """Sum the candidates within ``cone`` of objects; their ``candidate`` candidate (-1 for none) is left out.
 
         Neutral candidates nearer than ``veto`` do not count: they come from the object itself.
         """
         cones, c = np.broadcast_to(np.asarray(cone, np.float64), eta.shape), self.candidates
-        return Sums(_sum(event, eta, phi, cones, veto, own, c.offsets, self.kind, c.pt, c.eta, c.phi))
+        return Sums(_sum(event, eta, phi, cones, veto, candidate, c.offsets, self.kind, c.pt, c.eta, c.phi))
 
 
 _KIND = np.full(213, -1, np.int8)

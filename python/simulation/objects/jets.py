@@ -89,8 +89,8 @@ def cluster(candidates: Candidates, p: dict[str, np.ndarray], radius: float, min
         np.bincount(jet, weights=(value * candidates.puppiWeight)[candidate], minlength=len(event))
         for value in p.values()
     )
-    found = Clusters(offsets_of(jets), px, py, pz, e, jet, candidate)
-    return ordered(found, np.flatnonzero(found.pt * correction(found.pt, found.eta) > min_pt))
+    clusters = Clusters(offsets_of(jets), px, py, pz, e, jet, candidate)
+    return ordered(clusters, np.flatnonzero(clusters.pt * correction(clusters.pt, clusters.eta) > min_pt))
 
 
 SPARED_RADIUS = 0.5  # small jets are in nearly all events
@@ -131,52 +131,52 @@ def _may_hold(
     return out
 
 
-def ordered(found: Clusters, keep: np.ndarray) -> Clusters:
+def ordered(clusters: Clusters, keep: np.ndarray) -> Clusters:
     """Return the jets at the positions ``keep`` (ascending), each event's by falling corrected pt."""
-    offsets = np.searchsorted(keep, found.offsets)
-    order = keep[descending(offsets, (found.pt * correction(found.pt, found.eta))[keep])]
-    place = np.full(len(found.px), -1)
-    place[order] = np.arange(len(order))
-    jet = place[found.jet]
+    offsets = np.searchsorted(keep, clusters.offsets)
+    order = keep[descending(offsets, (clusters.pt * correction(clusters.pt, clusters.eta))[keep])]
+    position = np.full(len(clusters.px), -1)
+    position[order] = np.arange(len(order))
+    jet = position[clusters.jet]
     pairs = np.flatnonzero(jet >= 0)
     pairs = pairs[np.argsort(jet[pairs], kind="stable")]
-    p = (found.px[order], found.py[order], found.pz[order], found.e[order])
-    return Clusters(offsets, *p, jet[pairs], found.candidate[pairs])
+    p = (clusters.px[order], clusters.py[order], clusters.pz[order], clusters.e[order])
+    return Clusters(offsets, *p, jet[pairs], clusters.candidate[pairs])
 
 
 def correction(pt: np.ndarray, eta: np.ndarray) -> np.ndarray:
     """Factor from the uncorrected pt to a mean response of 1."""
     table, at = np.asarray(RESPONSE), np.log(np.asarray(RESPONSE_PT))
-    place = np.clip(np.interp(np.log(np.maximum(pt, 1e-3)), at, np.arange(len(at))), 0, len(at) - 1 - 1e-9)
-    low = place.astype(np.int64)
+    position = np.clip(np.interp(np.log(np.maximum(pt, 1e-3)), at, np.arange(len(at))), 0, len(at) - 1 - 1e-9)
+    low = position.astype(np.int64)
     side = np.searchsorted(np.asarray(RESPONSE_EDGES), np.abs(eta))
-    return 1 / (table[side, low] * (1 - (place - low)) + table[side, low + 1] * (place - low))
+    return 1 / (table[side, low] * (1 - (position - low)) + table[side, low + 1] * (position - low))
 
 
-def kinematics(found: Clusters, area: float) -> dict[str, np.ndarray]:
+def kinematics(clusters: Clusters, area: float) -> dict[str, np.ndarray]:
     """Corrected momentum, the factor back, and the area (pi R^2: JHEP 04 (2008) 063)."""
-    factor = correction(found.pt, found.eta)
+    factor = correction(clusters.pt, clusters.eta)
     return {
-        "pt": found.pt * factor, "eta": found.eta, "phi": found.phi, "mass": found.mass * factor,
+        "pt": clusters.pt * factor, "eta": clusters.eta, "phi": clusters.phi, "mass": clusters.mass * factor,
         "rawFactor": 1 - 1 / factor, "area": np.full(len(factor), area),
     }  # fmt: skip
 
 
-def composition(found: Clusters, candidates: Candidates) -> dict[str, np.ndarray]:
+def composition(clusters: Clusters, candidates: Candidates) -> dict[str, np.ndarray]:
     """Energy fractions (of the uncorrected energy) and multiplicities by kind of candidate."""
-    size = len(found.px)
-    pdg = np.abs(candidates.pdgId[found.candidate])
+    size = len(clusters.px)
+    pdg = np.abs(candidates.pdgId[clusters.candidate])
     energy = candidates.pt * np.cosh(candidates.eta) * candidates.puppiWeight
-    part = energy[found.candidate] / np.maximum(found.e, 1e-9)[found.jet]
+    part = energy[clusters.candidate] / np.maximum(clusters.e, 1e-9)[clusters.jet]
     out = {}
     for name, kind in _KINDS.items():
         of_kind = pdg == kind
-        out[name] = np.bincount(found.jet[of_kind], weights=part[of_kind], minlength=size)
-    charged = candidates.charge[found.candidate] != 0
-    number = np.bincount(found.jet, minlength=size)
+        out[name] = np.bincount(clusters.jet[of_kind], weights=part[of_kind], minlength=size)
+    charged = candidates.charge[clusters.candidate] != 0
+    number = np.bincount(clusters.jet, minlength=size)
     out["nConstituents"] = number.clip(max=255)
-    out["chMultiplicity"] = np.bincount(found.jet[charged], minlength=size).clip(max=255)
-    out["neMultiplicity"] = (number - np.bincount(found.jet[charged], minlength=size)).clip(max=255)
+    out["chMultiplicity"] = np.bincount(clusters.jet[charged], minlength=size).clip(max=255)
+    out["neMultiplicity"] = (number - np.bincount(clusters.jet[charged], minlength=size)).clip(max=255)
     return out
 
 
@@ -203,7 +203,7 @@ def match(
     to_phi: np.ndarray, cone: float,
 ) -> np.ndarray:  # fmt: skip
     """For each jet, in order, the nearest unused one of the other list within the cone: position in its event or -1."""
-    found = np.full(len(eta), -1, np.int64)
+    matched = np.full(len(eta), -1, np.int64)
     for i in range(len(offsets) - 1):
         used = np.zeros(to_offsets[i + 1] - to_offsets[i], np.bool_)
         for a in range(offsets[i], offsets[i + 1]):
@@ -211,29 +211,31 @@ def match(
             for b in range(len(used)):
                 d2 = delta_r2(eta[a], phi[a], to_eta[to_offsets[i] + b], to_phi[to_offsets[i] + b])
                 if not used[b] and d2 < best:
-                    best, found[a] = d2, b
-            if found[a] >= 0:
-                used[found[a]] = True
-    return found
+                    best, matched[a] = d2, b
+            if matched[a] >= 0:
+                used[matched[a]] = True
+    return matched
 
 
-def truth(found: Clusters, gen_jets, cone: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+def truth(clusters: Clusters, gen_jets, cone: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
     """Index of the matched generated jet (-1 for none) in the event, and its hadron and parton flavour."""
     to = offsets_of(counts(gen_jets))
     eta, phi = flat(gen_jets, "eta").astype(np.float64), flat(gen_jets, "phi").astype(np.float64)
-    index = match(found.offsets, found.eta, found.phi, to, eta, phi, cone)
+    index = match(clusters.offsets, clusters.eta, clusters.phi, to, eta, phi, cone)
     matched = index >= 0
-    place = (index + to[found.event])[matched]
+    position = (index + to[clusters.event])[matched]
     hadron, parton = np.zeros(len(index), np.uint8), np.zeros(len(index), np.int16)
-    hadron[matched] = flat(gen_jets, "hadronFlavour")[place]
-    parton[matched] = flat(gen_jets, "partonFlavour")[place]
+    hadron[matched] = flat(gen_jets, "hadronFlavour")[position]
+    parton[matched] = flat(gen_jets, "partonFlavour")[position]
     return index, hadron, parton
 
 
-def jet_of_candidates(found: Clusters, candidates: int) -> np.ndarray:
+def jet_of_candidates(clusters: Clusters, candidates: int) -> np.ndarray:
     """For each candidate the number of its jet in the event, -1 for none."""
     out = np.full(candidates, -1, np.int64)
-    out[found.candidate] = (found.jet - found.offsets[found.event[found.jet]]) if len(found.jet) else -1
+    out[clusters.candidate] = (
+        (clusters.jet - clusters.offsets[clusters.event[clusters.jet]]) if len(clusters.jet) else -1
+    )
     return out
 
 

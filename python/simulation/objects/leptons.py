@@ -9,12 +9,12 @@ import numpy as np
 from ..detector.candidates import Candidates
 from ..flat import count, offsets_of
 from .isolation import Sums, Surroundings
-from .matching import Truth
+from .matching import GenTruth
 from .secondary import significance
 
 
 @dataclass(frozen=True)
-class Selection:
+class ObjectSelection:
     """What becomes an object, as NanoAOD keeps it, and how its identification works.
 
     The efficiencies of the working points are for real leptons and for hadrons taken for one: muons as in CMS,
@@ -37,7 +37,7 @@ class Selection:
     tight_dz: float = 0.5
 
 
-SELECTION = Selection()
+SELECTION = ObjectSelection()
 _ISOLATION_POINTS = (0.40, 0.25, 0.20, 0.15, 0.10, 0.05)  # PF isolation of muons, very loose to very very tight
 ECAL_BARREL = 1.4442
 MASSES = {"Muon": 0.105658, "Electron": 0.000511, "Photon": 0.0}  # GeV
@@ -81,13 +81,13 @@ def _track(candidates: Candidates, at: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _gen(
-    truth: Truth, candidates: Candidates, at: np.ndarray, event: np.ndarray, pdg: tuple[int, ...]
+    truth: GenTruth, candidates: Candidates, at: np.ndarray, event: np.ndarray, pdg: tuple[int, ...]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return genPartIdx and genPartFlav of charged leptons, and whether each is one in truth."""
-    place = truth.find(event, candidates.genIdx[at])
-    real = np.isin(np.abs(truth.pdg[place]), pdg) & (place >= 0) if len(truth.pdg) else np.zeros(len(at), np.bool_)
-    place = np.where(real, place, -1)
-    return {"genPartIdx": truth.index(place), "genPartFlav": truth.flavour(place)}, real
+    row = truth.find(event, candidates.genIdx[at])
+    real = np.isin(np.abs(truth.pdg[row]), pdg) & (row >= 0) if len(truth.pdg) else np.zeros(len(at), np.bool_)
+    row = np.where(real, row, -1)
+    return {"genPartIdx": truth.index(row), "genPartFlav": truth.flavour(row)}, real
 
 
 def _delta_beta(sums: Sums, pt: np.ndarray) -> np.ndarray:
@@ -103,7 +103,7 @@ def mini_cone(pt: np.ndarray) -> np.ndarray:
     return np.clip(10 / pt, 0.05, 0.2)
 
 
-def muons(nearby: Surroundings, truth: Truth, rho: np.ndarray, rng: np.random.Generator) -> Objects:
+def muons(nearby: Surroundings, truth: GenTruth, rho: np.ndarray, rng: np.random.Generator) -> Objects:
     """Muons above 3 GeV."""
     candidates = nearby.candidates
     at, event, offsets = _select(candidates, (np.abs(candidates.pdgId) == 13) & (candidates.pt > SELECTION.muon_pt))
@@ -132,7 +132,7 @@ def muons(nearby: Surroundings, truth: Truth, rho: np.ndarray, rng: np.random.Ge
     return Objects(offsets, at, columns)
 
 
-def electrons(nearby: Surroundings, truth: Truth, rho: np.ndarray, rng: np.random.Generator) -> Objects:
+def electrons(nearby: Surroundings, truth: GenTruth, rho: np.ndarray, rng: np.random.Generator) -> Objects:
     """Electrons above 5 GeV."""
     candidates = nearby.candidates
     at, event, offsets = _select(candidates, (np.abs(candidates.pdgId) == 11) & (candidates.pt > SELECTION.electron_pt))
@@ -179,7 +179,7 @@ def _shapes(real: np.ndarray, barrel: np.ndarray, noise: np.ndarray) -> dict[str
 
 
 def photons(
-    nearby: Surroundings, truth: Truth, rho: np.ndarray, electron: Objects, rng: np.random.Generator
+    nearby: Surroundings, truth: GenTruth, rho: np.ndarray, electron: Objects, rng: np.random.Generator
 ) -> Objects:
     """Photons above 10 GeV, and the showers of electrons, which fail the electron veto."""
     candidates = nearby.candidates
@@ -193,11 +193,11 @@ def photons(
         "pt": pt, "eta": eta, "phi": phi, "energyErr": candidates.ptErr[at] * np.cosh(eta),
         "pfRelIso03_chg": sums.charged / pt, "pfRelIso03_all": _with_area(sums, pt, rho[event]),
     }  # fmt: skip
-    place = truth.find(event, candidates.genIdx[at])
-    kind_of = np.abs(truth.pdg[place]) if len(truth.pdg) else np.zeros(len(at), np.int64)
-    prompt = (place >= 0) & ((truth.flags[place] & PROMPT_OR_TAU) != 0) if len(truth.pdg) else place >= 0
+    row = truth.find(event, candidates.genIdx[at])
+    kind_of = np.abs(truth.pdg[row]) if len(truth.pdg) else np.zeros(len(at), np.int64)
+    prompt = (row >= 0) & ((truth.flags[row] & PROMPT_OR_TAU) != 0) if len(truth.pdg) else row >= 0
     real = prompt & ((kind_of == 22) | (kind_of == 11))
-    columns["genPartIdx"] = truth.index(np.where(real, place, -1))
+    columns["genPartIdx"] = truth.index(np.where(real, row, -1))
     columns["genPartFlav"] = np.where(real, np.where(kind_of == 22, 1, 13), 0)
     chance, noise = rng.random(len(at)), rng.standard_normal((3, len(at)))
     mva, isolated = points(real, SELECTION.photon_mva, chance), columns["pfRelIso03_all"] < 0.15
@@ -220,5 +220,5 @@ def _same(at: np.ndarray, other: Objects) -> np.ndarray:
     if len(other.candidate) == 0:
         return np.full(len(at), -1)
     local = np.arange(len(other.candidate)) - other.offsets[other.event]
-    place = np.searchsorted(other.candidate, at).clip(max=len(other.candidate) - 1)
-    return np.where(other.candidate[place] == at, local[place], -1)
+    position = np.searchsorted(other.candidate, at).clip(max=len(other.candidate) - 1)
+    return np.where(other.candidate[position] == at, local[position], -1)

@@ -15,7 +15,7 @@ FLAVOUR_PROMPT, FLAVOUR_TAU, FLAVOUR_B, FLAVOUR_C, FLAVOUR_LIGHT, UNMATCHED = 1,
 
 
 @dataclass(frozen=True)
-class Truth:
+class GenTruth:
     """The generator's table, flat.
 
     ``offsets`` (n + 1,); ``position`` of each entry in the full list of its event; ``mother`` flat position or -1;
@@ -32,7 +32,7 @@ class Truth:
     phi: np.ndarray
 
     @classmethod
-    def of(cls, gen: dict[str, Any]) -> Truth:
+    def of(cls, gen: dict[str, Any]) -> GenTruth:
         """From the generator's collections (``GenPart`` and ``gen_index``)."""
         parts, index = gen["GenPart"], gen["gen_index"]
         offsets = offsets_of(counts(parts))
@@ -51,35 +51,35 @@ class Truth:
         return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
 
     def find(self, event: np.ndarray, position: np.ndarray) -> np.ndarray:
-        """Flat place in the table of particles at a position of the full list; -1 if they are not in the table."""
+        """Rows of the flat table for positions of the full list; -1 for particles that are not in the table."""
         if len(self.position) == 0:
             return np.full(len(event), -1)
         span = int(max(self.position.max(), position.max(initial=0))) + 1
         keys = self.event * span + self.position
         order = np.argsort(keys, kind="stable")
-        wanted = event * span + position
-        place = order[np.searchsorted(keys, wanted, sorter=order).clip(max=len(keys) - 1)]
-        return np.where((position >= 0) & (keys[place] == wanted), place, -1)
+        key = event * span + position
+        row = order[np.searchsorted(keys, key, sorter=order).clip(max=len(keys) - 1)]
+        return np.where((position >= 0) & (keys[row] == key), row, -1)
 
-    def index(self, place: np.ndarray) -> np.ndarray:
-        """Return the index in its event of a flat place, -1 for -1."""
-        return np.where(place >= 0, place - self.offsets[self.event[place]] if len(self.pdg) else 0, -1)
+    def index(self, row: np.ndarray) -> np.ndarray:
+        """Return the index in its event of a row of the flat table, -1 for -1."""
+        return np.where(row >= 0, row - self.offsets[self.event[row]] if len(self.pdg) else 0, -1)
 
-    def flavour(self, place: np.ndarray) -> np.ndarray:
+    def flavour(self, row: np.ndarray) -> np.ndarray:
         """Return genPartFlav of leptons: 1 prompt, 15 from a tau, 5 from b, 4 from c, 3 from others, 0 unmatched."""
         if len(self.pdg) == 0:
-            return np.zeros(len(place), np.uint8)
-        flags = np.where(place >= 0, self.flags[place], 0)
-        quark = self._heaviest_ancestor(place)
+            return np.zeros(len(row), np.uint8)
+        flags = np.where(row >= 0, self.flags[row], 0)
+        quark = self._heaviest_ancestor(row)
         flavour = np.select([quark == FLAVOUR_B, quark == FLAVOUR_C], [FLAVOUR_B, FLAVOUR_C], FLAVOUR_LIGHT)
         flavour = np.where((flags & FROM_PROMPT_TAU) != 0, FLAVOUR_TAU, flavour)
         flavour = np.where((flags & PROMPT) != 0, FLAVOUR_PROMPT, flavour)
-        return np.where(place >= 0, flavour, UNMATCHED).astype(np.uint8)
+        return np.where(row >= 0, flavour, UNMATCHED).astype(np.uint8)
 
-    def _heaviest_ancestor(self, place: np.ndarray) -> np.ndarray:
+    def _heaviest_ancestor(self, row: np.ndarray) -> np.ndarray:
         """5 or 4 where a hadron with that quark is an ancestor (5 before 4), else 0."""
-        best = np.zeros(len(place), np.int64)
-        at = place
+        best = np.zeros(len(row), np.int64)
+        at = row
         while (at >= 0).any():
             pdg = np.where(at >= 0, np.abs(self.pdg[at]), 0) % 10000
             quark = np.where(pdg >= 1000, pdg // 1000, np.where(pdg >= 100, pdg // 100, 0))

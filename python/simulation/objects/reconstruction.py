@@ -21,7 +21,7 @@ from .branches import COLLECTIONS, DOCS, SCALARS
 from .isolation import Surroundings
 from .jets import Clusters
 from .leptons import Objects
-from .matching import Truth
+from .matching import GenTruth
 from .tagging import scores
 
 if TYPE_CHECKING:
@@ -65,20 +65,20 @@ def reconstruct(
         Collection -> records of each event, branch without a collection -> (n,) array; NanoAOD's names and types.
 
     """
-    momenta, rho, truth = jets.momenta(candidates), jets.density(candidates), Truth.of(gen)
-    nearby, found = Surroundings.of(candidates), jets.cluster(candidates, momenta, AK4, JET_PT)
+    momenta, rho, truth = jets.momenta(candidates), jets.density(candidates), GenTruth.of(gen)
+    nearby, clusters = Surroundings.of(candidates), jets.cluster(candidates, momenta, AK4, JET_PT)
     vertices = secondary.find(candidates, rng)
-    objects = _objects(found, nearby, momenta, truth, gen, rho, rng)
-    inside = jets.jet_of_candidates(found, len(candidates.pt))
+    objects = _objects(clusters, nearby, momenta, truth, gen, rho, rng)
+    inside = jets.jet_of_candidates(clusters, len(candidates.pt))
     out = {
         "SV": _table("SV", vertices.offsets, vertices.columns),
-        "Jet": _jets(found, nearby, vertices, objects, inside, gen),
+        "Jet": _jets(clusters, nearby, vertices, objects, inside, gen),
         "PFCands": _candidates(candidates),
-        "JetPFCands": _links(found, candidates),
+        "JetPFCands": _links(clusters, candidates),
     }
-    out |= _with_jets(objects, found, inside)
+    out |= _with_jets(objects, clusters, inside)
     out |= _fat_jets(candidates, momenta, gen)
-    scalars = _vertices(candidates) | met.table(candidates, momenta, found) | {"fixedGridRhoFastjetAll": rho}
+    scalars = _vertices(candidates) | met.table(candidates, momenta, clusters) | {"fixedGridRhoFastjetAll": rho}
     out["OtherPV"] = _other_vertices(candidates)
     return out | {name: scalars[name].astype(kind) for name, (kind, _) in SCALARS.items()}
 
@@ -90,10 +90,10 @@ def _table(collection: str, offsets: np.ndarray, columns: dict[str, np.ndarray])
 
 
 def _objects(
-    found: Clusters,
+    clusters: Clusters,
     nearby: Surroundings,
     p: dict[str, np.ndarray],
-    truth: Truth,
+    truth: GenTruth,
     gen: dict[str, Any],
     rho: np.ndarray,
     rng: np.random.Generator,
@@ -104,47 +104,47 @@ def _objects(
     return Leptons(
         muon=leptons.muons(nearby, truth, rho, rng), electron=electron,
         photon=leptons.photons(nearby, truth, rho, electron, rng),
-        tau=taus.build(found, nearby, p, truth, (offsets_of(counts(visible)), eta, phi), rng),
+        tau=taus.build(clusters, nearby, p, truth, (offsets_of(counts(visible)), eta, phi), rng),
     )  # fmt: skip
 
 
 def _jets(
-    found: Clusters, nearby: Surroundings, vertices: secondary.Secondary, objects: Leptons, inside: np.ndarray,
+    clusters: Clusters, nearby: Surroundings, vertices: secondary.Secondary, objects: Leptons, inside: np.ndarray,
     gen: dict[str, Any],
 ) -> ak.Array:  # fmt: skip
     candidates = nearby.candidates
-    columns = jets.kinematics(found, np.pi * AK4**2) | jets.composition(found, candidates)
+    columns = jets.kinematics(clusters, np.pi * AK4**2) | jets.composition(clusters, candidates)
     columns["jetId"] = jets.identification(columns)
-    columns["genJetIdx"], columns["hadronFlavour"], columns["partonFlavour"] = jets.truth(found, gen["GenJet"], AK4)
-    size = len(found.px)
+    columns["genJetIdx"], columns["hadronFlavour"], columns["partonFlavour"] = jets.truth(clusters, gen["GenJet"], AK4)
+    size = len(clusters.px)
     for name, kind in (("electron", objects.electron), ("muon", objects.muon)):
-        first, second, number = jets.first_two(found.offsets, inside[kind.candidate], kind.event, size)
+        first, second, number = jets.first_two(clusters.offsets, inside[kind.candidate], kind.event, size)
         columns |= {f"{name}Idx1": first, f"{name}Idx2": second, f"n{name.title()}s": number}
-    seen = tagging.inputs(found, candidates, vertices)
+    seen = tagging.inputs(clusters, candidates, vertices)
     columns |= {"svIdx1": seen.first, "svIdx2": seen.second, "nSVs": seen.vertices}
     columns |= scores(seen, columns["pt"], columns["eta"])
-    sums = nearby.sum(found.event, found.eta, found.phi, np.full(size, -1), AK4)
+    sums = nearby.sum(clusters.event, clusters.eta, clusters.phi, np.full(size, -1), AK4)
     charged = sums.charged + sums.pileup
     columns["puIdDisc"] = np.where(charged > 0, sums.charged / np.maximum(charged, 1e-9), 1)
-    columns["muonSubtrFactor"] = _muon_share(found, candidates, objects.muon, inside)
-    return _table("Jet", found.offsets, columns)
+    columns["muonSubtrFactor"] = _muon_share(clusters, candidates, objects.muon, inside)
+    return _table("Jet", clusters.offsets, columns)
 
 
-def _muon_share(found: Clusters, candidates: Candidates, muon: Objects, inside: np.ndarray) -> np.ndarray:
+def _muon_share(clusters: Clusters, candidates: Candidates, muon: Objects, inside: np.ndarray) -> np.ndarray:
     """One minus the share of the uncorrected pt without muons."""
-    own = np.flatnonzero(inside[muon.candidate] >= 0)
-    at = muon.candidate[own]
-    jet = inside[at] + found.offsets[muon.event[own]]
+    in_jet = np.flatnonzero(inside[muon.candidate] >= 0)
+    at = muon.candidate[in_jet]
+    jet = inside[at] + clusters.offsets[muon.event[in_jet]]
     x, y = (
-        np.bincount(jet, weights=candidates.pt[at] * component(candidates.phi[at]), minlength=len(found.px))
+        np.bincount(jet, weights=candidates.pt[at] * component(candidates.phi[at]), minlength=len(clusters.px))
         for component in (np.cos, np.sin)
     )
-    return 1 - np.hypot(found.px - x, found.py - y) / np.maximum(found.pt, 1e-9)
+    return 1 - np.hypot(clusters.px - x, clusters.py - y) / np.maximum(clusters.pt, 1e-9)
 
 
-def _with_jets(objects: Leptons, found: Clusters, inside: np.ndarray) -> dict[str, ak.Array]:
+def _with_jets(objects: Leptons, clusters: Clusters, inside: np.ndarray) -> dict[str, ak.Array]:
     """Return the tables of leptons and photons, with the jets that hold their candidates."""
-    corrected = found.pt * jets.correction(found.pt, found.eta)
+    corrected = clusters.pt * jets.correction(clusters.pt, clusters.eta)
     electron, photon = objects.electron.columns, objects.photon.columns
     out = {}
     for name, kind in (("Muon", objects.muon), ("Electron", objects.electron), ("Photon", objects.photon)):
@@ -152,7 +152,7 @@ def _with_jets(objects: Leptons, found: Clusters, inside: np.ndarray) -> dict[st
         kind.columns["jetIdx"] = index
         if name != "Photon":
             jet_pt = np.where(
-                index >= 0, corrected[(index + found.offsets[kind.event]).clip(0)] if len(corrected) else 0, 0
+                index >= 0, corrected[(index + clusters.offsets[kind.event]).clip(0)] if len(corrected) else 0, 0
             )
             ratio = jet_pt / np.maximum(kind.columns["pt"], 1e-9) - 1
             kind.columns["jetRelIso"] = np.where(index >= 0, ratio, kind.columns["pfRelIso04_all"])
@@ -178,20 +178,20 @@ def _back(index: np.ndarray, source: Objects, target: Objects) -> np.ndarray:
 
 def _fat_jets(candidates: Candidates, momenta: dict[str, np.ndarray], gen: dict[str, Any]) -> dict[str, ak.Array]:
     """AK8 jets with their soft-drop subjets."""
-    found = jets.cluster(candidates, momenta, AK8, FAT_JET_PT)
-    columns = jets.kinematics(found, np.pi * AK8**2) | jets.composition(found, candidates)
+    clusters = jets.cluster(candidates, momenta, AK8, FAT_JET_PT)
+    columns = jets.kinematics(clusters, np.pi * AK8**2) | jets.composition(clusters, candidates)
     columns["jetId"] = jets.identification(columns)
-    columns["genJetAK8Idx"], columns["hadronFlavour"], _ = jets.truth(found, gen["GenJetAK8"], AK8)
-    for n, tau in zip(substructure.SUBJETS, substructure.n_subjettiness(found, momenta).T):
+    columns["genJetAK8Idx"], columns["hadronFlavour"], _ = jets.truth(clusters, gen["GenJetAK8"], AK8)
+    for n, tau in zip(substructure.SUBJETS, substructure.n_subjettiness(clusters, momenta).T):
         columns[f"tau{n}"] = tau
-    parts = substructure.soft_drop(found, momenta)
-    factor = jets.correction(found.pt, found.eta)
+    parts = substructure.soft_drop(clusters, momenta)
+    factor = jets.correction(clusters.pt, clusters.eta)
     whole = parts.sum(axis=1)
     columns["msoftdrop"] = factor * np.sqrt(np.maximum(whole[:, 3] ** 2 - (whole[:, :3] ** 2).sum(axis=1), 0))
     has = parts[:, 0, 3] > 0
-    number = 2 * np.bincount(found.event[has], minlength=len(found.offsets) - 1)
+    number = 2 * np.bincount(clusters.event[has], minlength=len(clusters.offsets) - 1)
     offsets = offsets_of(number)
-    first = 2 * (np.cumsum(has) - 1) - offsets[found.event]
+    first = 2 * (np.cumsum(has) - 1) - offsets[clusters.event]
     columns["subJetIdx1"], columns["subJetIdx2"] = np.where(has, first, -1), np.where(has, first + 1, -1)
     p = parts[has].reshape(-1, 4)
     scale = np.repeat(factor[has], 2)
@@ -201,7 +201,7 @@ def _fat_jets(candidates: Candidates, momenta: dict[str, np.ndarray], gen: dict[
         "pt": pt * scale, "eta": np.arcsinh(p[:, 2] / np.maximum(pt, 1e-9)), "phi": np.arctan2(p[:, 1], p[:, 0]),
         "mass": mass * scale, "rawFactor": 1 - 1 / scale,
     }  # fmt: skip
-    return {"FatJet": _table("FatJet", found.offsets, columns), "SubJet": _table("SubJet", offsets, subjets)}
+    return {"FatJet": _table("FatJet", clusters.offsets, columns), "SubJet": _table("SubJet", offsets, subjets)}
 
 
 def _candidates(candidates: Candidates) -> ak.Array:
@@ -210,17 +210,20 @@ def _candidates(candidates: Candidates) -> ak.Array:
     return _table("PFCands", candidates.offsets, columns)
 
 
-def _links(found: Clusters, candidates: Candidates) -> ak.Array:
+def _links(clusters: Clusters, candidates: Candidates) -> ak.Array:
     """Which candidates each jet holds."""
-    event = found.event[found.jet]
-    columns = {"jetIdx": found.jet - found.offsets[event], "pFCandsIdx": found.candidate - candidates.offsets[event]}
-    return _table("JetPFCands", offsets_of(np.bincount(event, minlength=len(found.offsets) - 1)), columns)
+    event = clusters.event[clusters.jet]
+    columns = {
+        "jetIdx": clusters.jet - clusters.offsets[event],
+        "pFCandsIdx": clusters.candidate - candidates.offsets[event],
+    }
+    return _table("JetPFCands", offsets_of(np.bincount(event, minlength=len(clusters.offsets) - 1)), columns)
 
 
 def _vertices(candidates: Candidates) -> dict[str, np.ndarray]:
     primary = candidates.primary
-    place = dict(zip(("PV_x", "PV_y", "PV_z"), primary.measured / 10))
-    return place | {
+    position = dict(zip(("PV_x", "PV_y", "PV_z"), primary.measured / 10))
+    return position | {
         "PV_ndof": primary.ndof, "PV_chi2": primary.chi2, "PV_score": primary.score,
         "PV_npvs": primary.vertices.clip(max=255), "PV_npvsGood": primary.good.clip(max=255),
     }  # fmt: skip

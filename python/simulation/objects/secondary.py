@@ -147,13 +147,13 @@ def _measure(
     parallel = (noise * direction).sum(axis=0) * direction
     weight = pt / total(pt)[group]
     true = np.stack([total(weight * coordinate) for coordinate in start])
-    place = true + across * (noise - parallel) + along * parallel
+    position = true + across * (noise - parallel) + along * parallel
     at = np.zeros(size, np.int64)
     at[group] = event
     columns = {"event": at, "pt": sum_pt, "eta": sv_eta, "phi": sv_phi}
     columns["mass"] = np.sqrt(np.maximum(energy**2 - size_p**2, 0))
     columns["charge"] = total(candidates.charge[tracks])
-    columns |= _flight(candidates, at, place, direction, along, across)
+    columns |= _flight(candidates, at, position, direction, along, across)
     columns["ntracks"] = number
     columns["ndof"] = np.maximum(2 * FINDER.weight * number - 3, 0.1)
     columns["chi2"] = rng.chisquare(np.maximum(columns["ndof"], 1)) / np.maximum(columns["ndof"], 1)
@@ -163,13 +163,13 @@ def _measure(
 def _flight(
     candidates: Candidates,
     event: np.ndarray,
-    place: np.ndarray,
+    position: np.ndarray,
     direction: np.ndarray,
     along: np.ndarray,
     across: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Position and flight from the primary vertex, in cm."""
-    path = place - candidates.primary.measured[:, event]
+    path = position - candidates.primary.measured[:, event]
     length, radial = np.sqrt((path**2).sum(axis=0)), np.hypot(path[0], path[1])
     cosine = (path * direction).sum(axis=0) / np.maximum(length, 1e-12)
     vertex = candidates.primary.error[event]
@@ -178,6 +178,6 @@ def _flight(
     error = np.hypot(along, vertex)
     radial_error = np.sqrt((along * sine) ** 2 + (across * (1 - sine)) ** 2 + vertex**2)
     return {
-        "x": place[0] / 10, "y": place[1] / 10, "z": place[2] / 10, "dlen": length / 10, "dlenSig": length / error,
-        "dxy": radial / 10, "dxySig": radial / radial_error, "pAngle": np.arccos(np.clip(cosine, -1, 1)),
+        "x": position[0] / 10, "y": position[1] / 10, "z": position[2] / 10,
+        "dlen": length / 10, "dlenSig": length / error, "dxy": radial / 10, "dxySig": radial / radial_error, "pAngle": np.arccos(np.clip(cosine, -1, 1)),
     }  # fmt: skip

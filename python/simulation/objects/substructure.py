@@ -92,18 +92,18 @@ def _soft_drop(p: np.ndarray, bounds: np.ndarray, z_cut: float) -> np.ndarray:
     return out
 
 
-def soft_drop(found: Clusters, p: dict[str, np.ndarray]) -> np.ndarray:
+def soft_drop(clusters: Clusters, p: dict[str, np.ndarray]) -> np.ndarray:
     """Subjets of soft drop (beta = 0, z_cut = 0.1; Cambridge/Aachen): px, py, pz, E as (jets, 2, 4), 0 for none."""
-    bounds = np.searchsorted(found.jet, np.arange(len(found.px) + 1))
-    four = np.stack([p[name][found.candidate] for name in ("px", "py", "pz", "E")], axis=1)
+    bounds = np.searchsorted(clusters.jet, np.arange(len(clusters.px) + 1))
+    four = np.stack([p[name][clusters.candidate] for name in ("px", "py", "pz", "E")], axis=1)
     return _soft_drop(four, bounds, Z_CUT)
 
 
-def n_subjettiness(found: Clusters, p: dict[str, np.ndarray]) -> np.ndarray:
+def n_subjettiness(clusters: Clusters, p: dict[str, np.ndarray]) -> np.ndarray:
     """tau_1 to tau_4 (JHEP 02 (2012) 093), (jets, 4): beta = 1, R0 = 0.8, one-pass kt axes, as CMS has them."""
-    if len(found.px) == 0:
+    if len(clusters.px) == 0:
         return np.zeros((0, len(SUBJETS)))
-    bounds = np.searchsorted(found.jet, np.arange(len(found.px) + 1)).astype(np.int64)
-    inputs = records(bounds, {name: value[found.candidate] for name, value in p.items()}, "Momentum4D")
+    bounds = np.searchsorted(clusters.jet, np.arange(len(clusters.px) + 1)).astype(np.int64)
+    inputs = records(bounds, {name: value[clusters.candidate] for name, value in p.items()}, "Momentum4D")
     sequence = fastjet.ClusterSequence(inputs, fastjet.JetDefinition(fastjet.cambridge_algorithm, 1.0))
     return np.asarray(sequence.njettiness(njets=list(SUBJETS), beta=1.0, R0=0.8))

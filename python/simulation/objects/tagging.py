@@ -53,12 +53,12 @@ class JetInputs:
 
 
 @jit
-def _leading(jet: np.ndarray, value: np.ndarray, jets: int, places: int) -> np.ndarray:
-    """Return the largest values of each jet in falling order, (jets, places), -1 beyond them."""
-    out = np.full((jets, places), -1.0)
+def _leading(jet: np.ndarray, value: np.ndarray, jets: int, most: int) -> np.ndarray:
+    """Return the largest values of each jet in falling order, (jets, most), -1 beyond them."""
+    out = np.full((jets, most), -1.0)
     for i in range(len(jet)):
         row, v = out[jet[i]], value[i]
-        for k in range(places):
+        for k in range(most):
             if v > row[k]:
                 row[k], v = v, row[k]
     return out
@@ -84,25 +84,25 @@ def _vertices(
     return number, best
 
 
-def inputs(found: Clusters, candidates: Candidates, secondary: Secondary) -> JetInputs:
+def inputs(clusters: Clusters, candidates: Candidates, secondary: Secondary) -> JetInputs:
     """Gather the tagger's inputs for jets."""
-    size = len(found.px)
-    eta, phi, pt = found.eta, found.phi, found.pt
-    use = (candidates.charge[found.candidate] != 0) & (candidates.pt[found.candidate] > MIN_TRACK_PT)
-    jet, at = found.jet[use], found.candidate[use]
+    size = len(clusters.px)
+    eta, phi, pt = clusters.eta, clusters.phi, clusters.pt
+    use = (candidates.charge[clusters.candidate] != 0) & (candidates.pt[clusters.candidate] > MIN_TRACK_PT)
+    jet, at = clusters.jet[use], clusters.candidate[use]
     side = np.sign(candidates.dxy[at] * np.sin(phi[jet] - candidates.phi[at]))
     signed = np.minimum(significance(candidates, at), MAX_SIGNIFICANCE) * side
     sv = secondary.columns
     number, best = _vertices(
-        found.offsets, eta, phi, secondary.offsets, sv["eta"], sv["phi"], sv["dlenSig"], SV_CONE
+        clusters.offsets, eta, phi, secondary.offsets, sv["eta"], sv["phi"], sv["dlenSig"], SV_CONE
     )  # fmt: skip
-    has, place = best[:, 0] >= 0, best[:, 0] + secondary.offsets[found.event]
+    has, leading_sv = best[:, 0] >= 0, best[:, 0] + secondary.offsets[clusters.event]
     leading = {name: np.zeros(size) for name in ("mass", "dlenSig", "ntracks", "pt")}
     for name, column in leading.items():
-        column[has] = sv[name][place[has]]
-    pdg = np.abs(candidates.pdgId[found.candidate])
+        column[has] = sv[name][leading_sv[has]]
+    pdg = np.abs(candidates.pdgId[clusters.candidate])
     lepton = (pdg == 11) | (pdg == 13)
-    hardest = _leading(found.jet[lepton], candidates.pt[found.candidate[lepton]], size, 1)[:, 0]
+    hardest = _leading(clusters.jet[lepton], candidates.pt[clusters.candidate[lepton]], size, 1)[:, 0]
     return JetInputs(
         signed=np.maximum(_leading(jet, signed, size, LEADING), -1.0),
         displaced=np.bincount(jet[signed > TRACK_CUT], minlength=size),

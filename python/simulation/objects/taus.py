@@ -13,7 +13,7 @@ from .calibration import TAU_POINTS, TAU_WEIGHTS
 from .isolation import Surroundings
 from .jets import Clusters
 from .leptons import Objects, points
-from .matching import Truth
+from .matching import GenTruth
 
 
 @dataclass(frozen=True)
@@ -159,11 +159,11 @@ def _build(
     momentum, mode = np.zeros((jets, 4)), np.full(jets, -1, np.int64)
     tracks, neutral = np.full((jets, 3), -1, np.int64), np.zeros(jets)
     for jet in range(jets):
-        own = members[bounds[jet] : bounds[jet + 1]]
-        prongs = own[hard[own]][:_CHARGED]
+        constituents = members[bounds[jet] : bounds[jet + 1]]
+        prongs = constituents[hard[constituents]][:_CHARGED]
         if len(prongs) == 0:
             continue
-        strips, number = _strips(own, p, eta, phi, soft, shape[1], shape[2], shape[3])
+        strips, number = _strips(constituents, p, eta, phi, soft, shape[1], shape[2], shape[3])
         momentum[jet], mode[jet], tracks[jet] = _best(p, prongs, strips, number, shape[0], charge)
         for s in range(mode[jet] % 10 if mode[jet] >= 0 else 0):
             neutral[jet] += np.hypot(strips[s, 0], strips[s, 1])
@@ -171,7 +171,7 @@ def _build(
 
 
 def build(
-    found: Clusters, nearby: Surroundings, p: dict[str, np.ndarray], truth: Truth,
+    clusters: Clusters, nearby: Surroundings, p: dict[str, np.ndarray], truth: GenTruth,
     gen: tuple[np.ndarray, np.ndarray, np.ndarray],
     rng: np.random.Generator,
 ) -> Objects:  # fmt: skip
@@ -181,8 +181,8 @@ def build(
     hard = (candidates.charge != 0) & (candidates.pt > BUILDER.charged_pt) & near
     soft = (np.abs(candidates.pdgId) == 22) & (candidates.pt > BUILDER.charged_pt)
     # an event's candidates are in the order of pt, so that their positions sort a jet's
-    members = found.candidate[np.argsort(found.jet * len(candidates.pt) + found.candidate)]
-    bounds = np.searchsorted(found.jet, np.arange(len(found.px) + 1))
+    members = clusters.candidate[np.argsort(clusters.jet * len(candidates.pt) + clusters.candidate)]
+    bounds = np.searchsorted(clusters.jet, np.arange(len(clusters.px) + 1))
     shape = (BUILDER.cone, BUILDER.strip_eta, BUILDER.strip_phi, BUILDER.strip_pt)
     momentum, mode, tracks, neutral = _build(
         bounds,
@@ -198,29 +198,29 @@ def build(
     pt = np.hypot(momentum[:, 0], momentum[:, 1])
     eta = np.arcsinh(momentum[:, 2] / np.maximum(pt, 1e-9))
     made = np.flatnonzero((mode >= 0) & (pt > BUILDER.min_pt) & (np.abs(eta) < BUILDER.max_eta))
-    columns = _columns(found, nearby, made, momentum[made], mode[made], tracks[made], neutral[made])
-    event = found.event[made]
+    columns = _columns(clusters, nearby, made, momentum[made], mode[made], tracks[made], neutral[made])
+    event = clusters.event[made]
     columns |= _truth(candidates, truth, gen, event, columns, tracks[made, 0])
     columns |= _scores(columns, rng)
     keep = columns["rawDeepTau2018v2p5VSjet"] > BUILDER.loosest
     order = np.flatnonzero(keep)
     order = order[np.lexsort([-columns["pt"][order], event[order]])]
-    offsets = offsets_of(np.bincount(event[order], minlength=len(found.offsets) - 1))
+    offsets = offsets_of(np.bincount(event[order], minlength=len(clusters.offsets) - 1))
     return Objects(offsets, tracks[made, 0][order], {name: column[order] for name, column in columns.items()})
 
 
 def _columns(
-    found: Clusters, nearby: Surroundings, made: np.ndarray, p: np.ndarray, mode: np.ndarray, tracks: np.ndarray,
+    clusters: Clusters, nearby: Surroundings, made: np.ndarray, p: np.ndarray, mode: np.ndarray, tracks: np.ndarray,
     neutral: np.ndarray,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Kinematics, leading track and isolation of taus."""
-    candidates, event, lead = nearby.candidates, found.event[made], tracks[:, 0]
+    candidates, event, lead = nearby.candidates, clusters.event[made], tracks[:, 0]
     pt = np.hypot(p[:, 0], p[:, 1])
     eta, phi = np.arcsinh(p[:, 2] / np.maximum(pt, 1e-9)), np.arctan2(p[:, 1], p[:, 0])
     sums = nearby.sum(event, eta, phi, np.full(len(made), -1), BUILDER.isolation, veto=0.0)
     hadron = np.abs(candidates.pdgId[np.maximum(tracks, 0)]) == 211
-    own = np.where((tracks >= 0) & hadron, candidates.pt[np.maximum(tracks, 0)], 0).sum(axis=1)
-    charged = np.maximum(sums.charged - own, 0)
+    track_pt = np.where((tracks >= 0) & hadron, candidates.pt[np.maximum(tracks, 0)], 0).sum(axis=1)
+    charged = np.maximum(sums.charged - track_pt, 0)
     photon = np.maximum(sums.values[:, 2] - neutral, 0)
     raw = charged + np.maximum(photon - 0.2 * sums.pileup, 0)
     return {
@@ -230,27 +230,27 @@ def _columns(
         "leadTkDeltaPhi": (candidates.phi[lead] - phi + np.pi) % (2 * np.pi) - np.pi,
         "leadTkPtOverTauPt": candidates.pt[lead] / np.maximum(pt, 1e-9), "chargedIso": charged, "neutralIso": photon,
         "rawIso": raw, "puCorr": 0.2 * sums.pileup, "photonsOutsideSignalCone": photon,
-        "jetIdx": made - found.offsets[event], "jetPt": found.pt[made], "leadPdg": np.abs(candidates.pdgId[lead]),
+        "jetIdx": made - clusters.offsets[event], "jetPt": clusters.pt[made], "leadPdg": np.abs(candidates.pdgId[lead]),
         "idDecayModeNewDMs": np.ones(len(made), np.bool_), "idDecayModeOldDMs": mode < THREE_PRONG + 1,
     }  # fmt: skip
 
 
 def _truth(
-    candidates: Candidates, truth: Truth, gen: tuple[np.ndarray, np.ndarray, np.ndarray], event: np.ndarray,
+    candidates: Candidates, truth: GenTruth, gen: tuple[np.ndarray, np.ndarray, np.ndarray], event: np.ndarray,
     columns: dict[str, np.ndarray], lead: np.ndarray,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Return genPartFlav and genPartIdx: 5 and the place in GenVisTau for hadronic taus, 1 to 4 for leptons, else 0."""
+    """Return genPartFlav and genPartIdx: 5 and the index in GenVisTau for hadronic taus, 1 to 4 for leptons, else 0."""
     index = _nearest_in(event, columns["eta"], columns["phi"], gen, BUILDER.gen_cone)
-    place = truth.find(event, candidates.genIdx[lead])
+    row = truth.find(event, candidates.genIdx[lead])
     flavour, pdg = np.zeros(len(event), np.uint8), np.zeros(len(event), np.int64)
     if len(truth.pdg):
-        pdg, flavour = np.where(place >= 0, np.abs(truth.pdg[place]), 0), truth.flavour(place)
+        pdg, flavour = np.where(row >= 0, np.abs(truth.pdg[row]), 0), truth.flavour(row)
     lepton = np.isin(pdg, (11, 13)) & np.isin(flavour, (1, 15))
     kind = np.where(pdg == 11, 1, 2) + 2 * (flavour == 15)
     hadronic = index >= 0
     return {
         "genPartFlav": np.where(hadronic, 5, np.where(lepton, kind, 0)),
-        "genPartIdx": np.where(hadronic, index, np.where(lepton, truth.index(place), -1)),
+        "genPartIdx": np.where(hadronic, index, np.where(lepton, truth.index(row), -1)),
     }
 
 
