@@ -70,46 +70,48 @@ def scarce_memory() -> str:
     return f"probably out of memory, of which this process may have {limit >> 20} MB (ulimit -v)" if scarce else ""
 
 
-def full_disk(error: BaseException | None, *places: Path) -> str | None:
+def full_disk(error: BaseException | None, *folders: Path) -> str | None:
     """Say which disk is full, where that is behind an exception; None where it is not.
 
     Few exceptions name the file: else it is the one with the least room of those that are written to, which are
-    ``places``, that of temporary files, and the shared memory.
+    ``folders``, that of temporary files, and the shared memory.
     """
     for number, cause in _numbers(error):
         if number in _FULL:
-            place = getattr(cause, "filename", None) or _narrowest(*places)
-            return f"{place}: {_FULL[number]}: free some, then run the same command again, it goes on where it was"
+            path = getattr(cause, "filename", None) or _narrowest(*folders)
+            return f"{path}: {_FULL[number]}: free some, then run the same command again, it goes on where it was"
     return None
 
 
 def _numbers(error: BaseException | None) -> Iterator[tuple[int | None, BaseException]]:
     """Yield the ``errno`` of an exception and of those behind it."""
     while error is not None:
-        words = _IN_WORDS.search(str(error)) if isinstance(error, (OSError, RuntimeError, ImportError)) else None
-        number = getattr(error, "errno", None) or (int(words[1]) if words and words[1] else None)
-        if isinstance(error, MemoryError) or (words and words[2]):
+        match = _IN_WORDS.search(str(error)) if isinstance(error, (OSError, RuntimeError, ImportError)) else None
+        number = getattr(error, "errno", None) or (int(match[1]) if match and match[1] else None)
+        if isinstance(error, MemoryError) or (match and match[2]):
             number = errno.ENOMEM
         yield number, error
         error = error.__cause__ or error.__context__
 
 
-def _narrowest(*places: Path) -> Path:
-    """Return the place with the least room."""
-    candidates = [*places, Path.cwd(), Path(tempfile.tempdir or tempfile.gettempdir()), Path(_SHARED_MEMORY)]
-    existing = [next((p for p in (place, *place.absolute().parents) if p.is_dir()), Path("/")) for place in candidates]
-    rooms = [shutil.disk_usage(place).free for place in existing]
+def _narrowest(*folders: Path) -> Path:
+    """Return the folder with the least room."""
+    candidates = [*folders, Path.cwd(), Path(tempfile.tempdir or tempfile.gettempdir()), Path(_SHARED_MEMORY)]
+    existing = [
+        next((p for p in (folder, *folder.absolute().parents) if p.is_dir()), Path("/")) for folder in candidates
+    ]
+    rooms = [shutil.disk_usage(folder).free for folder in existing]
     return candidates[rooms.index(min(rooms))]
 
 
-def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
+def nearest(misspelt: str, choices: Iterable[str], most: int = 3) -> str:
     """Say which known names come closest to a misspelt one.
 
     Parameters
     ----------
-    word
+    misspelt
         The name that is not known.
-    known
+    choices
         The names that are.
     most
         At most so many suggestions.
@@ -119,10 +121,10 @@ def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
     str
         ``"; did you mean 'a' or 'b'?"``, or an empty string when nothing is near.
     """
-    names = list(known)
+    names = list(choices)
     lowered = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(word, names, n=most, cutoff=0.6)
-    close += [lowered[n] for n in difflib.get_close_matches(word.lower(), list(lowered), n=most, cutoff=0.6)]
+    close = difflib.get_close_matches(misspelt, names, n=most, cutoff=0.6)
+    close += [lowered[n] for n in difflib.get_close_matches(misspelt.lower(), list(lowered), n=most, cutoff=0.6)]
     unique = list(dict.fromkeys(close))[:most]
     return f"; did you mean {' or '.join(repr(name) for name in unique)}?" if unique else ""
 

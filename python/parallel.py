@@ -184,9 +184,9 @@ def _work(function: Callable[[Job, Report], Result], job: Job) -> Result:
     """Do a job in a worker; interrupted, it cleans up, and the worker leaves without a traceback of its own."""
     _answer_with(_interrupt)
     try:
-        _tell(str(getattr(job, "path", ""))[:_LONGEST])
-        result = function(job, _tell)
-        _tell(None)
+        _report(str(getattr(job, "path", ""))[:_LONGEST])
+        result = function(job, _report)
+        _report(None)
         return result
     except KeyboardInterrupt:
         _leave()
@@ -194,10 +194,10 @@ def _work(function: Callable[[Job, Report], Result], job: Job) -> Result:
         _answer_with(_leave)
 
 
-def _tell(what: float | str | None) -> None:
+def _report(progress: float | str | None) -> None:
     """Send a share of the job, the file that it is about, or None at its end."""
     with suppress(BrokenPipeError):
-        _writer.send((os.getpid(), what))
+        _writer.send((os.getpid(), progress))
 
 
 def _answer_with(handler: Callable[..., object]) -> None:
@@ -217,11 +217,11 @@ def _listen(reader: Any, advance: Report, under_way: dict[int, str]) -> None:
     """Take the reports of the workers, and note which file each is at."""
     with suppress(EOFError, OSError):
         while True:
-            worker, what = reader.recv()
-            if isinstance(what, (int, float)):
-                advance(what)
+            worker, progress = reader.recv()
+            if isinstance(progress, (int, float)):
+                advance(progress)
             else:
-                under_way[worker] = what or ""
+                under_way[worker] = progress or ""
 
 
 def run_on_dask(

@@ -62,13 +62,13 @@ class Registry(Generic[Kind]):
             return self._class_in(f"{self._package}.{name}")
         points = self._entry_points()
         if name not in points:
-            known = self.names()
-            raise UserError(f"{key}: there is no {self.kind} {name!r}; known: {', '.join(known)}{nearest(name, known)}")
+            names = self.names()
+            raise UserError(f"{key}: there is no {self.kind} {name!r}; known: {', '.join(names)}{nearest(name, names)}")
         try:
-            found = points[name].load()
+            loaded = points[name].load()
         except Exception as error:  # another package may fail in any way
             raise UserError(f"{key}: {points[name].value} cannot be imported ({first_line(error)})") from error
-        return self._checked(found, points[name].value, key)
+        return self._checked(loaded, points[name].value, key)
 
     def all(self) -> Iterator[tuple[str, type[Kind]]]:
         """Import all, and yield them with their names."""
@@ -82,16 +82,18 @@ class Registry(Generic[Kind]):
         return entry_points(self.kind)
 
     def _class_in(self, module: str) -> type[Kind]:
-        found = [value for value in classes(importlib.import_module(module)) if issubclass(value, self.base)]
-        if len(found) != 1:
-            raise DataError(f"{module}: has {len(found)} classes derived from {self.base.__name__}, and one is needed")
-        return found[0]
+        derived = [value for value in classes(importlib.import_module(module)) if issubclass(value, self.base)]
+        if len(derived) != 1:
+            raise DataError(
+                f"{module}: has {len(derived)} classes derived from {self.base.__name__}, and one is needed"
+            )
+        return derived[0]
 
-    def _checked(self, found: Any, spec: str, key: str) -> type[Kind]:
-        if not (isinstance(found, type) and issubclass(found, self.base)):
+    def _checked(self, loaded: Any, spec: str, key: str) -> type[Kind]:
+        if not (isinstance(loaded, type) and issubclass(loaded, self.base)):
             base = f"{self.base.__module__}.{self.base.__name__}"
             raise UserError(f"{key}: '{spec}' is not a class derived from {base}, as a {self.kind} has to be")
-        return found
+        return loaded
 
 
 def names_of(kind: str, package: str) -> list[str]:
@@ -107,8 +109,8 @@ def entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
 
 def modules(package: str) -> list[str]:
     """Return the names of the public modules in a package, sorted; none is imported."""
-    found = importlib.util.find_spec(package)
-    folders = [] if found is None else list(found.submodule_search_locations or ())
+    spec = importlib.util.find_spec(package)
+    folders = [] if spec is None else list(spec.submodule_search_locations or ())
     return sorted(module.name for module in pkgutil.iter_modules(folders) if not module.name.startswith("_"))
 
 

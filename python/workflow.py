@@ -14,7 +14,7 @@ from .pipeline import graph
 from .pipeline.stage import Stage
 from .provenance import Manifest
 from .provenance.manifest import NAME, changed_keys
-from .provenance.output import said
+from .provenance.output import shortened
 from .stages.convert import convert
 from .stages.evaluate import evaluate
 from .stages.generate import generate
@@ -120,8 +120,8 @@ def _keep_other_settings(analysis: Analysis, output: Path) -> None:
         changes += changed_keys({key: before[key] for key in settings if key in before}, settings)
     if changes:
         raise UserError(
-            f"{output}: holds results of other settings ({said(list(dict.fromkeys(changes)))}); give another -o, or "
-            "--force to replace what depends on them"
+            f"{output}: holds results of other settings ({shortened(list(dict.fromkeys(changes)))}); give another -o, "
+            "or --force to replace what depends on them"
         )
 
 

@@ -109,7 +109,7 @@ def _first(era: str, block: Mapping[str, Any], name: str, fragment: str, package
     row, sample = eras.era(era).steps["gensim"], block["sample"]
     steps, tier = ("GEN", "GEN") if name == "gen" else (None, None)
     more = ["--number_out", str(block["events"]), *_unscheduled(row)]
-    words = driver.arguments(era, "gensim", f"{sample}_{name}.root", steps=steps, tier=tier, more=more)
+    arguments = driver.arguments(era, "gensim", f"{sample}_{name}.root", steps=steps, tier=tier, more=more)
     accepted = [_ACCEPT] if block["acceptance"] and name != "gen" else []
     lines = [
         *_enter(row, package),
@@ -118,7 +118,7 @@ def _first(era: str, block: Mapping[str, Any], name: str, fragment: str, package
         '  (cd "$CMSSW_BASE/src" && scramv1 build)',
     ]
     commands = [_SEEDED.format(step="gensim"), _LUMI, *accepted]
-    return _case(name, lines, f"{_FRAGMENT}/{fragment}", words, f"{sample}_{name}", commands)
+    return _case(name, lines, f"{_FRAGMENT}/{fragment}", arguments, f"{sample}_{name}", commands)
 
 
 def _later(
@@ -134,9 +134,9 @@ def _later(
 ) -> str:
     row = eras.era(era).steps[key]
     more, inputs = [*_unscheduled(row), *more], [f"file:{sample}_{before}.root"]
-    words = driver.arguments(era, key, f"{sample}_{name}.root", inputs=inputs, more=more, **changes)
+    arguments = driver.arguments(era, key, f"{sample}_{name}.root", inputs=inputs, more=more, **changes)
     build = ['  (cd "$CMSSW_BASE/src" && scramv1 build)'] if package else []
-    return _case(name, [*_enter(row, package), *build], "step", words, f"{sample}_{name}", commands)
+    return _case(name, [*_enter(row, package), *build], "step", arguments, f"{sample}_{name}", commands)
 
 
 def _unscheduled(row: eras.Step) -> list[str]:
@@ -154,8 +154,10 @@ def _enter(row: eras.Step, package: bool) -> list[str]:
     return lines
 
 
-def _case(step: str, lines: Sequence[str], kind: str, words: Sequence[str], name: str, commands: Sequence[str]) -> str:
-    driven = shlex.join(["cmsDriver.py", kind, *words, "--python_filename", f"{name}_driver.py", "--no_exec"])
+def _case(
+    step: str, lines: Sequence[str], kind: str, arguments: Sequence[str], name: str, commands: Sequence[str]
+) -> str:
+    driven = shlex.join(["cmsDriver.py", kind, *arguments, "--python_filename", f"{name}_driver.py", "--no_exec"])
     text = "; ".join(filter(None, commands))
     if text:
         driven += f' --customise_commands "{text}"'  # in double quotes: the shell fills in its variables

@@ -97,9 +97,9 @@ _KEPT = (
 
 
 def _modifiers(names: str) -> list[Any]:
-    from Configuration.StandardSequences.Eras import eras as known
+    from Configuration.StandardSequences.Eras import eras as modifiers
 
-    return [getattr(known, name) for name in names.split(",")]
+    return [getattr(modifiers, name) for name in names.split(",")]
 
 
 def _nano(options: Options, content: str) -> tuple[Namespace, Any]:
@@ -109,13 +109,13 @@ def _nano(options: Options, content: str) -> tuple[Namespace, Any]:
     options.add("--model", help="ONNX of 'nanoforge export' whose scores are added, as FileInPath takes it")
     options.add("--pfcands", action="store_true", help="add the particles of jets (PFCands, JetPFCands, JetSVs)")
     chosen = options.parse()
-    words = driver.arguments(
+    arguments = driver.arguments(
         chosen.era, "nano", chosen.output, chosen.events,
         inputs=chosen.input, content=f"{FLAT},{EDM}" if getattr(chosen, "edm", False) else content,
         conditions=chosen.conditions, modifiers=chosen.modifiers, data=chosen.data, threads=chosen.threads,
         more=["--lumiToProcess", chosen.lumi_mask] if chosen.lumi_mask else [],
     )  # fmt: skip
-    process = driver.process(words)
+    process = driver.process(arguments)
     if chosen.pfcands:
         process = tables.addPFCands(process)
     if chosen.model:
@@ -126,12 +126,12 @@ def _nano(options: Options, content: str) -> tuple[Namespace, Any]:
 def _generated(chosen: Namespace, steps: str, content: str, tier: str) -> Any:
     block = _block(chosen)
     events, fast = chosen.events or block["events"], getattr(chosen, "fast", False)
-    words = driver.arguments(
+    arguments = driver.arguments(
         chosen.era, "gensim", chosen.output, chosen.tries, steps=steps, content=content, tier=tier,
         conditions=chosen.conditions, modifiers=chosen.modifiers, threads=chosen.threads,
         pileup=getattr(chosen, "pileup", None), more=["--number_out", str(events), *(["--fast"] if fast else [])],
     )  # fmt: skip
-    process = driver.process(words, generators.modules(block, cms))
+    process = driver.process(arguments, generators.modules(block, cms))
     seed = block["seed"] if chosen.seed is None else chosen.seed
     seeds.apply(process, "gensim", seed, chosen.lumi)
     process.source.firstLuminosityBlock = cms.untracked.uint32(chosen.lumi)

@@ -84,12 +84,12 @@ def nanogen() -> tuple[str, str]:
     return "GEN,NANO:@GEN", "NANOAODSIM"
 
 
-def process(words: Sequence[str], modules: Mapping[str, Any] | None = None) -> Any:
+def process(argv: Sequence[str], modules: Mapping[str, Any] | None = None) -> Any:
     """Make the process that ``cmsDriver.py`` would write for these arguments.
 
     Parameters
     ----------
-    words
+    argv
         As :func:`arguments` returns them.
     modules
         The generator and its filters, by label and in order, where events are generated.
@@ -99,8 +99,8 @@ def process(words: Sequence[str], modules: Mapping[str, Any] | None = None) -> A
 
     if modules:
         _publish(modules)
-    options = OptionsFromItems([*words, "--evt_type", FROZEN])
-    options.arguments = shlex.join(words)  # for the head of the file that is not written
+    options = OptionsFromItems([*argv, "--evt_type", FROZEN])
+    options.arguments = shlex.join(argv)  # for the head of the file that is not written
     builder = ConfigBuilder(options, with_output=True, with_input=True)
     builder.prepare()
     if modules:

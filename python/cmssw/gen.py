@@ -155,17 +155,17 @@ class _Text:
         return _Text(f"{self._text}.{name}")
 
     def __call__(self, *values: Any, **parameters: Any) -> _Text:
-        words = [_word(v) for v in values] + [f"{k}={_word(v)}" for k, v in parameters.items()]
-        line = ", ".join(words)
+        items = [_literal(v) for v in values] + [f"{k}={_literal(v)}" for k, v in parameters.items()]
+        line = ", ".join(items)
         if len(line) > 90:
-            line = "\n    " + ",\n".join(words).replace("\n", "\n    ") + ",\n"
+            line = "\n    " + ",\n".join(items).replace("\n", "\n    ") + ",\n"
         return _Text(f"{self._text}({line})")
 
     def __str__(self) -> str:
         return self._text
 
 
-def _word(value: Any) -> str:
+def _literal(value: Any) -> str:
     return str(value) if isinstance(value, _Text) else repr(value)
 
 

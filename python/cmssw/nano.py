@@ -38,7 +38,7 @@ _LINKS = ("PatJetConstituentTableProducer", "SimplePatJetConstituentTableProduce
 
 
 @dataclass(frozen=True)
-class Table:
+class FlatTable:
     """A flat table of a process: its product, its name, and its columns, None where the producer does not say."""
 
     tag: str
@@ -54,38 +54,38 @@ class Table:
         return branch.startswith(prefix) and branch[len(prefix) :] in self.columns
 
 
-def tables(process: Any) -> Iterator[Table]:
+def tables(process: Any) -> Iterator[FlatTable]:
     """Yield the flat tables of events that the producers of a process make; all of them where it has no schedule."""
     scheduled = None if process.schedule is None else process.schedule.moduleNames()
     for name, module in process.producers_().items():
-        known = scheduled is None or name in scheduled
-        if known and name.endswith("Table") and not module.type_().endswith("Lumi"):
+        in_schedule = scheduled is None or name in scheduled
+        if in_schedule and name.endswith("Table") and not module.type_().endswith("Lumi"):
             yield from _made(name, module)
 
 
-def _made(name: str, module: Any) -> Iterator[Table]:
+def _made(name: str, module: Any) -> Iterator[FlatTable]:
     kind, parameters = module.type_(), module.parameters_()
     if kind in _FIXED:
-        yield Table(name, _FIXED[kind])
+        yield FlatTable(name, _FIXED[kind])
     elif kind in _INSTANCES:
         for instance, key in _INSTANCES[kind].items():
-            yield Table(f"{name}:{instance}", parameters[key].value())
-        yield Table(f"{name}:otherPVs", "Other" + parameters["pvName"].value())
+            yield FlatTable(f"{name}:{instance}", parameters[key].value())
+        yield FlatTable(f"{name}:otherPVs", "Other" + parameters["pvName"].value())
     elif kind in _LINKS:
         for key in ("name", "nameSV"):
             if key in parameters:
-                yield Table(f"{name}:{parameters[key].value()}", parameters[key].value())
+                yield FlatTable(f"{name}:{parameters[key].value()}", parameters[key].value())
     elif "branchName" in parameters:  # indices to generated particles
         branch = parameters["branchName"].value()
         columns = frozenset({f"{branch}Idx", f"{branch}Flav"})
-        yield Table(name, parameters["objName"].value(), columns, extension=True)
+        yield FlatTable(name, parameters["objName"].value(), columns, extension=True)
     elif "name" in parameters:
         columns = None
         if "variables" in parameters:
             blocks = [parameters[key] for key in ("variables", "externalVariables") if key in parameters]
             columns = frozenset(column for block in blocks for column in block.parameterNames_())
         extension = "extension" in parameters and bool(parameters["extension"].value())
-        yield Table(name, parameters["name"].value(), columns, extension)
+        yield FlatTable(name, parameters["name"].value(), columns, extension)
 
 
 def describe(model: str) -> dict[str, Any]:
@@ -96,20 +96,20 @@ def describe(model: str) -> dict[str, Any]:
     ValueError
         When there is none, or the model takes features and not columns.
     """
-    places = [Path(place) for place in os.environ.get("CMSSW_SEARCH_PATH", "").split(":") if place]
-    found = next((p for p in (place / Path(model).with_name(DESCRIPTION) for place in places) if p.exists()), None)
-    if found is None:
+    folders = [Path(folder) for folder in os.environ.get("CMSSW_SEARCH_PATH", "").split(":") if folder]
+    path = next((p for p in (folder / Path(model).with_name(DESCRIPTION) for folder in folders) if p.exists()), None)
+    if path is None:
         raise ValueError(
             f"{Path(model).with_name(DESCRIPTION)}: not in CMSSW_SEARCH_PATH: copy what 'nanoforge export' wrote to "
             f"$CMSSW_BASE/src/{Path(model).parent}"
         )
-    description: dict[str, Any] = json.loads(found.read_text())
+    description: dict[str, Any] = json.loads(path.read_text())
     if description.get("level") != "columns":
-        raise ValueError(f"{found}: takes features, not columns: export it without --features")
+        raise ValueError(f"{path}: takes features, not columns: export it without --features")
     return description
 
 
-def scoreTable(model: str, description: Mapping[str, Any], known: Sequence[Table]) -> Any:
+def scoreTable(model: str, description: Mapping[str, Any], available: Sequence[FlatTable]) -> Any:
     """Make the producer of a model's scores.
 
     Parameters
@@ -118,7 +118,7 @@ def scoreTable(model: str, description: Mapping[str, Any], known: Sequence[Table
         The file, as ``edm::FileInPath`` takes it.
     description
         Its ``model.json``.
-    known
+    available
         The tables where its columns are looked for.
 
     Raises
@@ -140,7 +140,7 @@ def scoreTable(model: str, description: Mapping[str, Any], known: Sequence[Table
         name=cms.string(name),
         row=cms.string(description["row"]),
         outputs=cms.vstring(*(score[len(name) + 1 :] for score in description["outputs"]["scores"])),
-        tables=cms.VInputTag(*_needed(description, known)),
+        tables=cms.VInputTag(*_needed(description, available)),
         triggers=cms.VInputTag(*(_TRIGGERS if bits else ())),
         inputs=cms.VPSet(*map(_input, description["inputs"])),
         fill=cms.double(description["fill"]),
@@ -157,23 +157,23 @@ def _input(one: Mapping[str, Any]) -> Any:
     )
 
 
-def _needed(description: Mapping[str, Any], known: Sequence[Table]) -> list[str]:
+def _needed(description: Mapping[str, Any], available: Sequence[FlatTable]) -> list[str]:
     """Return the tags of the tables with the model's columns, each once; those that say their columns come first."""
-    found: dict[str, None] = {}
+    tags: dict[str, None] = {}
     missing = []
     names = [one["name"] for one in description["inputs"] if one["kind"] != "fold"]
-    wanted = [name for name in names if name not in _IDENTITY and not name.startswith(_BITS)]
+    branches = [name for name in names if name not in _IDENTITY and not name.startswith(_BITS)]
     counters = [f"n{description['row']}"] if description["row"] != "event" else []
-    for branch in [*wanted, *counters]:
-        holders = [t for t in known if (t.columns is not None and t.has(branch)) or branch == f"n{t.name}"]
-        holders = sorted(holders, key=lambda t: t.extension) or [t for t in known if t.has(branch)]
+    for branch in [*branches, *counters]:
+        holders = [t for t in available if (t.columns is not None and t.has(branch)) or branch == f"n{t.name}"]
+        holders = sorted(holders, key=lambda t: t.extension) or [t for t in available if t.has(branch)]
         if holders:
-            found[holders[0].tag] = None
+            tags[holders[0].tag] = None
         else:
             missing.append(branch)
     if missing:
         raise ValueError(f"no table has {', '.join(missing)}: make it before, or give its tag in 'also'")
-    return list(found)
+    return list(tags)
 
 
 def addScores(process: Any, model: str = MODEL, also: Mapping[str, str] | None = None, maker: Any | None = None) -> Any:
@@ -192,10 +192,13 @@ def addScores(process: Any, model: str = MODEL, also: Mapping[str, str] | None =
     maker
         The process that made the tables, where this one reads them.
     """
-    known = [*tables(process if maker is None else maker), *(Table(tag, name) for tag, name in (also or {}).items())]
+    available = [
+        *tables(process if maker is None else maker),
+        *(FlatTable(tag, name) for tag, name in (also or {}).items()),
+    ]
     description = describe(model)
     name = label(description["name"], "ScoresTable")
-    setattr(process, name, scoreTable(model, description, known))
+    setattr(process, name, scoreTable(model, description, available))
     task = cms.Task(getattr(process, name))
     setattr(process, f"{name}Task", task)
     process.schedule.associate(task)

@@ -53,23 +53,23 @@ class Options:
 
     def parse(self) -> argparse.Namespace:
         """Return the options of this job; an unknown default is an error."""
-        known = {action.dest for action in self._parser._actions}
-        unknown = set(self._defaults) - known
+        names = {action.dest for action in self._parser._actions}
+        unknown = set(self._defaults) - names
         if unknown:
             raise TypeError(f"no such option: {', '.join(sorted(unknown))}")
         self._parser.set_defaults(**self._defaults)
-        return self._parser.parse_args(own(sys.argv))
+        return self._parser.parse_args(script_arguments(sys.argv))
 
 
-def own(words: Sequence[str]) -> list[str]:
+def script_arguments(argv: Sequence[str]) -> list[str]:
     """Return what follows the configuration's name, which is the second word of ``cmsRun cfg.py ...`` before 13_3_X."""
-    place = next((i for i, word in enumerate(words[:2]) if word.endswith(".py")), 0)
-    rest = list(words[place + 1 :])
+    position = next((i for i, argument in enumerate(argv[:2]) if argument.endswith(".py")), 0)
+    rest = list(argv[position + 1 :])
     return rest[1:] if rest[:1] == ["--"] else rest
 
 
 def beside(name: str) -> str:
     """Return the path of a file beside the configuration; where the configuration is not known, the name as it is."""
-    configuration = next((word for word in sys.argv[:2] if word.endswith(".py")), "")
+    configuration = next((argument for argument in sys.argv[:2] if argument.endswith(".py")), "")
     path = Path(configuration).with_name(name) if configuration else Path(name)
     return str(path) if path.exists() else name

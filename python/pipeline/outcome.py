@@ -111,7 +111,7 @@ class Request:
             manifest = self.manifest(outcome)
             manifest.write(folder, outcome.outputs, outcome.checksums)
         if outcome.accounting is not None:
-            show_accounting(f"{self.stage}: {self._shown}", outcome.accounting)
+            show_accounting(f"{self.stage}: {self._title}", outcome.accounting)
         return manifest
 
     def manifest(self, outcome: Outcome) -> Manifest:
@@ -135,5 +135,5 @@ class Request:
         return self.key if self.part is None else self.part.key(self.key)
 
     @property
-    def _shown(self) -> str:
+    def _title(self) -> str:
         return str(self.output) if self.part is None else f"{self.part} in {self.output}"

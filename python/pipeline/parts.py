@@ -48,15 +48,17 @@ class Part:
         UserError
             When it is not written so, or there are no such units.
         """
-        found = _RANGE.fullmatch(text)
-        if found is None:
+        match = _RANGE.fullmatch(text)
+        if match is None:
             raise UserError(f"--part {text}: write SAMPLE:FIRST-LAST, e.g. ttbar:0-9")
-        sample, first = found["sample"], int(found["first"])
+        sample, first = match["sample"], int(match["first"])
         if sample not in units:
-            known = ", ".join(str(name) for name in units if name is not None)
-            hint = nearest(str(sample), filter(None, units)) or (f"; write one of {known} before it" if known else "")
+            samples = ", ".join(str(name) for name in units if name is not None)
+            hint = nearest(str(sample), filter(None, units)) or (
+                f"; write one of {samples} before it" if samples else ""
+            )
             raise UserError(f"--part {text}: there is no such sample{hint}")
-        last = first if found["last"] is None else int(found["last"])
+        last = first if match["last"] is None else int(match["last"])
         if first > last:
             raise UserError(f"--part {text}: write the first unit first: {last}-{first}")
         if last >= units[sample]:
@@ -109,12 +111,12 @@ class Gathered:
         return {output.path: str(output.adler32) for manifest in self.manifests for output in manifest.outputs}
 
     def accounting(self, files: Mapping[str | None, Sequence[str]]) -> Accounting:
-        """Sum up the books of all parts; the ``files`` that missing units stand for are lost."""
-        books = Accounting.total(m.accounting for m in self.manifests if m.accounting is not None)
+        """Sum up the accounting of all parts; the ``files`` that missing units stand for are lost."""
+        accounting = Accounting.total(m.accounting for m in self.manifests if m.accounting is not None)
         for sample, numbers in self.missing.items():
             for number in numbers:
-                books.lose(unfinished(files[sample][number]))
-        return books
+                accounting.lose(unfinished(files[sample][number]))
+        return accounting
 
 
 def unfinished(file: str) -> Lost:
@@ -157,48 +159,48 @@ def gather(
     DataError
         When a part is damaged, two have the same units, units are missing, or an input was replaced since.
     """
-    found = []
-    for place in sorted(path.parent for path in directory.glob(f"*/{NAME}")):
-        manifest = Manifest.read(place, part_stage(stage))
+    finished = []
+    for folder in sorted(path.parent for path in directory.glob(f"*/{NAME}")):
+        manifest = Manifest.read(folder, part_stage(stage))
         part = Part(**manifest.details["part"])
         if manifest.details["key"] != fingerprint(part.key(whole)):
-            raise UserError(f"{place}: made with another analysis, or from other files: give the parts of this one")
-        _check_inputs(place, manifest)
-        found.append((part, place, manifest))
-    if not found:
+            raise UserError(f"{folder}: made with another analysis, or from other files: give the parts of this one")
+        _check_inputs(folder, manifest)
+        finished.append((part, folder, manifest))
+    if not finished:
         raise UserError(f"{directory}: there are no finished parts of '{stage}' in it")
-    found.sort(key=lambda item: (str(item[0].sample), item[0].first))
-    missing = _missing([part for part, _, _ in found], units)
+    finished.sort(key=lambda item: (str(item[0].sample), item[0].first))
+    missing = _missing([part for part, _, _ in finished], units)
     if missing and not incomplete:
         count = sum(map(len, missing.values()))
         raise DataError(
             f"{directory}: {count} of {sum(units.values())} units are in no finished part: {_listed(missing)}: "
             "resubmit their jobs, or go on without them (--skip-bad-files)"
         )
-    run_jobs(partial(_take, work), [(place, manifest) for _, place, manifest in found], jobs, "checking parts")
-    return Gathered(found, missing)
+    run_jobs(partial(_take, work), [(folder, manifest) for _, folder, manifest in finished], jobs, "checking parts")
+    return Gathered(finished, missing)
 
 
-def _check_inputs(place: Path, manifest: Manifest) -> None:
+def _check_inputs(folder: Path, manifest: Manifest) -> None:
     """Refuse a part whose inputs were replaced since: the whole would be of files that are no more."""
     replaced = next((record.path for record in manifest.inputs if record.replaced()), None)
     if replaced is not None:
         raise DataError(
-            f"{replaced}: was replaced after the job of {place.name} had read it: remove {place.resolve()}, and "
+            f"{replaced}: was replaced after the job of {folder.name} had read it: remove {folder.resolve()}, and "
             "'nanoforge resubmit' makes it again"
         )
 
 
 def _missing(parts: Iterable[Part], units: Mapping[str | None, int]) -> dict[str | None, list[int]]:
     """List the units that are in no part."""
-    there: dict[str | None, set[int]] = {sample: set() for sample in units}
+    covered: dict[str | None, set[int]] = {sample: set() for sample in units}
     for part in parts:
-        own = set(range(part.first, part.last + 1))
-        twice = own & there[part.sample]
+        of_part = set(range(part.first, part.last + 1))
+        twice = of_part & covered[part.sample]
         if twice:
             raise DataError(f"unit {min(twice)} of {part.sample or 'the files'} is in two parts: remove one of them")
-        there[part.sample] |= own
-    gaps = {sample: sorted(set(range(number)) - there[sample]) for sample, number in units.items()}
+        covered[part.sample] |= of_part
+    gaps = {sample: sorted(set(range(number)) - covered[sample]) for sample, number in units.items()}
     return {sample: numbers for sample, numbers in gaps.items() if numbers}
 
 
@@ -216,14 +218,14 @@ def _listed(missing: Mapping[str | None, Sequence[int]]) -> str:
 
 def _take(work: Path | None, job: tuple[Path, Manifest], report: Report) -> None:
     """Check the files of one part, and take them over."""
-    place, manifest = job
-    manifest.verify(place)
+    folder, manifest = job
+    manifest.verify(folder)
     for record in manifest.outputs if work is not None else ():
         target = work / record.path  # type: ignore[operator]
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)
         try:
-            os.link(place / record.path, target)
+            os.link(folder / record.path, target)
         except OSError:  # another file system, or one without links
-            shutil.copyfile(place / record.path, target)
+            shutil.copyfile(folder / record.path, target)
     report(1)

@@ -59,10 +59,10 @@ class Accounting:
 
     @classmethod
     def of_lost(cls, file: str, reason: str, entries: int | None) -> Accounting:
-        """Return the books of one file that could not be used."""
-        books = cls()
-        books.lose(Lost(file, reason, entries))
-        return books
+        """Return the accounting of one file that could not be used."""
+        accounting = cls()
+        accounting.lose(Lost(file, reason, entries))
+        return accounting
 
     def add(self, other: Accounting) -> None:
         """Add the books of another part of the same stage."""

@@ -19,7 +19,7 @@ def diff(folder: Path) -> str:
 def _git(folder: Path, *arguments: str) -> str:
     try:
         command = ["git", "-C", str(folder), *arguments]
-        found = subprocess.run(command, capture_output=True, timeout=10, check=True)  # noqa: S603
+        process = subprocess.run(command, capture_output=True, timeout=10, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return ""
-    return found.stdout.decode(errors="replace").strip()
+    return process.stdout.decode(errors="replace").strip()

@@ -127,7 +127,7 @@ class Manifest:
         if self.accounting is not None:
             self.accounting.check()
         self.versions = versions()
-        self.git_commit = own_commit()
+        self.git_commit = nanoforge_commit()
         self.created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         content = asdict(self) | {"config_sha256": self.config_sha256}
         write_atomically(directory / NAME, sealed(content, indent=1))
@@ -143,12 +143,12 @@ class Manifest:
         DataError
             When the manifest is damaged.
         """
-        found = cls.load(directory, stage)
-        if found.stage != stage:
+        manifest = cls.load(directory, stage)
+        if manifest.stage != stage:
             raise UserError(
-                f"{directory}: made by 'nanoforge {found.stage}', but the output of '{stage}' is needed here"
+                f"{directory}: made by 'nanoforge {manifest.stage}', but the output of '{stage}' is needed here"
             )
-        return found
+        return manifest
 
     @classmethod
     def load(cls, directory: Path, stage: str | None = None) -> Manifest:
@@ -156,12 +156,15 @@ class Manifest:
         path = directory / NAME
         try:
             content = unsealed(path.read_text())
-            digest, books = content.pop("config_sha256"), content.pop("accounting")
+            digest, accounting = content.pop("config_sha256"), content.pop("accounting")
             inputs, outputs = ([FileRecord(**r) for r in content.pop(name)] for name in ("inputs", "outputs"))
-            found = cls(
-                **content, inputs=inputs, outputs=outputs, accounting=Accounting.from_dict(books) if books else None
+            manifest = cls(
+                **content,
+                inputs=inputs,
+                outputs=outputs,
+                accounting=Accounting.from_dict(accounting) if accounting else None,
             )
-            if digest != found.config_sha256:
+            if digest != manifest.config_sha256:
                 raise ValueError("its configuration and config_sha256 disagree")
         except (FileNotFoundError, NotADirectoryError):
             raise UserError(
@@ -172,9 +175,9 @@ class Manifest:
             raise DataError(
                 f"{path}: not a manifest of this version of NanoForge, or damaged ({error}): {again}"
             ) from None
-        for output in found.outputs:
+        for output in manifest.outputs:
             check_inside(output.path, path)
-        return found
+        return manifest
 
     def verify(self, directory: Path) -> None:
         """Raise a :class:`DataError` unless every output exists with its recorded size and checksum."""
@@ -279,9 +282,9 @@ def refuse_copies(sources: Iterable[FileRecord]) -> None:
     for source in sources:
         if source.uuid:
             path, sample = source.path, source.sample
-            twin = seen.setdefault((sample, source.uuid), path)
-            if twin != path:
-                raise UserError(f"samples.{sample}: {twin} and {path} are copies of one file (equal UUID)")
+            first = seen.setdefault((sample, source.uuid), path)
+            if first != path:
+                raise UserError(f"samples.{sample}: {first} and {path} are copies of one file (equal UUID)")
 
 
 def changed_keys(old: Any, new: Any, prefix: str = "") -> Iterable[str]:
@@ -304,16 +307,16 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 def versions() -> dict[str, str]:
     """Return the versions of NanoForge, Python, and the packages that matter for a result."""
-    found = {"nanoforge": __version__, "python": platform.python_version()}
+    result = {"nanoforge": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            result[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return result
 
 
-def own_commit() -> str | None:
+def nanoforge_commit() -> str | None:
     """Return the commit of NanoForge itself, with ``-dirty`` where files were changed; None outside a checkout."""
-    here = Path(__file__).resolve().parents[2]
-    return git.commit(here) if (here / ".git").exists() else None
+    checkout = Path(__file__).resolve().parents[2]
+    return git.commit(checkout) if (checkout / ".git").exists() else None

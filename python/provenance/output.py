@@ -100,15 +100,15 @@ def up_to_date(directory: Path, stage: str, key: Any, inputs: Sequence[str] | No
     if not (directory / NAME).exists():
         return None
     try:
-        found = Manifest.read(directory, stage)
+        manifest = Manifest.read(directory, stage)
     except DataError:  # damaged: made again with --force, which staged_output asks for
         return None
-    if found.details.get("key") != fingerprint(key) or not is_whole(directory):
+    if manifest.details.get("key") != fingerprint(key) or not is_whole(directory):
         return None
     if inputs is not None:
-        same = [r.path for r in found.inputs] == list(inputs) and all(r.unchanged() for r in found.inputs)
-        return found if same else None
-    return found
+        same = [r.path for r in manifest.inputs] == list(inputs) and all(r.unchanged() for r in manifest.inputs)
+        return manifest if same else None
+    return manifest
 
 
 def differences(old: Manifest, config: Any, inputs: Sequence[str] | None = None) -> list[str]:
@@ -122,7 +122,7 @@ def differences(old: Manifest, config: Any, inputs: Sequence[str] | None = None)
     return changes + [f"{record.path} has changed" for record in old.inputs if not record.unchanged()]
 
 
-def said(changes: Sequence[str], most: int = 3) -> str:
+def shortened(changes: Sequence[str], most: int = 3) -> str:
     """Join the first differences into one line."""
     more = f" and {len(changes) - most} more" if len(changes) > most else ""
     return "; ".join(c if len(c) <= _LONGEST else f"{c[: _LONGEST - 3]}..." for c in changes[:most]) + more
@@ -135,7 +135,7 @@ def _made_from(directory: Path, config: Any, inputs: Sequence[str] | None) -> st
         changes = differences(old, config, inputs)
     except (NanoForgeError, AttributeError):  # damaged, or of a version that wrote other manifests
         return ""
-    return f" of 'nanoforge {old.stage}', made from something else" + (f" ({said(changes)})" if changes else "")
+    return f" of 'nanoforge {old.stage}', made from something else" + (f" ({shortened(changes)})" if changes else "")
 
 
 def _check_replaceable(directory: Path, force: bool, config: Any, inputs: Sequence[str] | None) -> None:
@@ -209,4 +209,5 @@ def _cause(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"cannot be written{where}: {error.strerror}; give an -o in a place of your own"
     text = " ".join(str(error.strerror or error).split())  # HDF5 writes the time with a line break
-    return f"{found[1] if (found := _HDF5.search(text)) else text}{where}"
+    match = _HDF5.search(text)
+    return f"{match[1] if match else text}{where}"

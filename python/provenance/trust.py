@@ -58,7 +58,7 @@ def require(place: Path, made: Made, modules: Iterable[str], *, trust: bool, how
         return
     if not trust:
         raise UserError(
-            f"{place}: was not {how} by you, and its Python code would be run: {', '.join(map(_place, names))}: read "
+            f"{place}: was not {how} by you, and its Python code would be run: {', '.join(map(_located, names))}: read "
             "it, then give --trust (once)"
         )
     remember(made, names)
@@ -82,7 +82,7 @@ def _file() -> Path:
     return Path(state) / "nanoforge" / "trusted"
 
 
-def _place(name: str) -> str:
+def _located(name: str) -> str:
     origin = _origin(name)
     return name if origin is None or str(origin) == name else f"{name} ({origin})"
 
@@ -100,7 +100,7 @@ def _origin(name: str) -> Path | None:
     if name.endswith(".py") and Path(name).is_file():
         return Path(name)
     try:
-        found = importlib.util.find_spec(Path(name).stem if name.endswith(".py") else name.partition(".")[0])
+        spec = importlib.util.find_spec(Path(name).stem if name.endswith(".py") else name.partition(".")[0])
     except (ImportError, ValueError):
         return None
-    return None if found is None or found.origin is None else Path(found.origin)
+    return None if spec is None or spec.origin is None else Path(spec.origin)

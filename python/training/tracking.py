@@ -27,7 +27,7 @@ import onnx
 from ..console import say
 from ..dataset.source import TrainingData
 from ..provenance import fingerprint, git
-from ..provenance.manifest import flat, own_commit, versions
+from ..provenance.manifest import flat, nanoforge_commit, versions
 from .history import Epoch
 
 if TYPE_CHECKING:
@@ -262,7 +262,7 @@ def _tags(trained: Trained) -> dict[str, str]:
         "config_sha256": fingerprint(trained.config),
         "dataset": trained.dataset.name,
         "dataset_identity": trained.dataset.identity,
-        "nanoforge_commit": own_commit() or "",
+        "nanoforge_commit": nanoforge_commit() or "",
     }
     return tags | {f"version.{package}": version for package, version in versions().items()}
 

@@ -20,7 +20,7 @@ import published
 import pytest
 import yaml
 from nanoforge.cmssw import eras, seeds
-from nanoforge.cmssw.options import own
+from nanoforge.cmssw.options import script_arguments
 from nanoforge.config import load
 from nanoforge.config.generator import Generator
 from nanoforge.errors import UserError
@@ -215,7 +215,7 @@ def test_options_are_what_follows_the_configuration_in_all_releases() -> None:
         ["cmsRun", "a/cfg.py", "--", "--era", "x"],
         ["cmsRun", "cfg.py", "--era", "x"],
     ):
-        assert own(words) == ["--era", "x"]
+        assert script_arguments(words) == ["--era", "x"]
 
 
 def test_an_option_that_does_not_exist_is_refused(release: Run, capsys: pytest.CaptureFixture) -> None:

@@ -179,5 +179,6 @@ def _flight(
     radial_error = np.sqrt((along * sine) ** 2 + (across * (1 - sine)) ** 2 + vertex**2)
     return {
         "x": position[0] / 10, "y": position[1] / 10, "z": position[2] / 10,
-        "dlen": length / 10, "dlenSig": length / error, "dxy": radial / 10, "dxySig": radial / radial_error, "pAngle": np.arccos(np.clip(cosine, -1, 1)),
+        "dlen": length / 10, "dlenSig": length / error, "dxy": radial / 10, "dxySig": radial / radial_error,
+        "pAngle": np.arccos(np.clip(cosine, -1, 1)),
     }  # fmt: skip
