@@ -336,7 +336,7 @@ def test_an_empty_test_part_says_what_to_do(trained, tmp_path):
 
 def test_scores_that_are_not_finite_fail(trained, tmp_path, monkeypatch):
     run, _ = trained()
-    monkeypatch.setattr(stage, "score", lambda model, inputs, rows: np.full((len(inputs["event"]), 2), np.nan))
+    monkeypatch.setattr(scoring, "score", lambda model, inputs, rows: np.full((len(inputs["event"]), 2), np.nan))
     with pytest.raises(DataError, match="NaN or infinite scores"):
         evaluate(run, output=tmp_path / "out")
 
