@@ -357,7 +357,7 @@ def test_output_that_cannot_be_shown_is_replaced(trained, undrawn, tmp_path, mon
         main()
     assert not end.value.code
     out, err = (stream.buffer.getvalue().decode("ascii") for stream in streams)
-    assert "auc" in out and "l?ufe" in out and "error" not in err
+    assert "log-loss" in out and "l?ufe" in out and "error" not in err
     assert (place / "evaluation" / "manifest.json").exists()
 
 
