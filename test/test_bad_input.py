@@ -203,7 +203,7 @@ def test_full_disk(folder: Path, nanoforge: Run, monkeypatch: pytest.MonkeyPatch
     full = os.statvfs_result((4096, 4096, 10**6, 3000, 3000, 10**6, 10**6, 10**6, 0, 255))
     with monkeypatch.context() as patch:
         patch.setattr(os, "statvfs", lambda path: full)
-        check(nanoforge("convert", "analysis.yaml"), FAILURE, "dataset: no space left on the disk")
+        check(nanoforge("convert", "analysis.yaml"), FAILURE, "shards/00.h5.part: no space left on the disk")
     assert not (folder / "dataset").exists()
     assert nanoforge("convert", "analysis.yaml").returncode == 0
 
