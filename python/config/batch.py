@@ -98,7 +98,6 @@ class Environment(Strict):
 
     lcg: Optional[LCG] = None
     """A view of the LCG releases on CVMFS."""
-    """A CMSSW release on CVMFS."""
     apptainer: Optional[Apptainer] = None
     """A container."""
     venv: Optional[PlainPath] = None

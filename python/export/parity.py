@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -23,9 +23,6 @@ from ..provenance import Accounting
 from .assembly import AVERAGE, BY_EVENT, FOLD, Exported
 from .expressions import REMEDY
 from .preprocessing import STAGE
-
-if TYPE_CHECKING:
-    pass
 
 EVENTS = 200
 """Events of a file that are compared as they are."""

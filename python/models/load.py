@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..config.moved import moved
 from ..errors import DataError, NanoForgeError
 from ..provenance import Manifest
 from .base import Model, ModelSpec, read_tensors
 from .network import NetworkModel
-
-if TYPE_CHECKING:
-    pass
 
 
 def load_model(path: Path, network: str | None = None) -> Model:

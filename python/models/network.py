@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +13,6 @@ from torch import Tensor
 from .base import Model, ModelSpec
 from .networks import build
 from .tasks import make_objective
-
-if TYPE_CHECKING:
-    pass
 
 
 class NetworkModel(Model):

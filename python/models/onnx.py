@@ -25,9 +25,6 @@ from .network import NetworkModel
 from .padding import depends_on_padding
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from .trees import TreeModel
 
 # The newest that ONNX Runtime 1.14 (CMSSW 14_0_X) accepts; torch writes IR version 10.

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -41,9 +41,6 @@ from ..provenance.manifest import NAME, changed_keys, input_record, write_atomic
 from ..provenance.trust import require
 from ..training.runs import dataset_of, load_models, settings_of
 from ..training.tracking import follow, log_evaluation
-
-if TYPE_CHECKING:
-    pass
 
 
 def evaluate(

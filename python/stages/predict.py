@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config.schema import Analysis
 from ..console import say
@@ -24,9 +23,6 @@ from ..provenance.manifest import input_record, remove
 from ..provenance.trust import require
 from ..serving.scorer import Scorer
 from ..training.runs import load_models, settings_of
-
-if TYPE_CHECKING:
-    pass
 
 STAGE = "predict"
 """Score of a row that the selection rejects."""

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from lightning.fabric import Fabric
@@ -34,9 +34,6 @@ from .fit import Fit, Report, fold_seed, seed_generators
 from .history import Epoch, best
 from .rates import RangeTest
 from .start import freeze, new_model, take_weights
-
-if TYPE_CHECKING:
-    pass
 
 _STAGE = "train"
 CHECKED_ROWS = 4096

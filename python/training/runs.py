@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config.models import CustomModel
 from ..config.moved import moved, relocated
@@ -13,9 +12,6 @@ from ..console import say
 from ..models.base import Model
 from ..models.load import load_model
 from ..provenance import Manifest
-
-if TYPE_CHECKING:
-    pass
 
 
 def settings_of(trained: Manifest, run: Path) -> Analysis:
