@@ -39,7 +39,7 @@ class Registry(Generic[Kind]):
 
     def names(self) -> list[str]:
         """Return all names, ours first; nothing is imported."""
-        return [*self._ours(), *sorted(self._entry_points())]
+        return names_of(self.kind, self._package)
 
     def load(self, name: str, key: str) -> type[Kind]:
         """Return a class.
@@ -58,9 +58,9 @@ class Registry(Generic[Kind]):
         """
         if ":" in name:
             return self._checked(import_object(name, key), name, key)
-        if name in self._ours():
+        if name in modules(self._package):
             return self._class_in(f"{self._package}.{name}")
-        points = self._entry_points()
+        points = entry_points(self.kind)
         if name not in points:
             names = self.names()
             raise UserError(f"{key}: there is no {self.kind} {name!r}; known: {', '.join(names)}{nearest(name, names)}")
@@ -74,12 +74,6 @@ class Registry(Generic[Kind]):
         """Import all, and yield them with their names."""
         for name in self.names():
             yield name, self.load(name, self.kind)
-
-    def _ours(self) -> list[str]:
-        return modules(self._package)
-
-    def _entry_points(self) -> dict[str, importlib.metadata.EntryPoint]:
-        return entry_points(self.kind)
 
     def _class_in(self, module: str) -> type[Kind]:
         derived = [value for value in classes(importlib.import_module(module)) if issubclass(value, self.base)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +134,7 @@ def test_an_entry_point_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_formats.py").write_text(TOYS)
     point = EntryPoint("toy", "my_formats:ToyFormat", "nanoforge.input_formats")
-    monkeypatch.setattr(FORMATS, "_entry_points", lambda: {"toy": point})
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda: EntryPoints([point]))
     factory._all_formats.cache_clear()
     assert format_of("a.toy").kind.name == "toy" and format_of("a.root").kind.name == "ROOT"
 
