@@ -75,12 +75,11 @@ class _Here:
         return getattr(self, f"_{stage.name}")(analysis, stage.output(self.output), **results)
 
     def _generate(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
-        samples = graph.to_generate(analysis)
-        generate(analysis.model_copy(update={"samples": samples}), output, jobs=self.jobs, force=True)
-        return _generated(samples, output)
+        generate(analysis, output, jobs=self.jobs, force=True)
+        return _generated(analysis.samples, output)
 
     def _skim(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
-        _check_sums(analysis)
+        graph.check_sums(analysis)
         skimmed = skim(analysis, output, jobs=self.jobs, skip_bad_files=self.skip_bad_files, force=True)
         return {name: _outputs(skimmed, output, name) for name in analysis.samples}
 
@@ -128,15 +127,6 @@ def _keep_other_settings(analysis: Analysis, output: Path) -> None:
 def _without_files(config: dict[str, Any]) -> dict[str, Any]:
     samples = {name: {**sample, "files": None, "dataset": None} for name, sample in config["samples"].items()}
     return {**config, "samples": samples}
-
-
-def _check_sums(analysis: Analysis) -> None:
-    """Refuse to normalise to the events that are left when all that were read are meant."""
-    wrong = next((name for name, sample in analysis.samples.items() if sample.sumw == "events"), None)
-    if wrong is not None:
-        raise UserError(
-            f"samples.{wrong}.sumw: 'events' would sum over what the skim keeps: give the number, or take out 'skim'"
-        )
 
 
 def _generated(samples: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:

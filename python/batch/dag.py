@@ -18,7 +18,7 @@ from ..config.schema import Analysis
 from ..console import say
 from ..errors import DataError, UserError
 from ..events.files import listed, skim_outputs
-from ..pipeline.graph import GENERATE, SKIM, STAGES, needed, readers, to_generate, walk
+from ..pipeline.graph import GENERATE, SKIM, STAGES, check_sums, needed, readers, walk
 from ..pipeline.stage import Stage
 from ..provenance.manifest import write_atomically
 from ..version import __version__
@@ -122,8 +122,6 @@ class _Planner:
 
     def run(self, stage: Stage, analysis: Analysis, results: Mapping[str, Any]) -> Any:
         """Plan a stage; see :class:`~..pipeline.graph.Runner`."""
-        if stage is GENERATE:
-            analysis = analysis.model_copy(update={"samples": to_generate(analysis)})
         data, run = results.get("dataset"), results.get("run")
         directory = make(self._target, analysis, stage.name, self._output / stage.name, data=data, run=run)
         self.stages.append(directory)
@@ -146,9 +144,7 @@ def _check(analysis: Analysis, output: Path) -> None:
     later = [stage.name for stage in readers("files", needed(analysis)) if _by_events(batch, stage)]
     if later and (generated or skimmed):
         raise UserError(f"batch.{later[0]}.split: the events of files that are yet to be made: split by files")
-    wrong = next((name for name, sample in analysis.samples.items() if sample.sumw == "events"), None)
-    if wrong is not None and skimmed:
-        raise UserError(f"samples.{wrong}.sumw: 'events' would sum over what the skim keeps: give the number")
+    check_sums(analysis)
 
 
 def _by_events(batch: Batch, stage: Stage) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..errors import UserError
 from .stage import Stage
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Runner(Protocol):
         stage
             The stage.
         analysis
-            The analysis; its samples name the files that the stages before this one make.
+            The analysis, of a generation with just its samples; these name the files that the stages before make.
         results
             The results that the stage reads, by kind, but for files.
 
@@ -66,7 +67,8 @@ def walk(analysis: Analysis, runner: Runner) -> None:
 
     results: dict[str, Any] = {}
     for stage in needed(analysis):
-        result = runner.run(stage, analysis, {kind: results[kind] for kind in stage.reads if kind in results})
+        given = analysis.model_copy(update={"samples": to_generate(analysis)}) if stage is GENERATE else analysis
+        result = runner.run(stage, given, {kind: results[kind] for kind in stage.reads if kind in results})
         if stage.makes == "files":
             analysis = with_files(analysis, result)
         else:
@@ -76,6 +78,21 @@ def walk(analysis: Analysis, runner: Runner) -> None:
 def needed(analysis: Analysis) -> Sequence[Stage]:
     """List the stages from the samples of an analysis to predictions, in order."""
     return [stage for stage in STAGES.values() if stage.needed(analysis)]
+
+
+def check_sums(analysis: Analysis) -> None:
+    """Refuse to normalise to the events that a skim leaves when all that were read are meant.
+
+    Raises
+    ------
+    UserError
+        With the sample.
+    """
+    wrong = next((name for name, sample in analysis.samples.items() if sample.sumw == "events"), None)
+    if wrong is not None and SKIM.needed(analysis):
+        raise UserError(
+            f"samples.{wrong}.sumw: 'events' would sum over what the skim keeps: give the number, or take out 'skim'"
+        )
 
 
 def readers(kind: str, stages: Sequence[Stage]) -> Iterator[Stage]:
