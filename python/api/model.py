@@ -15,9 +15,7 @@ from ..events.arrays import ArrayFile
 from ..events.view import view
 from ..provenance import Accounting, Manifest
 from ..provenance.trust import require
-
-EVENTS = 16_384
-"""So many events are scored at a time: the memory does not depend on how many there are."""
+from ..serving.session import feeds, open_session
 
 
 class EventModel(ABC):
@@ -114,7 +112,7 @@ class _Run(EventModel):
         builder = self._scorer.builder(file)
         parts = [
             self._scorer.entries(file, builder, builder.frame(chunk), Accounting())
-            for chunk in file.chunks(builder.columns, EVENTS)
+            for chunk in file.chunks(builder.columns)
         ] or [self._scorer.entries(file, builder, builder.frame(builder.empty_chunk()), Accounting())]
         columns = {}
         for output in self.outputs:
@@ -129,8 +127,6 @@ class _Export(EventModel):
     """A graph that takes the columns of one event at a time."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
-        import onnxruntime
-
         manifest.verify(folder)
         self._description = json.loads((folder / "model.json").read_text())
         if self._description["level"] != "columns":
@@ -138,28 +134,24 @@ class _Export(EventModel):
         self.name = self._description["name"]
         scores = self._description["outputs"]["scores"]
         self.outputs = tuple(score.removeprefix(f"{self.name}_") for score in scores)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
         path = folder / "model.onnx"
         try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            self._session = open_session(path)
         except Exception as error:  # ONNX Runtime has errors of its own
             raise DataError(f"{path}: cannot be loaded ({str(error).partition(chr(10))[0]})") from error
 
     def __call__(self, events: Any) -> ak.Array:
         file = ArrayFile(events)
-        inputs = [item for item in self._description["inputs"] if item["kind"] != "fold"]
-        if len(inputs) < len(self._description["inputs"]):
+        names = [item["name"] for item in self._description["inputs"]]
+        if any(item["kind"] == "fold" for item in self._description["inputs"]):
             raise UserError(f"{self.name}: this export wants the number of the fold: use the run, or --fold average")
-        for item in inputs:
-            if item["name"] not in file.branches:
-                raise UserError(f"events: have no column {item['name']!r}, which the model takes")
-        scores, counts = [], []
-        for chunk in file.chunks([item["name"] for item in inputs], EVENTS):
-            for event in range(chunk.size):
-                found = self._score({name: _one(column, event) for name, column in chunk.columns.items()})
-                scores.append(found)
-                counts.append(len(found))
+        for name in names:
+            if name not in file.branches:
+                raise UserError(f"events: have no column {name!r}, which the model takes")
+        scores: list[np.ndarray] = []
+        for chunk in file.chunks(names):
+            scores += map(self._score, feeds(chunk, names))
+        counts = [len(of_event) for of_event in scores]
         table = np.concatenate(scores) if scores else np.empty((0, len(self.outputs)), np.float32)
         columns = {output: table[:, number] for number, output in enumerate(self.outputs)}
         if self._description["row"] != "event":
@@ -169,11 +161,3 @@ class _Export(EventModel):
     def _score(self, feed: dict[str, np.ndarray]) -> np.ndarray:
         scores, selected = (np.asarray(v) for v in self._session.run(["scores", "selected"], feed))
         return np.where(selected[:, np.newaxis] > 0, scores, np.float32(self._description["fill"]))
-
-
-def _one(column: Any, event: int) -> np.ndarray:
-    """Return a column of one event as the graph takes it: (1,), or (1, n) of n objects."""
-    if column.offsets is None:
-        return np.asarray(column.content[event : event + 1], np.float32)
-    start, stop = column.offsets[event : event + 2]
-    return np.asarray(column.content[start:stop], np.float32)[np.newaxis]

@@ -119,41 +119,43 @@ def _user_metric(spec: str, task: str) -> Metric:
     return _TargetFunction(name, thing, spec) if task == "regression" else _ScoreFunction(name, thing, spec)
 
 
-class _ScoreFunction(ScoreMetric):
-    """A function of a user's, of the (N,) class numbers, (N, C) scores and (N,) weights."""
+class _UserMetric(Metric[Rows]):
+    """A function of a user's."""
 
     def __init__(self, name: str, function: UserFunction, spec: str) -> None:
         super().__init__(name)
         self._function, self._spec = function, spec
+
+    def _call(self, truth: Array, scores: Array, weight: Array) -> Estimate:
+        if not len(truth):
+            return Estimate(float("nan"))
+        try:
+            value = float(self._function(truth, scores, weight))
+        except Exception as error:  # the user's code may fail in any way
+            line = raised_at(error, code_file(self._function))
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise UserError(
+                f"{KEY}: '{self._spec}' fails{line} ({reason}): it gets truth, scores and weights"
+            ) from error
+        if not np.isfinite(value):
+            raise UserError(
+                f"{KEY}: '{self._spec}' gives {value} for {len(truth):,} rows, and a finite number is needed"
+            )
+        return Estimate(value)
+
+
+class _ScoreFunction(_UserMetric[Scored], ScoreMetric):
+    """One of the (N,) class numbers, (N, C) scores and (N,) weights."""
 
     def evaluate(self, rows: Scored) -> Estimate:
-        return _call(self._function, self._spec, rows.truth, rows.scores, rows.weight)
+        return self._call(rows.truth, rows.scores, rows.weight)
 
 
-class _TargetFunction(TargetMetric):
-    """A function of a user's, of the (N,) true values, (N,) predictions and (N,) weights of one target."""
-
-    def __init__(self, name: str, function: UserFunction, spec: str) -> None:
-        super().__init__(name)
-        self._function, self._spec = function, spec
+class _TargetFunction(_UserMetric[Prediction], TargetMetric):
+    """One of the (N,) true values, (N,) predictions and (N,) weights of one target."""
 
     def evaluate(self, rows: Prediction) -> Estimate:
-        return _call(self._function, self._spec, rows.true, rows.predicted, rows.weight)
-
-
-def _call(function: UserFunction, spec: str, truth: Array, scores: Array, weight: Array) -> Estimate:
-    if not len(truth):
-        return Estimate(float("nan"))
-    try:
-        result = function(truth, scores, weight)
-        value = float(result)
-    except Exception as error:  # the user's code may fail in any way
-        line = raised_at(error, code_file(function))
-        reason = f"{type(error).__name__}: {first_line(error)}"
-        raise UserError(f"{KEY}: '{spec}' fails{line} ({reason}): it gets truth, scores and weights") from error
-    if not np.isfinite(value):
-        raise UserError(f"{KEY}: '{spec}' gives {value} for {len(truth):,} rows, and a finite number is needed")
-    return Estimate(value)
+        return self._call(rows.true, rows.predicted, rows.weight)
 
 
 def split_name(name: str) -> tuple[Metric | None, str, str]:

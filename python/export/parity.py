@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from ..config.schema import Analysis
 from ..dataset.identity import assign_fold, event_hash
@@ -20,6 +19,7 @@ from ..events.reader import EventFile
 from ..models.base import Model, score
 from ..models.onnx import TOLERANCE
 from ..provenance import Accounting
+from ..serving.session import feeds, open_session
 from .assembly import AVERAGE, BY_EVENT, FOLD, Exported
 from .expressions import REMEDY
 from .preprocessing import STAGE
@@ -74,10 +74,7 @@ class Comparison:
     """
 
     def __init__(self, exported: Exported, analysis: Analysis, models: Sequence[Model], rule: str) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        content = exported.model.SerializeToString()
-        self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(exported.model.SerializeToString())
         self._by_columns = exported.description["level"] == "columns"
         self._inputs = exported.description["inputs"]
         self._analysis = analysis
@@ -175,7 +172,7 @@ class Comparison:
     ) -> np.ndarray:
         """Run event after event; what the graph says of the cuts must be what Python says."""
         scores, selected = [], []
-        for event, feed in enumerate(self._feeds(chunk)):
+        for event, feed in enumerate(feeds(chunk, sorted(self._wanted()))):
             if self._rule == BY_EVENT:
                 feed[FOLD] = fold[event : event + 1].astype(np.float32)
             found = self._run(feed)
@@ -192,18 +189,6 @@ class Comparison:
             )
         self._note_lengths(chunk)
         return np.concatenate(scores)[rows.positions]
-
-    def _feeds(self, chunk: Chunk) -> Iterator[Feed]:
-        columns = {name: chunk.columns[name] for name in sorted(self._wanted())}
-        for event in range(chunk.size):
-            feed: Feed = {}
-            for name, column in columns.items():
-                if column.offsets is None:
-                    feed[name] = column.content[event : event + 1].astype(np.float32)
-                else:
-                    start, stop = column.offsets[event : event + 2]
-                    feed[name] = column.content[start:stop].astype(np.float32)[np.newaxis]
-            yield feed
 
     def _run(self, feed: Feed) -> list[np.ndarray]:
         outputs = ["scores", "selected"] if self._by_columns else ["scores"]
