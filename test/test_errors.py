@@ -12,6 +12,7 @@ from typing import Any, Callable
 import pytest
 import toys
 from nanoforge import errors, parallel
+from nanoforge.config import Analysis
 from nanoforge.errors import DataError, UserError, machine_failure
 from nanoforge.events.files import expand
 from nanoforge.events.open import open_events, reading
@@ -97,9 +98,15 @@ def test_links_to_themselves_and_odd_names(tmp_path: Path, nanoforge: Callable) 
 def test_a_file_that_is_truncated_in_place_while_it_is_read_is_an_error(tmp_path: Path) -> None:
     """And no signal that ends the process, as with a memory map."""
     path = toys.write(tmp_path / "x.root", toys.nano_events(60_000, True), basket=1000)
+    content = {
+        "name": "x",
+        "samples": {"x": {"files": str(path), "label": "x"}},
+        "inputs": {"e": {"features": ["MET_pt"]}},
+    }
+    analysis = Analysis.model_validate(content)
     with (
         pytest.raises(DataError, match=r"x\.root: changed while it was read"),
-        reading(str(path), "Events") as (file, _),
+        reading(analysis, str(path)) as (file, _),
     ):
         chunks = file.chunks(["MET_pt"])
         next(chunks)

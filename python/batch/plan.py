@@ -267,9 +267,9 @@ def _entries(analysis: Analysis, paths: Sequence[str]) -> dict[str, int]:
     from ..console import progress
 
     def count(path: str) -> int:
-        from ..events.open import open_events
+        from ..events.open import open_for
 
-        with open_events(path, analysis.tree, analysis.redirectors, checksum=False, formats=analysis.formats) as file:
+        with open_for(analysis, path, checksum=False) as file:
             bar.advance(1)
             return int(file.entries or 0)
 

@@ -21,7 +21,7 @@ from ..config.schema import Analysis
 from ..console import progress
 from ..errors import DataError, FileError
 from ..events.files import sample_files
-from ..events.open import open_events, reading
+from ..events.open import open_for, reading
 from ..events.reader import EventFile
 from ..provenance import Accounting, FileRecord, fingerprint, make_room
 from ..provenance.manifest import input_record, sealed, unsealed, write_atomically
@@ -243,7 +243,7 @@ class StreamedData(TrainingData):
         source = self.sources[number]
         if not source.unchanged():
             raise _changed(source)
-        file = open_events(source.path, self._analysis.tree, self._analysis.redirectors, formats=self._analysis.formats)
+        file = open_for(self._analysis, source.path)
         if (file.entries, file.uuid) != (source.entries, source.uuid):
             file.close()
             raise _changed(source)
@@ -277,10 +277,7 @@ def survey_file(job: Job, report: Callable[[float], None]) -> Survey:
         return known
     entries = None
     try:
-        with reading(job.path, analysis.tree, analysis.redirectors, job.sample, formats=analysis.formats) as (
-            file,
-            source,
-        ):
+        with reading(analysis, job.path, job.sample) as (file, source):
             entries = file.entries
             record = Survey(source, key=key)
             _survey(job, file, record, report)

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from ..config.schema import REDIRECTORS
+from ..config.schema import REDIRECTORS, Analysis
 from ..errors import FileError
 from ..provenance import FileRecord
 from ..provenance.manifest import input_record
@@ -73,15 +73,13 @@ def open_events(
         return file
 
 
+def open_for(analysis: Analysis, path: str, *, checksum: bool = True) -> EventFile:
+    """Open the table of events of a file as an analysis says: its tree, redirectors and formats."""
+    return open_events(path, analysis.tree, analysis.redirectors, formats=analysis.formats, checksum=checksum)
+
+
 @contextlib.contextmanager
-def reading(
-    path: str,
-    tree: str,
-    redirectors: Sequence[str] = REDIRECTORS,
-    sample: str | None = None,
-    *,
-    formats: Sequence[str] = (),
-) -> Iterator[tuple[EventFile, FileRecord]]:
+def reading(analysis: Analysis, path: str, sample: str | None = None) -> Iterator[tuple[EventFile, FileRecord]]:
     """Open the table of events of a file that must stay as it is until the end, and describe it as it was before.
 
     Raises
@@ -91,7 +89,7 @@ def reading(
     """
     before = input_record(path, sample=sample)
     try:
-        with open_events(path, tree, redirectors, formats=formats) as file:
+        with open_for(analysis, path) as file:
             yield file, replace(before, entries=file.entries, uuid=file.uuid)
     except FileError as error:
         _check_unchanged(before, error)

@@ -293,9 +293,7 @@ def _convert_file(shard: _Shard, file: InputFile) -> ShardRecord:
     entries: int | None = None
     blocks: list[list[int]] = []
     try:
-        with reading(
-            file.path, job.analysis.tree, job.analysis.redirectors, file.sample, formats=job.analysis.formats
-        ) as (opened, source):
+        with reading(job.analysis, file.path, file.sample) as (opened, source):
             entries = opened.entries
             record = ShardRecord(source)
             blocks = record.blocks

@@ -15,7 +15,7 @@ from ..config.schema import Analysis
 from ..console import out
 from ..errors import DataError, UserError, nearest
 from ..events.files import expand, from_root, sample_files
-from ..events.open import open_events, reading
+from ..events.open import open_for, reading
 from ..events.view import view
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
 from ..export.parity import Comparison, Parity
@@ -136,7 +136,7 @@ def _exported(
     spec = ModelSpec.from_dict(trained.details["spec"])
     folds = range(analysis.split.folds) if rule in (AVERAGE, BY_EVENT) else [int(rule)]
     graphs = [onnx.load(run / f"fold{fold}" / GRAPH) for fold in folds]
-    with open_events(paths[0], analysis.tree, analysis.redirectors, formats=analysis.formats) as file:
+    with open_for(analysis, paths[0]) as file:
         if features:
             exported = export_features(analysis, spec, graphs, rule)
         else:
@@ -144,7 +144,7 @@ def _exported(
     comparison = Comparison(exported, analysis, load_models(run, analysis, folds), rule)
     sources = []
     for path in paths:
-        with reading(path, analysis.tree, analysis.redirectors, formats=analysis.formats) as (file, source):
+        with reading(analysis, path) as (file, source):
             comparison.file(view(file, analysis))
             sources.append(source)
     if not comparison.parity.rows:

@@ -176,10 +176,7 @@ def predict_file(job: Job, report: Report) -> Scored:
     """Score one file into its friend, unless that is there already."""
     entries = None
     try:
-        with reading(job.path, job.analysis.tree, job.analysis.redirectors, formats=job.analysis.formats) as (
-            file,
-            source,
-        ):
+        with reading(job.analysis, job.path) as (file, source):
             entries = file.entries
             piece = Piece.read(job.record, job.key)
             if piece is not None and piece.inputs[0].uuid == source.uuid:

@@ -28,7 +28,7 @@ from ..events.columns import Branch, Chunk, Column, collection_name, offsets_of
 from ..events.files import sample_files, skim_outputs
 from ..events.frame import Schema
 from ..events.merging import BranchesDifferError, BranchUnion, MergedTrees
-from ..events.open import open_events, reading
+from ..events.open import open_for, reading
 from ..events.reader import EventFile
 from ..events.selection import Selection
 from ..events.view import view
@@ -322,9 +322,7 @@ def _all_branches(job: Job, paths: Sequence[str]) -> BranchUnion:
     """Look at all inputs for the branches of their trees."""
     union = BranchUnion()
     for path in paths:
-        with open_events(
-            path, job.analysis.tree, job.analysis.redirectors, checksum=False, formats=job.analysis.formats
-        ) as file:
+        with open_for(job.analysis, path, checksum=False) as file:
             union.add(path, job.analysis.tree, _skimmer(job, file).branches)
             for name in CARRIED:
                 tree = file.sibling(name)
@@ -348,9 +346,7 @@ def _write(
         with NanoFile(temporary, job.analysis.skim.compression) as out:
             trees = MergedTrees(out, union)
             for path in paths:
-                with reading(
-                    path, job.analysis.tree, job.analysis.redirectors, job.sample, formats=job.analysis.formats
-                ) as (file, source):
+                with reading(job.analysis, path, job.sample) as (file, source):
                     sources[path] = source
                     _copy(job, file, trees, record, report)
         record.filled = trees.filled

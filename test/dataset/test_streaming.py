@@ -178,7 +178,7 @@ def test_processes_share_an_epoch(files, tmp_path, world):
 def test_in_memory_the_files_are_read_once(files, tmp_path, monkeypatch):
     data = stream(make(files), tmp_path / "run", "always")
     first = events(data.batches("train", 0, 64, shuffle=True, epoch=1))
-    monkeypatch.setattr(streaming, "open_events", None)
+    monkeypatch.setattr(streaming, "open_for", None)
     second = events(data.batches("train", 0, 64, shuffle=True, epoch=2))
     assert sorted(first) == sorted(second) and first != second
 
