@@ -21,14 +21,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from nanoforge.config import load
 from nanoforge.config.generator import Generator, GenFilter
 from nanoforge.config.schema import IDENTITY
 from nanoforge.dataset.identity import assign_fold, event_hash
 from nanoforge.events.columns import Chunk
 from nanoforge.events.open import open_events
-from nanoforge.export.assembly import Exported
-from nanoforge.export.parity import Comparison
+from nanoforge.serving.session import feeds as columns_by_event
 from nanoforge.simulation.generator.event_blocks import generate_block
 from nanoforge.simulation.generator.filters import passing
 from nanoforge.simulation.generator.history import History
@@ -313,9 +311,8 @@ def test_inputs_and_scores_are_those_of_predict(run: Run, tmp_path: Path, name: 
     found = feeds(run, description, chunk)
 
     model = onnx.load(tmp_path / "export" / "model.onnx")
-    export_side = Comparison(Exported(model, description), load(tmp_path / "analysis.yaml"), [], "single")
-    for ours, expected in zip(found, export_side._feeds(chunk)):
-        folds = {"fold"} if fold else set()
+    folds = {"fold"} if fold else set()
+    for ours, expected in zip(found, columns_by_event(chunk, {i.name for i in model.graph.input} - folds)):
         assert ours.keys() == expected.keys() | folds
         assert all(np.array_equal(ours[key], values) for key, values in expected.items())
         assert all(ours[key].shape == values.shape for key, values in expected.items())
