@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from enum import Enum
 
-from .events import Process, State
-from .plan import Job
+from .events import JobState, Process
+from .plan import BatchJob
 
 _BY_POLICY = (None, 0, 3, 21, 26)
 """Hold codes after which only the words tell what the policy of a user, a machine or a site has found."""
@@ -37,7 +37,7 @@ class Cause(Enum):
     OTHER = ""
 
 
-def cause_of(job: Job, process: Process, runtime: int, error: str) -> Cause:
+def cause_of(job: BatchJob, process: Process, runtime: int, error: str) -> Cause:
     """Tell what a job lacked.
 
     Parameters
@@ -51,12 +51,12 @@ def cause_of(job: Job, process: Process, runtime: int, error: str) -> Cause:
     error
         Its last line of error.
     """
-    if process.state is State.FAILED:
+    if process.state is JobState.FAILED:
         return _failure(job, process.exit_code, error)
-    if process.state not in (State.HELD, State.REMOVED):
+    if process.state not in (JobState.HELD, JobState.REMOVED):
         return Cause.OTHER
     by_hand = process.reason.startswith(_BY_HAND)
-    late = process.state is State.REMOVED and not by_hand and (process.seconds or 0) >= runtime
+    late = process.state is JobState.REMOVED and not by_hand and (process.seconds or 0) >= runtime
     found = _by_code(process)
     return Cause.TIME if late and found is Cause.OTHER else found
 
@@ -92,7 +92,7 @@ _CODES = {
 """Exit codes: ours, those of signals, and those of cmsRun, CRAB and its wrapper (WMCore's ``WMExceptions.py``)."""
 
 
-def _failure(job: Job, code: int | None, error: str) -> Cause:
+def _failure(job: BatchJob, code: int | None, error: str) -> Cause:
     if code in _CODES:
         return _CODES[code]
     found = _by_words(error)

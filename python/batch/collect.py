@@ -20,10 +20,10 @@ from ..errors import DataError, NanoForgeError, UserError
 from ..pipeline.graph import STAGES
 from ..provenance.manifest import NAME, adler32, check_inside
 from .dag import MERGED
-from .events import ACTIVE, State
+from .events import ACTIVE, JobState
 from .jobdir import DAG, STUDY, JobDir
 from .outputs import Outputs, Store
-from .status import JobStatus, Survey, numbers
+from .status import JobStatus, JobSurvey, numbers
 from .targets import target_of
 
 _WAITS = (0.5, 1.0, 2.0, 4.0)
@@ -63,9 +63,9 @@ def collect(
     directory.check_analysis()
     with _working_folder(directory) as work:
         target_of(directory).retrieve(directory)
-        survey = Survey(directory)
+        survey = JobSurvey(directory)
         states = _settled(survey)
-        done = [status for status in states if status.state is State.DONE]
+        done = [status for status in states if status.state is JobState.DONE]
         _check(directory, states, partial_)
         places = directory.parts or _fetch(directory, survey.outputs, done, jobs)
         if not directory.plan.in_parts:
@@ -116,14 +116,14 @@ def _take(lock: TextIO, directory: JobDir) -> None:
         raise DataError(f"{directory.path}: another 'nanoforge collect' is at work on it") from None
 
 
-def _settled(survey: Survey) -> list[JobStatus]:
+def _settled(survey: JobSurvey) -> list[JobStatus]:
     """Return the states of the jobs, when no job that is done may write its part again.
 
     An output comes some moments before the log says so.
     """
     for wait in (*_WAITS, None):
         states = survey.look()
-        writing = [s.job.number for s in states if s.state is State.DONE and s.process and s.process.state in ACTIVE]
+        writing = [s.job.number for s in states if s.state is JobState.DONE and s.process and s.process.state in ACTIVE]
         if not writing:
             break
         if wait is None:
@@ -137,7 +137,7 @@ def _settled(survey: Survey) -> list[JobStatus]:
 
 def _check(directory: JobDir, states: Sequence[JobStatus], partial_: bool) -> None:
     """Raise a :class:`DataError` where jobs are not done, unless that is allowed; name them then."""
-    missing = [status for status in states if status.state is not State.DONE]
+    missing = [status for status in states if status.state is not JobState.DONE]
     if not missing:
         return
     counts = ", ".join(f"{n} {state}" for state, n in Counter(s.state for s in missing).items())

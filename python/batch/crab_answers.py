@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from .events import Process, State
+from .events import JobState, Process
 
 _STATES = {
-    "unsubmitted": State.IDLE, "idle": State.IDLE, "held": State.IDLE, "toRetry": State.EVICTED,
-    "cooloff": State.EVICTED, "running": State.RUNNING, "transferring": State.RUNNING, "killing": State.RUNNING,
-    "transferred": State.DONE, "finished": State.DONE, "failed": State.FAILED, "killed": State.REMOVED,
+    "unsubmitted": JobState.IDLE, "idle": JobState.IDLE, "held": JobState.IDLE, "toRetry": JobState.EVICTED,
+    "cooloff": JobState.EVICTED, "running": JobState.RUNNING, "transferring": JobState.RUNNING,
+    "killing": JobState.RUNNING,
+    "transferred": JobState.DONE, "finished": JobState.DONE, "failed": JobState.FAILED, "killed": JobState.REMOVED,
 }  # fmt: skip
 _ENDED = ("SUBMITFAILED", "SUBMITREFUSED", "FAILED", "KILLED")
 """States of tasks whose jobs, as far as they have not begun, never will."""
-_NOT_BEGUN = (State.IDLE, State.EVICTED)
+_NOT_BEGUN = (JobState.IDLE, JobState.EVICTED)
 
 
 def known(status: Path, results: Path, count: int) -> dict[int, Process]:
@@ -47,15 +48,15 @@ def known(status: Path, results: Path, count: int) -> dict[int, Process]:
     if state in _ENDED:
         message = answer.get("taskFailureMsg") or answer.get("taskWarningMsg") or ""
         reason = f"{state}: {' '.join(str(message).split())}"
-        jobs = {number: Process(State.REMOVED, reason) for number in range(1, count + 1)} | {
-            number: Process(State.REMOVED, reason) if process.state in _NOT_BEGUN else process
+        jobs = {number: Process(JobState.REMOVED, reason) for number in range(1, count + 1)} | {
+            number: Process(JobState.REMOVED, reason) if process.state in _NOT_BEGUN else process
             for number, process in jobs.items()
         }
     if jobs:
         return jobs
     finished, failed = reported(results)
-    states = {**dict.fromkeys(failed, State.FAILED), **dict.fromkeys(finished, State.DONE)}
-    reasons = {State.FAILED: "not finished, says crab report", State.DONE: ""}
+    states = {**dict.fromkeys(failed, JobState.FAILED), **dict.fromkeys(finished, JobState.DONE)}
+    reasons = {JobState.FAILED: "not finished, says crab report", JobState.DONE: ""}
     return {number: Process(state, reasons[state]) for number, state in states.items() if 1 <= number <= count}
 
 
@@ -90,15 +91,15 @@ def _process(info: Any) -> Process:
     info = _mapping(info)
     code, reason = [*_sequence(info.get("Error"))[:2], None, None][:2]
     code = _number(code)
-    state = _STATES.get(str(info.get("State")), State.IDLE)
+    state = _STATES.get(str(info.get("State")), JobState.IDLE)
     starts, ends = (_sequence(info.get(name)) or [None] for name in ("StartTimes", "EndTimes"))
     return Process(
         state=state,
-        reason=" ".join(str(reason or "").split()) if state in (State.FAILED, State.REMOVED) else "",
-        exit_code=0 if state is State.DONE else code if state is State.FAILED else None,
+        reason=" ".join(str(reason or "").split()) if state in (JobState.FAILED, JobState.REMOVED) else "",
+        exit_code=0 if state is JobState.DONE else code if state is JobState.FAILED else None,
         runs=int(_number(info.get("Retries")) or 0) + 1,
         started=_number(starts[-1]),
-        ended=None if state is State.RUNNING else _number(ends[-1]),
+        ended=None if state is JobState.RUNNING else _number(ends[-1]),
     )
 
 

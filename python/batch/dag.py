@@ -23,11 +23,11 @@ from ..pipeline.stage import Stage
 from ..provenance.manifest import write_atomically
 from ..version import __version__
 from . import condor_commands, condor_description, proxy
-from .environments import demand, is_seen, lenient, shared
+from .environments import noting_refusals, refuse, shared_folders, visible_to_jobs
 from .jobdir import DAG, JobDir
 from .lint import Rules
 from .make import make
-from .plan import Job, Resources
+from .plan import BatchJob, Resources
 from .target import Target
 from .templates import fill, template
 
@@ -62,7 +62,7 @@ def submit(target: Target, analysis: Analysis, output: Path, *, dry_run: bool = 
         See :mod:`nanoforge.errors`; nothing is submitted then.
     """
     output = output.resolve()
-    with lenient(dry_run):
+    with noting_refusals(dry_run):
         _check(analysis, output)
         stages = plan(target, listed(analysis), output)
     _describe(stages, {})
@@ -136,8 +136,8 @@ def _check(analysis: Analysis, output: Path) -> None:
     batch = analysis.batch
     if batch.mode != "afs":
         raise UserError(f"--stage all: DAGMan does not go with 'mode: {batch.mode}': submit from a shared file system")
-    if not is_seen(output, batch):
-        demand(f"{output}: the jobs do not see it, but the stages meet there: put it under {shared(batch)}")
+    if not visible_to_jobs(output, batch):
+        refuse(f"{output}: the jobs do not see it, but the stages meet there: put it under {shared_folders(batch)}")
     generated, skimmed = GENERATE.needed(analysis), SKIM.needed(analysis)
     if generated and skimmed and analysis.skim.target_size is not None:
         raise UserError("skim.target_size: the sizes of what is yet to be generated are not known: take it out")
@@ -157,8 +157,8 @@ def seen_parts(stage: JobDir) -> Path:
     if stage.parts is not None:
         return stage.parts
     folder = Path("/" + stage.plan.parts.partition("://")[2].partition("/")[2].lstrip("/"))
-    if not is_seen(folder, stage.batch):
-        demand(f"batch.output: the jobs do not see {folder}, but the stages meet there: give another place")
+    if not visible_to_jobs(folder, stage.batch):
+        refuse(f"batch.output: the jobs do not see {folder}, but the stages meet there: give another place")
     return folder
 
 
@@ -209,7 +209,7 @@ def _is_leaf(stage: JobDir) -> bool:
     return not any(readers(STAGES[stage.plan.stage].makes, list(STAGES.values())))
 
 
-def _nodes(stage: JobDir, jobs: Sequence[Job]) -> Iterator[str]:
+def _nodes(stage: JobDir, jobs: Sequence[BatchJob]) -> Iterator[str]:
     name = stage.plan.stage
     for job in jobs:
         node = _name(stage, job.number)

@@ -25,7 +25,7 @@ _LENIENT: ContextVar[bool] = ContextVar("lenient", default=False)
 
 
 @contextmanager
-def lenient(dry: bool) -> Iterator[None]:
+def noting_refusals(dry: bool) -> Iterator[None]:
     """Let demands be notes while a dry run is made: any machine may make one, also one that the site does not know."""
     before = _LENIENT.set(dry)
     try:
@@ -34,7 +34,7 @@ def lenient(dry: bool) -> Iterator[None]:
         _LENIENT.reset(before)
 
 
-def demand(message: str) -> None:
+def refuse(message: str) -> None:
     """Refuse what the site would; of a dry run, only say it.
 
     Raises
@@ -47,14 +47,14 @@ def demand(message: str) -> None:
     say(f"note: before it can be submitted: {message}")
 
 
-def shared(batch: Batch) -> tuple[str, ...]:
+def shared_folders(batch: Batch) -> tuple[str, ...]:
     """Return the folders that the jobs see."""
     return SHARED[batch.site] if batch.shared is None else tuple(batch.shared)
 
 
-def is_seen(path: str | Path, batch: Batch) -> bool:
+def visible_to_jobs(path: str | Path, batch: Batch) -> bool:
     """Whether the jobs see a file or folder of this machine."""
-    return any(absolute(path).is_relative_to(folder) for folder in shared(batch))
+    return any(absolute(path).is_relative_to(folder) for folder in shared_folders(batch))
 
 
 def absolute(path: str | Path) -> Path:
@@ -62,7 +62,7 @@ def absolute(path: str | Path) -> Path:
     return Path(os.path.normpath(Path(path).expanduser().absolute()))
 
 
-def furnish(batch: Batch, folder: Path) -> None:
+def write_environment(batch: Batch, folder: Path) -> None:
     """Put what a job needs to run Python with NanoForge into a folder: ``environment.sh`` and archives.
 
     Parameters
@@ -94,7 +94,7 @@ def _script(batch: Batch, folder: Path) -> str:
         if "://" not in image:
             image = str(_seen(image, batch, "apptainer.image"))
         gpu = "--nv" if batch.train.gpu or batch.gpu or batch.tune.gpu else ""
-        return fill(template("apptainer.sh"), {"image": image, "nv": gpu, "binds": " ".join(shared(batch))})
+        return fill(template("apptainer.sh"), {"image": image, "nv": gpu, "binds": " ".join(shared_folders(batch))})
     if environment.venv is not None:
         return _venv(Path(environment.venv).expanduser(), batch, folder)
     return _local(batch)
@@ -115,15 +115,15 @@ def _packages(packages: str | None, batch: Batch, folder: Path) -> dict[str, Pat
 def _venv(venv: Path, batch: Batch, folder: Path) -> str:
     if not (venv / "bin" / "python").exists():
         raise UserError(f"batch.environment.venv: {venv}: no bin/python, so this is no virtual environment")
-    if is_seen(venv, batch):
+    if visible_to_jobs(venv, batch):
         return fill(template("venv.sh"), {"venv": absolute(venv)})
     _pack(venv, "venv", folder / VENV)
     return template("packed.sh")
 
 
 def _local(batch: Batch) -> str:
-    if not is_seen(sys.prefix, batch):
-        demand(
+    if not visible_to_jobs(sys.prefix, batch):
+        refuse(
             f"batch.environment: the jobs of {batch.site} do not see {sys.prefix}, the Python that submits: "
             f"{_remedy(batch)}, or let it travel: batch.environment={{venv: {sys.prefix}}}"
         )
@@ -135,13 +135,13 @@ def _local(batch: Batch) -> str:
 
 
 def _seen(path: str, batch: Batch, key: str) -> Path:
-    if not is_seen(path, batch):
-        demand(f"batch.environment.{key}: the jobs of {batch.site} do not see {path}: {_remedy(batch)}")
+    if not visible_to_jobs(path, batch):
+        refuse(f"batch.environment.{key}: the jobs of {batch.site} do not see {path}: {_remedy(batch)}")
     return absolute(path)
 
 
 def _remedy(batch: Batch) -> str:
-    return f"put it under {' or '.join(shared(batch))} (or name the folders that they see in batch.shared)"
+    return f"put it under {' or '.join(shared_folders(batch))} (or name the folders that they see in batch.shared)"
 
 
 def _pack(folder: Path, name: str, archive: Path) -> None:

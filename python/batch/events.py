@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 from ..errors import DataError
 
 
-class State(str, Enum):
+class JobState(str, Enum):
     """Where a job is."""
 
     NEW = "not submitted"
@@ -40,7 +40,7 @@ class State(str, Enum):
         return self.value
 
 
-ACTIVE = (State.RUNNING, State.IDLE, State.EVICTED)
+ACTIVE = (JobState.RUNNING, JobState.IDLE, JobState.EVICTED)
 """A job that will go on by itself."""
 
 
@@ -66,7 +66,7 @@ class Process:
         Of the job, where its submission bears a note that says so.
     """
 
-    state: State = State.IDLE
+    state: JobState = JobState.IDLE
     reason: str = ""
     exit_code: int | None = None
     hold_code: int | None = None
@@ -89,7 +89,7 @@ class Cluster:
     """One submission to a queue; ``factory`` is the state of what HTCondor has yet to make of it."""
 
     processes: dict[int, Process] = field(default_factory=dict)
-    factory: State | None = None
+    factory: JobState | None = None
     reason: str = ""
 
 
@@ -196,24 +196,24 @@ _WHY = re.compile(rb"\n\t(?!\(|\s|\d+\s+-\s|Partitionable Resources|Code \d)([^\
 
 def _submitted(process: Process, event: Event) -> None:
     note = _NOTE.search(event.text)
-    process.state, process.number = State.IDLE, int(note[1]) if note else None
+    process.state, process.number = JobState.IDLE, int(note[1]) if note else None
 
 
 def _executing(process: Process, event: Event) -> None:
-    process.state, process.reason, process.hold_code, process.hold_subcode = State.RUNNING, "", None, None
+    process.state, process.reason, process.hold_code, process.hold_subcode = JobState.RUNNING, "", None, None
     process.started, process.ended = _seconds(event.time), None
     process.runs += 1
 
 
 def _terminated(process: Process, event: Event) -> None:
     _ended(process, event)
-    process.state = State.DONE if process.exit_code == 0 else State.FAILED
+    process.state = JobState.DONE if process.exit_code == 0 else JobState.FAILED
 
 
 def _back_in_queue(process: Process, event: Event) -> None:
     """Evicted, or ended with a code after which HTCondor tries again."""
     _ended(process, event)
-    process.state = State.EVICTED if process.exit_code is None else State.IDLE
+    process.state = JobState.EVICTED if process.exit_code is None else JobState.IDLE
     process.reason = _reason(event)
 
 
@@ -225,26 +225,26 @@ def _ended(process: Process, event: Event) -> None:
 
 def _held(process: Process, event: Event) -> None:
     code = _HOLD_CODE.search(event.text)
-    if process.state is State.RUNNING:
+    if process.state is JobState.RUNNING:
         process.ended = _seconds(event.time)
-    process.state, process.reason = State.HELD, _reason(event)
+    process.state, process.reason = JobState.HELD, _reason(event)
     process.hold_code, process.hold_subcode = (int(code[1]), int(code[2])) if code else (None, None)
 
 
 def _released(process: Process, event: Event) -> None:
-    process.state, process.reason, process.hold_code, process.hold_subcode = State.IDLE, "", None, None
+    process.state, process.reason, process.hold_code, process.hold_subcode = JobState.IDLE, "", None, None
 
 
 def _aborted(process: Process, event: Event) -> None:
-    if process.state is State.RUNNING:
+    if process.state is JobState.RUNNING:
         process.ended = _seconds(event.time)
-    if process.state is not State.HELD:  # else what held it is the reason, not who cleared it away
+    if process.state is not JobState.HELD:  # else what held it is the reason, not who cleared it away
         process.reason = _reason(event)
-    process.state = State.REMOVED
+    process.state = JobState.REMOVED
 
 
 def _broken(process: Process, event: Event) -> None:
-    process.state, process.reason = State.FAILED, "the job's executable cannot be run"
+    process.state, process.reason = JobState.FAILED, "the job's executable cannot be run"
 
 
 _HANDLERS: dict[int, Callable[[Process, Event], None]] = {
@@ -263,11 +263,11 @@ _HANDLERS: dict[int, Callable[[Process, Event], None]] = {
 
 def _follow_factory(cluster: Cluster, event: Event) -> None:
     if event.kind == _CLUSTER_REMOVE:
-        cluster.factory, cluster.reason = State.REMOVED, cluster.reason or "removed before it was its turn"
+        cluster.factory, cluster.reason = JobState.REMOVED, cluster.reason or "removed before it was its turn"
     elif event.kind == _PAUSED:
-        cluster.factory, cluster.reason = State.HELD, _reason(event)
+        cluster.factory, cluster.reason = JobState.HELD, _reason(event)
     else:
-        cluster.factory, cluster.reason = State.IDLE, ""
+        cluster.factory, cluster.reason = JobState.IDLE, ""
 
 
 def _reason(event: Event) -> str:
@@ -294,7 +294,14 @@ def _seconds(stamp: bytes) -> float | None:
 
 _SPOOLING = 16
 """HoldReasonCode of a job whose files are on their way to the queue: it waits, as any other does."""
-_STATUS = {1: State.IDLE, 2: State.RUNNING, 3: State.REMOVED, 5: State.HELD, 6: State.RUNNING, 7: State.RUNNING}
+_STATUS = {
+    1: JobState.IDLE,
+    2: JobState.RUNNING,
+    3: JobState.REMOVED,
+    5: JobState.HELD,
+    6: JobState.RUNNING,
+    7: JobState.RUNNING,
+}
 _COMPLETED = 4
 
 
@@ -311,16 +318,16 @@ def read_queue(ads: Iterable[Mapping[str, Any]]) -> dict[int, Process]:
 
 def _process(ad: Mapping[str, Any]) -> Process:
     code = -ad.get("ExitSignal", 0) if ad.get("ExitBySignal") else ad.get("ExitCode")
-    ended = State.DONE if code == 0 else State.FAILED
+    ended = JobState.DONE if code == 0 else JobState.FAILED
     state = ended if ad["JobStatus"] == _COMPLETED else _STATUS[ad["JobStatus"]]
-    if state is State.HELD and ad.get("HoldReasonCode") == _SPOOLING:
-        state = State.IDLE
+    if state is JobState.HELD and ad.get("HoldReasonCode") == _SPOOLING:
+        state = JobState.IDLE
     return Process(
         state,
-        reason=str(ad.get("HoldReason" if state is State.HELD else "RemoveReason", "")),
+        reason=str(ad.get("HoldReason" if state is JobState.HELD else "RemoveReason", "")),
         exit_code=code if state is ended else None,
-        hold_code=ad.get("HoldReasonCode") if state is State.HELD else None,
-        hold_subcode=ad.get("HoldReasonSubCode") if state is State.HELD else None,
+        hold_code=ad.get("HoldReasonCode") if state is JobState.HELD else None,
+        hold_subcode=ad.get("HoldReasonSubCode") if state is JobState.HELD else None,
         runs=ad.get("NumJobStarts", 0),
         started=ad.get("JobCurrentStartDate"),
         ended=None if state in ACTIVE else ad.get("EnteredCurrentStatus"),
@@ -330,7 +337,7 @@ def _process(ad: Mapping[str, Any]) -> Process:
 # -- writing ----------------------------------------------------------------------------------------------------------
 
 
-class EventLog:
+class JobLog:
     """Writes what happens to jobs that no HTCondor runs, in the same form; process ``i`` is the ``i``-th job."""
 
     def __init__(self, path: Path) -> None:

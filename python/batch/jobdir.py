@@ -38,8 +38,8 @@ from ..errors import DataError, UserError
 from ..events.files import is_remote
 from ..pipeline.graph import STAGES
 from ..provenance.manifest import fingerprint
-from .environments import PACKAGES, SCRIPT, SOFTWARE, VENV, furnish
-from .plan import FILES, Job, Plan, Resources, scored
+from .environments import PACKAGES, SCRIPT, SOFTWARE, VENV, write_environment
+from .plan import FILES, BatchJob, Plan, Resources, scored
 from .templates import template
 
 ANALYSIS, BATCH, PLAN, JOURNAL, LOCK = "analysis.yaml", "batch.yaml", "plan.json", "submissions.jsonl", ".lock"
@@ -172,7 +172,7 @@ class JobDir:
             return [cls.open(path)]
         return [cls.open(path / stage) for stage in STAGES if (path / stage / PLAN).exists()]
 
-    def words(self, job: Job | None, overrides: Sequence[str] = ()) -> list[str]:
+    def words(self, job: BatchJob | None, overrides: Sequence[str] = ()) -> list[str]:
         """Return the words after ``job.sh`` for a job; without one, as HTCondor fills them in.
 
         Parameters
@@ -355,7 +355,7 @@ def create(path: Path, analysis: Analysis, plan: Plan) -> JobDir:
         (work / BATCH).write_text(yaml.safe_dump(analysis.batch.model_dump(mode="json", exclude_unset=True)))
         (work / JOB_SCRIPT).write_text(template(JOB_SCRIPT))
         (work / JOB_SCRIPT).chmod(0o755)
-        furnish(analysis.batch, work)
+        write_environment(analysis.batch, work)
         (work / PARTS).mkdir()
         plan.write(work / PLAN)
         if path.exists():

@@ -11,9 +11,9 @@ from ..errors import UserError
 from ..events.files import is_remote
 from ..pipeline.graph import STAGES
 from . import plan as planning
-from .environments import absolute, demand, is_seen, shared
+from .environments import absolute, refuse, shared_folders, visible_to_jobs
 from .jobdir import JobDir, as_yaml, create, new_run_id, sha256
-from .plan import Job, Plan, Resources
+from .plan import BatchJob, Plan, Resources
 from .target import Target
 from .templates import check_one_line
 
@@ -38,9 +38,9 @@ def make(
     _check_place(batch, stage, absolute(output))
     needs = batch.needs(stage)
     jobs = planning.jobs(analysis, stage, Division(files=split) if split else needs.split)
-    _check_seen(batch, analysis, jobs, stage)
+    _check_visible(batch, analysis, jobs, stage)
     data, run = data and absolute(data), run and absolute(run)
-    carried = [path for path in (data, run) if path is not None and not is_seen(path, batch)]
+    carried = [path for path in (data, run) if path is not None and not visible_to_jobs(path, batch)]
     names = {path: Path(path.name) for path in carried}
     for path in (absolute(output), data, run, *(path for job in jobs for path in job.inputs)):
         check_one_line(str(path), "a path")
@@ -87,12 +87,12 @@ def _check_place(batch: Batch, stage: str, output: Path) -> None:
     """Refuse a job directory that the scheduler, or workers that share it, would not see."""
     home = {"afs": "/afs", "eossubmit": "/eos"}.get(batch.mode)
     if batch.site == "lxplus" and home is not None and not output.is_relative_to(home):
-        demand(f"{output}: with 'batch.mode: {batch.mode}' the scheduler sees {home} only: give an -o there")
-    if stage == "tune" and (not is_seen(output, batch) or batch.mode == "spool"):
-        demand(f"{output}: the workers of a search meet there: give an -o under {' or '.join(shared(batch))}")
+        refuse(f"{output}: with 'batch.mode: {batch.mode}' the scheduler sees {home} only: give an -o there")
+    if stage == "tune" and (not visible_to_jobs(output, batch) or batch.mode == "spool"):
+        refuse(f"{output}: the workers of a search meet there: give an -o under {' or '.join(shared_folders(batch))}")
 
 
-def _check_seen(batch: Batch, analysis: Analysis, jobs: tuple[Job, ...], stage: str) -> None:
+def _check_visible(batch: Batch, analysis: Analysis, jobs: tuple[BatchJob, ...], stage: str) -> None:
     """Refuse files that the jobs would not find."""
     read = analysis.generator_files() if stage == "generate" else []
     for path in read:
@@ -106,8 +106,8 @@ def _check_seen(batch: Batch, analysis: Analysis, jobs: tuple[Job, ...], stage: 
     ]
     inputs = [path for job in jobs for path in job.inputs]
     for path in [*inputs, *(name for name in others if Path(name).is_absolute())]:
-        if not is_remote(path) and not is_seen(path, batch):
-            demand(
-                f"{path}: the jobs of {batch.site} do not see it: put it under {' or '.join(shared(batch))} "
+        if not is_remote(path) and not visible_to_jobs(path, batch):
+            refuse(
+                f"{path}: the jobs of {batch.site} do not see it: put it under {' or '.join(shared_folders(batch))} "
                 "(or name the folders that they see in batch.shared), or give its root:// address"
             )

@@ -20,7 +20,7 @@ from pydantic_core import from_json
 from ..errors import DataError
 from ..pipeline.parts import part_stage
 from ..provenance.manifest import NAME, adler32, check_inside
-from .plan import Job, Plan
+from .plan import BatchJob, Plan
 
 _ABSENT = "no output"
 _BLOCK = 1 << 22
@@ -250,7 +250,7 @@ class Outputs:
             problems = pool.map(self._compare, whole)
         return {job.number: problem for job, problem in zip(whole, problems) if problem is not None}
 
-    def _look(self, job: Job) -> Output:
+    def _look(self, job: BatchJob) -> Output:
         name = f"{job.part}/{NAME}"
         try:
             mark = self.store.state(name)
@@ -264,14 +264,14 @@ class Outputs:
         problem = next(filter(None, (self._missing(job, *item) for item in output.files.items())), None)
         return output if problem is None else Output(problem, output.files)
 
-    def _missing(self, job: Job, path: str, expected: tuple[int, str]) -> str | None:
+    def _missing(self, job: BatchJob, path: str, expected: tuple[int, str]) -> str | None:
         try:
             size = self.store.state(f"{job.part}/{path}")[0]
         except (FileNotFoundError, NotADirectoryError):
             return f"{path} is missing"
         return None if size == expected[0] else f"{path} has {size:,} bytes of {expected[0]:,}"
 
-    def _compare(self, job: Job) -> str | None:
+    def _compare(self, job: BatchJob) -> str | None:
         for path, (_, checksum) in self._known[job.number][1].files.items():
             try:
                 found = self.store.checksum(f"{job.part}/{path}")
@@ -282,7 +282,7 @@ class Outputs:
         return None
 
 
-def _parse(content: bytes, job: Job, plan: Plan) -> Output:
+def _parse(content: bytes, job: BatchJob, plan: Plan) -> Output:
     """Read what the manifest of a part lists, if it is that of this job."""
     try:
         manifest = from_json(content)  # twice as fast as json, for 10,000 of them

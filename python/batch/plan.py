@@ -33,7 +33,7 @@ _CHECKPOINT = 3600
 
 
 @dataclass(frozen=True)
-class Job:
+class BatchJob:
     """One job: units ``first`` to ``last`` of a sample; without one, of a list of files, or a stage as a whole.
 
     ``entries`` is how many events its inputs have, where that was asked for.
@@ -121,7 +121,7 @@ class Plan:
     stage: str
     target: str
     analysis_sha256: str
-    jobs: tuple[Job, ...]
+    jobs: tuple[BatchJob, ...]
     resources: Resources
     parts: str
     command: tuple[str, ...]
@@ -158,7 +158,7 @@ class Plan:
                 raise ValueError("another version of NanoForge wrote it")
             if content.pop("sha256") != _sha256(text.partition(",")[2]):
                 raise ValueError("its content and its checksum disagree")
-            content["jobs"] = tuple(Job(**{**job, "inputs": tuple(job["inputs"])}) for job in content["jobs"])
+            content["jobs"] = tuple(BatchJob(**{**job, "inputs": tuple(job["inputs"])}) for job in content["jobs"])
             content["resources"] = Resources(**content["resources"])
             content["command"], content["carried"] = tuple(content["command"]), tuple(content["carried"])
             return cls(**content)
@@ -184,7 +184,7 @@ class Unit:
     entries: Optional[int] = None
 
 
-def jobs(analysis: Analysis, stage: str, split: Division | None = None) -> tuple[Job, ...]:
+def jobs(analysis: Analysis, stage: str, split: Division | None = None) -> tuple[BatchJob, ...]:
     """Divide a stage of an analysis into jobs.
 
     Parameters
@@ -203,15 +203,15 @@ def jobs(analysis: Analysis, stage: str, split: Division | None = None) -> tuple
     """
     if not STAGES[stage].in_parts:
         count = analysis.batch.workers if stage == TUNE.name else 1
-        return tuple(Job(number, None, number, number) for number in range(count))
+        return tuple(BatchJob(number, None, number, number) for number in range(count))
     split = split or (Division(events=_EVENTS_PER_JOB) if stage == GENERATE.name else Division(files=_FILES_PER_JOB))
-    found: list[Job] = []
+    found: list[BatchJob] = []
     for sample, units in _units(analysis, stage, split.events is not None).items():
         for first, last in _ranges(units, split):
             own = units[first : last + 1]
             inputs = tuple(path for unit in own for path in unit.inputs)
             entries = None if own[0].entries is None else sum(unit.entries or 0 for unit in own)
-            found.append(Job(len(found), sample, first, last, entries, inputs))
+            found.append(BatchJob(len(found), sample, first, last, entries, inputs))
     if not found:
         raise UserError(f"--stage {stage}: there is nothing to do: no sample has a 'generator'")
     return tuple(found)

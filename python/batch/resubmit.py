@@ -12,10 +12,10 @@ from ..config.load import load
 from ..console import say
 from ..errors import UserError
 from .causes import Cause
-from .events import ACTIVE, State
+from .events import ACTIVE, JobState
 from .jobdir import DAG, JobDir, Submission
 from .plan import Resources
-from .status import JobStatus, Survey, dagman, numbers, surveys
+from .status import JobStatus, JobSurvey, dagman, numbers, surveys
 from .target import Target
 from .targets import target_of
 
@@ -50,7 +50,7 @@ def resubmit(path: Path, processes: int = 1, permanent: bool = False) -> None:
     target = target_of(directory)
     with directory.lock(".submit"):
         hidden = _reconcile(directory, target)
-        missing = [s for s in Survey(directory).look() if s.state not in (State.DONE, *ACTIVE)]
+        missing = [s for s in JobSurvey(directory).look() if s.state not in (JobState.DONE, *ACTIVE)]
         missing = [s for s in missing if s.submission is None or s.submission.attempt not in hidden]
         refused = [] if permanent else [s for s in missing if s.cause is Cause.MISTAKE]
         again = [s for s in missing if s not in refused]
@@ -76,7 +76,7 @@ def _resubmit_pipeline(path: Path, permanent: bool) -> None:
         raise UserError(f"{path}: the pipeline still runs: wait until it has ended, or remove it by condor_rm")
     resources: dict[str, Resources] = {}
     for survey in surveys(path):
-        missing = [status for status in survey.look() if status.state is not State.DONE]
+        missing = [status for status in survey.look() if status.state is not JobState.DONE]
         refused = [] if permanent else [status for status in missing if status.cause is Cause.MISTAKE]
         if refused:
             job, reason = refused[0].job.number, refused[0].reason
@@ -86,7 +86,7 @@ def _resubmit_pipeline(path: Path, permanent: bool) -> None:
         if wanted:
             most = {name: max(getattr(r, name) for r in wanted) for name in ("cores", "memory", "disk")}
             resources[survey.directory.plan.stage] = replace(max(wanted, key=lambda r: r.runtime), **most)
-    if not resources and manager is State.DONE:
+    if not resources and manager is JobState.DONE:
         say(f"{path}: there is nothing to submit again")
         return
     dag.resubmit(path, resources)
@@ -119,7 +119,7 @@ def _tell(refused: Sequence[JobStatus]) -> None:
 def _withdraw(directory: JobDir, target: Target, missing: Iterable[JobStatus]) -> None:
     held: dict[int, tuple[Submission, list[int]]] = {}
     for status in missing:
-        if status.state is State.HELD and status.submission is not None:
+        if status.state is JobState.HELD and status.submission is not None:
             held.setdefault(status.submission.attempt, (status.submission, []))[1].append(status.job.number)
     for submission, jobs in held.values():
         target.withdraw(directory, submission, jobs)

@@ -21,10 +21,10 @@ from rich.table import Table
 from ..console import out
 from ..errors import DataError
 from .causes import Cause, cause_of
-from .events import ACTIVE, Process, State, read_log
+from .events import ACTIVE, JobState, Process, read_log
 from .jobdir import DAG, JobDir, Submission
 from .outputs import Output, Outputs, store
-from .plan import Job
+from .plan import BatchJob
 from .targets import target_of
 
 _PAUSE = 5.0
@@ -54,8 +54,8 @@ class JobStatus:
         Events that it read, and of these those in files that it could not use and was allowed to skip.
     """
 
-    job: Job
-    state: State
+    job: BatchJob
+    state: JobState
     reason: str = ""
     process: Process | None = None
     submission: Submission | None = None
@@ -64,7 +64,7 @@ class JobStatus:
     lost: int = 0
 
 
-class Survey:
+class JobSurvey:
     """Looks at a job directory, again and again; what did not change is not read again."""
 
     def __init__(self, directory: JobDir, pipeline: Path | None = None) -> None:
@@ -89,22 +89,22 @@ class Survey:
             return {}
 
     @property
-    def _jobs(self) -> Sequence[Job]:
+    def _jobs(self) -> Sequence[BatchJob]:
         return self.directory.plan.jobs
 
     def _state(
-        self, job: Job, output: Output | None, process: Process | None, submission: Submission | None
+        self, job: BatchJob, output: Output | None, process: Process | None, submission: Submission | None
     ) -> JobStatus:
         if output is not None and output.problem is None:
-            return JobStatus(job, State.DONE, "", process, submission, Cause.OTHER, output.read, output.lost)
+            return JobStatus(job, JobState.DONE, "", process, submission, Cause.OTHER, output.read, output.lost)
         if process is None or submission is None:
             if self._goes_on or (submission is not None and _is_fresh(submission)):
-                return JobStatus(job, State.IDLE, "", None, submission)
+                return JobStatus(job, JobState.IDLE, "", None, submission)
             if submission is None:
-                return JobStatus(job, State.NEW)
-            return JobStatus(job, State.LOST, _lost(self.directory, submission), None, submission)
-        if process.state is State.DONE and output is not None:
-            return JobStatus(job, State.FAILED, f"ended well, but: {output.problem}", process, submission)
+                return JobStatus(job, JobState.NEW)
+            return JobStatus(job, JobState.LOST, _lost(self.directory, submission), None, submission)
+        if process.state is JobState.DONE and output is not None:
+            return JobStatus(job, JobState.FAILED, f"ended well, but: {output.problem}", process, submission)
         if process.state in ACTIVE:
             return JobStatus(job, process.state, self._moved(submission) or process.reason, process, submission)
         return self._ended(job, process, submission)
@@ -116,8 +116,8 @@ class Survey:
             return ""
         return f"was submitted when this folder was {place}, where its log and its part go: give it that name again"
 
-    def _ended(self, job: Job, process: Process, submission: Submission) -> JobStatus:
-        failed = process.state is State.FAILED
+    def _ended(self, job: BatchJob, process: Process, submission: Submission) -> JobStatus:
+        failed = process.state is JobState.FAILED
         error = (last_error(self.directory.stderr(submission.attempt, job.number)) or process.reason) if failed else ""
         cause = cause_of(job, process, submission.resources.runtime, error)
         reason = _ending(process, error) if failed else process.reason
@@ -142,11 +142,11 @@ def _processes(directory: JobDir) -> dict[int, tuple[Process | None, Submission]
     return found
 
 
-def dagman(pipeline: Path) -> State:
+def dagman(pipeline: Path) -> JobState:
     """Return the state of the DAGMan of a pipeline."""
     log = pipeline / f"{DAG}.dagman.log"
     processes = read_log(log, (0,)) if log.exists() else {}
-    return processes[0].state if processes else State.LOST
+    return processes[0].state if processes else JobState.LOST
 
 
 def _is_fresh(submission: Submission) -> bool:
@@ -187,7 +187,7 @@ def last_error(path: Path) -> str:
 class Reason:
     """Jobs that are where they are for one reason; numbers in its text (files, hosts) are those of the first job."""
 
-    state: State
+    state: JobState
     text: str
     jobs: list[int]
 
@@ -211,7 +211,7 @@ class Summary:
     now: float
 
     @cached_property
-    def counts(self) -> Counter[State]:
+    def counts(self) -> Counter[JobState]:
         """Number of jobs per state."""
         return Counter(status.state for status in self.states)
 
@@ -228,7 +228,7 @@ class Summary:
     @cached_property
     def events(self) -> int | None:
         """Events of all jobs; None where nobody counted those that are to come."""
-        known = [s.read if s.state is State.DONE else s.job.entries for s in self.states]
+        known = [s.read if s.state is JobState.DONE else s.job.entries for s in self.states]
         return None if None in known else sum(n or 0 for n in known)
 
     @property
@@ -242,22 +242,22 @@ class Summary:
 
         Every job is taken to last as long as the median of those that are done: clocks may have jumped during some.
         """
-        lasted = [s.process.seconds for s in self.states if s.state is State.DONE and s.process is not None]
+        lasted = [s.process.seconds for s in self.states if s.state is JobState.DONE and s.process is not None]
         known = [seconds for seconds in lasted if seconds is not None]
-        running = [s.process for s in self.states if s.state is State.RUNNING and s.process is not None]
+        running = [s.process for s in self.states if s.state is JobState.RUNNING and s.process is not None]
         if not known or not running:
             return None
         usual = statistics.median(known)
         rest = [max(usual - max(self.now - (p.started or self.now), 0), 0) for p in running]
-        waiting = self.counts[State.IDLE] + self.counts[State.EVICTED]
+        waiting = self.counts[JobState.IDLE] + self.counts[JobState.EVICTED]
         return self.now + max((sum(rest) + waiting * usual) / len(running), *rest)
 
     @cached_property
     def reasons(self) -> list[Reason]:
         """Why jobs are not done, the most frequent reasons first."""
-        found: dict[tuple[State, str], Reason] = {}
+        found: dict[tuple[JobState, str], Reason] = {}
         for status in self.states:
-            if status.state in (State.DONE, State.RUNNING) or not status.reason:
+            if status.state in (JobState.DONE, JobState.RUNNING) or not status.reason:
                 continue
             key = (status.state, _alike(status))
             found.setdefault(key, Reason(status.state, status.reason, [])).jobs.append(status.job.number)
@@ -268,7 +268,7 @@ class Summary:
         return {
             "stage": self.stage,
             "jobs": len(self.states),
-            "states": {str(state): self.counts[state] for state in State},
+            "states": {str(state): self.counts[state] for state in JobState},
             "events": {"read": self.read, "lost": self.lost, "all": self.events},
             "expected_finish": self.finish,
             "reasons": [{"state": str(r.state), "reason": r.text, "jobs": r.jobs} for r in self.reasons],
@@ -286,10 +286,10 @@ def _alike(status: JobStatus) -> str:
 # -- what the user sees -----------------------------------------------------------------------------------------------
 
 
-def surveys(path: Path) -> list[Survey]:
+def surveys(path: Path) -> list[JobSurvey]:
     """Return a survey of each stage of a pipeline, or the one of a single stage."""
     pipeline = path if (path / DAG).exists() else None
-    return [Survey(directory, pipeline) for directory in JobDir.all(path)]
+    return [JobSurvey(directory, pipeline) for directory in JobDir.all(path)]
 
 
 def status(directory: Path, watch: bool = False, as_json: bool = False) -> None:
@@ -333,7 +333,7 @@ def _watch(look: Callable[[], list[Summary]], title: str) -> None:
 def _drawn(summaries: Iterable[Summary], title: str) -> Group:
     summaries = list(summaries)
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    shown = [state for state in State if any(summary.counts[state] for summary in summaries)]
+    shown = [state for state in JobState if any(summary.counts[state] for summary in summaries)]
     table.add_column("stage")
     for name in ("jobs", *map(str, shown), "events", "finish"):
         table.add_column(name, justify="right")

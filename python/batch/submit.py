@@ -10,7 +10,7 @@ from ..errors import UserError, nearest
 from ..events.files import expand, listed, with_files
 from ..pipeline.graph import STAGES
 from ..provenance.manifest import NAME, Manifest
-from .environments import lenient
+from .environments import noting_refusals
 from .jobdir import JobDir, Submission
 from .make import make
 from .target import Target
@@ -64,7 +64,7 @@ def submit(
         stages = (*STAGES, "all")
         raise UserError(f"--stage {stage}: not one of {', '.join(stages)}{nearest(stage, stages)}")
     frozen = listed(analysis) if data is None else _as_converted(listed(analysis), data)
-    with lenient(dry_run):
+    with noting_refusals(dry_run):
         directory = make(target, frozen, stage, output, split, data, run)
     trust_target(directory)
     numbers = range(len(directory.plan.jobs))

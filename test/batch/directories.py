@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nanoforge.batch.events import EventLog
+from nanoforge.batch.events import JobLog
 from nanoforge.batch.jobdir import JobDir, Submission, sha256
-from nanoforge.batch.plan import Job, Plan, Resources
+from nanoforge.batch.plan import BatchJob, Plan, Resources
 from nanoforge.provenance.manifest import adler32
 
 RESOURCES = Resources(cores=1, memory=2000, disk=10_000, runtime=7200, flavour="longlunch")
@@ -35,7 +35,7 @@ def make(
     (path / "batch.yaml").write_text("site: lxplus\n")
     (path / "environment.sh").touch()
     sample = "tt" if stage in ("generate", "skim", "convert") else None
-    jobs = tuple(Job(i, sample, i, i, 100, (f"root://one//store/tt{i}.root",)) for i in range(count))
+    jobs = tuple(BatchJob(i, sample, i, i, 100, (f"root://one//store/tt{i}.root",)) for i in range(count))
     plan = {
         "run_id": "toy-1", "name": "toy", "stage": stage, "target": target, "jobs": jobs,
         "analysis_sha256": sha256(analysis), "resources": RESOURCES, "parts": "parts",
@@ -54,8 +54,8 @@ def submit(directory: JobDir, jobs=None, resources: Resources | None = None, ove
     return directory.conclude(submission, "submitted", 17 + submission.attempt, "schedd")
 
 
-def log(directory: JobDir, attempt: int = 0) -> EventLog:
-    return EventLog(directory.event_log(attempt))
+def log(directory: JobDir, attempt: int = 0) -> JobLog:
+    return JobLog(directory.event_log(attempt))
 
 
 def tell(directory: JobDir, attempt: int, *texts: str) -> None:

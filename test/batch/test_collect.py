@@ -10,10 +10,10 @@ import toys
 from compare import assert_same_files
 from directories import log, make, submit, write_part
 from nanoforge.batch import collect as module
-from nanoforge.batch.events import State
+from nanoforge.batch.events import JobState
 from nanoforge.batch.jobdir import DAG, JobDir
 from nanoforge.batch.outputs import store
-from nanoforge.batch.status import Survey
+from nanoforge.batch.status import JobSurvey
 from nanoforge.errors import DataError, UserError
 
 CONFIG = """
@@ -69,7 +69,7 @@ def test_whole_coverage_is_merged(directory, merged, tmp_path):
 
 def test_outputs_are_merged_though_their_log_is_lost(directory, merged, tmp_path):
     directory.event_log(0).unlink()
-    assert all(s.state is State.DONE and s.process is None for s in Survey(directory).look())
+    assert all(s.state is JobState.DONE and s.process is None for s in JobSurvey(directory).look())
     collect(directory.path, tmp_path / "out")
     assert merged == [([f"part-0000{i}" for i in range(4)], False)]
 
@@ -221,8 +221,8 @@ def test_real_parts_become_what_one_process_makes(tmp_path, nanoforge):
     for number in range(3):
         command = ["convert", directory.analysis, "--part", f"tt:{number}", "-o", directory.part(number)]
         assert nanoforge(*command).returncode == 0
-    found = Survey(directory).look()
-    assert [(s.state, s.read) for s in found] == [(State.DONE, count) for count in counts]
+    found = JobSurvey(directory).look()
+    assert [(s.state, s.read) for s in found] == [(JobState.DONE, count) for count in counts]
     assert nanoforge("convert", directory.analysis, "-o", "alone").returncode == 0
     assert nanoforge("collect", directory.path, "-o", "dataset").returncode == 0
     assert_same_files(tmp_path / "dataset", tmp_path / "alone")

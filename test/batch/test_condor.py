@@ -493,7 +493,7 @@ def queue(
     def prepare(stage: str, environment: str = "", **batch: Any) -> tuple[Analysis, Path]:
         text = f"export STUB={tmp_path} {environment}\npython=({sys.executable} {STUB})\n"
         monkeypatch.setattr(
-            "nanoforge.batch.jobdir.furnish", lambda _, folder: (folder / "environment.sh").write_text(text)
+            "nanoforge.batch.jobdir.write_environment", lambda _, folder: (folder / "environment.sh").write_text(text)
         )
         return analysis(**{**GENERIC, **batch}), tmp_path / "jobs"
 

@@ -17,11 +17,11 @@ from directories import make, write_part
 from nanoforge.batch.causes import Cause
 from nanoforge.batch.crab_answers import reported
 from nanoforge.batch.crab_rules import MOST_JOBS, SANDBOX_BYTES, Configuration, check
-from nanoforge.batch.events import State
+from nanoforge.batch.events import JobState
 from nanoforge.batch.jobdir import JobDir
-from nanoforge.batch.plan import Job
+from nanoforge.batch.plan import BatchJob
 from nanoforge.batch.resubmit import resubmit
-from nanoforge.batch.status import Survey
+from nanoforge.batch.status import JobSurvey
 from nanoforge.batch.targets import crab
 from nanoforge.errors import UserError
 
@@ -120,7 +120,7 @@ def test_what_the_grid_does_not_see_is_refused(tmp_path, nanoforge):
 
 
 def test_a_task_has_as_many_jobs_as_the_server_takes(tmp_path):
-    jobs = tuple(Job(i, "tt", i, i, None, (f"root://one//store/tt{i}.root",)) for i in range(MOST_JOBS + 1))
+    jobs = tuple(BatchJob(i, "tt", i, i, None, (f"root://one//store/tt{i}.root",)) for i in range(MOST_JOBS + 1))
     directory = make(tmp_path / "jobs", target="crab", jobs=jobs)
     assert [len(task.jobs) for task in crab.tasks(directory, 0, range(MOST_JOBS + 1))] == [MOST_JOBS, 1]
     assert crab.tasks(directory, 1, [3, 5])[0].jobs == (jobs[3], jobs[5])
@@ -216,7 +216,7 @@ def test_each_rule_has_a_configuration_that_breaks_it(directory, rule, names, ch
 
 @pytest.mark.parametrize("rule, name, change", GENERATION, ids=str)
 def test_each_rule_of_generation_has_a_configuration_that_breaks_it(tmp_path, rule, name, change):
-    jobs = tuple(Job(i, "zee", 4 * i, 4 * i + 3, 100) for i in range(3))
+    jobs = tuple(BatchJob(i, "zee", 4 * i, 4 * i + 3, 100) for i in range(3))
     directory = make(tmp_path / "jobs", target="crab", stage="generate", jobs=jobs)
     (directory.path / "batch.yaml").write_text(BATCH)
     (directory.path / "job.sh").touch()
@@ -265,7 +265,7 @@ def test_splitting_of_wmcore_makes_the_jobs_of_the_plan(tmp_path, stage):
 
     sizes = (250, 500, 500)
     inputs = [() if stage == "generate" else (f"/store/user/jdoe/{i}.root",) for i in range(3)]
-    jobs = tuple(Job(i, "tt", i, i, sizes[i], inputs[i]) for i in range(3))
+    jobs = tuple(BatchJob(i, "tt", i, i, sizes[i], inputs[i]) for i in range(3))
     directory = make(tmp_path / "jobs", target="crab", stage=stage, jobs=jobs)
     (directory.path / "batch.yaml").write_text(BATCH)
     (directory.path / "job.sh").touch()
@@ -420,8 +420,8 @@ def calls(client: Path) -> list[str]:
     return [line.split()[0] for line in (client / "calls").read_text().splitlines()]
 
 
-def states(directory: JobDir) -> list[State]:
-    return [status.state for status in Survey(directory).look()]
+def states(directory: JobDir) -> list[JobState]:
+    return [status.state for status in JobSurvey(directory).look()]
 
 
 def submit(directory: JobDir):
@@ -439,15 +439,15 @@ def test_from_submission_to_parts(directory, client):
     answers = [info("finished"), info("failed", 2, "NanoForgeMistake\nerror: no such branch"), info("running"),
                info("failed", 50664, "Not retrying job due to wall clock limit")]  # fmt: skip
     (client / "states").write_text(json.dumps({i: answer for i, answer in enumerate(answers, 1)}))
-    found = Survey(directory).look()
-    assert [status.state for status in found] == [State.IDLE, State.FAILED, State.RUNNING, State.FAILED]
+    found = JobSurvey(directory).look()
+    assert [status.state for status in found] == [JobState.IDLE, JobState.FAILED, JobState.RUNNING, JobState.FAILED]
     assert "crab getoutput" in found[0].reason
     assert found[1].cause is Cause.MISTAKE and "no such branch" in found[1].reason
     assert found[3].cause is Cause.TIME
     write_part(directory, 0)
     shutil.move(directory.part(0), client / "part-00000")
     TARGET.retrieve(directory)
-    assert states(directory)[0] is State.DONE
+    assert states(directory)[0] is JobState.DONE
     assert calls(client) == ["submit", "status", "getoutput"]  # an answer serves for a minute
     TARGET.submit(directory, [1, 3], directory.plan.resources)
     assert [task.jobs for task in crab.tasks(directory, 1, [1, 3])] == [directory.plan.jobs[1:4:2]]
@@ -471,8 +471,8 @@ def test_a_task_that_the_server_cannot_divide(directory, no_client):
     task = submitted_by_hand(directory)
     answer = {"status": "SUBMITFAILED", "taskFailureMsg": "The splitting on your task\ngenerated 0 jobs", "jobs": {}}
     (task.folder / "status.json").write_text(json.dumps(answer))
-    found = Survey(directory).look()
-    assert {s.state for s in found} == {State.REMOVED} and "generated 0 jobs" in found[0].reason
+    found = JobSurvey(directory).look()
+    assert {s.state for s in found} == {JobState.REMOVED} and "generated 0 jobs" in found[0].reason
 
 
 @pytest.mark.parametrize("state", ["SUBMITREFUSED", "KILLED", "FAILED", "FAILED (KILLED)"])
@@ -484,8 +484,8 @@ def test_jobs_of_a_task_that_has_ended_do_not_wait(directory, no_client, state):
         "jobs": {"1": info("idle"), "2": info("failed", 1, "x")},
     }
     (task.folder / "status.json").write_text(json.dumps(answer))
-    found = Survey(directory).look()
-    assert [s.state for s in found] == [State.REMOVED, State.FAILED, State.REMOVED, State.REMOVED]
+    found = JobSurvey(directory).look()
+    assert [s.state for s in found] == [JobState.REMOVED, JobState.FAILED, JobState.REMOVED, JobState.REMOVED]
     assert state.split()[0] in found[0].reason and "too many jobs" in found[3].reason
 
 
@@ -493,7 +493,7 @@ def test_jobs_of_a_task_that_has_ended_do_not_wait(directory, no_client, state):
 def test_a_task_that_goes_on_waits(directory, no_client, state):
     task = submitted_by_hand(directory)
     (task.folder / "status.json").write_text(json.dumps({"status": state, "jobs": {}}))
-    assert states(directory) == [State.IDLE] * 4
+    assert states(directory) == [JobState.IDLE] * 4
 
 
 def test_an_input_that_crab_names_is_read_from_elsewhere(directory, no_client):
@@ -504,7 +504,7 @@ def test_an_input_that_crab_names_is_read_from_elsewhere(directory, no_client):
         "2": info("failed", 8020, "FileOpenError"),
     }
     (task.folder / "status.json").write_text(json.dumps(answer))
-    assert [s.cause for s in Survey(directory).look()[:2]] == [Cause.INPUT] * 2
+    assert [s.cause for s in JobSurvey(directory).look()[:2]] == [Cause.INPUT] * 2
     resubmit(directory.path)
     assert directory.submissions()[-1].overrides == ("redirectors=[root://two//,root://one//]",)
 
@@ -522,7 +522,7 @@ def test_odd_answers_are_no_answers(directory, no_client, text):
     (task.folder / "status.json").write_text(text)
     (task.results / "part_x.tar").touch()
     (task.results / "part_77.tar").touch()
-    assert set(states(directory)) <= {State.IDLE, State.RUNNING}
+    assert set(states(directory)) <= {JobState.IDLE, JobState.RUNNING}
     TARGET.retrieve(directory)
     (task.folder / "status.json").unlink()
     (task.results / "processedFiles.json").write_text("{")
@@ -544,10 +544,10 @@ def test_a_part_that_was_damaged_is_made_again(directory, client):
     (client / "states").write_text(json.dumps({"1": info("finished")}))
     time.sleep(0.02)  # the kernel's clock for files is coarse
     (directory.path / "parts-damaged" / "part-00000-261122-030000").mkdir(parents=True)
-    assert states(directory)[0] is State.FAILED
+    assert states(directory)[0] is JobState.FAILED
     time.sleep(0.02)
     TARGET.submit(directory, [0], directory.plan.resources)
-    assert states(directory)[0] is State.IDLE
+    assert states(directory)[0] is JobState.IDLE
 
 
 # -- without a client -------------------------------------------------------------------------------------------------
@@ -558,11 +558,11 @@ def test_the_commands_are_told(directory, no_client, capsys):
     assert submission.state == "prepared" and TARGET.reconcile(directory, submission).state == "prepared"
     task = crab.tasks(directory, 0, all_jobs(directory))[0]
     assert f"crab submit -c {task.configuration}" in capsys.readouterr().err.replace("\n", " ").replace("  ", " ")
-    found = Survey(directory).look()
-    assert {status.state for status in found} == {State.IDLE} and "crab submit" in found[0].reason
+    found = JobSurvey(directory).look()
+    assert {status.state for status in found} == {JobState.IDLE} and "crab submit" in found[0].reason
     task.project.mkdir()
     (task.project / ".requestcache").touch()
-    assert f"crab status -d {task.project} --json" in Survey(directory).look()[0].reason
+    assert f"crab status -d {task.project} --json" in JobSurvey(directory).look()[0].reason
     assert TARGET.reconcile(directory, directory.submissions()[0]).state == "submitted"
 
 
@@ -579,13 +579,13 @@ def test_what_crab_status_prints_is_read(directory, no_client):
     table = {"1": info("finished"), "2": info("killed"), "3": info("cooloff"), "4": info("unsubmitted")}
     text = f"CRAB project directory: x\n{json.dumps(table)}\nLog file is x\n"
     (task.folder / "status.json").write_text(text)
-    assert states(directory) == [State.IDLE, State.REMOVED, State.EVICTED, State.IDLE]
+    assert states(directory) == [JobState.IDLE, JobState.REMOVED, JobState.EVICTED, JobState.IDLE]
     write_part(directory, 0)
     with tarfile.open(task.results / "part_1.tar", "w") as archive:
         archive.add(directory.part(0), "part-00000")
     shutil.rmtree(directory.part(0))
     (task.results / "part_2.tar").write_bytes(b"no archive")
-    assert states(directory) == [State.DONE, State.REMOVED, State.EVICTED, State.IDLE]
+    assert states(directory) == [JobState.DONE, JobState.REMOVED, JobState.EVICTED, JobState.IDLE]
 
 
 def test_what_crab_report_writes_is_read(directory, no_client):
@@ -597,7 +597,7 @@ def test_what_crab_report_writes_is_read(directory, no_client):
             archive.add(path, path.name)
     (results / "notFinishedLumis.json").write_text(json.dumps({"1": [[7, 7], [21, 30]], "2": [[1, 4]]}))
     assert reported(results) == ({1, 4}, {2, 3})
-    assert states(directory) == [State.IDLE, State.FAILED, State.FAILED, State.IDLE]
+    assert states(directory) == [JobState.IDLE, JobState.FAILED, JobState.FAILED, JobState.IDLE]
     (results / "notFinishedLumis.json").unlink()
     (results / "processedFiles.json").write_text(json.dumps({"2": ["/store/tt1.root"]}))
     (results / "failedFiles.json").write_text(json.dumps({"3": ["/store/tt2.root"]}))

@@ -157,7 +157,7 @@ def test_a_pool_runs_the_dag_and_its_rescue(
     toy, output = analysis({"train": {"cores": 1, "gpu": 1}, "split": 4}), tmp_path / "all"
     stub = f"export STUB={tmp_path}\npython=({sys.executable} {STUB})\n"
     monkeypatch.setattr(
-        "nanoforge.batch.jobdir.furnish", lambda _, folder: (folder / "environment.sh").write_text(stub)
+        "nanoforge.batch.jobdir.write_environment", lambda _, folder: (folder / "environment.sh").write_text(stub)
     )
     (tmp_path / "fail-predict-0").write_text("2")
     submit_all("condor", toy, output)

@@ -8,9 +8,9 @@ from collections import Counter
 
 import pytest
 from directories import make
-from nanoforge.batch.events import State
+from nanoforge.batch.events import JobState
 from nanoforge.batch.jobdir import JobDir
-from nanoforge.batch.status import Survey
+from nanoforge.batch.status import JobSurvey
 from nanoforge.batch.targets import dask as module
 from nanoforge.batch.targets.local import release
 from nanoforge.errors import DataError, UserError
@@ -41,8 +41,8 @@ def run(directory: JobDir, numbers=range(4), workers: int = 1) -> None:
     TARGET.run(directory, TARGET.submit(directory, list(numbers), directory.plan.resources), workers)
 
 
-def states(directory: JobDir) -> list[State]:
-    return [status.state for status in Survey(directory).look()]
+def states(directory: JobDir) -> list[JobState]:
+    return [status.state for status in JobSurvey(directory).look()]
 
 
 def test_jobs_retries_and_what_is_left(directory):
@@ -50,12 +50,12 @@ def test_jobs_retries_and_what_is_left(directory):
     behave(directory, 1, "never")
     behave(directory, 2, "mistake")
     run(directory)
-    assert states(directory) == [State.DONE, State.FAILED, State.FAILED, State.DONE]
+    assert states(directory) == [JobState.DONE, JobState.FAILED, JobState.FAILED, JobState.DONE]
     runs = Counter(line.split()[0] for line in (directory.path / "runs").read_text().splitlines())
     assert runs == {"part-00000": 2, "part-00001": 3, "part-00002": 1, "part-00003": 1}
     behave(directory, 1, "")
     run(directory, [1])
-    assert states(directory) == [State.DONE, State.DONE, State.FAILED, State.DONE]
+    assert states(directory) == [JobState.DONE, JobState.DONE, JobState.FAILED, JobState.DONE]
 
 
 def test_whoever_waits_may_stop_the_jobs(directory):
@@ -68,13 +68,13 @@ def test_whoever_waits_may_stop_the_jobs(directory):
     while not (directory.path / "runs").exists():
         assert time.monotonic() < begun + 120
         time.sleep(0.05)
-    assert states(directory)[0] is State.RUNNING
+    assert states(directory)[0] is JobState.RUNNING
     directory.event_log(submission.attempt).with_name("stop").touch()
     job.join(120)
     assert not job.is_alive() and time.monotonic() < begun + 240
     with release(directory, submission):
         pass
-    assert states(directory)[0] is State.REMOVED
+    assert states(directory)[0] is JobState.REMOVED
 
 
 def test_workers_of_this_machine(tmp_path):
@@ -82,7 +82,7 @@ def test_workers_of_this_machine(tmp_path):
     (directory.path / "job.sh").write_text(SCRIPT)
     (directory.path / "batch.yaml").write_text("site: generic\n")
     run(directory, range(2))
-    assert states(directory) == [State.DONE] * 2
+    assert states(directory) == [JobState.DONE] * 2
 
 
 def test_no_scheduler_and_no_package(directory, monkeypatch):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from nanoforge.batch.events import EventLog, State, read_log
+from nanoforge.batch.events import JobLog, JobState, read_log
 from nanoforge.errors import DataError
 
 SUBMIT = """000 (007.000.000) 2026-11-22 02:09:05 Job submitted from host: <127.0.0.1:45021?addrs=127.0.0.1-45021&alias=vm>
@@ -104,20 +104,20 @@ def read(tmp_path: Path, text: str, numbers=(11,)):
 @pytest.mark.parametrize(
     ("text", "state", "reason", "exit_code", "hold_code"),
     [
-        ("", State.IDLE, "", None, None),
-        (EXECUTE, State.RUNNING, "", None, None),
-        (EXECUTE + OK, State.DONE, "", 0, None),
-        (EXECUTE + MISTAKE, State.FAILED, "", 2, None),
-        (EXECUTE + KILLED, State.FAILED, "", -9, None),
-        (EXECUTE + REQUEUED, State.IDLE, "OnExitRemove", 1, None),
-        (EXECUTE + REQUEUED + EXECUTE, State.RUNNING, "", 1, None),
-        (EXECUTE + EVICTED, State.EVICTED, "", None, None),
-        (EXECUTE + EVICTED + BY_HAND, State.REMOVED, "via condor_rm (by user daemon)", None, None),
-        (EXECUTE + REMOVED, State.REMOVED, "wall time exceeded", None, None),
-        (EXECUTE + TRANSFER_FAILED, State.HELD, "Transfer output files failure", None, 12),
-        (EXECUTE + TOO_LONG, State.HELD, "exceeded allowed execute duration", None, 47),
-        (EXECUTE + TOO_LONG + RELEASED, State.IDLE, "", None, None),
-        (EXECUTE + TOO_LONG + BY_HAND, State.REMOVED, "exceeded allowed execute duration", None, 47),
+        ("", JobState.IDLE, "", None, None),
+        (EXECUTE, JobState.RUNNING, "", None, None),
+        (EXECUTE + OK, JobState.DONE, "", 0, None),
+        (EXECUTE + MISTAKE, JobState.FAILED, "", 2, None),
+        (EXECUTE + KILLED, JobState.FAILED, "", -9, None),
+        (EXECUTE + REQUEUED, JobState.IDLE, "OnExitRemove", 1, None),
+        (EXECUTE + REQUEUED + EXECUTE, JobState.RUNNING, "", 1, None),
+        (EXECUTE + EVICTED, JobState.EVICTED, "", None, None),
+        (EXECUTE + EVICTED + BY_HAND, JobState.REMOVED, "via condor_rm (by user daemon)", None, None),
+        (EXECUTE + REMOVED, JobState.REMOVED, "wall time exceeded", None, None),
+        (EXECUTE + TRANSFER_FAILED, JobState.HELD, "Transfer output files failure", None, 12),
+        (EXECUTE + TOO_LONG, JobState.HELD, "exceeded allowed execute duration", None, 47),
+        (EXECUTE + TOO_LONG + RELEASED, JobState.IDLE, "", None, None),
+        (EXECUTE + TOO_LONG + BY_HAND, JobState.REMOVED, "exceeded allowed execute duration", None, 47),
     ],
 )  # fmt: skip
 def test_last_event_says_where_a_job_is(tmp_path, text, state, reason, exit_code, hold_code):
@@ -133,34 +133,34 @@ def test_a_run_has_a_length_and_a_count(tmp_path):
 
 def test_clock_that_goes_backwards_changes_no_state(tmp_path):
     job = read(tmp_path, SUBMIT + EXECUTE + OK.replace("02:19:06", "01:00:00"))[11]
-    assert job.state is State.DONE
+    assert job.state is JobState.DONE
     assert job.seconds is None
 
 
 @pytest.mark.parametrize("stamp", ["11/22 02:09:06", "2026-11-22 02:09:06.123", "2026-11-22 02:09:06Z"])
 def test_other_forms_of_time(tmp_path, stamp):
     job = read(tmp_path, SUBMIT + EXECUTE.replace("2026-11-22 02:09:06", stamp))[11]
-    assert job.state is State.RUNNING
+    assert job.state is JobState.RUNNING
     assert job.started is not None
 
 
 def test_log_that_is_being_written(tmp_path):
     text = SUBMIT + EXECUTE + OK
     states = {read(tmp_path, text[:end])[11].state for end in range(len(SUBMIT), len(text) - 1, 11)}
-    assert states == {State.IDLE, State.RUNNING}
-    assert read(tmp_path, text)[11].state is State.DONE
-    assert read(tmp_path, text[:-1])[11].state is State.DONE
+    assert states == {JobState.IDLE, JobState.RUNNING}
+    assert read(tmp_path, text)[11].state is JobState.DONE
+    assert read(tmp_path, text[:-1])[11].state is JobState.DONE
 
 
 def test_event_torn_by_a_full_disk_spoils_only_itself(tmp_path):
     torn = EXECUTE[: len(EXECUTE) // 3] + "\n"
-    assert read(tmp_path, SUBMIT + torn + EXECUTE + OK)[11].state is State.DONE
+    assert read(tmp_path, SUBMIT + torn + EXECUTE + OK)[11].state is JobState.DONE
 
 
 def test_rotated_logs_are_read_in_order(tmp_path):
     (tmp_path / "events.log.2").write_text(SUBMIT)
     (tmp_path / "events.log.1").write_text(EXECUTE)
-    assert read(tmp_path, OK)[11].state is State.DONE
+    assert read(tmp_path, OK)[11].state is JobState.DONE
 
 
 @pytest.mark.parametrize(
@@ -168,21 +168,21 @@ def test_rotated_logs_are_read_in_order(tmp_path):
 )
 def test_copies_of_a_log_are_not_part_of_it(tmp_path, name):
     (tmp_path / name).write_text(SUBMIT + EXECUTE + OK)
-    assert read(tmp_path, SUBMIT + EXECUTE)[11].state is State.RUNNING
+    assert read(tmp_path, SUBMIT + EXECUTE)[11].state is JobState.RUNNING
 
 
 def test_logs_that_were_put_together_or_cut(tmp_path):
     (tmp_path / "events.log.old").write_text(SUBMIT + EXECUTE)
     whole = SUBMIT + EXECUTE + OK
-    assert read(tmp_path, whole + whole)[11].state is State.DONE
+    assert read(tmp_path, whole + whole)[11].state is JobState.DONE
     for start in range(1, len(SUBMIT), 7):  # its begin is lost
-        assert read(tmp_path, whole[start:])[11].state is State.DONE
+        assert read(tmp_path, whole[start:])[11].state is JobState.DONE
 
 
 def test_bytes_of_no_text_are_no_obstacle(tmp_path):
     path = tmp_path / "events.log"
     path.write_bytes(SUBMIT.encode() + TOO_LONG.replace("duration", "d\N{DEGREE SIGN}").encode("latin-1") + b"\x00\x00")
-    assert read_log(path, (11,))[11].state is State.HELD
+    assert read_log(path, (11,))[11].state is JobState.HELD
 
 
 def test_log_of_another_format_is_refused(tmp_path):
@@ -203,7 +203,7 @@ def test_node_of_a_dag_that_was_tried_again_is_a_new_cluster(tmp_path):
     again = SUBMIT + EXECUTE
     jobs = read(tmp_path, SUBMIT + EXECUTE + KILLED + again.replace("(007.", "(009."), numbers=(10, 11))
     assert set(jobs) == {11}
-    assert jobs[11].state is State.RUNNING
+    assert jobs[11].state is JobState.RUNNING
 
 
 LATE = """035 (009.-01.000) 2026-11-22 02:09:05 Cluster submitted from host: <127.0.0.1:45021?alias=vm>
@@ -227,19 +227,19 @@ RESUMED = """038 (009.-01.000) 2026-11-22 02:11:14 Job Materialization Resumed
 @pytest.mark.parametrize(
     ("text", "state"),
     [
-        (LATE, State.IDLE),
-        (LATE + PAUSED, State.HELD),
-        (LATE + PAUSED + RESUMED, State.IDLE),
-        (LATE + CLUSTER_GONE, State.REMOVED),
+        (LATE, JobState.IDLE),
+        (LATE + PAUSED, JobState.HELD),
+        (LATE + PAUSED + RESUMED, JobState.IDLE),
+        (LATE + CLUSTER_GONE, JobState.REMOVED),
     ],
 )
 def test_jobs_that_are_still_to_be_made(tmp_path, text, state):
     jobs = read(tmp_path, text, numbers=(11, 12, 13))
-    assert {number: job.state for number, job in jobs.items()} == {11: State.IDLE, 12: state, 13: state}
+    assert {number: job.state for number, job in jobs.items()} == {11: JobState.IDLE, 12: state, 13: state}
 
 
 def test_own_log_reads_like_htcondors(tmp_path):
-    log = EventLog(tmp_path / "events.log")
+    log = JobLog(tmp_path / "events.log")
     for process, number in enumerate((5, 6, 7, 8)):
         log.submitted(process, number)
     for process in (0, 1, 2):
@@ -248,5 +248,5 @@ def test_own_log_reads_like_htcondors(tmp_path):
     log.ended(1, 1, again=True)
     log.ended(2, -9, again=False)
     jobs = read_log(log.path, (5, 6, 7, 8))
-    assert [jobs[i].state for i in (5, 6, 7, 8)] == [State.DONE, State.IDLE, State.FAILED, State.IDLE]
+    assert [jobs[i].state for i in (5, 6, 7, 8)] == [JobState.DONE, JobState.IDLE, JobState.FAILED, JobState.IDLE]
     assert [jobs[i].exit_code for i in (5, 6, 7, 8)] == [0, 1, -9, None]

@@ -13,9 +13,9 @@ import pytest
 import toys
 from directories import ANALYSIS, make
 from nanoforge.batch.causes import Cause
-from nanoforge.batch.events import State
+from nanoforge.batch.events import JobState
 from nanoforge.batch.jobdir import JobDir
-from nanoforge.batch.status import Survey
+from nanoforge.batch.status import JobSurvey
 from nanoforge.batch.targets.local import LocalTarget
 from pool import EXPECTED
 
@@ -61,8 +61,8 @@ def run(directory: JobDir, processes: int = 2) -> None:
     TARGET.run(directory, TARGET.submit(directory, jobs, directory.plan.resources), processes)
 
 
-def states(directory: JobDir) -> list[State]:
-    return [status.state for status in Survey(directory).look()]
+def states(directory: JobDir) -> list[JobState]:
+    return [status.state for status in JobSurvey(directory).look()]
 
 
 def runs(directory: JobDir) -> Counter[str]:
@@ -72,7 +72,7 @@ def runs(directory: JobDir) -> Counter[str]:
 
 def test_all_jobs_are_done(directory):
     run(directory)
-    assert states(directory) == [State.DONE] * 4
+    assert states(directory) == [JobState.DONE] * 4
     assert set((directory.path / "runs").read_text().splitlines()) == {
         f"part-0000{i} convert analysis.yaml --part tt:{i}-{i} -o part-0000{i}" for i in range(4)
     }
@@ -84,9 +84,9 @@ def test_retries_are_those_of_the_queue(directory):
     behave(directory, 1, "never")
     behave(directory, 2, "mistake")
     run(directory)
-    assert states(directory) == [State.DONE, State.FAILED, State.FAILED, State.DONE]
+    assert states(directory) == [JobState.DONE, JobState.FAILED, JobState.FAILED, JobState.DONE]
     assert runs(directory) == {"part-00000": 2, "part-00001": 3, "part-00002": 1, "part-00003": 1}
-    reasons = [status.reason for status in Survey(directory).look()]
+    reasons = [status.reason for status in JobSurvey(directory).look()]
     assert reasons[1:3] == [
         "exit code 1: error: no luck",
         "permanent: exit code 2: error: unknown key",
@@ -97,14 +97,14 @@ def test_a_second_result_replaces_the_first(directory):
     (directory.parts / "part-00000").mkdir()
     (directory.parts / "part-00000" / "half").touch()
     run(directory)
-    assert states(directory)[0] is State.DONE
+    assert states(directory)[0] is JobState.DONE
     assert not (directory.parts / "part-00000" / "half").exists()
 
 
 def test_settling_what_never_began(directory):
     submission = directory.intend(range(4), directory.plan.resources)
     assert TARGET.reconcile(directory, submission).state == "void"
-    assert states(directory) == [State.NEW] * 4
+    assert states(directory) == [JobState.NEW] * 4
 
 
 def command(directory: JobDir, *words: str) -> subprocess.Popen:
@@ -135,12 +135,12 @@ def test_ctrl_c_leaves_a_directory_to_go_on_with(directory):
     child.send_signal(signal.SIGINT)
     output, _ = child.communicate(timeout=120)
     assert child.returncode == 130, output
-    assert states(directory) == [State.DONE] + [State.REMOVED] * 3
+    assert states(directory) == [JobState.DONE] + [JobState.REMOVED] * 3
     behave(directory, 1, "")
     again = command(directory, "resubmit", str(directory.path), "-j", "2")
     assert again.wait(240) == 0
     again.stdout.close()
-    assert states(directory) == [State.DONE] * 4
+    assert states(directory) == [JobState.DONE] * 4
     assert runs(directory) == {"part-00000": 1, "part-00001": 2, "part-00002": 1, "part-00003": 1}
 
 
@@ -149,13 +149,13 @@ def test_killed_pool_leaves_its_jobs_alone_until_they_end(directory):
     child = begin(directory, 1)
     os.kill(child.pid, signal.SIGKILL)
     child.communicate(timeout=120)
-    assert states(directory)[:2] == [State.DONE, State.RUNNING]
-    wait_for(lambda: states(directory)[1] is not State.RUNNING)
-    assert states(directory) == [State.DONE] + [State.REMOVED] * 3
+    assert states(directory)[:2] == [JobState.DONE, JobState.RUNNING]
+    wait_for(lambda: states(directory)[1] is not JobState.RUNNING)
+    assert states(directory) == [JobState.DONE] + [JobState.REMOVED] * 3
     again = command(directory, "resubmit", str(directory.path))
     assert again.wait(240) == 0
     again.stdout.close()
-    assert states(directory) == [State.DONE] * 4
+    assert states(directory) == [JobState.DONE] * 4
 
 
 ON_A_SMALL_DISK = """#!/bin/bash
@@ -185,11 +185,11 @@ def test_disk_that_is_full_is_named_and_the_job_done_elsewhere(tmp_path, nanofor
     (directory.path / "job.sh").write_text(ON_A_SMALL_DISK)
     (directory.path / "full").touch()
     run(directory)
-    found = Survey(directory).look()[0]
-    assert (found.state, found.cause) == (State.FAILED, Cause.DISK)
+    found = JobSurvey(directory).look()[0]
+    assert (found.state, found.cause) == (JobState.FAILED, Cause.DISK)
     assert "no space left on the disk" in nanoforge("status", directory.path).stdout
     assert nanoforge("resubmit", directory.path).returncode == 0
-    assert states(directory) == [State.DONE]
+    assert states(directory) == [JobState.DONE]
     first, second = (submission.resources.disk for submission in directory.submissions())
     assert second == 2 * first
 
@@ -201,7 +201,7 @@ def test_the_real_script_does_a_real_job(tmp_path, nanoforge):
     config.write_text(ANALYSIS.replace("tt0.root, tt1.root, tt2.root, tt3.root", "tt*.root") + BATCH)
     answer = nanoforge("submit", "local", config, "--stage", "convert", "--split", 2, "-o", "jobs", "-j", 2)
     assert answer.returncode == 0, answer.stderr
-    assert states(JobDir.open(tmp_path / "jobs")) == [State.DONE]
+    assert states(JobDir.open(tmp_path / "jobs")) == [JobState.DONE]
     assert list((tmp_path / "jobs" / "parts" / "part-00000" / "shards").glob("*.h5"))
     answer = nanoforge("submit", "local", config, "--stage", "convert", "--split", 2, "-o", "jobs")
     assert answer.returncode == 0

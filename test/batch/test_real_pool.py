@@ -19,10 +19,10 @@ import yaml
 from compare import assert_same_files
 from nanoforge.batch import condor_commands, condor_description
 from nanoforge.batch.causes import Cause
-from nanoforge.batch.events import ACTIVE, State
+from nanoforge.batch.events import ACTIVE, JobState
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.plan import STAGES
-from nanoforge.batch.status import JobStatus, Survey, dagman
+from nanoforge.batch.status import JobStatus, JobSurvey, dagman
 from nanoforge.batch.targets import find_target
 from nanoforge.config import load
 from nanoforge.provenance import Manifest
@@ -100,7 +100,7 @@ def write_analysis(folder: Path, files: int, **changes: Any) -> Path:
 
 
 def look(directory: Path) -> list[JobStatus]:
-    return Survey(JobDir.open(directory)).look()
+    return JobSurvey(JobDir.open(directory)).look()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -142,13 +142,13 @@ def test_jobs_that_fail_in_all_ways(
     assert "was submitted already" in again.stdout + again.stderr
     assert len(JobDir.open(jobs).submissions()) == 1
 
-    wait_for(lambda: look(jobs)[0].state is State.RUNNING)
+    wait_for(lambda: look(jobs)[0].state is JobState.RUNNING)
     pool.run(
         "condor_qedit", "-forward", f"{cluster}.0", "MaxRuntime", "1"
     )  # just the one that sleeps is too slow for the pool
     found = wait(jobs)
     assert [job.state for job in found] == [
-        State.REMOVED, State.DONE, State.FAILED, State.FAILED, State.DONE, State.DONE,
+        JobState.REMOVED, JobState.DONE, JobState.FAILED, JobState.FAILED, JobState.DONE, JobState.DONE,
     ]  # fmt: skip
     assert [found[i].cause for i in (0, 2)] == [Cause.TIME, Cause.MISTAKE]
     assert "file5.root" in found[2].reason and "file7.root" in found[3].reason
@@ -165,7 +165,7 @@ def test_jobs_that_fail_in_all_ways(
     assert sorted(number for submission in later for number in submission.jobs) == [0, 2, 3]
     runtimes = {number: submission.resources.runtime for submission in later for number in submission.jobs}
     assert runtimes == {0: 2 * RUNTIME, 2: RUNTIME, 3: RUNTIME}
-    assert {job.state for job in wait(jobs)} == {State.DONE}
+    assert {job.state for job in wait(jobs)} == {JobState.DONE}
     assert_collected_is_local(nanoforge, jobs)
 
 
@@ -176,16 +176,16 @@ def test_a_pipeline_goes_on_from_its_rescue(pool: Pool, faults: Work, nanoforge:
     assert submitted.returncode == 0, submitted.stderr
     stages = {directory.plan.stage: directory for directory in JobDir.all(jobs)}
     assert list(stages) == ["convert", "train", "evaluate", "predict"]
-    wait_for(lambda: dagman(jobs) not in (*ACTIVE, State.LOST))
-    assert [job.state for job in look(stages["convert"].path)] == [State.DONE, State.FAILED]
+    wait_for(lambda: dagman(jobs) not in (*ACTIVE, JobState.LOST))
+    assert [job.state for job in look(stages["convert"].path)] == [JobState.DONE, JobState.FAILED]
     assert (jobs / "pipeline.dag.rescue001").exists()
     submits = count_submits(stages["convert"])
 
     (tmp_path / "faults" / "tt:1-1").unlink()
     again = nanoforge("resubmit", jobs)
     assert again.returncode == 0, again.stderr
-    wait_for(lambda: all(job.state is State.DONE for stage in stages.values() for job in look(stage.path)))
-    wait_for(lambda: dagman(jobs) is State.DONE)
+    wait_for(lambda: all(job.state is JobState.DONE for stage in stages.values() for job in look(stage.path)))
+    wait_for(lambda: dagman(jobs) is JobState.DONE)
     assert count_submits(stages["convert"]) == submits + 1  # just the one that had failed
 
 
@@ -196,7 +196,7 @@ def count_submits(directory: JobDir) -> int:
 def test_spool_mode(pool: Pool, faults: Work, nanoforge: Work, tmp_path: Path) -> None:
     path, jobs = write_analysis(tmp_path, 2, batch=BATCH | {"mode": "spool"}), tmp_path / "jobs"
     assert nanoforge("submit", "condor", path, "--stage", "convert", "--split", 2, "-o", jobs).returncode == 0
-    assert {job.state for job in wait(jobs)} == {State.DONE}
+    assert {job.state for job in wait(jobs)} == {JobState.DONE}
     assert_collected_is_local(nanoforge, jobs)
 
 
@@ -219,7 +219,7 @@ def test_a_training_goes_on_from_its_checkpoint(pool: Pool, faults: Work, nanofo
     pool.run("condor_vacate_job", "-fast", str(directory.submissions()[0].cluster))
     wait_for(lambda: "Job was evicted" in log.read_text())
     (tmp_path / "faults" / "train").unlink()
-    assert {job.state for job in wait(jobs)} == {State.DONE}
+    assert {job.state for job in wait(jobs)} == {JobState.DONE}
     last = directory.stderr(0, 0).with_suffix(".out").read_text() + directory.stderr(0, 0).read_text()
     assert "goes on after epoch" in last, last
     assert log.read_text().count("Job executing") >= 2
@@ -310,7 +310,7 @@ def test_outputs_go_to_a_server(pool: Pool, faults: Work, nanoforge: Work, tmp_p
         batch = BATCH | {"output": f"{server.address}/eos/tt"}
         path, jobs = write_analysis(tmp_path, 2, batch=batch), tmp_path / "jobs"
         assert nanoforge("submit", "condor", path, "--stage", "convert", "--split", 2, "-o", jobs).returncode == 0
-        assert {job.state for job in wait(jobs)} == {State.DONE}, [job.reason for job in look(jobs)]
+        assert {job.state for job in wait(jobs)} == {JobState.DONE}, [job.reason for job in look(jobs)]
         assert not list((jobs / "parts").glob("*")) and list((tmp_path / "eos" / "eos" / "tt").iterdir())
         assert_collected_is_local(nanoforge, jobs)
     finally:
@@ -323,7 +323,7 @@ def test_two_tries_at_once_make_one_output(pool: Pool, faults: Work, nanoforge: 
     directory = JobDir.open(jobs)
     find_target("condor").submit(directory, [0], directory.plan.resources)
     wait_for(lambda: all("Job terminated" in directory.event_log(attempt).read_text() for attempt in (0, 1)))
-    assert [job.state for job in look(jobs)] == [State.DONE]
+    assert [job.state for job in look(jobs)] == [JobState.DONE]
     assert_collected_is_local(nanoforge, jobs)
 
 

@@ -9,11 +9,11 @@ from directories import RESOURCES, event, log, make, submit, tell, write_part
 from nanoforge.batch import dag
 from nanoforge.batch import resubmit as module
 from nanoforge.batch.causes import Cause, cause_of
-from nanoforge.batch.events import ACTIVE, Process, State
+from nanoforge.batch.events import ACTIVE, JobState, Process
 from nanoforge.batch.jobdir import DAG, JobDir
-from nanoforge.batch.plan import Job
+from nanoforge.batch.plan import BatchJob
 from nanoforge.batch.resubmit import resubmit
-from nanoforge.batch.status import Survey
+from nanoforge.batch.status import JobSurvey
 from nanoforge.batch.target import Target
 from nanoforge.errors import UserError
 
@@ -22,15 +22,15 @@ PERIODIC = "The job attribute PeriodicRemove expression 'time() - EnteredCurrent
 
 
 def removed(reason, **more):
-    return Process(State.REMOVED, reason, **more)
+    return Process(JobState.REMOVED, reason, **more)
 
 
 def held(reason, code, subcode=0):
-    return Process(State.HELD, reason, hold_code=code, hold_subcode=subcode)
+    return Process(JobState.HELD, reason, hold_code=code, hold_subcode=subcode)
 
 
 def failed(code):
-    return Process(State.FAILED, exit_code=code)
+    return Process(JobState.FAILED, exit_code=code)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def failed(code):
     ],
 )
 def test_logs_say_what_a_job_lacked(process, error, cause):
-    job = Job(0, "tt", 0, 0, 100, (PATH,))
+    job = BatchJob(0, "tt", 0, 0, 100, (PATH,))
     assert cause_of(job, process, RESOURCES.runtime, error) is cause
 
 
@@ -229,7 +229,7 @@ def test_killed_anywhere_it_submits_nothing_twice(directory, target, places):
     submitted = [number for jobs in again(directory) for number in jobs]
     assert sorted(submitted) == [2, 3, 4, 6]
     assert again(directory) == EXPECTED
-    assert all(s.state in (State.DONE, *ACTIVE) for s in Survey(directory).look() if s.job.number != 5)
+    assert all(s.state in (JobState.DONE, *ACTIVE) for s in JobSurvey(directory).look() if s.job.number != 5)
 
 
 def test_what_grew_goes_on_growing(tmp_path, target):

@@ -14,11 +14,11 @@ import toys
 from directories import ANALYSIS, make
 from nanoforge.batch import condor_description
 from nanoforge.batch.causes import Cause
-from nanoforge.batch.events import ACTIVE, State
+from nanoforge.batch.events import ACTIVE, JobState
 from nanoforge.batch.jobdir import JobDir
-from nanoforge.batch.plan import Job
+from nanoforge.batch.plan import BatchJob
 from nanoforge.batch.resubmit import resubmit
-from nanoforge.batch.status import Survey
+from nanoforge.batch.status import JobSurvey
 from nanoforge.batch.targets import slurm
 from nanoforge.errors import UserError
 from slurm_cluster import cluster
@@ -50,7 +50,7 @@ def submit(directory: JobDir, jobs=None, **changes):
 
 def wait(directory: JobDir, until=lambda states: not any(s.state in ACTIVE for s in states), seconds: float = 30):
     end = time.monotonic() + seconds
-    while not until(states := Survey(directory).look()):
+    while not until(states := JobSurvey(directory).look()):
         assert time.monotonic() < end, [(s.state, s.reason) for s in states]
         time.sleep(0.3)
     return states
@@ -86,14 +86,14 @@ def test_the_plan_runs_with_retries(directory, here):
     behave(directory, 2, "mistake")
     submission = submit(directory)
     found = wait(directory)
-    assert [s.state for s in found] == [State.DONE, State.FAILED, State.FAILED, State.DONE]
+    assert [s.state for s in found] == [JobState.DONE, JobState.FAILED, JobState.FAILED, JobState.DONE]
     assert [s.cause for s in found][2] is Cause.MISTAKE and "no luck" in found[1].reason
     runs = Counter(line.split()[0] for line in (directory.path / "runs").read_text().splitlines())
     assert runs == {"part-00000": 2, "part-00001": 3, "part-00002": 1, "part-00003": 1}
     assert TARGET.reconcile(directory, submission).state == "submitted"
     behave(directory, 1, "")
     submit(directory, [1])
-    assert [s.state for s in wait(directory)] == [State.DONE, State.DONE, State.FAILED, State.DONE]
+    assert [s.state for s in wait(directory)] == [JobState.DONE, JobState.DONE, JobState.FAILED, JobState.DONE]
 
 
 def test_what_the_time_limit_and_scancel_leave(directory, here):
@@ -105,8 +105,8 @@ def test_what_the_time_limit_and_scancel_leave(directory, here):
     here.run("scancel", "--batch", "--signal=USR1", f"{submission.cluster}_0")  # as Slurm does before the limit
     here.run("scancel", f"{submission.cluster}_1")
     here.run("scancel", "--signal=KILL", "--full", f"{submission.cluster}_2")
-    states = wait(directory, lambda states: sum(s.state is State.REMOVED for s in states) == 3)
-    assert [s.state for s in states] == [State.REMOVED] * 3 + [State.RUNNING]
+    states = wait(directory, lambda states: sum(s.state is JobState.REMOVED for s in states) == 3)
+    assert [s.state for s in states] == [JobState.REMOVED] * 3 + [JobState.RUNNING]
     assert states[0].cause is Cause.TIME
     here.run("scancel", f"{submission.cluster}_3")
     wait(directory)
@@ -118,14 +118,14 @@ def test_an_interrupted_submission_is_found_in_the_queue(directory, here):
     submitted = submit(directory, [0, 1])
     directory.record({"attempt": submitted.attempt, "state": "intent"})
     assert TARGET.reconcile(directory, directory.submissions()[1]).state == "submitted"
-    wait(directory, lambda states: [s.state for s in states[:2]] == [State.DONE] * 2)
+    wait(directory, lambda states: [s.state for s in states[:2]] == [JobState.DONE] * 2)
 
 
 STATES = {
-    State.IDLE: ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "RESV_DEL_HOLD", "STOPPED", "SUSPENDED"),
-    State.RUNNING: ("RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT"),
-    State.HELD: ("REQUEUE_HOLD", "SPECIAL_EXIT"),
-    State.REMOVED: ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL",
+    JobState.IDLE: ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "RESV_DEL_HOLD", "STOPPED", "SUSPENDED"),
+    JobState.RUNNING: ("RUNNING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT"),
+    JobState.HELD: ("REQUEUE_HOLD", "SPECIAL_EXIT"),
+    JobState.REMOVED: ("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "LAUNCH_FAILED", "NODE_FAIL",
                     "OUT_OF_MEMORY", "PREEMPTED", "RECONFIG_FAIL", "REVOKED", "TIMEOUT"),
 }  # fmt: skip
 
@@ -152,9 +152,9 @@ def test_every_state_of_slurm_says_where_a_job_is(directory, queue):
     for state, names in STATES.items():
         for name in names:
             states[:] = [name] * 4
-            assert {s.state for s in Survey(directory).look()} == {state}, name
+            assert {s.state for s in JobSurvey(directory).look()} == {state}, name
     states[:] = ["TIMEOUT", "OUT_OF_MEMORY", "PREEMPTED", "NODE_FAIL"]
-    assert [s.cause for s in Survey(directory).look()] == [Cause.TIME, Cause.MEMORY, Cause.OTHER, Cause.OTHER]
+    assert [s.cause for s in JobSurvey(directory).look()] == [Cause.TIME, Cause.MEMORY, Cause.OTHER, Cause.OTHER]
 
 
 def test_the_queue_knows_better_than_a_job_that_was_told_to_end(directory, queue, capsys):
@@ -165,8 +165,8 @@ def test_the_queue_knows_better_than_a_job_that_was_told_to_end(directory, queue
             "009 (000.000.000) 2026-11-22 02:09:06 Job was aborted.\n\tit was cancelled\n...\n"
         )
     states[:] = ["PENDING", "RUNNING", "SPECIAL_EXIT", "PREEMPTED"]
-    found = Survey(directory).look()
-    assert [s.state for s in found] == [State.IDLE, State.RUNNING, State.HELD, State.REMOVED]
+    found = JobSurvey(directory).look()
+    assert [s.state for s in found] == [JobState.IDLE, JobState.RUNNING, JobState.HELD, JobState.REMOVED]
     assert "make room" in found[3].reason
     resubmit(directory.path)
     assert ("scancel", "92") in calls  # else it would do, once released, what another does by then
@@ -175,7 +175,7 @@ def test_the_queue_knows_better_than_a_job_that_was_told_to_end(directory, queue
 
 
 def test_more_jobs_than_an_array_takes(tmp_path, monkeypatch):
-    jobs = tuple(Job(i, "tt", i, i) for i in range(slurm.ARRAY + 1))
+    jobs = tuple(BatchJob(i, "tt", i, i) for i in range(slurm.ARRAY + 1))
     directory = make(tmp_path / "jobs", target="slurm", jobs=jobs)
     calls = []
 

@@ -10,14 +10,14 @@ from datetime import datetime
 import pytest
 from directories import event, log, make, submit, tell, write_part
 from nanoforge.batch.causes import Cause
-from nanoforge.batch.events import EventLog, Process, State
+from nanoforge.batch.events import JobLog, JobState, Process
 from nanoforge.batch.jobdir import DAG
-from nanoforge.batch.status import JobStatus, Summary, Survey, last_error, surveys
+from nanoforge.batch.status import JobStatus, JobSurvey, Summary, last_error, surveys
 from nanoforge.batch.targets import condor
 
 
 def look(directory):
-    return Survey(directory).look()
+    return JobSurvey(directory).look()
 
 
 def states(directory):
@@ -50,9 +50,9 @@ def test_output_counts_whatever_the_log_says(directory):
     for number in (0, 1, 2):
         write_part(directory, number)
     directory.event_log(0).rename(directory.path / "gone")
-    assert states(directory)[:3] == [State.DONE] * 3
+    assert states(directory)[:3] == [JobState.DONE] * 3
     (directory.path / "gone").rename(directory.event_log(0))
-    assert states(directory)[:3] == [State.DONE] * 3
+    assert states(directory)[:3] == [JobState.DONE] * 3
 
 
 def test_exit_code_0_without_an_output_is_a_failure(directory):
@@ -61,7 +61,7 @@ def test_exit_code_0_without_an_output_is_a_failure(directory):
     run(directory, 1)
     (write_part(directory, 1) / "shards" / "tt-00001.h5").write_bytes(b"half")
     found = look(directory)
-    assert [s.state for s in found[:2]] == [State.FAILED] * 2
+    assert [s.state for s in found[:2]] == [JobState.FAILED] * 2
     assert found[0].reason == "ended well, but: no output"
     assert found[1].reason == "ended well, but: shards/tt-00001.h5 has 4 bytes of 6"
 
@@ -72,7 +72,7 @@ def test_a_folder_that_was_moved_while_jobs_wait_is_told(directory):
     run(directory, 1, code=1)
     moved = directory.path.rename(directory.path.with_name("moved"))
     found = look(directory.open(moved))
-    assert found[0].state is State.RUNNING
+    assert found[0].state is JobState.RUNNING
     assert (
         found[0].reason.startswith(f"was submitted when this folder was {directory.path}")
         and "folder" not in found[1].reason
@@ -83,7 +83,7 @@ def test_search_workers_need_no_output(tmp_path):
     directory = make(tmp_path / "jobs", count=2, stage="tune")
     submit(directory)
     run(directory, 0)
-    assert states(directory) == [State.DONE, State.IDLE]
+    assert states(directory) == [JobState.DONE, JobState.IDLE]
 
 
 def test_failure_shows_code_and_last_error(directory):
@@ -100,14 +100,14 @@ def test_failure_shows_code_and_last_error(directory):
 
 
 def test_jobs_that_nobody_knows(directory, monkeypatch):
-    assert states(directory) == [State.NEW] * 4
+    assert states(directory) == [JobState.NEW] * 4
     directory.intend([0], directory.plan.resources)
     submit(directory, [1, 2])
     tell(directory, 1, event(0, 1, "Job submitted from host: <h>\n    NanoForge job 2"))
-    assert states(directory) == [State.LOST, State.IDLE, State.IDLE, State.NEW]
+    assert states(directory) == [JobState.LOST, JobState.IDLE, JobState.IDLE, JobState.NEW]
     old(directory, monkeypatch)
     found = look(directory)
-    assert [s.state for s in found] == [State.LOST, State.LOST, State.IDLE, State.NEW]
+    assert [s.state for s in found] == [JobState.LOST, JobState.LOST, JobState.IDLE, JobState.NEW]
     assert found[0].reason == "its submission was interrupted"
     assert found[1].reason == "not in events.log of attempt 1"
     directory.event_log(1).unlink()
@@ -122,7 +122,7 @@ def test_last_submission_counts_unless_an_earlier_one_still_runs(directory):
     run(directory, 0, code=None, attempt=1)
     run(directory, 1, code=1, attempt=1)
     found = look(directory)
-    assert [s.state for s in found[:2]] == [State.RUNNING] * 2
+    assert [s.state for s in found[:2]] == [JobState.RUNNING] * 2
     assert [s.submission.attempt for s in found[:2]] == [1, 0]
 
 
@@ -140,9 +140,9 @@ def test_local_jobs_end_with_their_pool(tmp_path):
     run(directory, 1, code=None)
     with directory.event_log(0).with_suffix(".lock").open("w") as pool:
         fcntl.flock(pool, fcntl.LOCK_EX)
-        assert states(directory) == [State.FAILED, State.RUNNING, State.IDLE, State.IDLE]
+        assert states(directory) == [JobState.FAILED, JobState.RUNNING, JobState.IDLE, JobState.IDLE]
     found = look(directory)
-    assert found[1].state is State.REMOVED
+    assert found[1].state is JobState.REMOVED
     assert "pool" in found[1].reason
 
 
@@ -160,14 +160,14 @@ def test_spooled_jobs_are_asked_of_the_queue_until_they_are_fetched(tmp_path, mo
 
     def fetch(found, submission):
         assert (found, submission.attempt) == (directory, 0)
-        journal = EventLog(directory.stdout(0, 0).with_suffix(".log"))
+        journal = JobLog(directory.stdout(0, 0).with_suffix(".log"))
         journal.submitted(0, 0)
         journal.ended(0, 2, again=False)
 
     monkeypatch.setattr(condor, "queued", lambda directory, submission: ads, raising=False)
     monkeypatch.setattr(condor, "fetch", fetch, raising=False)
     found = look(directory)
-    assert [s.state for s in found] == [State.FAILED, State.RUNNING, State.HELD, State.IDLE]
+    assert [s.state for s in found] == [JobState.FAILED, JobState.RUNNING, JobState.HELD, JobState.IDLE]
     assert found[0].process.exit_code == 2
     assert (found[2].cause, found[2].process.hold_code) == (Cause.TIME, 47)
 
@@ -178,13 +178,17 @@ def test_stages_of_a_pipeline_wait_while_its_dagman_is_there(tmp_path):
     make(pipeline / "convert", count=2)
     make(pipeline / "train", count=1, stage="train")
     (pipeline / DAG).touch()
-    assert [s.state for survey in surveys(pipeline) for s in survey.look()] == [State.NEW] * 3
+    assert [s.state for survey in surveys(pipeline) for s in survey.look()] == [JobState.NEW] * 3
     write_part(surveys(pipeline)[0].directory, 0)
     manager = pipeline / f"{DAG}.dagman.log"
     manager.write_text(
         event(0, 0, "Job submitted from host: <h>") + "\n...\n" + event(1, 0, "Job executing") + "\n...\n"
     )
-    assert [s.state for survey in surveys(pipeline) for s in survey.look()] == [State.DONE, State.IDLE, State.IDLE]
+    assert [s.state for survey in surveys(pipeline) for s in survey.look()] == [
+        JobState.DONE,
+        JobState.IDLE,
+        JobState.IDLE,
+    ]
 
 
 # -- the summary ------------------------------------------------------------------------------------------------------
@@ -198,7 +202,7 @@ def test_like_reasons_are_one(directory):
         directory.stderr(0, number).write_text(f"error: root://one//store/tt{number}.root: lost on {place}\n")
     run(directory, 3, code=2)
     reasons = Summary("convert", look(directory), time.time()).reasons
-    assert [(r.state, r.jobs) for r in reasons] == [(State.FAILED, [0, 1, 2]), (State.FAILED, [3])]
+    assert [(r.state, r.jobs) for r in reasons] == [(JobState.FAILED, [0, 1, 2]), (JobState.FAILED, [3])]
     assert (
         reasons[0].text
         == "could not read an input: exit code 1: error: root://one//store/tt0.root: lost on /pool/dir_0"
@@ -218,15 +222,15 @@ def jobs_like(directory, *processes):
 
 
 def test_expected_finish(directory):
-    done, now = Process(State.DONE, started=0.0, ended=100.0), 130.0
-    running, waiting = Process(State.RUNNING, started=70.0), Process(State.IDLE)
+    done, now = Process(JobState.DONE, started=0.0, ended=100.0), 130.0
+    running, waiting = Process(JobState.RUNNING, started=70.0), Process(JobState.IDLE)
     finish = Summary("convert", jobs_like(directory, done, running, waiting, waiting), now).finish
     assert finish == pytest.approx(now + 40 + 2 * 100)
     finish = Summary("convert", jobs_like(directory, done, running, running, waiting), now).finish
     assert finish == pytest.approx(now + (40 + 40 + 100) / 2)
-    late = Process(State.RUNNING, started=-900.0)
+    late = Process(JobState.RUNNING, started=-900.0)
     assert Summary("convert", jobs_like(directory, done, late), now).finish == now
-    ahead = Process(State.RUNNING, started=500.0)  # of a machine whose clock is ahead
+    ahead = Process(JobState.RUNNING, started=500.0)  # of a machine whose clock is ahead
     assert Summary("convert", jobs_like(directory, done, ahead), now).finish == now + 100
     assert Summary("convert", jobs_like(directory, done, waiting), now).finish is None
     assert Summary("convert", jobs_like(directory, running, waiting), now).finish is None
@@ -245,7 +249,7 @@ def test_clocks_that_jump_by_hours_change_neither_states_nor_the_expected_finish
         write_part(directory, process)
     tell(directory, 0, event(0, 6, "Job submitted from host: <h>", "02:00:00"))
     found, now = look(directory), datetime(2026, 11, 22, 10, 20).timestamp()
-    assert [s.state for s in found] == [State.DONE] * 5 + [State.RUNNING, State.IDLE]
+    assert [s.state for s in found] == [JobState.DONE] * 5 + [JobState.RUNNING, JobState.IDLE]
     assert Summary("convert", found, now).finish == pytest.approx(now + 600 + 600)
 
 
@@ -258,7 +262,7 @@ def test_status_prints_a_table_and_json(directory, nanoforge):
     assert "convert     4     1     2       1  100 of 400" in shown
     assert "1 failed permanent: exit code 2: error: samples.tt: no such key (job 1)" in " ".join(shown.split())
     found = json.loads(nanoforge("status", directory.path, "--json").stdout)
-    assert found[0]["states"] == dict.fromkeys(map(str, State), 0) | {"done": 1, "idle": 2, "failed": 1}
+    assert found[0]["states"] == dict.fromkeys(map(str, JobState), 0) | {"done": 1, "idle": 2, "failed": 1}
     assert found[0]["events"] == {"read": 100, "lost": 0, "all": 400}
     assert found[0]["reasons"][0]["jobs"] == [1]
 

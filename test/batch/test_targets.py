@@ -10,9 +10,9 @@ import pytest
 import toys
 from directories import ANALYSIS, make
 from nanoforge.batch import targets
-from nanoforge.batch.events import State
+from nanoforge.batch.events import JobState
 from nanoforge.batch.jobdir import JobDir
-from nanoforge.batch.status import Survey
+from nanoforge.batch.status import JobSurvey
 from nanoforge.batch.targets import TARGETS, find_target
 from nanoforge.errors import UserError
 from nanoforge.pipeline.graph import STAGES
@@ -110,7 +110,7 @@ def test_the_recipe_of_the_page_runs_jobs(project, nanoforge):
     words = ("--stage", "convert", "--split", 2, "-o", "jobs")
     answer = nanoforge("submit", "mine:AtOnce", "analysis.yaml", *words)
     assert answer.returncode == 0, answer.stderr
-    assert [status.state for status in Survey(JobDir.open(project / "jobs")).look()] == [State.DONE]
+    assert [status.state for status in JobSurvey(JobDir.open(project / "jobs")).look()] == [JobState.DONE]
 
 
 def test_an_installed_package_adds_a_target(project, monkeypatch, nanoforge):

@@ -12,7 +12,7 @@ from ...errors import DataError
 from .. import proxy
 from ..condor_commands import call, dry_run, in_log, in_queue, last_words, require, schedd
 from ..condor_description import check, describe, item
-from ..events import Process, State, read_log, read_queue
+from ..events import JobState, Process, read_log, read_queue
 from ..jobdir import JobDir, Submission
 from ..lint import Rules
 from ..plan import Resources
@@ -115,7 +115,7 @@ class CondorTarget(Target):
         if self.needs_log(directory) or directory.event_log(submission.attempt).exists():
             return super().processes(directory, submission)
         processes = read_queue(queued(directory, submission))
-        if any(process.state in (State.DONE, State.FAILED) for process in processes.values()):
+        if any(process.state in (JobState.DONE, JobState.FAILED) for process in processes.values()):
             fetch(directory, submission)
         for number in submission.jobs:
             log = directory.stdout(submission.attempt, number).with_suffix(".log")

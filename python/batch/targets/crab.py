@@ -32,10 +32,10 @@ from ...pipeline.stage import Stage
 from ...version import __version__
 from ..crab_answers import known
 from ..crab_rules import MOST_JOBS, check
-from ..events import Process, State
+from ..events import JobState, Process
 from ..jobdir import JOB_SCRIPT, JobDir, Submission
 from ..outputs import store
-from ..plan import Job, Plan, Resources
+from ..plan import BatchJob, Plan, Resources
 from ..target import Target
 from ..templates import Code, fill, template
 
@@ -63,7 +63,7 @@ class Task:
 
     folder: Path
     dataset: Optional[str]
-    jobs: tuple[Job, ...]
+    jobs: tuple[BatchJob, ...]
 
     @property
     def request(self) -> str:
@@ -103,7 +103,7 @@ class Task:
 def tasks(directory: JobDir, attempt: int, numbers: Sequence[int]) -> list[Task]:
     """Divide jobs into tasks: by sample and dataset, with as many jobs as CRAB takes."""
     jobs = [directory.plan.jobs[number] for number in sorted(numbers)]
-    found: list[tuple[Optional[str], tuple[Job, ...]]] = []
+    found: list[tuple[Optional[str], tuple[BatchJob, ...]]] = []
     for (_, dataset), group in groupby(jobs, lambda job: (job.sample, dataset_of(job.inputs[0] if job.inputs else ""))):
         own = tuple(group)
         found += [(dataset, own[first : first + MOST_JOBS]) for first in range(0, len(own), MOST_JOBS)]
@@ -199,9 +199,11 @@ class CrabTarget(Target):
             answer = task.known()
             for number, job in enumerate(task.jobs, 1):
                 arrived = Path(directory.part(job.number)).exists()
-                process = answer.get(number) or Process(State.DONE if arrived else State.IDLE, _waits(task, client))
-                if process.state is State.DONE and not arrived and not _was_damaged(directory, submission, job):
-                    process.state, process.reason = State.IDLE, f"its output is to be fetched: {_fetching(task)}"
+                process = answer.get(number) or Process(
+                    JobState.DONE if arrived else JobState.IDLE, _waits(task, client)
+                )
+                if process.state is JobState.DONE and not arrived and not _was_damaged(directory, submission, job):
+                    process.state, process.reason = JobState.IDLE, f"its output is to be fetched: {_fetching(task)}"
                 processes[job.number] = process
         return processes
 
@@ -214,7 +216,7 @@ class CrabTarget(Target):
         client = _client()
         for submission in directory.submissions():
             for task in tasks(directory, submission.attempt, submission.jobs):
-                done = [number for number, process in task.known().items() if process.state is State.DONE]
+                done = [number for number, process in task.known().items() if process.state is JobState.DONE]
                 missing = [n for n in done if not Path(directory.part(task.jobs[n - 1].number)).exists()]
                 if missing and client:
                     _call(task, "getoutput", task.folder / "getoutput.json", dir=task.project, jobids=_ids(missing))
@@ -356,7 +358,7 @@ def _age(path: Path) -> float:
     return time.time() - path.stat().st_mtime if path.exists() else math.inf
 
 
-def _was_damaged(directory: JobDir, submission: Submission, job: Job) -> bool:
+def _was_damaged(directory: JobDir, submission: Submission, job: BatchJob) -> bool:
     """Whether what it made had to be set aside: then it is to be made again."""
     aside = (directory.path / f"{directory.plan.parts}-damaged").glob(f"{job.part}-*")
     return any(folder.stat().st_ctime > submission.time for folder in aside)

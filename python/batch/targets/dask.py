@@ -14,7 +14,7 @@ from typing import Any
 
 from ...console import progress, say
 from ...errors import DataError, UserError
-from ..events import EventLog, Process, read_logs
+from ..events import JobLog, Process, read_logs
 from ..jobdir import JobDir, Submission
 from ..plan import Resources
 from .local import LocalTarget, Pool, is_mine, release
@@ -86,7 +86,7 @@ def work(row: int, path: str, attempt: int) -> int:
     directory = JobDir.open(Path(path))
     submission = directory.submissions()[attempt]
     number = submission.jobs[row]
-    log = EventLog(_log(directory, submission, number))
+    log = JobLog(_log(directory, submission, number))
     log.submitted(row, number)
     pool = Pool(directory, submission, log)
     stop, done = directory.event_log(attempt).with_name(_STOP), threading.Event()

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import IO
 
 from ...console import progress, say
-from ..events import ACTIVE, EventLog, Process, State
+from ..events import ACTIVE, JobLog, JobState, Process
 from ..jobdir import JOB_SCRIPT, JobDir, Submission
 from ..outputs import store
-from ..plan import Job, Resources
+from ..plan import BatchJob, Resources
 from ..target import Target
 
 _SCRATCH = "scratch"
@@ -42,7 +42,7 @@ class LocalTarget(Target):
         path = directory.event_log(submission.attempt)
         _pools[path] = _lock(path).open("w")
         fcntl.flock(_pools[path], fcntl.LOCK_EX)
-        log = EventLog(path)
+        log = JobLog(path)
         for process, number in enumerate(jobs):
             log.submitted(process, number)
         return directory.conclude(submission, "submitted", None, socket.gethostname())
@@ -88,7 +88,7 @@ class LocalTarget(Target):
             return processes
         for process in processes.values():
             if process.state in ACTIVE:
-                process.state, process.reason = State.REMOVED, _ENDED
+                process.state, process.reason = JobState.REMOVED, _ENDED
         return processes
 
     def logged(self, directory: JobDir, submission: Submission) -> dict[int, Process]:
@@ -103,9 +103,9 @@ class LocalTarget(Target):
 class Pool:
     """The jobs of one submission at work; ``log`` is where they tell of it, if not in that of the submission."""
 
-    def __init__(self, directory: JobDir, submission: Submission, log: EventLog | None = None) -> None:
+    def __init__(self, directory: JobDir, submission: Submission, log: JobLog | None = None) -> None:
         self.directory, self.submission = directory, submission
-        self.log = log or EventLog(directory.event_log(submission.attempt))
+        self.log = log or JobLog(directory.event_log(submission.attempt))
         self._stop = threading.Event()
         self._running: set[subprocess.Popen[bytes]] = set()
 
@@ -132,7 +132,7 @@ class Pool:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGTERM)  # SIGINT may be ignored, as behind a shell's "&"
 
-    def _execute(self, job: Job) -> int:
+    def _execute(self, job: BatchJob) -> int:
         """Run the job's script in a folder of its own; it goes on with what an earlier try left there."""
         folder, attempt = _scratch(self.directory, job), self.submission.attempt
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,14 +166,14 @@ class Pool:
         return code
 
 
-def _bring_back(directory: JobDir, job: Job) -> None:
+def _bring_back(directory: JobDir, job: BatchJob) -> None:
     folder = _scratch(directory, job)
     if (folder / job.part).is_dir():
         store(directory.plan, directory.parts).receive(folder / job.part)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _scratch(directory: JobDir, job: Job) -> Path:
+def _scratch(directory: JobDir, job: BatchJob) -> Path:
     return directory.path / _SCRATCH / str(job.number)
 
 

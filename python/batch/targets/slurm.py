@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ...errors import DataError, UserError
 from ...version import __version__
-from ..events import ACTIVE, EventLog, Process, State, read_logs
+from ..events import ACTIVE, JobLog, JobState, Process, read_logs
 from ..jobdir import SHARD, JobDir, Submission
 from ..plan import Resources
 from ..target import Target
@@ -153,7 +153,7 @@ def _sbatch(directory: JobDir, submission: Submission, script: Path, first: int,
         if first == 0:
             directory.conclude(submission, "void", None, None)
         raise DataError(f"{script}: sbatch refuses it: {answer.stderr.strip() or answer.stdout.strip()}")
-    log = EventLog(directory.event_log(submission.attempt))
+    log = JobLog(directory.event_log(submission.attempt))
     for row, number in enumerate(numbers, first):
         log.submitted(row, number)
     return int(found[0])
@@ -168,16 +168,16 @@ def _correct(process: Process, state: str) -> None:
 
     A signal tells a job no more than that it ends: it may be preempted, or begin again later.
     """
-    if process.state in (State.DONE, State.FAILED):
+    if process.state in (JobState.DONE, JobState.FAILED):
         return
     if state in _WAITING:
-        process.state, process.reason = State.IDLE, "" if state == "PENDING" else f"Slurm: {state}"
+        process.state, process.reason = JobState.IDLE, "" if state == "PENDING" else f"Slurm: {state}"
     elif state in _RUNNING:
-        process.state, process.reason = State.RUNNING, ""
+        process.state, process.reason = JobState.RUNNING, ""
     elif state in _HELD:
-        process.state, process.reason = State.HELD, f"Slurm holds it ({state})"
-    elif process.state is not State.REMOVED or (process.reason == _CANCELLED and state in _ENDS):
-        process.state = State.REMOVED
+        process.state, process.reason = JobState.HELD, f"Slurm holds it ({state})"
+    elif process.state is not JobState.REMOVED or (process.reason == _CANCELLED and state in _ENDS):
+        process.state = JobState.REMOVED
         process.reason = _ENDS.get(state, f"it left the queue ({state}) without telling how it ended")
 
 
