@@ -26,7 +26,7 @@ def options(model=DEEPSETS, regression=False, **training):
 def make_fit(analysis, data: Path, folder: Path) -> Fit:
     folder.mkdir(parents=True, exist_ok=True)
     dataset = open_dataset(data)
-    dataset.carry(analysis.training.balance.columns)
+    dataset.load_columns(analysis.training.balance.columns)
     balancer = Balancer(compute_factors(analysis.training.balance, dataset, 0), dataset)
     seed_generators(analysis.training.seed)
     model = new_model(model_spec(analysis, dataset.info), dataset, 0)

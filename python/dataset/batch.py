@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ class Batch:
     def tensors(self) -> list[Tensor]:
         """Return all tensors, in a fixed order."""
         return [t for t in (*self.inputs.values(), self.label, self.targets, self.weight, self.kept) if t is not None]
+
+    def row_bytes(self) -> int:
+        """Return the bytes of a row."""
+        return sum(t.element_size() * math.prod(t.shape[1:]) for t in self.tensors())
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Apply a function to every tensor."""

@@ -14,7 +14,7 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass
-class Block:
+class EventBlock:
     """Finished rows, sorted by split: split i has rows ``bounds[i]`` to ``bounds[i + 1]``.
 
     Inputs are as in :class:`.table.Table`, the rest are (N,) arrays; ``weight`` is not yet normalised.

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..config.schema import Analysis
 from ..provenance import Manifest, make_room
-from .event_block import Block
+from .event_block import EventBlock
 from .info import DatasetInfo
 from .shards import ShardWriter, SplitRows, WrittenShard, temporary_path
 
@@ -55,7 +55,7 @@ class DatasetFormat(ABC):
         return self._writer(stem)
 
     @abstractmethod
-    def lay_out(self, block: Block) -> SplitRows:
+    def lay_out(self, block: EventBlock) -> SplitRows:
         """Give the rows of every split the shape that they have on disk."""
 
     @abstractmethod

@@ -19,7 +19,8 @@ from . import kernels
 from .batch import Batch
 from .info import NORMALISATION, SPLITS, DatasetInfo
 from .resources import Handles
-from .source import OPEN_FILES, Read, Slab, StoredData, check_truth
+from .slabs import Read, Slab
+from .source import OPEN_FILES, StoredData, check_truth
 from .statistics import Truth
 
 
@@ -73,11 +74,11 @@ class ParquetData(StoredData):
     def _reading(self) -> Iterator[Read]:
         tables: Handles[Any] = Handles(self._open, lambda table: table.close(), OPEN_FILES)
 
-        def read(slab: Slab, wanted: np.ndarray) -> Batch:
+        def read(slab: Slab, chosen: np.ndarray) -> Batch:
             with tables.use(slab.file) as table:
-                rows = table.read_row_group(slab.place, use_threads=False)
-            own = wanted[SPLITS.index(self._files[slab.file].parent.name)]
-            return self._batch(rows if own.all() else rows.filter(own[rows["fold"].to_numpy()]))
+                rows = table.read_row_group(slab.location, use_threads=False)
+            folds = chosen[SPLITS.index(self._files[slab.file].parent.name)]
+            return self._batch(rows if folds.all() else rows.filter(folds[rows["fold"].to_numpy()]))
 
         try:
             yield read
@@ -107,7 +108,7 @@ class ParquetData(StoredData):
                 inputs |= {name: torch.from_numpy(features), f"{name}_mask": torch.from_numpy(valid)}
         label, targets, weight = (None if v is None else torch.from_numpy(v) for v in _truth(rows, self.info))
         assert weight is not None  # noqa: S101 - every row has one
-        columns = [_flat(rows[name]).astype(np.float32) for name in self._carried]
+        columns = [_flat(rows[name]).astype(np.float32) for name in self._loaded_columns]
         kept = torch.from_numpy(np.stack(columns, axis=1)) if columns else None
         return Batch(inputs, label, targets, weight, kept)
 

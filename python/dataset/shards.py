@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..provenance import Accounting, FileRecord
 from ..provenance.manifest import adler32, output_record, sealed, unsealed, write_atomically
 from . import extremes, kernels
-from .event_block import Block
+from .event_block import EventBlock
 from .info import SPLITS, DatasetInfo
 from .inputs import split_input
 from .statistics import merge
@@ -111,7 +111,7 @@ class ShardRecord:
         self.population = np.zeros((*folds, max(1, len(info.classes))), np.int64)
         self.known = np.zeros((*folds, len(info.regression)), np.int64)
 
-    def book(self, block: Block) -> None:
+    def book(self, block: EventBlock) -> None:
         """Count the rows of a block, and the moments of its training rows, which are the first ones."""
         _, folds, classes = self.population.shape
         for split, start, stop in zip(SPLITS, block.bounds[:-1], block.bounds[1:]):

@@ -26,14 +26,15 @@ from ..events.reader import EventFile
 from ..provenance import Accounting, FileRecord, fingerprint, make_room
 from ..provenance.manifest import input_record, sealed, unsealed, write_atomically
 from .batch import Batch
-from .blocks import FileRows
-from .event_block import Block
+from .event_block import EventBlock
+from .file_rows import FileRows
 from .info import SPLITS
 from .notices import find_notices
 from .repeats import EventLog, Repeats, count_repeats, event_hashes, events_path, is_whole
 from .resources import Handles, threaded
 from .shards import ShardRecord
-from .source import OPEN_FILES, Read, Slab, TrainingData
+from .slabs import Read, Slab
+from .source import OPEN_FILES, TrainingData
 from .statistics import Truth, merge, normalisation
 from .table import TableBuilders, dataset_info
 from .totals import check, check_weights, scales
@@ -77,15 +78,15 @@ class Survey(ShardRecord):
             return None
 
 
-class _Unbooked(ShardRecord):
+class _IgnoredRecord(ShardRecord):
     """For rows that were booked by the survey."""
 
-    def book(self, block: Block) -> None:
+    def book(self, block: EventBlock) -> None:
         """Book nothing."""
 
 
 @dataclass(frozen=True)
-class Job:
+class SurveyJob:
     """One input file to survey; ``number`` is its place among all input files, ``part`` a digest of the analysis.
 
     The hashes of its events are needed unless repeated events were ``counted`` before.
@@ -166,9 +167,9 @@ class StreamedData(TrainingData):
                 path.unlink(missing_ok=True)
         return records, repeats
 
-    def _jobs(self, place: Path, counted: bool = True) -> list[Job]:
+    def _jobs(self, place: Path, counted: bool = True) -> list[SurveyJob]:
         return [
-            Job(self._builders, self.key, str(s.sample), s.path, number, place, self._skip_bad_files, counted)
+            SurveyJob(self._builders, self.key, str(s.sample), s.path, number, place, self._skip_bad_files, counted)
             for number, s in enumerate(self.sources)
         ]
 
@@ -210,18 +211,18 @@ class StreamedData(TrainingData):
 
     @contextmanager
     def _reading(self) -> Iterator[Read]:
-        files: Handles[_Source] = Handles(self._open, _Source.close, self._open_files())
+        files: Handles[_OpenSource] = Handles(self._open, _OpenSource.close, self._open_files())
         keep = self._buffers_are_small()
 
-        def read(slab: Slab, wanted: np.ndarray) -> Batch:
+        def read(slab: Slab, chosen: np.ndarray) -> Batch:
             source, scale = self.sources[slab.file], np.float32(self._scales[slab.file])
             with files.use(slab.file) as opened:
                 rows = opened.rows or FileRows(self._builders, str(source.sample), slab.file, opened.file)
-                within = None if slab.place[1] is None else slab.place
-                blocks = rows.blocks(_Unbooked(source), within)
-                batch = Batch.join([_batch(block, wanted, scale, self._carried) for block in blocks])
+                within = None if slab.location[1] is None else slab.location
+                blocks = rows.blocks(_IgnoredRecord(source), within)
+                batch = Batch.join([_batch(block, chosen, scale, self._loaded_columns) for block in blocks])
                 opened.rows = rows if keep else None
-            if len(batch) != (slab.counts * wanted).sum():
+            if len(batch) != (slab.counts * chosen).sum():
                 raise _changed(source)
             return batch
 
@@ -239,7 +240,7 @@ class StreamedData(TrainingData):
         entries = max((stop - start for r in self._records for start, stop, _ in r.slabs if stop), default=0)
         return 3 * entries * self._row_bytes() * self._open_files() <= IDLE_BYTES
 
-    def _open(self, number: int) -> _Source:
+    def _open(self, number: int) -> _OpenSource:
         source = self.sources[number]
         if not source.unchanged():
             raise _changed(source)
@@ -247,11 +248,11 @@ class StreamedData(TrainingData):
         if (file.entries, file.uuid) != (source.entries, source.uuid):
             file.close()
             raise _changed(source)
-        return _Source(file, source)
+        return _OpenSource(file, source)
 
 
 @dataclass
-class _Source:
+class _OpenSource:
     """An open file as it was found, and its rows where their buffers are kept between slabs."""
 
     file: EventFile
@@ -264,7 +265,7 @@ class _Source:
             raise _changed(self.source)
 
 
-def survey_file(job: Job, report: Callable[[float], None]) -> Survey:
+def survey_file(job: SurveyJob, report: Callable[[float], None]) -> Survey:
     """Count the rows of one file, and sum up what they hold, unless that was done before.
 
     ``report`` is called with the share of the file that was done since the last call.
@@ -290,7 +291,7 @@ def survey_file(job: Job, report: Callable[[float], None]) -> Survey:
     return record
 
 
-def _known(job: Job, key: str) -> Survey | None:
+def _known(job: SurveyJob, key: str) -> Survey | None:
     """Return an earlier finding, if the file is as it was."""
     known = Survey.read(job.sidecar)
     if known is None or known.key != key or not known.source.unchanged():
@@ -300,7 +301,7 @@ def _known(job: Job, key: str) -> Survey | None:
     return known if job.skip_bad_files or not known.accounting.lost else None
 
 
-def _survey(job: Job, file: EventFile, record: Survey, report: Callable[[float], None]) -> None:
+def _survey(job: SurveyJob, file: EventFile, record: Survey, report: Callable[[float], None]) -> None:
     analysis = job.builders.analysis
     folds = analysis.split.folds
     truth = Truth.zero(folds, len(analysis.classes), len(analysis.regression))
@@ -320,7 +321,7 @@ def _survey(job: Job, file: EventFile, record: Survey, report: Callable[[float],
     record.truth = {name: getattr(truth, name).tolist() for name in _TRUTH}
 
 
-def _book(truth: Truth, block: Block) -> None:
+def _book(truth: Truth, block: EventBlock) -> None:
     """Book the training rows of a block."""
     training = slice(0, int(block.bounds[1]))
     label = None if block.label is None else block.label[training]
@@ -328,9 +329,9 @@ def _book(truth: Truth, block: Block) -> None:
     truth.book(label, None if targets is None else targets[training], block.weight[training], block.fold[training])
 
 
-def _batch(block: Block, wanted: np.ndarray, scale: np.float32, kept: Sequence[str]) -> Batch:
-    """Copy the wanted rows of a block, whose inputs are overwritten by the next; their weights are normalised."""
-    rows = np.flatnonzero(wanted[_side(block), block.fold])
+def _batch(block: EventBlock, chosen: np.ndarray, scale: np.float32, kept: Sequence[str]) -> Batch:
+    """Copy the chosen rows of a block, whose inputs are overwritten by the next; their weights are normalised."""
+    rows = np.flatnonzero(chosen[_side(block), block.fold])
     inputs: dict[str, torch.Tensor] = {}
     for name, values in block.inputs.items():
         features, valid = values if isinstance(values, tuple) else (values, None)
@@ -348,12 +349,12 @@ def _batch(block: Block, wanted: np.ndarray, scale: np.float32, kept: Sequence[s
     )
 
 
-def _side(block: Block) -> np.ndarray:
+def _side(block: EventBlock) -> np.ndarray:
     """Return the split of every row, (N,)."""
     return np.repeat(np.arange(len(SPLITS)), np.diff(block.bounds))
 
 
-def _targets(block: Block) -> np.ndarray | None:
+def _targets(block: EventBlock) -> np.ndarray | None:
     """Return the regression targets, (N, T); None where there are none."""
     return np.stack(list(block.targets.values()), axis=1) if block.targets else None
 

@@ -19,7 +19,8 @@ from .hdf5 import open_rows
 from .info import SPLITS, DatasetInfo
 from .resources import Handles
 from .shards import MOST_SHARDS
-from .source import Read, Slab, StoredData, check_truth
+from .slabs import Read, Slab
+from .source import StoredData, check_truth
 from .statistics import Truth
 
 SLAB_ROWS = 8192
@@ -35,9 +36,9 @@ class Hdf5Data(StoredData):
         if manifest.config["dataset"].get("compression", "none") != "none":
             import hdf5plugin  # noqa: F401 - makes the codecs known to HDF5
         shards = {directory / name: rows for name, rows in manifest.details["shards"].items()}
-        files: Handles[Shard] = Handles(Shard, Shard.close, MOST_SHARDS)
+        files: Handles[OpenShard] = Handles(OpenShard, OpenShard.close, MOST_SHARDS)
         self._tables = {
-            split: Table(
+            split: SplitTable(
                 directory / f"{split}.h5", {path: rows[split] for path, rows in shards.items()}, files, self.info
             )
             for split in SPLITS
@@ -91,14 +92,14 @@ class Hdf5Data(StoredData):
     def _reading(self) -> Iterator[Read]:
         yield self._read
 
-    def _read(self, slab: Slab, wanted: np.ndarray) -> Batch:
-        split, start, stop = slab.place
-        own = wanted[SPLITS.index(split)]
-        chosen = None if own.all() else own[self._tables[split].column("fold", start, stop)]
-        return self._tables[split].read(start, stop, chosen, self._carried)
+    def _read(self, slab: Slab, splits: np.ndarray) -> Batch:
+        split, start, stop = slab.location
+        folds = splits[SPLITS.index(split)]
+        chosen = None if folds.all() else folds[self._tables[split].column("fold", start, stop)]
+        return self._tables[split].read(start, stop, chosen, self._loaded_columns)
 
 
-class Shard:
+class OpenShard:
     """An open shard; its datasets stay open, too."""
 
     def __init__(self, path: Path) -> None:
@@ -122,7 +123,7 @@ class Shard:
         self._file.close()
 
 
-class Table:
+class SplitTable:
     """The rows of a split, to be read by one thread at a time.
 
     They are read from the shards themselves: where a source of a virtual dataset cannot be opened, HDF5 reads fill
@@ -140,7 +141,7 @@ class Table:
         The dataset.
     """
 
-    def __init__(self, path: Path, shards: Mapping[Path, int], files: Handles[Shard], info: DatasetInfo) -> None:
+    def __init__(self, path: Path, shards: Mapping[Path, int], files: Handles[OpenShard], info: DatasetInfo) -> None:
         self._path = path
         self._shards = list(shards.items())
         self._edges = np.cumsum([0, *shards.values()])

@@ -12,8 +12,8 @@ import numpy as np
 
 from ..config.schema import Analysis
 from ..dataset.assemble import assemble, remove_scraps
-from ..dataset.blocks import FileRows
-from ..dataset.event_block import Block
+from ..dataset.event_block import EventBlock
+from ..dataset.file_rows import FileRows
 from ..dataset.formats import format_of
 from ..dataset.merging import StoredFile, copy_rows, stored_files
 from ..dataset.notices import check_identity, find_notices
@@ -315,7 +315,9 @@ def _convert_file(shard: _Shard, file: InputFile) -> ShardRecord:
         return ShardRecord(input_record(file.path, entries, sample=file.sample), accounting=lost, blocks=blocks)
 
 
-def _reported(blocks: Iterator[Block], file: EventFile, record: ShardRecord, report: Report) -> Iterator[Block]:
+def _reported(
+    blocks: Iterator[EventBlock], file: EventFile, record: ShardRecord, report: Report
+) -> Iterator[EventBlock]:
     """Report the share of the file that was done with every block."""
     seen = 0
     for block in blocks:

@@ -109,7 +109,7 @@ def evaluate(
 
     def work(folder: Path) -> Outcome:
         block = Balance.model_validate(trained.config["training"]["balance"])
-        dataset.carry(block.columns)
+        dataset.load_columns(block.columns)
         factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
         models = load_models(run, settings, range(dataset.info.folds))
         results = score_folds(models, dataset, factors, notices, settings.evaluation.functions)

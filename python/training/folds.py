@@ -264,7 +264,7 @@ def _check(fitted: Fitted, dataset: TrainingData, fold: int) -> None:
 
 def _factors(fabric: Fabric, training: Training, dataset: TrainingData, fold: int) -> WeightFactors:
     """Let the first process find the factors on the weights of the rows."""
-    dataset.carry(training.balance.columns)
+    dataset.load_columns(training.balance.columns)
     found = compute_factors(training.balance, dataset, fold, fabric.world_size) if fabric.is_global_zero else None
     return fabric.broadcast(found)  # type: ignore[return-value]
 

@@ -68,7 +68,7 @@ def opened(source, in_memory="always", folder=None):
 
 def balancer(rows: TrainingData, fold=0, **block):
     balance = Balance.model_validate(block)
-    rows.carry(balance.columns)
+    rows.load_columns(balance.columns)
     factors = compute_factors(balance, rows, fold)
     return Balancer(factors, rows), factors
 

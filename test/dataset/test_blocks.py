@@ -13,7 +13,7 @@ import uproot
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nanoforge.config import Analysis
-from nanoforge.dataset.blocks import FileRows
+from nanoforge.dataset.file_rows import FileRows
 from nanoforge.dataset.shards import ShardRecord
 from nanoforge.dataset.table import TableBuilders
 from nanoforge.events import reader

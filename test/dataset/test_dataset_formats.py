@@ -25,7 +25,8 @@ from nanoforge.dataset.batch import Batch
 from nanoforge.dataset.format import DatasetFormat, StoredRows
 from nanoforge.dataset.info import SPLITS
 from nanoforge.dataset.shards import ShardWriter, temporary_path
-from nanoforge.dataset.source import Slab, StoredData
+from nanoforge.dataset.slabs import Slab
+from nanoforge.dataset.source import StoredData
 from nanoforge.dataset.statistics import Truth
 from contextlib import contextmanager
 
@@ -122,8 +123,8 @@ class _Data(StoredData):
 
     @contextmanager
     def _reading(self):
-        def read(slab, wanted):
-            rows = {n: torch.from_numpy(v) for n, v in self._rows[slab.place].items() if n != "sample"}
+        def read(slab, chosen):
+            rows = {n: torch.from_numpy(v) for n, v in self._rows[slab.location].items() if n != "sample"}
             return Batch({"event": rows["x"]}, rows["label"], None, rows["weight"])
 
         yield read

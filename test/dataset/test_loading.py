@@ -95,8 +95,8 @@ def test_order_follows_from_seed_and_epoch(plain, in_memory):
 
 def test_streaming_reads_no_further_than_its_pool(plain, monkeypatch):
     read = []
-    original = tensors.Table.read
-    monkeypatch.setattr(tensors.Table, "read", lambda *a: read.append(a[2] - a[1]) or original(*a))
+    original = tensors.SplitTable.read
+    monkeypatch.setattr(tensors.SplitTable, "read", lambda *a: read.append(a[2] - a[1]) or original(*a))
     pool, slab = 100, 32  # 128 rows hold two batches
     data = open_dataset(plain, in_memory="never", workers=1)
     used = 0
@@ -302,7 +302,7 @@ def test_an_error_of_a_reading_thread_reaches_the_caller(plain, monkeypatch):
         raise DataError("the disk is gone")
 
     data = open_dataset(plain, in_memory="never")
-    monkeypatch.setattr(tensors.Table, "read", fail)
+    monkeypatch.setattr(tensors.SplitTable, "read", fail)
     with pytest.raises(DataError, match="the disk is gone"):
         list(data.batches("train", 0, 64, shuffle=True))
 

@@ -95,7 +95,7 @@ def test_figures_of_merit_keep_the_physics_weights(evaluated):
     """Separation has the weights of the dataset; what reads scores as probabilities has those of the training."""
     home, found = evaluated
     rows = open_dataset(home / "data")
-    rows.carry(["k$t"])
+    rows.load_columns(["k$t"])
     test = rows.arrays("test", 0)
     inputs = {name: tensor.numpy() for name, tensor in test.inputs.items()}
     scores = score(load_model(home / "run" / "fold0" / "model.pt"), inputs).astype("f8")

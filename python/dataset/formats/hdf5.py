@@ -12,7 +12,7 @@ import numpy as np
 from ...config.schema import Compression
 from ...provenance import Manifest
 from ...version import __version__
-from ..event_block import Arrays, Block
+from ..event_block import Arrays, EventBlock
 from ..format import DatasetFormat, Normalisation, StoredRows
 from ..hdf5 import GrowingFile, datasets, open_rows
 from ..info import NORMALISATION, SPLITS
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 class Hdf5Format(DatasetFormat):
     """Plain tensors in HDF5, see :mod:`..info`."""
 
-    def lay_out(self, block: Block) -> SplitRows:
+    def lay_out(self, block: EventBlock) -> SplitRows:
         """Lay rows out as arrays by name, split by split."""
         rows = self._arrays(block)
         return {split: {n: v[start:stop] for n, v in rows.items()} for split, start, stop in block.spans()}
 
-    def _arrays(self, block: Block) -> Arrays:
+    def _arrays(self, block: EventBlock) -> Arrays:
         return tensors(block)
 
     def files(self, stem: Path) -> list[Path]:
@@ -85,7 +85,7 @@ def _path(stem: Path) -> Path:
     return stem.with_suffix(".h5")
 
 
-def tensors(block: Block) -> Arrays:
+def tensors(block: EventBlock) -> Arrays:
     """Lay rows out as plain tensors, see :mod:`..info`."""
     arrays: Arrays = {}
     for name, values in block.inputs.items():

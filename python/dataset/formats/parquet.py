@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from ...provenance import Manifest
-from ..event_block import Block
+from ..event_block import EventBlock
 from ..format import DatasetFormat, Normalisation, StoredRows
 from ..info import NORMALISATION, SPLITS
 from ..shards import SHARDS, ShardWriter, SplitRows, WrittenShard, compare_types, temporary_path
@@ -26,12 +26,12 @@ GROUP_ROWS = 16_384
 class ParquetFormat(DatasetFormat):
     """``<input>_<feature>`` columns, constituents as lists without padding."""
 
-    def lay_out(self, block: Block) -> SplitRows:
+    def lay_out(self, block: EventBlock) -> SplitRows:
         """Lay rows out as an Arrow table, split by split."""
         rows = self._table(block)
         return {split: rows.slice(start, stop - start) for split, start, stop in block.spans()}
 
-    def _table(self, block: Block) -> Any:
+    def _table(self, block: EventBlock) -> Any:
         import pyarrow as pa
 
         columns: dict[str, Any] = {n: pa.array(v) for n, v in block.columns().items()}

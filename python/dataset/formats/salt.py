@@ -12,7 +12,7 @@ import yaml
 
 from ...errors import UserError
 from ...provenance import Manifest
-from ..event_block import Arrays, Block
+from ..event_block import Arrays, EventBlock
 from ..format import Normalisation
 from ..info import DatasetInfo
 from ..shards import ShardRecord, WrittenShard
@@ -29,7 +29,7 @@ class SaltFormat(Hdf5Format):
     (N, L) with one field per feature and ``valid``.
     """
 
-    def _arrays(self, block: Block) -> Arrays:
+    def _arrays(self, block: EventBlock) -> Arrays:
         fields: Arrays = {}
         arrays: Arrays = {}
         for name, described in self._info.inputs.items():

@@ -9,7 +9,7 @@ import numpy as np
 from ..events.columns import Chunk
 from ..events.reader import EventFile, broken_file
 from ..events.view import view
-from .event_block import Block
+from .event_block import EventBlock
 from .identity import assign, event_hash, stored_type
 from .info import SPLITS
 from .inputs import Rows
@@ -43,7 +43,7 @@ class FileRows:
 
     def blocks(
         self, record: ShardRecord, within: tuple[int, int] | None = None, log: EventLog | None = None
-    ) -> Iterator[Block]:
+    ) -> Iterator[EventBlock]:
         """Make the rows of all chunks of the file, or of the entries ``within`` (start, stop), and book them.
 
         Hashes of the events go to the ``log``.
@@ -61,7 +61,7 @@ class FileRows:
         for chunk in self._file.chunks(self._builder.columns, within=within):
             yield self._block(chunk, record, log)
 
-    def _block(self, chunk: Chunk, record: ShardRecord, log: EventLog | None) -> Block:
+    def _block(self, chunk: Chunk, record: ShardRecord, log: EventLog | None) -> EventBlock:
         builder, split = self._builder, self._analysis.split
         frame = builder.frame(chunk)
         weights = builder.weights(frame)
@@ -79,7 +79,7 @@ class FileRows:
         stored["entry"] = entries[order]
         stored["sample"] = np.full(len(order), self._origin["sample"], "u2")
         stored["file"] = np.full(len(order), self._origin["file"], "u4")
-        block = Block(
+        block = EventBlock(
             table.inputs, weights[rows.events].astype(np.float32), fold[order],
             np.searchsorted(side[order], np.arange(len(SPLITS) + 1)), table.label, table.targets, stored, table.keep,
         )  # fmt: skip
