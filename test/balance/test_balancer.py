@@ -15,6 +15,7 @@ from nanoforge.config.balance import Balance, Shape
 from nanoforge.dataset import source, tensors
 from nanoforge.dataset.batch import Batch
 from nanoforge.dataset.open import open_dataset
+from nanoforge.dataset.pools import PoolReader
 from nanoforge.dataset.source import TrainingData
 from nanoforge.errors import DataError, UserError
 from nanoforge.events import reader
@@ -173,9 +174,9 @@ def test_streaming_does_not_keep_what_is_not_drawn(data, monkeypatch):
     rows = opened(data, "never")
     balance, _ = balancer(rows, shape={"variables": {"pt": [15, 200, 1000]}, "by": "resample"})
     largest = []
-    original = TrainingData._pool
+    original = PoolReader._pool
     monkeypatch.setattr(
-        TrainingData,
+        PoolReader,
         "_pool",
         lambda self, pieces, held, rng: (
             largest.append(sum(len(h if isinstance(h, Batch) else h._batch) for h in held.values()))
