@@ -120,7 +120,7 @@ def main() -> None:
         print(json.dumps(measure(method, process, int(events))))
         return
     for process in PROCESSES:
-        compare(process, options.events, force=options.repeat)
+        compare(process, options.events, repeat=options.repeat)
 
 
 if __name__ == "__main__":

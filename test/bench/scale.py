@@ -60,7 +60,7 @@ def _stage(settings: Settings, folder: Path, files: int, stage: str) -> Comparis
         )
         for name, pattern, jobs in cases
     ]
-    result = compare(f"{stage} of {files:,} files x {EVENTS:,} events", methods, force=settings)
+    result = compare(f"{stage} of {files:,} files x {EVENTS:,} events", methods, settings)
     result.targets = [at_most(f"{stage}: CPU, {files:,} files / one", result.times(MANY, ONE), 1.3)]
     if stage != "first_epoch":
         result.conclusions = [f"wall, 1 process / 2 processes: {result[MANY].wall / result[TWO].wall:.2f}"]
