@@ -85,7 +85,7 @@ def convert(scratch: Path, folder: str, files: str, jobs: int):
     analysis = _analysis(scratch, folder, files)
 
     def work() -> dict:
-        manifest = stage(analysis, scratch / "dataset", jobs)
+        manifest = stage(analysis, scratch / "dataset", jobs=jobs)
         return {"remark": f"{sum(manifest.details['rows'].values()):,} rows"}
 
     return work
