@@ -87,6 +87,9 @@ class Registry(Generic[Kind]):
         if not (isinstance(loaded, type) and issubclass(loaded, self.base)):
             base = f"{self.base.__module__}.{self.base.__name__}"
             raise UserError(f"{key}: '{spec}' is not a class derived from {base}, as a {self.kind} has to be")
+        if inspect.isabstract(loaded):
+            missing = ", ".join(sorted(getattr(loaded, "__abstractmethods__", ())))
+            raise UserError(f"{key}: '{spec}' is not finished: it lacks {missing}")
         return loaded
 
 

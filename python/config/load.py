@@ -147,8 +147,8 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
 
     changes: dict[str, Any] = {"samples": samples}
     changes |= {key: [beside(spec) for spec in getattr(analysis, key)] for key in ("functions", "formats")}
-    metrics = {"functions": [beside(spec) for spec in analysis.evaluation.functions]}
-    changes["evaluation"] = analysis.evaluation.model_copy(update=metrics)
+    additions = {key: [beside(spec) for spec in specs] for key, specs in analysis.evaluation}
+    changes["evaluation"] = analysis.evaluation.model_copy(update=additions)
     if ":" in analysis.dataset.format:
         changes["dataset"] = analysis.dataset.model_copy(update={"format": beside(analysis.dataset.format)})
     if isinstance(analysis.model, CustomModel):

@@ -64,7 +64,8 @@ def with_paths(config: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
 
 def _rename_code(found: dict[str, Any], rename: Rename) -> None:
     """Rename the user's own modules in a configuration."""
-    for block, key in ((found, "functions"), (found, "formats"), (found.get("evaluation") or {}, "functions")):
+    evaluation = found.get("evaluation") or {}
+    for block, key in ((found, "functions"), (found, "formats"), (evaluation, "functions"), (evaluation, "figures")):
         if block.get(key):
             block[key] = [_code(spec, rename) for spec in block[key]]
     for block, key in ((found.get("dataset", {}), "format"), (found.get("model", {}), "network")):

@@ -247,7 +247,7 @@ class Analysis(Strict):
     training: Training = Training()
     """How it is fitted."""
     evaluation: Evaluation = Evaluation()
-    """Metrics of yours."""
+    """Metrics and figures of yours."""
     search: Optional[Search] = None
     """What ``nanoforge tune`` varies."""
     batch: Batch = Batch()
@@ -432,8 +432,8 @@ class Analysis(Strict):
         return self._digests_of_columns() | {name: _sha256(name) for name in own}
 
     def evaluation_digests(self) -> dict[str, str | None]:
-        """Return the SHA-256 of the files of metrics of the user's, by name."""
-        return {name: _sha256(name) for name in (spec.rpartition(":")[0] for spec in self.evaluation.functions)}
+        """Return the SHA-256 of the files of metrics and figures of the user's, by name."""
+        return {name: _sha256(name) for name in (spec.rpartition(":")[0] for spec in self.evaluation.specs)}
 
     def generator_files(self) -> list[str]:
         """Return the files that the generators read (LHE, SLHA)."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from ..balance.weight_factors import WeightFactors
 from . import statistics, summary
 from .importance import Importance
 from .metric import Metric, chosen_metrics
@@ -56,7 +57,9 @@ class Results:
     """The evaluation of one model, or of the models of several folds.
 
     ``outputs`` names the C classes of a classification, or the targets of a regression. ``notices`` is what a reader
-    must know before the numbers. The test rows of all folds are pooled, each scored by the model that did not see it.
+    must know before the numbers, ``functions`` are the metrics that the analysis adds; ``histories`` (the columns
+    ``epoch``, ``train_loss``, ``val_loss``) and ``weight_factors`` (the balance) are those of each fold. The test rows
+    of all folds are pooled, each scored by the model that did not see it.
     """
 
     task: str
@@ -64,6 +67,8 @@ class Results:
     folds: list[Fold]
     notices: list[str]
     functions: Sequence[str] = ()
+    histories: Sequence[Mapping[str, Array]] = ()
+    weight_factors: Sequence[WeightFactors] = ()
 
     @cached_property
     def metrics(self) -> list[Metric]:

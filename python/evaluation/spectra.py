@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ..simulation.generator.flatness import chi2_per_ndf, projection
 from ..simulation.generator.gun import Occupancy
-from .figures import SIX_COLOURS, cms_style, new_figure, save
+from .style import SIX_COLOURS, cms_style, new_figure, save
 
 _STAGES = {"tried": "Generated", "passed": "Kept"}
 _TITLES = {"mass": "Generated mass (GeV)", "pt": "Generated $p_T$ (GeV)"}

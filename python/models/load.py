@@ -61,7 +61,7 @@ def named_code(config: Mapping[str, Any]) -> set[str]:
     specs = [
         *config.get("functions", []),
         *config.get("formats", []),
-        *config.get("evaluation", {}).get("functions", []),
+        *(spec for specs in config.get("evaluation", {}).values() for spec in specs),
         *(spec for spec in [config.get("dataset", {}).get("format", "")] if ":" in spec),
         *([model["network"]] if model.get("type") == "custom" else []),
     ]

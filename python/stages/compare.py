@@ -12,10 +12,10 @@ from rich.text import Text
 
 from ..console import out, say, show_table
 from ..errors import DataError, UserError
-from ..evaluation import figures, report
+from ..evaluation import report
 from ..evaluation.comparison import Comparison, Run
-from ..evaluation.gallery import Plot
-from ..evaluation.summary import signals
+from ..evaluation.comparison_figures import plots
+from ..evaluation.gallery import save_all
 from ..pipeline.outcome import Outcome, Request
 from ..provenance import Manifest
 from ..provenance.manifest import NAME, input_record, write_atomically
@@ -141,28 +141,9 @@ def _table(content: report.Table, columns: Sequence[int], width: int | None) -> 
     return table
 
 
-def _plots(comparison: Comparison) -> Iterator[Plot]:
-    """Draw the ROC curves of all runs: a linear and a logarithmic figure for each signal class."""
-    first = comparison.runs[0]
-    if first.content["task"] == "regression":
-        return
-    classes = first.content["outputs"]
-    for signal in signals(classes):
-        contest = f"{signal} against {classes[1] if len(classes) == 2 else 'the rest'}"
-        for log in (False, True):
-            curves = {f"{run.name}, AUC = {run.auc(signal)}": run.curve(signal, not log) for run in comparison.runs}
-            title = f"ROC curves{', logarithmic' * log}: {contest}"
-            meaning = "Background that a cut on the score leaves, against the fraction of the signal that it keeps."
-            yield Plot(f"roc{'_log' * log}_{signal}", title, meaning, figures.rocs(curves, contest, log))
-
-
 def _write(work: Path, comparison: Comparison, runs: Sequence[Path]) -> list[str]:
     """Write figures, page and JSON, and return their paths relative to ``work``."""
-    files, pictures = ["comparison.html", "comparison.json"], []
-    for plot in _plots(comparison):
-        pdf, png = figures.save(plot.figure, work / plot.name)
-        files += [pdf.name, png.name]
-        pictures.append(report.Picture(plot.title, plot.meaning, png.read_bytes()))
+    pictures, paths = save_all(plots(comparison), work)
     merits, *others = comparison.tables
     sections: list[report.Section] = [merits, *([pictures] if pictures else []), *others]
     facts = {run.name: str(path.resolve()) for run, path in zip(comparison.runs, runs)}
@@ -170,4 +151,4 @@ def _write(work: Path, comparison: Comparison, runs: Sequence[Path]) -> list[str
     lead = f"{len(runs)} runs, each {comparison.runs[0].task}."
     write_atomically(work / "comparison.html", report.page("Comparison of runs", lead, notices, sections, facts))
     write_atomically(work / "comparison.json", json.dumps(comparison.content(), indent=1, allow_nan=False) + "\n")
-    return files
+    return ["comparison.html", "comparison.json", *(path.name for path in paths)]

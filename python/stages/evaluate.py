@@ -11,7 +11,6 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,8 @@ from ..dataset.info import DatasetInfo
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
 from ..errors import UserError
-from ..evaluation import balance, figures, gallery, report
+from ..evaluation import gallery, report
+from ..evaluation.figure import user_figures
 from ..evaluation.metric import chosen_metrics, words
 from ..evaluation.results import Results
 from ..evaluation.scored import Scored
@@ -91,6 +91,7 @@ def evaluate(
     if evaluation is not None:
         settings = settings.model_copy(update={"evaluation": evaluation})
     chosen_metrics(settings.task, settings.evaluation.functions)  # a mistake in one shall not wait for the scores
+    user_figures(settings.evaluation.figures)
     dataset, notices = _open(run, trained, settings, data)
     output = Path(output or run / "evaluation")
     key = {"run": trained.identity(), "dataset": dataset.identity, **_key_of_functions(settings)}
@@ -113,8 +114,11 @@ def evaluate(
         factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
         models = load_models(run, settings, range(dataset.info.folds))
         results = score_folds(models, dataset, factors, notices, settings.evaluation.functions)
+        results.histories = [_history(run, fold) for fold in range(len(results.folds))]
+        results.weight_factors = factors
         evaluated.append(results)
-        return _outcome(run, trained, dataset, results, _write(folder, results, factors, run, trained, dataset), key)
+        files = _write(folder, results, settings.evaluation.figures, run, trained, dataset)
+        return _outcome(run, trained, dataset, results, files, key)
 
     request.make(work)
     (results,) = evaluated
@@ -125,10 +129,10 @@ def evaluate(
 
 
 def _key_of_functions(analysis: Analysis) -> dict[str, str]:
-    """Return what the metrics of the user's own are, and what their files hold; nothing without any."""
-    functions = analysis.evaluation.functions
-    names = [spec.rpartition("/")[2] for spec in functions]
-    return {"functions": fingerprint([names, list(analysis.evaluation_digests().values())])} if functions else {}
+    """Return what the metrics and figures of the user's own are, and what their files hold; nothing without any."""
+    specs = analysis.evaluation.specs
+    names = [spec.rpartition("/")[2] for spec in specs]
+    return {"functions": fingerprint([names, list(analysis.evaluation_digests().values())])} if specs else {}
 
 
 def _open(
@@ -212,16 +216,12 @@ def _rows(results: Results, name: str) -> int:
 
 
 def _write(
-    work: Path, results: Results, factors: Sequence[WeightFactors], run: Path, trained: Manifest, dataset: TrainingData
+    work: Path, results: Results, figures: Sequence[str], run: Path, trained: Manifest, dataset: TrainingData
 ) -> dict[str, int | None]:
     """Write figures, report and metrics, and return their paths relative to ``work``."""
     (work / "plots").mkdir(exist_ok=True)
-    pictures, files = [], ["metrics.json", "report.html"]
-    histories = [_history(run, fold) for fold in range(len(results.folds))]
-    for plot in chain(gallery.plots(results, histories), balance.plots(factors)):
-        pdf, png = figures.save(plot.figure, work / "plots" / plot.name)
-        files += [str(path.relative_to(work)) for path in (pdf, png)]
-        pictures.append(report.Picture(plot.title, plot.meaning, png.read_bytes()))
+    pictures, paths = gallery.save_all(gallery.plots(results, figures), work / "plots")
+    files = ["metrics.json", "report.html", *(str(path.relative_to(work)) for path in paths)]
     title = f"Evaluation of {trained.config['name']}"
     page = report.render(title, results, pictures, _facts(results, run, trained, dataset))
     write_atomically(work / "report.html", page)

@@ -15,6 +15,7 @@ from ..config.schema import Analysis
 from ..console import err, out, say, show_accounting
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
+from ..evaluation.figure import user_figures
 from ..evaluation.metric import chosen_metrics
 from ..models.base import ModelSpec
 from ..models.check import check_export
@@ -35,7 +36,6 @@ from ..training.folds import (
     take_checkpoints,
 )
 from ..training.history import Epoch, best, read_history, write_history
-from ..training.rates import RangeTest
 from ..training.start import new_model
 from ..training.tracking import Trained, follow, log_training
 
@@ -100,6 +100,7 @@ def train(
         return finished
     check_initial(analysis, trust=trust)
     chosen_metrics(analysis.task, analysis.evaluation.functions)  # a mistake shows before the training
+    user_figures(analysis.evaluation.figures)
     fabric = make_fabric(training)
     if not fabric.is_global_zero:
         out.quiet = err.quiet = True
@@ -195,7 +196,10 @@ def _fold(
     found = fit_fold(fabric, analysis, dataset, spec, fold, folder / "checkpoints")
     if fabric.is_global_zero:
         if found.range_test is not None:
-            _show_range_test(found.range_test, folder)
+            from ..evaluation import learning_rate
+
+            test = found.range_test
+            learning_rate.draw(test.rates, test.losses, test.suggestion, folder / "learning_rate")
         found.model.save(folder / "model.pt")
         found.factors.write(folder / BALANCE)
         sources = {"name": analysis.name, "config_sha256": fingerprint(analysis.model_dump(mode="json"))}
@@ -204,19 +208,3 @@ def _fold(
         make_room(record)
         Piece.write(record, folder.name, [folder / name for name in _FILES], None)
     return found.history
-
-
-def _show_range_test(test: RangeTest, folder: Path) -> None:
-    """Draw how the loss depends on the learning rate."""
-    from ..evaluation import figures
-
-    @figures.cms_style
-    def draw() -> Any:
-        figure = figures.new_figure(10)
-        axes = figure.add_subplot(xlabel="Learning rate", ylabel="Loss", xscale="log")
-        axes.plot(test.rates, test.losses, color=figures.SIX_COLOURS[0])
-        axes.axvline(test.suggestion, color="0.3", linestyle="--", label=f"chosen: {test.suggestion:.2g}")
-        axes.legend()
-        return figure
-
-    figures.save(draw(), folder / "learning_rate")

@@ -62,14 +62,14 @@ def _write_table(path: Path, trials: Sequence[FrozenTrial]) -> None:
 
 
 def _draw(folder: Path, trials: Sequence[FrozenTrial], shares: Mapping[str, float]) -> None:
-    from ..evaluation import figures
+    from ..evaluation import style
     from . import trial_figures
 
     losses = [math.nan if (loss := _last_loss(trial)) is None else loss for trial in trials]
     complete = [trial.state == TrialState.COMPLETE for trial in trials]
-    figures.save(trial_figures.history(losses, complete), folder / "history")
+    style.save(trial_figures.history(losses, complete), folder / "history")
     if shares:
-        figures.save(trial_figures.importance(shares), folder / "importance")
+        style.save(trial_figures.importance(shares), folder / "importance")
 
 
 def show_best(complete: Sequence[FrozenTrial], shares: Mapping[str, float], output: Path) -> None:

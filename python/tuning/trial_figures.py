@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..evaluation.figures import SIX_COLOURS, cms_style, new_figure
+from ..evaluation.style import SIX_COLOURS, cms_style, new_figure
 
 
 @cms_style

@@ -15,7 +15,7 @@ import yaml
 from nanoforge.config import load
 from nanoforge.dataset import streaming
 from nanoforge.dataset.open import open_dataset
-from nanoforge.evaluation import balance, gallery
+from nanoforge.evaluation import gallery
 
 Columns = dict[str, np.ndarray]
 
@@ -78,8 +78,7 @@ def sentinel(columns: Columns, value: float = -999) -> Columns:
 def test_a_fallback_and_sentinels_are_said_everywhere(
     write: Callable[..., None], nanoforge: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for figures in (gallery, balance):
-        monkeypatch.setattr(figures, "plots", lambda *_: [])  # what costs the time
+    monkeypatch.setattr(gallery, "plots", lambda *_: [])  # what costs the time
     write(copies(events(60, 1, 50.0, "lumi")), sentinel(events(180, 1000, 50.0, "lumi")))
     lines = [FALLBACK, " % of the rows: say 'missing: -999'"]
     answer = nanoforge("convert", "a.yaml", "-o", "dataset")

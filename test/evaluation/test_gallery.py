@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from nanoforge.evaluation import figures, gallery, report, summary
+from nanoforge.evaluation import gallery, report, style, summary
+from nanoforge.evaluation.figures import loss
 from nanoforge.evaluation.importance import Importance
 from nanoforge.evaluation.metric import chosen_metrics
 from nanoforge.evaluation.results import Fold, Part, Results
@@ -38,7 +39,7 @@ def regressed(rows, seed):
     return Scored(true * 0.95 + 5 + rng.normal(size=(rows, 1)) * np.sqrt(true), true, weight, weight)
 
 
-def results(kind, folds=1, rows=1500, present=None):
+def results(kind, folds=1, rows=1500, present=None, histories=None):
     """Toy results of two or three classes, or of a regression (``kind`` 0)."""
     made = []
     for fold in range(folds):
@@ -50,7 +51,13 @@ def results(kind, folds=1, rows=1500, present=None):
         part.add(None if kind == 0 else test.truth, test.weight)
         drops = np.random.default_rng(fold).gamma(1, 0.02, (40, 3))
         made.append(Fold(train, test, Importance(tuple(f"jets.feature_{k}" for k in range(40)), drops), [part]))
-    return Results("classification" if kind else "regression", CLASSES.get(kind, ("mass",)), made, [])
+    return Results(
+        "classification" if kind else "regression",
+        CLASSES.get(kind, ("mass",)),
+        made,
+        [],
+        histories=histories or [history()] * folds,
+    )
 
 
 def history(epochs=10, validated=True):
@@ -61,11 +68,11 @@ def history(epochs=10, validated=True):
 
 @pytest.mark.parametrize(("kind", "folds"), [(2, 1), (3, 2), (0, 2)])
 def test_every_figure_is_drawn_and_saved(kind, folds, tmp_path):
-    plots = gallery.plots(results(kind, folds), [history() for _ in range(folds)])
+    plots = gallery.plots(results(kind, folds))
     names = []
     for plot in plots:
         names.append(plot.name)
-        for path in figures.save(plot.figure, tmp_path / str(len(names))):
+        for path in style.save(plot.figure, tmp_path / str(len(names))):
             assert path.stat().st_size > 8000
     expected = {
         2: {"score_signal", "roc", "roc_log", "precision_recall", "calibration", "confusion_by_truth"},
@@ -78,15 +85,15 @@ def test_every_figure_is_drawn_and_saved(kind, folds, tmp_path):
 
 def test_drawing_leaves_matplotlib_as_it_was():
     before = dict(plt.rcParams)
-    figures.loss([history()])
+    loss.loss([history()])
     assert dict(plt.rcParams) == before
 
 
 @pytest.mark.parametrize(("kind", "present"), [(2, 1), (3, 2), (2, None)])
 def test_absent_classes_and_few_rows_are_drawn(kind, present, tmp_path):
-    found = results(kind, rows=30, present=present)
-    for plot in gallery.plots(found, [history(1, validated=False)]):
-        figures.save(plot.figure, tmp_path / "figure")
+    found = results(kind, rows=30, present=present, histories=[history(1, validated=False)])
+    for plot in gallery.plots(found):
+        style.save(plot.figure, tmp_path / "figure")
     json.dumps(found.content(), allow_nan=False)
 
 
@@ -94,9 +101,9 @@ def test_absent_classes_and_few_rows_are_drawn(kind, present, tmp_path):
 def test_targets_of_any_unit_are_drawn(unit, tmp_path):
     found = results(0)
     rows = Scored(found.test.scores * unit, found.test.truth * unit, found.test.weight, found.test.weight)
-    found = Results("regression", ("mass",), [Fold(rows, rows, found.importance, [])], [])
-    for plot in gallery.plots(found, [history()]):
-        figures.save(plot.figure, tmp_path / f"{plot.name}")
+    found = Results("regression", ("mass",), [Fold(rows, rows, found.importance, [])], [], histories=[history()])
+    for plot in gallery.plots(found):
+        style.save(plot.figure, tmp_path / f"{plot.name}")
     assert found.test_summary["r2.mass"].value > 0.9
 
 
@@ -104,8 +111,8 @@ def test_constant_targets_and_predictions_are_drawn(tmp_path):
     rows = Scored(np.ones((20, 1)), np.full((20, 1), 2.0), np.ones(20), np.ones(20))
     found = results(0)
     found.folds = [Fold(rows, rows, found.folds[0].importance, [])]
-    for plot in gallery.plots(found, [history()]):
-        figures.save(plot.figure, tmp_path / "figure")
+    for plot in gallery.plots(found):
+        style.save(plot.figure, tmp_path / "figure")
 
 
 @pytest.mark.parametrize(("kind", "folds"), [(2, 1), (3, 3), (0, 2)])
@@ -160,9 +167,9 @@ def test_predicted_sigmas_are_judged_by_pulls(tmp_path):
         assert agrees(merits[f"pull_mean.{name}"], 0) and agrees(merits[f"pull_width.{name}"], width)
     assert len(found.predictions["pt"].true) == pytest.approx(0.2 * 12000, rel=0.1)
     assert found.bins["pt"].rows.sum() == len(found.predictions["pt"].true)
-    plots = {plot.name: plot for plot in gallery.plots(found, [history(), history()])}
+    plots = {plot.name: plot for plot in gallery.plots(found)}
     assert {"pulls_mass", "pulls_pt", "residuals_pt", "bins_pt"} <= set(plots) and "coverage_pt" not in plots
-    assert figures.save(plots["pulls_pt"].figure, tmp_path / "pulls")[1].stat().st_size > 8000
+    assert style.save(plots["pulls_pt"].figure, tmp_path / "pulls")[1].stat().st_size > 8000
     page = report.render("toy", found, [], {})
     assert "width of the pulls, pt" in page and json.dumps(found.content(), allow_nan=False)
 
@@ -173,9 +180,9 @@ def test_predicted_quantiles_are_judged_by_their_coverage(tmp_path):
     for name in ("mass", "pt"):
         for level in (0.025, 0.5, 0.84):
             assert agrees(merits[f"coverage.{name}.{100 * level:g}"], level)
-    plots = {plot.name: plot for plot in gallery.plots(found, [history(), history()])}
+    plots = {plot.name: plot for plot in gallery.plots(found)}
     assert {"coverage_mass", "coverage_pt"} <= set(plots) and "pulls_pt" not in plots
-    assert figures.save(plots["coverage_pt"].figure, tmp_path / "coverage")[1].stat().st_size > 8000
+    assert style.save(plots["coverage_pt"].figure, tmp_path / "coverage")[1].stat().st_size > 8000
     assert "truth below the 2.5 % quantile, mass" in report.render("toy", found, [], {})
 
 

@@ -7,10 +7,12 @@ import json
 import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
+from nanoforge.balance import effect
 from nanoforge.balance.weight_factors import WeightFactors
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import UserError
-from nanoforge.evaluation import balance as figures
+from nanoforge.evaluation import figure as figure_module
+from nanoforge.evaluation.figure import all_figures
 from nanoforge.models.base import score
 from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
@@ -44,7 +46,8 @@ def evaluated(tmp_path_factory):
         patch.setattr(train_stage, "export_onnx", lambda model, path, metadata: path.write_text("graph"))
         patch.setattr(train_stage, "log_training", lambda *_: {})
         patch.setattr(evaluate_stage, "log_evaluation", lambda *_: None)
-        patch.setattr(evaluate_stage.gallery, "plots", lambda *_: iter(()))
+        balances = tuple(figure for figure in all_figures() if "balance" in type(figure).__module__)
+        patch.setattr(figure_module, "all_figures", lambda: balances)
         train(analysis, home / "data", home / "run")
         return home, evaluate(home / "run")
 
@@ -70,11 +73,11 @@ def test_what_is_drawn_is_what_the_rows_weigh(evaluated):
     before, after = factors.content[1], factors.content[1] * factors.whole
     for k in (0, 1):
         expected = np.histogram(a[label == k], 3, (0, 6), weights=weight[label == k])[0]
-        assert figures.shares(factors, before.sum(axis=0), "a")[k] == pytest.approx(expected / expected.sum())
+        assert effect.bin_shares(factors, before.sum(axis=0), "a")[k] == pytest.approx(expected / expected.sum())
     for name in factors.edges:
-        low, high = figures.shares(factors, after.sum(axis=0), name)
+        low, high = effect.bin_shares(factors, after.sum(axis=0), name)
         assert low == pytest.approx(high)
-    found = figures.totals([factors], (before, after))
+    found = effect.class_totals([factors], (before, after))
     share, negative, effective = (found[name] for name in ("Share of all", "Negative share", "Effective / rows"))
     sums = np.bincount(label, weight)
     assert share[0] == pytest.approx(sums / sums.sum()) and share[1] == pytest.approx([0.5, 0.5])

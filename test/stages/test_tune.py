@@ -43,7 +43,7 @@ def written(analysis, path, **changes):
 @pytest.fixture
 def drawn(monkeypatch):
     """Do not draw, which takes a second."""
-    monkeypatch.setattr("nanoforge.evaluation.figures.save", lambda figure, stem: None)
+    monkeypatch.setattr("nanoforge.evaluation.style.save", lambda figure, stem: None)
     monkeypatch.setattr("nanoforge.tuning.trial_figures.history", lambda *_: None)
     monkeypatch.setattr("nanoforge.tuning.trial_figures.importance", lambda *_: None)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
 from nanoforge.dataset.open import open_dataset
-from nanoforge.evaluation import figures, gallery
+from nanoforge.evaluation import figure, gallery, style
 from nanoforge.models.base import score
 from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
@@ -32,7 +32,7 @@ def git(folder, *arguments):
 def few_plots(results, histories):
     """Two figures that take no time."""
     for name in ("roc", "loss"):
-        yield gallery.Plot(name, name, name, figures.new_figure(1))
+        yield figure.Plot(name, name, name, style.new_figure(1))
 
 
 @pytest.fixture(scope="module")

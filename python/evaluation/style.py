@@ -1,0 +1,148 @@
+"""What figures have in common: the style of CMS, colours, axes, curves.
+
+Figures are made without pyplot, so none stays open and no global state
+changes; colours are those CMS recommends for colour-blind readers (Petroff, arXiv:2107.02270).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import matplotlib as mpl
+import mplhep
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from . import statistics
+from .scored import Scored
+from .statistics import Array
+from .summary import signals
+
+SIX_COLOURS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd")
+TEN_COLOURS = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
+)  # fmt: skip
+LINE_STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+_UNDATED = {".pdf": {"CreationDate": None}}  # the same figure is the same file
+_MOST_POINTS = 2000  # of a curve: more only swell the PDF
+
+Draw = TypeVar("Draw", bound=Callable[..., Figure])
+
+
+def cms_style(draw: Draw) -> Draw:
+    """Draw a figure with the CMS style, and only it; the label comes last, when the axes have their final size."""
+
+    @wraps(draw)
+    def styled(*args: Any, **kwargs: Any) -> Figure:
+        with mpl.rc_context(mplhep.style.CMS):
+            figure = draw(*args, **kwargs)
+            # Room for a power of ten is not needed (see whole_ticks), and mplhep would open a figure to measure it.
+            mplhep.cms.label("Private work", data=False, rlabel="", ax=figure.axes[0], scilocator_adjust=False)
+        return figure
+
+    return cast(Draw, styled)
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Save a figure as PDF and PNG, and return their paths."""
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("pdf", "png")]
+    with mpl.rc_context(mplhep.style.CMS):  # fonts and sizes are looked up again here
+        for path in paths:
+            figure.savefig(path, dpi=100, bbox_inches="tight", metadata=_UNDATED.get(path.suffix))
+    return paths
+
+
+def draw_distribution(
+    axes: Axes, values: Array, weight: Array, edges: Array, lines: Sequence[str], least: float = 0.0
+) -> None:
+    """Draw a density with its errors and lines of text above; the axis reaches up to ``least`` at least."""
+    density, error = weighted_density(values, weight, edges)
+    axes.stairs(density, edges, fill=True, color=SIX_COLOURS[0], alpha=0.3)
+    axes.stairs(density, edges, color=SIX_COLOURS[0], linewidth=2)
+    shown = error > 0
+    axes.errorbar(((edges[1:] + edges[:-1]) / 2)[shown], density[shown], error[shown], fmt="none", color=SIX_COLOURS[0])
+    axes.text(0.05, 0.95, "\n".join(lines), transform=axes.transAxes, va="top", fontsize="small", linespacing=1.4)
+    axes.set(xlim=(edges[0], edges[-1]), ylim=(0, float(np.max(density, initial=least) or 1.0) * 1.45))
+    whole_ticks(axes)
+
+
+def new_figure(height: float) -> Figure:
+    """Open a figure of width 10 and the given height (inches), which no window shows."""
+    figure = Figure(figsize=(10, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def canvas(x: str, y: str, height: float = 10) -> tuple[Figure, Axes]:
+    """Open a figure with one pair of axes, and label them."""
+    figure = new_figure(height)
+    axes = figure.add_subplot()
+    axes.set(xlabel=x, ylabel=y)
+    return figure, axes
+
+
+def whole_ticks(axes: Axes) -> None:
+    """Write ticks in full, ``2e-06``: a common power of ten at the end of an axis would lie on the labels."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:.6g}")
+
+
+def palette(number: int) -> list[str]:
+    """Return so many colours, which repeat beyond ten."""
+    colours = SIX_COLOURS if number <= len(SIX_COLOURS) else TEN_COLOURS
+    return [colours[k % len(colours)] for k in range(number)]
+
+
+def class_looks(classes: Sequence[str]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the signal classes, each with a colour and a line style of its own."""
+    colours = palette(len(classes))
+    return [
+        (name, {"color": colours[k], "linestyle": LINE_STYLES[k % len(LINE_STYLES)], "linewidth": 3})
+        for k, name in enumerate(signals(classes))
+    ]
+
+
+def roc_curves(test: Scored, classes: Sequence[str]) -> list[tuple[str, statistics.Roc, dict[str, Any]]]:
+    """Return the signal classes, each with its ROC curve and its look."""
+    curves = []
+    for name, look in class_looks(classes):
+        number = list(classes).index(name)
+        curve = statistics.roc_curve(test.scores[:, number], test.of_class(number), test.weight)
+        curves.append((name, statistics.thinned(curve, 2 * _MOST_POINTS), look))
+    return curves
+
+
+def thinned_points(number: int) -> Array:
+    """Choose evenly spread points of a curve, ends included."""
+    return np.unique(np.linspace(0, number - 1, _MOST_POINTS).astype(int)) if number else np.zeros(0, int)
+
+
+def weighted_density(values: Array, weight: Array, edges: Array) -> tuple[Array, Array]:
+    """Return the weighted probability density and its error; both 0 where there is nothing to normalise."""
+    total = float(np.sum(weight))
+    if not total > 0:
+        return np.zeros(len(edges) - 1), np.zeros(len(edges) - 1)
+    content, _ = np.histogram(values, edges, weights=weight)
+    squares, _ = np.histogram(values, edges, weights=weight**2)
+    errors = statistics.fraction_error(content / total, squares, weight)
+    return content / total / np.diff(edges), np.nan_to_num(errors) / np.diff(edges)
+
+
+def contest_text(classes: Sequence[str]) -> str:
+    """Say what a curve of a signal class separates."""
+    return f"{plain_text(classes[0])} against {plain_text(classes[1])}" if len(classes) == 2 else "one against the rest"
+
+
+def plain_text(name: str) -> str:
+    """Keep a dollar sign of a user's name from being read as mathematics."""
+    return name.replace("$", r"\$")
+
+
+def shortened(name: str, most: int = 16) -> str:
+    """Cut a long name."""
+    return plain_text(name if len(name) <= most else f"{name[: most - 3]}...")
