@@ -161,9 +161,10 @@ def _trust_targets(directory: Path, trust: bool) -> None:
 
 def _list_presets(asked: bool) -> None:
     if asked:
-        from .simulation.presets import PRESETS
+        from .simulation.presets import find_preset, preset_names
 
-        for name, preset in sorted(PRESETS.items()):
+        for name in preset_names():
+            preset = find_preset(name, "")
             needs = "".join(f" (needs {key})" for key in preset.needs)
             typer.echo(f"{name:14} {preset.description}{needs}")
         raise typer.Exit

@@ -97,7 +97,7 @@ def _check_visible(batch: Batch, analysis: Analysis, jobs: tuple[BatchJob, ...],
     read = analysis.generator_files() if stage == "generate" else []
     for path in read:
         if not Path(path).is_file():
-            raise UserError(f"{path}: the 'settings' of a generator name this file, and it is not there")
+            raise UserError(f"{path}: a generator names this file, and it is not there")
     others = [
         *read,
         *analysis.digests(),

@@ -101,7 +101,7 @@ class Generator(Strict):
     """
 
     process: Optional[str] = None
-    """A preset; ``nanoforge generate --list`` names them."""
+    """A preset; ``nanoforge generate --list`` names them. Or a file like theirs, ``mine.yaml``."""
     settings: Annotated[list[str], BeforeValidator(one_as_list), AfterValidator(pythia_settings.split)] = []
     """Pythia's own settings, as a list or as the text of a card."""
     gun: Optional[Annotated[list[GunParticle], Field(min_length=1), BeforeValidator(one_as_list)]] = None
@@ -152,8 +152,8 @@ class Generator(Strict):
 
     @property
     def files(self) -> dict[str, str]:
-        """The files that the settings name (LHE, SLHA), by the setting in lower case."""
-        named = {
+        """The files that are named: by settings (LHE, SLHA), by the setting in lower case, and as ``process``."""
+        named = {"process": self.process if is_file(self.process) else None} | {
             name: pythia_settings.value(self.settings, name)
             for name in (pythia_settings.LHE_FILE, pythia_settings.SLHA_FILE)
         }
@@ -166,4 +166,10 @@ class Generator(Strict):
         lines = [
             pythia_settings.with_file(line, anchor(files[name])) if name in files else line for name, line in named
         ]
-        return self.model_copy(update={"settings": lines})
+        process = {"process": anchor(files["process"])} if "process" in files else {}
+        return self.model_copy(update={"settings": lines, **process})
+
+
+def is_file(process: str | None) -> bool:
+    """Whether a ``process`` is a preset of the user's, in a file of its own."""
+    return process is not None and process.endswith((".yaml", ".yml"))

@@ -6,69 +6,68 @@ Settings are those of the Pythia 8 manual (arXiv:2203.11601, https://pythia.org/
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
 
-from ..config.generator import Generator
-from ..errors import UserError, nearest
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
+
+from ..config import pythia_settings
+from ..config.base import Strict
+from ..config.generator import Generator, is_file
+from ..config.mistakes import explain
+from ..errors import UserError, first_line, nearest
+
+FOLDER = Path(__file__).parent / "processes"
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A process: what it is, Pythia's settings, and the keys of the ``generator`` block that it needs."""
+class Preset(Strict):
+    """A process: what it is, Pythia's settings, and the keys of the ``generator`` block that it needs.
+
+    Each is a file of ``processes/``, or one of the user's. Cross sections are Pythia's, of leading order: normalise
+    with a better one (``xsec``).
+    """
 
     description: str
-    settings: tuple[str, ...]
-    needs: tuple[str, ...] = ()
+    settings: Annotated[list[str], Field(min_length=1), AfterValidator(pythia_settings.split)]
+    needs: tuple[Literal["pthat"], ...] = ()
 
 
-def _only(boson: int, *daughters: int) -> tuple[str, str]:
-    """Decay a boson to these particles only, whatever else the decay has."""
-    return f"{boson}:onMode = off", f"{boson}:onIfAny = {' '.join(map(str, daughters))}"
+def preset_names() -> list[str]:
+    """Return the names of ours, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def _pair(boson: int, daughter: int) -> tuple[str, str]:
-    """Decay a boson to a particle and its antiparticle only (a photon: two)."""
-    anti = daughter if daughter == 22 else -daughter
-    return f"{boson}:onMode = off", f"{boson}:onIfMatch = {daughter} {anti}"
+def find_preset(process: str, where: str) -> Preset:
+    """Read a preset: one of ours by its name, or one of the user's by the path of its file.
 
+    Parameters
+    ----------
+    process
+        The name or path.
+    where
+        The block in the analysis file, for messages.
 
-_DRELL_YAN = ("WeakSingleBoson:ffbar2gmZ = on", "PhaseSpace:mHatMin = 50")
-_GLUON_FUSION = ("HiggsSM:gg2H = on",)
-_VECTOR_BOSON_FUSION = ("HiggsSM:ff2Hff(t:ZZ) = on", "HiggsSM:ff2Hff(t:WW) = on")
-_TOP_PAIR = ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on")
-_TTH = ("HiggsSM:gg2Httbar = on", "HiggsSM:qqbar2Httbar = on")
-_Z_AND_PARTON = ("WeakBosonAndParton:qqbar2gmZg = on", "WeakBosonAndParton:qg2gmZq = on")
-_HEAVY_HIGGS = ("Higgs:useBSM = on", "HiggsBSM:gg2H2 = on", "35:m0 = 500", "35:mMin = 300", "35:doForceWidth = on",
-                "35:mWidth = 1", *_pair(35, 25)[:1], "35:onIfMatch = 25 25")  # fmt: skip
+    Raises
+    ------
+    UserError
+        When there is none, or its file is wrong.
+    """
+    path = Path(process) if is_file(process) else FOLDER / f"{process}.yaml"
+    if path.parent == FOLDER and process not in (names := preset_names()):
+        raise UserError(
+            f"{where}.process: {process!r} is unknown{nearest(process, names)}; known: {', '.join(names)}; a file of "
+            "your own is named with its suffix, '.yaml'"
+        )
+    try:
+        return Preset.model_validate(yaml.safe_load(path.read_text()))
+    except OSError as error:
+        raise UserError(f"{where}.process: {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{where}.process: {path}: not valid YAML: {first_line(error)}") from None
+    except ValidationError as error:
+        raise UserError(f"{where}.process: {path}: {explain(error.errors(), Preset)}") from None
 
-PRESETS: dict[str, Preset] = {
-    "dy_ll": Preset("Z/gamma* -> ee, mu mu, tau tau with m > 50 GeV", (*_DRELL_YAN, *_only(23, 11, 13, 15))),
-    "dy_tautau": Preset("Z/gamma* -> tau tau with m > 50 GeV", (*_DRELL_YAN, *_only(23, 15))),
-    "zjets": Preset("Z/gamma* -> ll with a parton at the matrix element, m > 50 GeV", (
-        *_Z_AND_PARTON, "PhaseSpace:mHatMin = 50", "PhaseSpace:pTHatMin = 20", "23:mMin = 50", *_only(23, 11, 13, 15))),
-    "wjets": Preset("W -> l nu, jets from the parton shower", ("WeakSingleBoson:ffbar2W = on", *_only(24, 11, 13, 15))),
-    "ttbar": Preset("top pairs, all decays", _TOP_PAIR),
-    "qcd": Preset("multijets in a range of pt-hat", ("HardQCD:all = on",), needs=("pthat",)),
-    "minbias": Preset("non-diffractive inelastic collisions", ("SoftQCD:nonDiffractive = on",)),
-    "ggH_tautau": Preset("gluon fusion, H -> tau tau", (*_GLUON_FUSION, *_pair(25, 15))),
-    "ggH_bb": Preset("gluon fusion, H -> bb", (*_GLUON_FUSION, *_pair(25, 5))),
-    "ggH_gamgam": Preset("gluon fusion, H -> gamma gamma", (*_GLUON_FUSION, *_pair(25, 22))),
-    "ggH_4l": Preset("gluon fusion, H -> ZZ -> 4 leptons", (
-        *_GLUON_FUSION, "25:onMode = off", "25:onIfMatch = 23 23", *_only(23, 11, 13))),
-    "vbf_tautau": Preset("vector boson fusion, H -> tau tau", (*_VECTOR_BOSON_FUSION, *_pair(25, 15))),
-    "vbf_bb": Preset("vector boson fusion, H -> bb", (*_VECTOR_BOSON_FUSION, *_pair(25, 5))),
-    "zh_bb": Preset("ZH with Z -> ll, H -> bb", ("HiggsSM:ffbar2HZ = on", *_only(23, 11, 13, 15), *_pair(25, 5))),
-    "tth_bb": Preset("ttH with H -> bb", (*_TTH, *_pair(25, 5))),
-    "hh_4b": Preset("X(500) -> HH -> 4b by a narrow CP-even scalar (Pythia's H2, id 35): it has no gg -> HH", (
-        *_HEAVY_HIGGS, *_pair(25, 5))),
-    "zprime_tt": Preset("Z'(1000) -> t tbar", (
-        "NewGaugeBoson:ffbar2gmZZprime = on", "Zprime:gmZmode = 3", "32:m0 = 1000", "PhaseSpace:mHatMin = 500",
-        *_only(32, 6))),
-    "zprime_tautau": Preset("Z'(1000) -> tau tau", (
-        "NewGaugeBoson:ffbar2gmZZprime = on", "Zprime:gmZmode = 3", "32:m0 = 1000", "PhaseSpace:mHatMin = 500",
-        *_only(32, 15))),
-}  # fmt: skip
-"""The processes by name. Cross sections are Pythia's, of leading order: normalise with a better one (``xsec``)."""
 
 TUNES: dict[str, tuple[str, ...]] = {
     "Monash": ("Tune:pp = 14", "Tune:ee = 7"),
@@ -116,12 +115,7 @@ def settings(generator: Generator, where: str) -> list[str]:
 
 
 def _process(generator: Generator, where: str) -> Sequence[str]:
-    preset = PRESETS.get(str(generator.process))
-    if preset is None:
-        choices = f"; known: {', '.join(sorted(PRESETS))}"
-        raise UserError(
-            f"{where}.process: {generator.process!r} is unknown{nearest(str(generator.process), PRESETS)}{choices}"
-        )
+    preset = find_preset(str(generator.process), where)
     for key in preset.needs:
         if getattr(generator, key) is None:
             raise UserError(f"{where}.{key}: process {generator.process!r} needs it ({preset.description})")

@@ -123,7 +123,7 @@ def _made_from(sample: str, generator: Generator) -> dict[str, Any]:
     try:
         sums = {path: adler32(Path(path)) for path in generator.files.values()}
     except OSError as error:
-        raise UserError(f"samples.{sample}.generator.settings: {error.filename}: {error.strerror}") from None
+        raise UserError(f"samples.{sample}.generator: {error.filename}: {error.strerror}") from None
     return content | ({"adler32": sums} if sums else {})
 
 

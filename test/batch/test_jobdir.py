@@ -167,9 +167,7 @@ def test_the_job_directory_of_somebody_else(toy: Analysis, tmp_path: Path, monke
 def test_a_file_of_a_generator_must_be_there(toy: Analysis, tmp_path: Path):
     lines = ["SUSY:all = on", f"SLHA:file = {tmp_path / 'none.slha'}"]
     sample = toy.samples["tt"].model_copy(update={"generator": Generator(settings=lines)})
-    with pytest.raises(
-        UserError, match=r"none.slha: the 'settings' of a generator name this file, and it is not there"
-    ):
+    with pytest.raises(UserError, match=r"none.slha: a generator names this file, and it is not there"):
         make(find_target("condor"), toy.model_copy(update={"samples": {"tt": sample}}), "generate", tmp_path / "jobs")
 
 

@@ -257,9 +257,9 @@ def test_nanogen(release: Run) -> None:
     assert process.NANOAODSIMoutput.type_() == "NanoAODOutputModule"
 
 
-@pytest.mark.parametrize("name", presets.PRESETS)
+@pytest.mark.parametrize("name", presets.preset_names())
 def test_a_frozen_process_is_that_of_the_embedded_chain(name: str, release: Run, tmp_path: Path) -> None:
-    needs = {"pthat": (50, 80)} if "pthat" in presets.PRESETS[name].needs else {}
+    needs = {"pthat": (50, 80)} if "pthat" in presets.find_preset(name, "").needs else {}
     generator = Generator.model_validate({"process": name, "filters": FILTERS, "mpi": False, **needs})
     frozen = _write(tmp_path, "block.json", freeze(generator, "s"))
     process = release(CONFIGURATIONS["gen"], "--generator", frozen, "--era", "2022")
