@@ -27,6 +27,7 @@ from ..events.identity import is_identifier, likely_identity
 from ..events.open import open_events
 from ..events.reader import EventFile
 from ..events.view import with_collections
+from ..provenance.manifest import write_atomically
 
 MISSING = -999
 """The value by which skims of CMS data mark "not there"."""
@@ -170,8 +171,7 @@ def init(files: list[str], output: Path, tree: str) -> None:
     text = "\n".join(_compose(output, tree, sources, common, look, inputs))
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text + "\n")
+        write_atomically(output, text + "\n")
     except OSError as error:
         raise UserError(f"{output}: cannot be written ({error})") from None
     _say_what_next(output, sources, inputs)

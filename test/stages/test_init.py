@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import sys
 from pathlib import Path
 
@@ -101,6 +102,20 @@ def test_an_existing_file_is_left_alone(tmp_path, capsys, monkeypatch):
     assert end.value.code == 2
     assert "exists and is not overwritten" in capsys.readouterr().err
     assert output.read_text() == "mine"
+
+
+def test_a_full_disk_leaves_no_half_file_behind(tmp_path):
+    path = write(tmp_path / "a.root")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
+    try:
+        with pytest.raises(UserError, match="a.yaml: cannot be written"):
+            init(path, "-o", tmp_path / "a.yaml")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.glob("*.yaml*"))
+    init(path, "-o", tmp_path / "a.yaml")
+    assert load(tmp_path / "a.yaml").tree == "Events"
 
 
 def test_usual_errors(tmp_path):
