@@ -76,7 +76,18 @@ ROOMS = [
     "models",
     "dataset",
 ]
-ROOMS += ["pipeline", "simulation", "cmssw", "events", "parallel", "console", "provenance", "config", "registry"]
+ROOMS += [
+    "production",
+    "pipeline",
+    "simulation",
+    "cmssw",
+    "events",
+    "parallel",
+    "console",
+    "provenance",
+    "config",
+    "registry",
+]
 ROOMS += ["errors"]
 """What stands before another room may import it, and not the other way round."""
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
 import shutil
-import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..cmssw import commands, seeds
-from ..cmssw import gen as generators
 from ..cmssw.eras import ERAS, Step
-from ..config.cmssw import Acceptance, CmsRun
-from ..config.generator import Generator, GenFilter, GunParticle
-from ..config.schema import Analysis, Sample
+from ..config.cmssw import CmsRun
+from ..config.schema import Analysis
 from ..console import say
 from ..errors import UserError, nearest
+from ..production.generation import PACKAGE, checked_block, fragment, sources
 from ..provenance import Manifest, fingerprint, staged_output
 from ..provenance.manifest import adler32
 from ..provenance.output import up_to_date
@@ -27,8 +23,6 @@ from ..version import __version__
 
 STAGE = "cmsrun"
 GENERATION, READING = ("gen", "sim"), ("skim", "nano")
-PACKAGE = "PhysicsTools/NanoForge"
-_OWN = ("GenDecayFilter", "Pythia8PtMassGun", "SimAcceptanceFilter")
 _MODEL = ("model.onnx", "model.json")
 
 
@@ -96,55 +90,6 @@ def cmsrun(
     return manifest
 
 
-def freeze(generator: Generator, sample: str, acceptance: Acceptance | None = None) -> dict[str, Any]:
-    """Expand a ``generator`` block to plain JSON, as ``cmssw.gen.read`` describes it.
-
-    A gun that is to be flat gets the acceptance of a survey by the embedded generator.
-
-    Raises
-    ------
-    UserError
-        For a gun that CMSSW's cannot shoot.
-    """
-    from ..simulation import presets
-
-    where = f"samples.{sample}.generator"
-    return {
-        "format": generators.FORMAT,
-        "sample": sample,
-        "settings": presets.settings(generator, where),
-        "energy": generator.energy,
-        "events": generator.events,
-        "seed": generator.seed,
-        "gun": None if generator.gun is None else _gun(generator, generator.gun, sample),
-        "filters": {name: _cuts(cuts) for name, cuts in generator.filters.items()},
-        "acceptance": None if acceptance is None else _cuts(acceptance),
-    }
-
-
-def _cuts(cuts: GenFilter) -> dict[str, Any]:
-    return cuts.model_dump(mode="json")
-
-
-def _gun(generator: Generator, particles: Sequence[GunParticle], sample: str) -> dict[str, Any]:
-    where = f"samples.{sample}.generator.gun"
-    first, others = particles[0], particles[1:]
-    ranges = first.model_dump(mode="json", exclude={"pdgId"})
-    if any(other.model_dump(mode="json", exclude={"pdgId"}) != ranges for other in others):
-        raise UserError(f"{where}: CMSSW's gun has the same ranges for all its particles: write them alike")
-    ids = [particle.pdgId for particle in particles]
-    if first.mass is not None and any(abs(i) <= 6 or i == 21 for i in ids):
-        raise UserError(f"{where}.mass: CMSSW's gun cannot choose the mass of a quark or gluon: leave it out")
-    flatten = None
-    if generator.flatten is not None:
-        from ..simulation.generator.event_blocks import survey
-
-        occupancy = survey(generator, sample)
-        share = occupancy.passed / occupancy.tried.clip(min=1)
-        flatten = {"mass": occupancy.mass.tolist(), "pt": occupancy.pt.tolist(), "acceptance": share.tolist()}
-    return {"ids": ids, **ranges, "flatten": flatten}
-
-
 def _checked(analysis: Analysis, sample: str, step: str, era: str | None) -> str:
     """Return the era, where all that is asked for exists."""
     if sample not in analysis.samples:
@@ -180,8 +125,8 @@ def _contents(
         if model is not None:
             raise UserError(f"--model: the step {step!r} makes no tables: give it with --step skim or nano")
         accepted = block.acceptance.get(sample) if step == "sim" else None
-        frozen = _frozen(analysis.samples[sample], sample, era, accepted)
-        return _generation(frozen, era, step), {}
+        block_of_sample = checked_block(analysis.samples[sample], sample, era, accepted)
+        return _generation(block_of_sample, era, step), {}
     copies: dict[str, Path] = {}
     if analysis.samples[sample].data and analysis.golden_json:
         copies[Path(analysis.golden_json).name] = Path(analysis.golden_json)
@@ -192,35 +137,13 @@ def _contents(
     return _reading(analysis, block, sample, step, era, name), copies
 
 
-def _frozen(sample: Sample, name: str, era: str, acceptance: Acceptance | None) -> dict[str, Any]:
-    from ..simulation.generator.event_blocks import check
-
-    generator, where = sample.generator, f"samples.{name}.generator"
-    if generator is None:
-        raise UserError(f"samples.{name}: has no 'generator': there is nothing to generate")
-    if generator.lhe_file is not None:
-        raise UserError(f"{where}: no configuration reads LHE files: use cmsDriver.py with --filein and --filetype LHE")
-    energy = ERAS[era].energy
-    if generator.gun is None and generator.energy != energy:
-        raise UserError(f"{where}.energy: {generator.energy:g} GeV, but the protons of {era} collide at {energy:g} GeV")
-    labels = [generators.label(cut, "Filter") for cut in generator.filters]
-    if len(set(labels)) < len(labels):
-        raise UserError(f"{where}.filters: two names differ by underscores only, which CMSSW's labels do not have")
-    check(generator, name)
-    return freeze(generator, name, acceptance)
-
-
 def _generation(block: Mapping[str, Any], era: str, step: str) -> dict[str, bytes]:
     """Return the files of the steps that generate, by name."""
-    sample, python3 = block["sample"], ERAS[era].steps["gensim"].python3
-    head = f"Sample {sample}, era {era}: generator and filters, written by nanoforge cmsrun {__version__}."
-    fragment = generators.fragment(dict(block), head, python3)
-    package = any(name in fragment for name in _OWN)
-    if package:
-        fragment = fragment.replace("\n", f"\n# Needs {PACKAGE} in the release, and built.\n", 1)
+    sample = block["sample"]
+    text, package = fragment(dict(block), era, ERAS[era].steps["gensim"].python3)
     files = {
         f"{sample}.json": json.dumps(block, indent=1) + "\n",
-        f"{sample}_fragment.py": fragment,
+        f"{sample}_fragment.py": text,
         commands.SEEDS: Path(seeds.__file__).read_text(),
         "commands.sh": commands.generation(era, block, step, f"{sample}_fragment.py", package),
     }
@@ -235,23 +158,7 @@ def _generation(block: Mapping[str, Any], era: str, step: str) -> dict[str, byte
 def _with_sources(files: Mapping[str, str], package: bool) -> dict[str, bytes]:
     """Return the files as bytes, with the package itself where a release needs it."""
     content = {name: text.encode() for name, text in files.items()}
-    return {**content, commands.SOURCES: _sources()} if package else content
-
-
-def _sources() -> bytes:
-    """Pack what a release builds of :data:`PACKAGE`: plugins, and what cmsRun imports. Always the same bytes."""
-    python = Path(__file__).resolve().parents[1]
-    plugins = next(place for place in (python.parent / "plugins", python / "plugins") if place.is_dir())
-    sources = {f"plugins/{path.name}": path for path in plugins.iterdir() if path.suffix in (".h", ".cc", ".xml")}
-    sources |= {f"python/{path.relative_to(python)}": path for path in (python / "cmssw").glob("*.py")}
-    sources["python/__init__.py"] = python / "__init__.py"
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as out:
-        for name, path in sorted(sources.items()):
-            member = tarfile.TarInfo(f"{PACKAGE}/{name}")
-            member.size, member.mode = path.stat().st_size, 0o644
-            out.addfile(member, io.BytesIO(path.read_bytes()))
-    return gzip.compress(archive.getvalue(), mtime=0)
+    return {**content, commands.SOURCES: sources()} if package else content
 
 
 def _reading(

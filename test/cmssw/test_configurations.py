@@ -24,10 +24,11 @@ from nanoforge.cmssw.options import script_arguments
 from nanoforge.config import load
 from nanoforge.config.generator import Generator
 from nanoforge.errors import UserError
+from nanoforge.production.generation import freeze
 from nanoforge.provenance import Manifest
 from nanoforge.simulation import presets
 from nanoforge.simulation.generator.event_blocks import survey
-from nanoforge.stages.cmsrun import cmsrun, freeze
+from nanoforge.stages.cmsrun import cmsrun
 
 ROOT = Path(__file__).resolve().parents[2]
 STUBS = Path(__file__).parent / "release"

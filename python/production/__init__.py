@@ -1,0 +1,1 @@
+"""Chains of cmsRun: what a release needs, one lumi section after another, and what came of them."""
