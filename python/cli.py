@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from .pipeline.graph import CONVERT, GENERATE, PREDICT, SKIM, TRAIN, TUNE
+from .pipeline.graph import CONVERT, GENERATE, PREDICT, PRODUCE, SKIM, TRAIN, TUNE
 from .terminal import interruptible, lenient_output
 
 if TYPE_CHECKING:
@@ -256,6 +256,52 @@ def generate(
     from .stages.generate import generate
 
     generate(analysis, output, sample=sample, events=events, jobs=jobs, force=force, part=part, parts=parts)
+
+
+@app.command()
+def produce(
+    config: Config,
+    overrides: Overrides = None,
+    output: Output = Path(PRODUCE.folder),
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Lumi sections at a time.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of each cmsRun.")] = 1,
+    skip_bad_files: Annotated[
+        bool, typer.Option("--skip-bad-files", help="With --parts: go on without lumi sections that no part has.")
+    ] = False,
+    force: Force = False,
+    part: Annotated[
+        Optional[str], typer.Option("--part", help="Only these lumi sections, from 0: SAMPLE:FIRST-LAST.")
+    ] = None,
+    parts: Annotated[
+        Optional[Path], typer.Option("--parts", help="List the files of the parts in this folder, which stay there.")
+    ] = None,
+    parts_at: Annotated[
+        Optional[str], typer.Option("--parts-at", help="Their address, where --parts has just their manifests.")
+    ] = None,
+    chain: Annotated[Optional[Path], typer.Option("--chain", help="The chains that submit made.")] = None,
+) -> None:
+    """Produce samples by CMSSW, from their 'generator' to NanoAOD, as the block 'cmssw.produce' says.
+
+    A lumi section of a sample goes through all steps of its era, each in its own release. 'nanoforge submit' with
+    --stage produce lets batch jobs do it.
+
+    Example: nanoforge produce analysis.yaml -o produced cmssw.produce.events=10 cmssw.produce.pileup=none
+    """
+    analysis = _load(config, overrides)
+    from .stages.produce import produce
+
+    produce(
+        analysis,
+        output,
+        jobs=jobs,
+        threads=threads,
+        force=force,
+        skip_bad_files=skip_bad_files,
+        part=part,
+        parts=parts,
+        parts_at=parts_at,
+        chain=chain,
+    )
 
 
 @app.command()
@@ -504,11 +550,15 @@ def submit(
     config: Config,
     overrides: Overrides = None,
     stage: Annotated[
-        str, typer.Option("--stage", help="generate, skim, convert, train, tune, evaluate, predict; all: as one DAG.")
+        str,
+        typer.Option(
+            "--stage", help="generate, produce, skim, convert, train, tune, evaluate, predict; all: as one DAG."
+        ),
     ] = "all",
     output: Annotated[Path, typer.Option("-o", "--output", help="The job directory.")] = Path("jobs"),
     split: Annotated[
-        Optional[int], typer.Option("--split", min=1, help="Units (files; blocks of 250 events) for each job.")
+        Optional[int],
+        typer.Option("--split", min=1, help="Units (files; lumi sections; blocks of 250 events) for each job."),
     ] = None,
     data: Annotated[Optional[Path], typer.Option("--data", help="For train, tune: the dataset.")] = None,
     run: Annotated[Optional[Path], typer.Option("--run", help="For evaluate, predict: what train made.")] = None,

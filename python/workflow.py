@@ -12,6 +12,7 @@ from .errors import UserError
 from .events.files import sample_files, with_files
 from .pipeline import graph
 from .pipeline.stage import Stage
+from .production import lists
 from .provenance import Manifest
 from .provenance.manifest import NAME, changed_keys
 from .provenance.output import shortened
@@ -19,6 +20,7 @@ from .stages.convert import convert
 from .stages.evaluate import evaluate
 from .stages.generate import generate
 from .stages.predict import predict
+from .stages.produce import produce
 from .stages.skim import skim
 from .stages.train import train
 
@@ -35,16 +37,16 @@ def run_all(
 ) -> None:
     """Run all stages of an analysis.
 
-    Samples with a ``generator`` and without ``files`` are generated; where the analysis says what to ``skim``, all
-    samples are, and the later stages read the skims.
+    Samples with a ``generator`` and without ``files`` are generated, by CMSSW where ``cmssw.produce`` says so; where
+    the analysis says what to ``skim``, all samples are, and the later stages read the skims.
 
     Parameters
     ----------
     analysis
         The analysis file.
     output
-        Gets ``generated``, ``skimmed``, ``dataset``, ``run`` and ``friends``. Results that are up to date by their
-        manifests are kept; those of inputs that have changed are replaced when their successors are ready.
+        Gets ``generated``, ``produced``, ``skimmed``, ``dataset``, ``run`` and ``friends``. Results that are up to date
+        by their manifests are kept; those of inputs that have changed are replaced when their successors are ready.
     jobs, skip_bad_files, file
         As for the single stages.
     force
@@ -77,6 +79,10 @@ class _Here:
     def _generate(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
         generate(analysis, output, jobs=self.jobs, force=True)
         return _generated(analysis.samples, output)
+
+    def _produce(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
+        produce(analysis, output, jobs=self.jobs, force=True)
+        return {name: [str(output / lists.FOLDER / f"{name}.txt")] for name in analysis.samples}
 
     def _skim(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
         graph.check_sums(analysis)

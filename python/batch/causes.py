@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 
+from ..production.failures import code_in
 from .events import JobState, Process
 from .plan import BatchJob
 
@@ -93,8 +94,10 @@ _CODES = {
 
 
 def _failure(job: BatchJob, code: int | None, error: str) -> Cause:
-    if code in _CODES:
-        return _CODES[code]
+    of_cmsrun = code_in(error)
+    for number in (code, of_cmsrun):
+        if number in _CODES:
+            return _CODES[number]
     found = _by_words(error)
     if found in (Cause.MEMORY, Cause.DISK):
         return found

@@ -67,7 +67,7 @@ def collect(
         states = _settled(survey)
         done = [status for status in states if status.state is JobState.DONE]
         _check(directory, states, partial_)
-        places = directory.parts or _fetch(directory, survey.outputs, done, jobs)
+        places = directory.parts or _bring(directory, survey.outputs, done, jobs)
         if not directory.plan.in_parts:
             return _copy(
                 directory.path / STUDY if directory.plan.stage == "tune" else places / done[0].job.part, output
@@ -159,7 +159,7 @@ def _words(directory: JobDir, work: Path, output: Path, partial_: bool, jobs: in
     carried = {Path(place).name: place for place in directory.plan.carried}
     return [
         *(carried.get(word, word) for word in directory.plan.command),
-        "--parts", str(work), "-o", str(output.absolute()), "-j", str(jobs),
+        "--parts", str(work), *_address(directory), "-o", str(output.absolute()), "-j", str(jobs),
         *["--skip-bad-files"] * partial_, *["--force"] * force,
     ]  # fmt: skip
 
@@ -194,7 +194,25 @@ def _copy(source: Path, output: Path) -> None:
     work.rename(output)
 
 
+def _address(directory: JobDir) -> list[str]:
+    """Say where parts are that stay there, if it is an address."""
+    in_place = STAGES[directory.plan.stage].in_place and directory.parts is None
+    return ["--parts-at", directory.plan.parts] if in_place else []
+
+
 # -- parts at an address ----------------------------------------------------------------------------------------------
+
+
+def _bring(directory: JobDir, outputs: Outputs, done: Sequence[JobStatus], jobs: int) -> Path:
+    """Bring parts to this machine; of those that stay where they are, just the manifests, once all are checked."""
+    if not STAGES[directory.plan.stage].in_place:
+        return _fetch(directory, outputs, done, jobs)
+    _set_damaged_aside(directory, outputs, jobs)
+    for status in done:
+        folder = directory.path / _FETCHED / status.job.part
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / NAME).write_bytes(outputs.store.read(f"{status.job.part}/{NAME}"))
+    return directory.path / _FETCHED
 
 
 def _fetch(directory: JobDir, outputs: Outputs, done: Sequence[JobStatus], jobs: int) -> Path:

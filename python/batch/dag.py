@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from ..config.batch import Batch
+from ..config.load import load
 from ..config.schema import Analysis
 from ..console import say
 from ..errors import DataError, UserError
 from ..events.files import listed, skim_outputs
-from ..pipeline.graph import GENERATE, SKIM, STAGES, check_sums, needed, readers, walk
+from ..pipeline.graph import GENERATE, PRODUCE, SKIM, STAGES, check_chain, check_sums, needed, readers, walk
 from ..pipeline.stage import Stage
+from ..production.plan import plan as productions
 from ..provenance.manifest import write_atomically
 from ..version import __version__
 from . import condor_commands, condor_description, proxy
@@ -126,7 +128,7 @@ class _Planner:
         directory = make(self._target, analysis, stage.name, self._output / stage.name, data=data, run=run)
         self.stages.append(directory)
         if stage.makes == "files":
-            paths = _generated if stage is GENERATE else _skimmed
+            paths = {GENERATE.name: _generated, PRODUCE.name: _produced, SKIM.name: _skimmed}[stage.name]
             return {name: paths(directory, analysis, name) for name in analysis.samples}
         return merged(directory) if stage.in_parts else seen_parts(directory) / directory.plan.jobs[0].part
 
@@ -138,13 +140,15 @@ def _check(analysis: Analysis, output: Path) -> None:
         raise UserError(f"--stage all: DAGMan does not go with 'mode: {batch.mode}': submit from a shared file system")
     if not visible_to_jobs(output, batch):
         refuse(f"{output}: the jobs do not see it, but the stages meet there: put it under {shared_folders(batch)}")
-    generated, skimmed = GENERATE.needed(analysis), SKIM.needed(analysis)
+    generated = GENERATE.needed(analysis) or PRODUCE.needed(analysis)
+    skimmed = SKIM.needed(analysis)
     if generated and skimmed and analysis.skim.target_size is not None:
         raise UserError("skim.target_size: the sizes of what is yet to be generated are not known: take it out")
     later = [stage.name for stage in readers("files", needed(analysis)) if _by_events(batch, stage)]
     if later and (generated or skimmed):
         raise UserError(f"batch.{later[0]}.split: the events of files that are yet to be made: split by files")
     check_sums(analysis)
+    check_chain(analysis)
 
 
 def _by_events(batch: Batch, stage: Stage) -> bool:
@@ -173,6 +177,17 @@ def merged(stage: JobDir) -> Path:
 def _generated(stage: JobDir, analysis: Analysis, sample: str) -> list[str]:
     del analysis
     return [str(merged(stage) / f"{sample}-{job.first:05d}.root") for job in stage.plan.jobs if job.sample == sample]
+
+
+def _produced(stage: JobDir, analysis: Analysis, sample: str) -> list[str]:
+    del analysis
+    production, parts = productions(load(stage.analysis))[sample], seen_parts(stage)
+    return [
+        str(parts / job.part / production.file("nano", unit))
+        for job in stage.plan.jobs
+        if job.sample == sample
+        for unit in range(job.first, job.last + 1)
+    ]
 
 
 def _skimmed(stage: JobDir, analysis: Analysis, sample: str) -> list[str]:

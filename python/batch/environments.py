@@ -34,6 +34,11 @@ def noting_refusals(dry: bool) -> Iterator[None]:
         _LENIENT.reset(before)
 
 
+def is_dry() -> bool:
+    """Whether a dry run is made."""
+    return _LENIENT.get()
+
+
 def refuse(message: str) -> None:
     """Refuse what the site would; of a dry run, only say it.
 

@@ -3,6 +3,7 @@
 ::
 
     analysis.yaml       the analysis, frozen: overrides applied, files listed, addresses complete
+    chain/<sample>/     of a production: the script of its steps, and the configurations that all jobs share
     plan.json           the jobs
     batch.yaml          how they are to run: the block 'batch' of the analysis
     job.sh              what each of them runs, with environment.sh
@@ -36,7 +37,10 @@ from ..config.change import as_written
 from ..config.schema import Analysis
 from ..errors import DataError, UserError
 from ..events.files import is_remote
-from ..pipeline.graph import STAGES
+from ..pipeline.graph import PRODUCE, STAGES
+from ..production.chain import FOLDER as CHAIN
+from ..production.chain import make_all
+from ..production.plan import plan as productions
 from ..provenance.manifest import fingerprint
 from .environments import PACKAGES, SCRIPT, SOFTWARE, VENV, write_environment
 from .plan import FILES, BatchJob, Plan, Resources, scored
@@ -129,7 +133,7 @@ class JobDir:
 
     def transferred(self) -> list[Path]:
         """Return the files that a job takes along, beside :data:`JOB_SCRIPT`."""
-        names = (ANALYSIS, FILES, SCRIPT, SOFTWARE, VENV, PACKAGES)
+        names = (ANALYSIS, FILES, CHAIN, SCRIPT, SOFTWARE, VENV, PACKAGES)
         own = [self.path / name for name in names if (self.path / name).exists()]
         return own + [Path(place) for place in self.plan.carried]
 
@@ -352,6 +356,8 @@ def create(path: Path, analysis: Analysis, plan: Plan) -> JobDir:
         (work / ANALYSIS).write_text(as_yaml(analysis))
         if plan.stage == "predict":
             (work / FILES).write_text("".join(f"{file}\n" for file in scored(_files(analysis))))
+        if plan.stage == PRODUCE.name:
+            make_all(productions(analysis).values(), work / CHAIN)
         (work / BATCH).write_text(yaml.safe_dump(analysis.batch.model_dump(mode="json", exclude_unset=True)))
         (work / JOB_SCRIPT).write_text(template(JOB_SCRIPT))
         (work / JOB_SCRIPT).chmod(0o755)

@@ -9,9 +9,11 @@ from ..config.batch import Batch, Division
 from ..config.schema import Analysis
 from ..errors import UserError
 from ..events.files import is_remote
-from ..pipeline.graph import STAGES
+from ..pipeline.graph import PRODUCE, STAGES
+from ..production import lumis, pileup
+from ..production.plan import plan as productions
 from . import plan as planning
-from .environments import absolute, refuse, shared_folders, visible_to_jobs
+from .environments import absolute, is_dry, refuse, shared_folders, visible_to_jobs
 from .jobdir import JobDir, as_yaml, create, new_run_id, sha256
 from .plan import BatchJob, Plan, Resources
 from .target import Target
@@ -36,9 +38,13 @@ def make(
     batch = target.adapted(analysis.batch)
     analysis = analysis.model_copy(update={"batch": batch})
     _check_place(batch, stage, absolute(output))
-    needs = batch.needs(stage)
+    needs, resources = batch.needs(stage), _resources(batch, stage)
+    grid = stage == PRODUCE.name and _reads_grid(analysis)
     jobs = planning.jobs(analysis, stage, Division(files=split) if split else needs.split)
     _check_visible(batch, analysis, jobs, stage)
+    if stage == PRODUCE.name:
+        _check_time(analysis, jobs, resources)
+        analysis = lumis.with_lumis(analysis, output, write=not is_dry())
     data, run = data and absolute(data), run and absolute(run)
     carried = [path for path in (data, run) if path is not None and not visible_to_jobs(path, batch)]
     names = {path: Path(path.name) for path in carried}
@@ -52,10 +58,11 @@ def make(
         target=target.name,
         analysis_sha256=sha256(as_yaml(analysis)),
         jobs=jobs,
-        resources=_resources(batch, stage),
+        resources=resources,
         parts=_parts(batch, stage, run_id),
-        command=planning.command(stage, data and names.get(data, data), run and names.get(run, run)),
+        command=planning.command(stage, data and names.get(data, data), run and names.get(run, run), resources.cores),
         carried=tuple(map(str, carried)),
+        grid=grid,
     )
     return create(output, analysis, plan)
 
@@ -64,6 +71,26 @@ def _resources(batch: Batch, stage: str) -> Resources:
     """Return what a job asks for; where EOS is the only place, HTCondor does not bring checkpoints back."""
     found = Resources.of(stage, batch.needs(stage))
     return replace(found, checkpoint=0) if batch.mode == "eossubmit" else found
+
+
+def _reads_grid(analysis: Analysis) -> bool:
+    """Whether premixed events come from the grid; refuses those that are nowhere on disk."""
+    return any(is_remote(name) for found in productions(analysis).values() for name in pileup.files(found))
+
+
+def _check_time(analysis: Analysis, jobs: tuple[BatchJob, ...], resources: Resources) -> None:
+    """Refuse jobs that cannot be done in the time that they may take."""
+    for found in productions(analysis).values():
+        most = max((job.entries or 0 for job in jobs if job.sample == found.sample), default=0)
+        seconds = most * found.produce.seconds_per_event / resources.cores
+        if seconds > resources.runtime:
+            fitting = int(resources.runtime * resources.cores / found.produce.seconds_per_event)
+            raise UserError(
+                f"cmssw.produce.events_per_job: {most:,} events of {found.produce.seconds_per_event:g} s "
+                f"(seconds_per_event) take {seconds / 3600:.1f} h on {resources.cores} core(s), and a job of "
+                f"batch.produce may run for {resources.runtime / 3600:.1f} h: make it {fitting:,} at most, or ask for "
+                "a longer flavour or more cores"
+            )
 
 
 def _parts(batch: Batch, stage: str, run_id: str) -> str:

@@ -19,7 +19,9 @@ from ..config.batch import FLAVOURS, Division, Needs
 from ..config.schema import Analysis
 from ..errors import DataError, UserError
 from ..events.files import group_by_size, sample_files
-from ..pipeline.graph import GENERATE, PREDICT, SKIM, STAGES, TRAIN, TUNE
+from ..pipeline.graph import GENERATE, PREDICT, PRODUCE, SKIM, STAGES, TRAIN, TUNE
+from ..production.chain import FOLDER as CHAIN
+from ..production.plan import plan as productions
 from ..provenance.manifest import write_atomically
 
 VERSION = 1
@@ -27,7 +29,7 @@ FILES = "files.txt"
 """The list of the files to score, in the directory of a ``predict``."""
 
 _FILES_PER_JOB = 10
-_EVENTS_PER_JOB = 50_000
+_DIVISIONS = {GENERATE.name: Division(events=50_000), PRODUCE.name: Division(files=1)}
 _MEMORY, _DISK, _RETRIES = 2000, 10_000, 2
 _CHECKPOINT = 3600
 
@@ -114,6 +116,8 @@ class Plan:
         The words after ``nanoforge`` that all jobs have in common. Relative names lie where the job runs.
     carried
         Files and folders that the jobs do not see and take along.
+    grid
+        Whether jobs read files of the grid beside their inputs: premixed events.
     """
 
     run_id: str
@@ -126,6 +130,7 @@ class Plan:
     parts: str
     command: tuple[str, ...]
     carried: tuple[str, ...] = ()
+    grid: bool = False
 
     @cached_property
     def in_parts(self) -> bool:
@@ -204,7 +209,7 @@ def jobs(analysis: Analysis, stage: str, split: Division | None = None) -> tuple
     if not STAGES[stage].in_parts:
         count = analysis.batch.workers if stage == TUNE.name else 1
         return tuple(BatchJob(number, None, number, number) for number in range(count))
-    split = split or (Division(events=_EVENTS_PER_JOB) if stage == GENERATE.name else Division(files=_FILES_PER_JOB))
+    split = split or _DIVISIONS.get(stage, Division(files=_FILES_PER_JOB))
     found: list[BatchJob] = []
     for sample, units in _units(analysis, stage, split.events is not None).items():
         for first, last in _ranges(units, split):
@@ -220,6 +225,8 @@ def jobs(analysis: Analysis, stage: str, split: Division | None = None) -> tuple
 def _units(analysis: Analysis, stage: str, count: bool) -> Mapping[str | None, list[Unit]]:
     if stage == GENERATE.name:
         return _blocks(analysis)
+    if stage == PRODUCE.name:
+        return {name: [Unit((), size) for size in found.sizes] for name, found in productions(analysis).items()}
     files = {name: sample_files(analysis, name) for name in analysis.samples}
     groups: dict[str | None, list[tuple[str, ...]]]
     if stage == PREDICT.name:
@@ -278,7 +285,7 @@ def _entries(analysis: Analysis, paths: Sequence[str]) -> dict[str, int]:
         return dict(zip(unique, pool.map(count, unique)))
 
 
-def command(stage: str, data: Path | None, run: Path | None) -> tuple[str, ...]:
+def command(stage: str, data: Path | None, run: Path | None, cores: int = 1) -> tuple[str, ...]:
     """Return the words after ``nanoforge`` that all jobs of a stage have in common.
 
     Parameters
@@ -289,6 +296,8 @@ def command(stage: str, data: Path | None, run: Path | None) -> tuple[str, ...]:
         The dataset: for train and tune; for evaluate, another than that of the training.
     run
         What ``nanoforge train`` made: for evaluate and predict.
+    cores
+        Of each job, which a production uses by threads.
     """
     reads = STAGES[stage].reads
     if data is not None and "dataset" not in (*reads, *STAGES[stage].may_read):
@@ -304,4 +313,6 @@ def command(stage: str, data: Path | None, run: Path | None) -> tuple[str, ...]:
         words.append(FILES)
     if data is not None:
         words += ["--data", str(data)]
+    if stage == PRODUCE.name:
+        words += ["--chain", CHAIN, "--threads", str(cores)]
     return (*words, *(["--trust"] if run or data else []))  # submit asked

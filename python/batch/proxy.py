@@ -28,7 +28,7 @@ def find(batch: Batch, plan: Plan) -> str | None:
 
 def _is_needed(batch: Batch, plan: Plan) -> bool:
     """Whether files are read or written that Kerberos does not open: those of the grid."""
-    if batch.site == "lpc" and is_remote(plan.parts):
+    if plan.grid or (batch.site == "lpc" and is_remote(plan.parts)):
         return True
     remote = (path for job in plan.jobs for path in job.inputs if is_remote(path))
     return any(batch.site != "lxplus" or not _CERN_EOS.match(path) for path in remote)

@@ -14,14 +14,14 @@ FLAT, EDM = "NANOAODSIM", "NANOEDMAODSIM"
 """Event contents: flat NanoAOD, and its tables as EDM."""
 SEEDS, SOURCES = "nanoforge_seeds.py", "NanoForge.src.tar.gz"
 """What lies beside the script: a copy of :mod:`.seeds`; and the package, where a release needs more than it has."""
-_FRAGMENT = "Configuration/GenProduction/python"
+FRAGMENT = "Configuration/GenProduction/python"
 _PACKAGE = "PhysicsTools/NanoForge"
 _SEEDED = (
     "import sys; sys.path.insert(0, '$PWD'); import nanoforge_seeds; "
     "nanoforge_seeds.apply(process, '{step}', $seed, $lumi)"
 )
 _LUMI = "process.source.firstLuminosityBlock = cms.untracked.uint32($lumi)"
-_ACCEPT = (
+ACCEPT = (
     f"process.simulation_step += process.{gen.ACCEPTANCE}; "
     "process.RAWSIMoutput.SelectEvents.SelectEvents = ['simulation_step']"
 )
@@ -108,17 +108,17 @@ def reading(era: str, sample: str, step: str, data: bool, commands: Sequence[str
 def _first(era: str, block: Mapping[str, Any], name: str, fragment: str, package: bool) -> str:
     row, sample = eras.era(era).steps["gensim"], block["sample"]
     steps, tier = ("GEN", "GEN") if name == "gen" else (None, None)
-    more = ["--number_out", str(block["events"]), *_unscheduled(row)]
+    more = ["--number_out", str(block["events"]), *unscheduled(row)]
     arguments = driver.arguments(era, "gensim", f"{sample}_{name}.root", steps=steps, tier=tier, more=more)
-    accepted = [_ACCEPT] if block["acceptance"] and name != "gen" else []
+    accepted = [ACCEPT] if block["acceptance"] and name != "gen" else []
     lines = [
-        *_enter(row, package),
-        f'  mkdir -p "$CMSSW_BASE/src/{_FRAGMENT}"',
-        f'  cp {shlex.quote(fragment)} "$CMSSW_BASE/src/{_FRAGMENT}/"',
+        *enter(row, package),
+        f'  mkdir -p "$CMSSW_BASE/src/{FRAGMENT}"',
+        f'  cp {shlex.quote(fragment)} "$CMSSW_BASE/src/{FRAGMENT}/"',
         '  (cd "$CMSSW_BASE/src" && scramv1 build)',
     ]
     commands = [_SEEDED.format(step="gensim"), _LUMI, *accepted]
-    return _case(name, lines, f"{_FRAGMENT}/{fragment}", arguments, f"{sample}_{name}", commands)
+    return _case(name, lines, f"{FRAGMENT}/{fragment}", arguments, f"{sample}_{name}", commands)
 
 
 def _later(
@@ -133,18 +133,18 @@ def _later(
     **changes: Any,
 ) -> str:
     row = eras.era(era).steps[key]
-    more, inputs = [*_unscheduled(row), *more], [f"file:{sample}_{before}.root"]
+    more, inputs = [*unscheduled(row), *more], [f"file:{sample}_{before}.root"]
     arguments = driver.arguments(era, key, f"{sample}_{name}.root", inputs=inputs, more=more, **changes)
     build = ['  (cd "$CMSSW_BASE/src" && scramv1 build)'] if package else []
-    return _case(name, [*_enter(row, package), *build], "step", arguments, f"{sample}_{name}", commands)
+    return _case(name, [*enter(row, package), *build], "step", arguments, f"{sample}_{name}", commands)
 
 
-def _unscheduled(row: eras.Step) -> list[str]:
+def unscheduled(row: eras.Step) -> list[str]:
     """Return what only the ConfigBuilder of that very release is told: newer ones run unscheduled anyway."""
     return ["--runUnscheduled"] if row.unscheduled else []
 
 
-def _enter(row: eras.Step, package: bool) -> list[str]:
+def enter(row: eras.Step, package: bool) -> list[str]:
     """Return how to enter a release, with the sources of the package where they are needed: cmsDriver loads them."""
     lines = [f"  enter {row.release} {row.arch}"]
     if package:

@@ -32,6 +32,7 @@ def arguments(
     data: bool = False,
     threads: int = 1,
     pileup: str | None = None,
+    row: eras.Step | None = None,
     more: Sequence[str] = (),
 ) -> list[str]:
     """Return the arguments of ``cmsDriver.py`` for a step of a campaign.
@@ -54,11 +55,13 @@ def arguments(
         Of the job.
     pileup
         Premixed events in place of the table's, for a step with DATAMIX.
+    row
+        The step, in place of that of the table.
     more
         Further arguments.
     """
     campaign = eras.era(era)
-    row = campaign.steps[step]
+    row = row or campaign.steps[step]
     steps, content = steps or row.step, content or row.content
     tiers = ",".join([tier or row.tier] * len(content.split(",")))
     if data:

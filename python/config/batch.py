@@ -220,6 +220,8 @@ class Batch(Needs):
     """Who runs jobs as tasks of Dask."""
     generate: Needs = Needs()
     """What jobs of generate need, where it differs."""
+    produce: Needs = Needs()
+    """What jobs of produce need, where it differs."""
     skim: Needs = Needs()
     """What jobs of skim need, where it differs."""
     convert: Needs = Needs()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Optional
 
 from pydantic import Field, model_validator
 
 from .base import Identifier, Strict, of_form
 from .generator import GenFilter
+from .produce import Produce
 
 
 class ObjectCut(Strict):
@@ -52,7 +54,7 @@ class Acceptance(GenFilter):
 
 
 class CmsRun(Strict):
-    """The CMSSW chain: the data-taking ``era``, ``acceptance`` by sample, and the cuts of the ``skim`` of MiniAOD."""
+    """The CMSSW chain: the data-taking ``era``, ``acceptance`` by sample, ``skim`` of MiniAOD, what to ``produce``."""
 
     era: str = "2024"
     """The data-taking era, ``2016preVFP`` to ``2024``."""
@@ -60,6 +62,8 @@ class CmsRun(Strict):
     """By sample: decays whose every leg deposits energy in the calorimeters."""
     skim: list[ObjectCut] = []
     """What an event of MiniAOD needs to be kept."""
+    produce: Optional[Produce] = None
+    """Samples that batch jobs produce."""
 
     @model_validator(mode="after")
     def _names(self) -> CmsRun:
@@ -68,3 +72,7 @@ class CmsRun(Strict):
         if twice is not None:
             raise ValueError(f"skim: two cuts are called {twice!r}")
         return self
+
+    def anchored(self, anchor: Callable[[str], str]) -> CmsRun:
+        """Return the same with the names of files changed by ``anchor``."""
+        return self if self.produce is None else self.model_copy(update={"produce": self.produce.anchored(anchor)})

@@ -145,7 +145,8 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
         own = folder / f"{module}.py"
         return f"{own}:{name}" if own.is_file() else function
 
-    changes: dict[str, Any] = {"samples": samples}
+    cmssw = analysis.cmssw and analysis.cmssw.anchored(anchor)
+    changes: dict[str, Any] = {"samples": samples, "cmssw": cmssw}
     changes |= {key: [beside(spec) for spec in getattr(analysis, key)] for key in ("functions", "formats")}
     additions = {key: [beside(spec) for spec in specs] for key, specs in analysis.evaluation}
     changes["evaluation"] = analysis.evaluation.model_copy(update=additions)

@@ -213,17 +213,21 @@ def skim_outputs(
     return {f"part-{i:04d}.root": group for i, group in enumerate(groups)}
 
 
-def das_files(dataset: str) -> list[str]:
-    """List the files of a CMS dataset through ``dasgoclient`` (LXPLUS, or any machine with CVMFS)."""
+def das_files(dataset: str, site: str | None = None) -> list[str]:
+    """List the files of a CMS dataset through ``dasgoclient`` (LXPLUS, or any machine with CVMFS).
+
+    With a ``site`` these are the files that lie there, and may be none.
+    """
     client = shutil.which("dasgoclient")
     if client is None:
         raise UserError(f"{dataset}: dasgoclient is not here: run on LXPLUS (or with CMSSW set up), or list 'files'")
-    command = [client, "-query", f"file dataset={dataset}", "-json"]
+    query = f"file dataset={dataset}" + (f" site={site}" if site else "")
+    command = [client, "-query", query, "-json"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if answer.returncode:
         raise DataError(f"{dataset}: dasgoclient failed: {answer.stderr.strip() or answer.stdout.strip()}")
     names = _das_names(dataset, answer.stdout)
-    if not names:
+    if not names and site is None:
         raise UserError(f"{dataset}: DAS knows no files of this dataset")
     return sorted(names)
 

@@ -12,8 +12,19 @@ if TYPE_CHECKING:
     from ..config.schema import Analysis
 
 
+def to_produce(analysis: Analysis) -> dict[str, Any]:
+    """Return the samples that are nowhere yet, and that CMSSW is to produce."""
+    produce = None if analysis.cmssw is None else analysis.cmssw.produce
+    return {} if produce is None else {n: s for n, s in _nowhere(analysis).items() if n in (produce.samples or (n,))}
+
+
 def to_generate(analysis: Analysis) -> dict[str, Any]:
-    """Return the samples that are nowhere yet, and have a ``generator``."""
+    """Return the samples that are nowhere yet, have a ``generator``, and are left to the embedded one."""
+    produced = to_produce(analysis)
+    return {name: sample for name, sample in _nowhere(analysis).items() if name not in produced}
+
+
+def _nowhere(analysis: Analysis) -> dict[str, Any]:
     return {name: s for name, s in analysis.samples.items() if s.generator is not None and s.files is None}
 
 
@@ -25,6 +36,10 @@ GENERATE = Stage(
     "generate", "files", "generated", reads=(), in_parts=True, on_grid=True, flavour="workday",
     needed=lambda analysis: bool(to_generate(analysis)),
 )  # fmt: skip
+PRODUCE = Stage(
+    "produce", "files", "produced", reads=(), in_parts=True, may_lose=True, in_place=True, on_grid=True,
+    needed=lambda analysis: bool(to_produce(analysis)), flavour="tomorrow",
+)  # fmt: skip
 SKIM = Stage(
     "skim", "files", "skimmed", in_parts=True, may_lose=True, on_grid=True,
     needed=lambda analysis: "skim" in analysis.model_fields_set,
@@ -35,7 +50,7 @@ TUNE = Stage("tune", "search", "search", reads=("dataset",), cores=4, flavour="t
 EVALUATE = Stage("evaluate", "evaluation", "run/evaluation", reads=("run",), may_read=("dataset",), needed=_always)
 PREDICT = Stage("predict", "friends", "friends", reads=("run", "files"), in_parts=True, may_lose=True, needed=_always)
 
-STAGES = {stage.name: stage for stage in (GENERATE, SKIM, CONVERT, TRAIN, TUNE, EVALUATE, PREDICT)}
+STAGES = {stage.name: stage for stage in (GENERATE, PRODUCE, SKIM, CONVERT, TRAIN, TUNE, EVALUATE, PREDICT)}
 """All that batch jobs can do, in order."""
 
 
@@ -50,7 +65,7 @@ class Runner(Protocol):
         stage
             The stage.
         analysis
-            The analysis, of a generation with just its samples; these name the files that the stages before make.
+            The analysis, of what makes samples with just these; others name the files that the stages before make.
         results
             The results that the stage reads, by kind, but for files.
 
@@ -65,19 +80,47 @@ def walk(analysis: Analysis, runner: Runner) -> None:
     """Let a runner do all stages that an analysis needs, in order, each with the results of those before it."""
     from ..events.files import with_files
 
+    check_chain(analysis)
     results: dict[str, Any] = {}
     for stage in needed(analysis):
-        given = analysis.model_copy(update={"samples": to_generate(analysis)}) if stage is GENERATE else analysis
-        result = runner.run(stage, given, {kind: results[kind] for kind in stage.reads if kind in results})
+        result = runner.run(
+            stage, _given(stage, analysis), {kind: results[kind] for kind in stage.reads if kind in results}
+        )
         if stage.makes == "files":
             analysis = with_files(analysis, result)
         else:
             results[stage.makes] = result
 
 
+def _given(stage: Stage, analysis: Analysis) -> Analysis:
+    """Return the analysis for a stage: of what makes samples, with just these."""
+    if stage is GENERATE:
+        return analysis.model_copy(update={"samples": to_generate(analysis)})
+    if stage is PRODUCE and analysis.cmssw is not None and analysis.cmssw.produce is not None:
+        produce = analysis.cmssw.produce.model_copy(update={"samples": None})
+        cmssw = analysis.cmssw.model_copy(update={"produce": produce})
+        return analysis.model_copy(update={"samples": to_produce(analysis), "cmssw": cmssw})
+    return analysis
+
+
 def needed(analysis: Analysis) -> Sequence[Stage]:
     """List the stages from the samples of an analysis to predictions, in order."""
     return [stage for stage in STAGES.values() if stage.needed(analysis)]
+
+
+def check_chain(analysis: Analysis) -> None:
+    """Refuse a production whose last step makes no NanoAOD, which the stages behind it read.
+
+    Raises
+    ------
+    UserError
+        With the step.
+    """
+    cmssw = analysis.cmssw
+    if to_produce(analysis) and cmssw is not None and cmssw.produce is not None and cmssw.produce.chain != "nano":
+        raise UserError(
+            f"cmssw.produce.chain: '{cmssw.produce.chain}' makes no NanoAOD, which later stages read: set it to nano"
+        )
 
 
 def check_sums(analysis: Analysis) -> None:

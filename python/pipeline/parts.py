@@ -132,6 +132,8 @@ def gather(
     units: Mapping[str | None, int],
     incomplete: bool,
     jobs: int,
+    *,
+    verify: bool = True,
 ) -> Gathered:
     """Put the files of all finished parts of a stage into one folder, checked against their manifests.
 
@@ -151,6 +153,8 @@ def gather(
         Go on where units are missing.
     jobs
         Number of processes that compare checksums.
+    verify
+        Compare them; not where a part's files are elsewhere than its manifest.
 
     Raises
     ------
@@ -177,7 +181,8 @@ def gather(
             f"{directory}: {count} of {sum(units.values())} units are in no finished part: {_listed(missing)}: "
             "resubmit their jobs, or go on without them (--skip-bad-files)"
         )
-    run_jobs(partial(_take, work), [(folder, manifest) for _, folder, manifest in finished], jobs, "checking parts")
+    if verify:
+        run_jobs(partial(_take, work), [(folder, manifest) for _, folder, manifest in finished], jobs, "checking parts")
     return Gathered(finished, missing)
 
 

@@ -31,6 +31,8 @@ class Stage:
         Whether each batch job can do a part of it.
     may_lose
         Whether the whole can do without parts that no job finished: their files are counted as lost.
+    in_place
+        Whether its parts stay where the jobs put them: the whole lists their files.
     on_grid
         Whether jobs of the grid can do it, which are without GPUs and the packages of a training.
     needed
@@ -46,6 +48,7 @@ class Stage:
     may_read: tuple[str, ...] = ()
     in_parts: bool = False
     may_lose: bool = False
+    in_place: bool = False
     on_grid: bool = False
     needed: Callable[[Analysis], bool] = lambda _: False
     cores: int = 1

@@ -13,7 +13,6 @@ from ..cmssw import gen as generators
 from ..cmssw.eras import ERAS
 from ..config.cmssw import Acceptance
 from ..config.generator import Generator, GenFilter, GunParticle
-from ..config.schema import Sample
 from ..errors import UserError
 from ..version import __version__
 
@@ -70,7 +69,7 @@ def _gun(generator: Generator, particles: Sequence[GunParticle], sample: str) ->
     return {"ids": ids, **ranges, "flatten": flatten}
 
 
-def checked_block(sample: Sample, name: str, era: str, acceptance: Acceptance | None) -> dict[str, Any]:
+def checked_block(generator: Generator | None, name: str, era: str, acceptance: Acceptance | None) -> dict[str, Any]:
     """Freeze the generator of a sample (see :func:`freeze`), where a release of an era can run it.
 
     Raises
@@ -80,7 +79,7 @@ def checked_block(sample: Sample, name: str, era: str, acceptance: Acceptance | 
     """
     from ..simulation.generator.event_blocks import check
 
-    generator, where = sample.generator, f"samples.{name}.generator"
+    where = f"samples.{name}.generator"
     if generator is None:
         raise UserError(f"samples.{name}: has no 'generator': there is nothing to generate")
     if generator.lhe_file is not None:
@@ -117,7 +116,7 @@ def sources() -> bytes:
     plugins = next(place for place in (python.parent / "plugins", python / "plugins") if place.is_dir())
     sources = {f"plugins/{path.name}": path for path in plugins.iterdir() if path.suffix in (".h", ".cc", ".xml")}
     sources |= {f"python/{path.relative_to(python)}": path for path in (python / "cmssw").glob("*.py")}
-    sources["python/__init__.py"] = python / "__init__.py"
+    sources |= {f"python/{name}": python / name for name in ("__init__.py", "version.py")}
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as out:
         for name, path in sorted(sources.items()):

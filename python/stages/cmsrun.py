@@ -125,7 +125,7 @@ def _contents(
         if model is not None:
             raise UserError(f"--model: the step {step!r} makes no tables: give it with --step skim or nano")
         accepted = block.acceptance.get(sample) if step == "sim" else None
-        block_of_sample = checked_block(analysis.samples[sample], sample, era, accepted)
+        block_of_sample = checked_block(analysis.samples[sample].generator, sample, era, accepted)
         return _generation(block_of_sample, era, step), {}
     copies: dict[str, Path] = {}
     if analysis.samples[sample].data and analysis.golden_json:

@@ -28,6 +28,7 @@ from ...config.batch import Batch
 from ...config.crab import Crab
 from ...console import say
 from ...errors import DataError, UserError
+from ...pipeline.graph import STAGES
 from ...pipeline.stage import Stage
 from ...version import __version__
 from ..crab_answers import known
@@ -260,7 +261,7 @@ def describe(directory: JobDir, task: Task, resources: Resources, overrides: Seq
 
 def _units(plan: Plan, task: Task) -> dict[str, Any]:
     """Say what CRAB is to split, so that it makes just the jobs of the task."""
-    if plan.stage == "generate":
+    if not STAGES[plan.stage].reads:
         units = max(job.entries or 1 for job in task.jobs)
         return {
             "plugin": "PrivateMC", "splitting": "EventBased", "units": units, "total": units * len(task.jobs),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 _VALUES = (
     "step", "era", "conditions", "geometry", "eventcontent", "datatier", "beamspot", "pileup_input", "datamix",
     "procModifiers", "filein", "fileout", "nThreads", "number_out", "evt_type", "lumiToProcess", "inputCommands",
-    "outputCommands", "customise_commands", "python_filename",
+    "outputCommands", "customise_commands", "python_filename", "pileup",
 )  # fmt: skip
 
 

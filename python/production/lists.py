@@ -1,0 +1,132 @@
+"""What a production leaves for the analysis: lists of its files, and what normalises them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..config.schema import Analysis
+from ..console import say
+from ..simulation.generator.trials import Trials
+from .job import LumiRecord
+from .plan import Production
+
+FOLDER, BLOCK = "files", "samples.yaml"
+_HEAD = """\
+# Samples that 'nanoforge produce' made, {time}. In the analysis file: include: {path}
+# 'sumw' is the sum of weights of all events that were tried, so 'xsec' stays that of the process, before any filter.
+"""
+
+
+def write(
+    analysis: Analysis,
+    productions: Mapping[str, Production],
+    records: Mapping[str, Iterable[LumiRecord]],
+    entries: Mapping[str, int | None],
+    places: Mapping[str, str],
+    checksums: Mapping[str, str],
+    folder: Path,
+    output: Path,
+) -> dict[str, int | None]:
+    """Write ``files/<sample>.txt`` and ``samples.yaml``.
+
+    Parameters
+    ----------
+    analysis, productions, records
+        The analysis, and what was made of what in it.
+    entries, places, checksums
+        Of the files, by their names in the parts: events, where they lie (an address, or a path that may be relative to
+        the list), Adler-32.
+    folder, output
+        Where to write, and where that will be in the end.
+
+    Returns
+    -------
+    dict
+        The names of the files that were written, as :class:`~..pipeline.outcome.Outcome` wants them.
+    """
+    (folder / FOLDER).mkdir(exist_ok=True)
+    samples: dict[str, Any] = {}
+    written: list[str] = []
+    for name, production in productions.items():
+        for step in production.kept:
+            lines = [
+                f"{places[path]}  ad:{checksums[path]}\n"
+                for path in sorted(entries)
+                if path.startswith(f"{name}/{step}-") and entries[path]
+            ]
+            own = "" if step == production.produce.chain else f"_{step}"
+            written.append(f"{FOLDER}/{name}{own}.txt")
+            (folder / written[-1]).write_text("".join(lines))
+        samples[name] = {"files": str(output.resolve() / FOLDER / f"{name}.txt")}
+        if analysis.samples[name].xsec is not None:
+            samples[name]["sumw"] = total(records.get(name, ())).sumw
+    head = _HEAD.format(time=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), path=output.resolve() / BLOCK)
+    text = yaml.safe_dump({"samples": samples}, sort_keys=False)
+    notes = "".join(f"# {line}\n" for line in _lines(summaries(productions, records)))
+    (folder / BLOCK).write_text(head + text + notes)
+    return dict.fromkeys([*written, BLOCK])
+
+
+def total(records: Iterable[LumiRecord]) -> Trials:
+    """Return the counts and sums of several lumi sections."""
+    trials = Trials()
+    for record in records:
+        trials.add(record.trials)
+    return trials
+
+
+def summaries(
+    productions: Mapping[str, Production], records: Mapping[str, Iterable[LumiRecord]]
+) -> dict[str, dict[str, Any]]:
+    """Return what is to be known of every sample, as plain JSON types."""
+    return {name: _summary(production, list(records.get(name, ()))) for name, production in productions.items()}
+
+
+def _summary(production: Production, records: list[LumiRecord]) -> dict[str, Any]:
+    trials = total(records)
+    efficiency, error = trials.efficiency
+    steps = [
+        {
+            "name": name,
+            "events": sum(step.written for record in records for step in record.steps if step.name == name),
+            "seconds": sum(step.seconds for record in records for step in record.steps if step.name == name),
+            "memory": max((s.memory for record in records for s in record.steps if s.name == name), default=0.0),
+        }
+        for name in production.steps
+    ]
+    seconds = sum(float(str(step["seconds"])) for step in steps)
+    return {
+        "events": trials.passed - sum(record.skimmed for record in records),
+        "lumi_sections": len(records),
+        "pileup": "none" if production.produce.pileup == "none" else "premixed",
+        "efficiency": efficiency,
+        "efficiency_error": error,
+        "seconds_per_event": seconds / trials.passed if trials.passed else None,
+        "steps": steps,
+        "trials": trials.as_dict(),
+    }
+
+
+def _lines(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = []
+    for name, found in summaries.items():
+        line = f"samples.{name}: {found['events']:,} events in {found['lumi_sections']:,} lumi sections"
+        line += f", efficiency {found['efficiency']:.4g} +- {found['efficiency_error']:.2g}"
+        if found["seconds_per_event"]:
+            line += f", {found['seconds_per_event']:.3g} s per event"
+        lines.append(line + (", without pile-up: a test" if found["pileup"] == "none" else ""))
+    return lines
+
+
+def tell(output: Path) -> None:
+    """Say what was made, and what the analysis file needs."""
+    text = (output / BLOCK).read_text()
+    for line in text.splitlines():
+        if line.startswith("# samples."):
+            say(line[2:])
+    say(f"the analysis reads them with 'files: {output / FOLDER}/SAMPLE.txt'; {output / BLOCK} has the sums of weights")
