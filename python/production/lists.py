@@ -62,11 +62,12 @@ def write(
             own = "" if step == production.produce.chain else f"_{step}"
             written.append(f"{FOLDER}/{name}{own}.txt")
             (folder / written[-1]).write_text("".join(lines))
-        samples[name] = {"files": str(output.resolve() / FOLDER / f"{name}.txt")}
-        if analysis.samples[name].xsec is not None:
-            samples[name]["sumw"] = total(records.get(name, ())).sumw
+        if production.produce.chain == "nano":
+            samples[name] = {"files": str(output.resolve() / FOLDER / f"{name}.txt")}
+            if analysis.samples[name].xsec is not None:
+                samples[name]["sumw"] = total(records.get(name, ())).sumw
     head = _HEAD.format(time=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), path=output.resolve() / BLOCK)
-    text = yaml.safe_dump({"samples": samples}, sort_keys=False)
+    text = yaml.safe_dump({"samples": samples}, sort_keys=False) if samples else ""
     notes = "".join(f"# {line}\n" for line in _lines(summaries(productions, records)))
     (folder / BLOCK).write_text(head + text + notes)
     return dict.fromkeys([*written, BLOCK])
@@ -129,4 +130,4 @@ def tell(output: Path) -> None:
     for line in text.splitlines():
         if line.startswith("# samples."):
             say(line[2:])
-    say(f"the analysis reads them with 'files: {output / FOLDER}/SAMPLE.txt'; {output / BLOCK} has the sums of weights")
+    say(f"{output / FOLDER} has lists of the files, {output / BLOCK} what the analysis file needs to know of them")

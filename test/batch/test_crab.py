@@ -116,7 +116,7 @@ def test_what_the_grid_does_not_see_is_refused(tmp_path, nanoforge):
     answer = nanoforge("submit", "crab", "a.yaml", "--stage", "convert", "-o", "jobs")
     assert answer.returncode == 2 and "batch.environment" in answer.stderr
     answer = nanoforge("submit", "crab", "a.yaml", "--stage", "train", "-o", "jobs", "--dry-run")
-    assert answer.returncode == 2 and "generate, skim, convert" in answer.stderr
+    assert answer.returncode == 2 and "generate, produce, skim, convert" in answer.stderr
 
 
 def test_a_task_has_as_many_jobs_as_the_server_takes(tmp_path):

@@ -138,7 +138,7 @@ def test_what_is_no_target_is_said_in_one_line(project, nanoforge):
 def test_a_stage_that_a_target_does_not_take_is_refused(project, nanoforge):
     answer = nanoforge("submit", "crab", "analysis.yaml", "--stage", "train", "--data", "ds")
     assert answer.returncode == 2
-    assert "submit crab --stage train: jobs there do generate, skim, convert" in answer.stderr
+    assert "submit crab --stage train: jobs there do generate, produce, skim, convert" in answer.stderr
 
 
 def test_own_code_of_another_is_not_run_unasked(project, nanoforge):

@@ -1,0 +1,229 @@
+"""Productions as batch jobs: the same plan, journal, retries and parts as of every other stage."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from nanoforge.batch.causes import Cause
+from nanoforge.batch.events import ACTIVE, JobState
+from nanoforge.batch.jobdir import JobDir
+from nanoforge.batch.status import JobStatus, JobSurvey
+from nanoforge.provenance import Manifest
+from pool import Pool
+from xrootd_server import Server
+
+from production import cms_software
+
+Command = Callable[..., Any]
+BATCH = {"site": "generic", "retries": 1, "cores": 1, "memory": 500, "disk": 100, "runtime": 600}
+ONE = {"samples": {"other": cms_software.ANALYSIS["samples"]["other"]}}
+PATIENCE = 400
+
+
+@pytest.fixture
+def cms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The stand-in of CMS's software, for the jobs too, whose Python sets it up first."""
+    folder = cms_software.install(tmp_path / "cms")
+    monkeypatch.setenv("CMS_PATH", str(folder))
+    (folder / "sitecustomize.py").write_text(f"import os\nos.environ['CMS_PATH'] = {str(folder)!r}\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    monkeypatch.setenv("COLUMNS", "400")
+    return folder
+
+
+def write(folder: Path, count: int, **produce: Any) -> Path:
+    (folder / "pileup.txt").write_text("\n".join(f"premix{i}.root" for i in range(60)))
+    block = {"events": 2 * count, "events_per_job": 2, "seconds_per_event": 1, **produce}
+    return cms_software.analysis(folder, block, batch=BATCH, **ONE)
+
+
+def look(directory: Path) -> list[JobStatus]:
+    return JobSurvey(JobDir.open(directory)).look()
+
+
+def truth(directory: Path, numbers: list[int]) -> tuple[int, set[tuple[int, ...]]]:
+    """Return how many events the jobs tried, and which they accepted, by the files that the stand-in wrote."""
+    files = [path for n in numbers for path in (directory / "parts" / f"part-{n:05}" / "other").glob("digi-*.root")]
+    contents = [json.loads(path.read_text()) for path in files]
+    return sum(c["tried"] for c in contents), {tuple(event[:3]) for c in contents for event in c["events"]}
+
+
+def listed(result: Path) -> set[tuple[int, ...]]:
+    """Return the events of the files that a result lists."""
+    names = [line.split("  ad:")[0] for line in (result / "files" / "other.txt").read_text().splitlines()]
+    return {tuple(event[:3]) for name in names for event in cms_software.events(Path(name))}
+
+
+def test_jobs_of_this_machine_make_what_one_command_makes(cms: Path, tmp_path: Path, nanoforge: Command) -> None:
+    write(tmp_path, 3, chain="digi")
+    (cms / "faults" / "gensim-2").write_text("8009")
+    submit = ["submit", "local", "analysis.yaml", "--stage", "produce", "-o", "jobs", "-j", 2]
+    assert nanoforge(*submit, "--dry-run").returncode == 0
+    assert not (tmp_path / "lumis.jsonl").exists(), "nothing is given to a dry run"
+    assert nanoforge(*submit).returncode == 0
+    states = look(tmp_path / "jobs")
+    assert [status.state for status in states] == [JobState.DONE, JobState.FAILED, JobState.DONE]
+    assert states[1].cause is Cause.MISTAKE and "its configuration is wrong" in states[1].reason
+    assert {path.name for path in (tmp_path / "jobs/chain/other").glob("*_cfg.py")} == {"gensim_cfg.py", "digi_cfg.py"}
+    (cms / "faults" / "gensim-2").unlink()
+    assert nanoforge("resubmit", "jobs").returncode == 2
+    assert nanoforge("resubmit", "jobs", "--permanent").returncode == 0
+    done = nanoforge("collect", "jobs", "-o", "produced")
+    assert done.returncode == 0, done.stderr
+    tried, accepted = truth(tmp_path / "jobs", [0, 1, 2])
+    assert listed(tmp_path / "produced") == accepted and len(accepted) == 6
+    manifest = Manifest.read(tmp_path / "produced", "produce")
+    assert manifest.accounting is not None and manifest.accounting.events.read == tried
+    assert sorted({lumi for _, lumi, _ in accepted}) == [1, 2, 3]
+    assert nanoforge(*submit).returncode == 0 and len(JobDir.open(tmp_path / "jobs").submissions()) == 2
+    assert nanoforge(*submit[:-3], "more", "--dry-run").returncode == 0
+    frozen = yaml.safe_load((tmp_path / "more" / "analysis.yaml").read_text())
+    assert frozen["cmssw"]["produce"]["first_lumi"] == {"other": 4}
+
+
+def test_jobs_that_last_too_long_are_not_submitted(cms: Path, tmp_path: Path, nanoforge: Command) -> None:
+    write(tmp_path, 3, seconds_per_event=500)
+    done = nanoforge("submit", "local", "analysis.yaml", "--stage", "produce", "-o", "jobs")
+    assert done.returncode == 2 and "2 events of 500 s (seconds_per_event) take 0.3 h on 1 core(s)" in done.stderr
+    assert "make it 1 at most" in done.stderr and not (tmp_path / "jobs").exists()
+
+
+DAS = """#!/bin/bash
+# A stand-in of dasgoclient: one dataset, on disk at Fermilab only
+[[ $* == *T1_US_FNAL_Disk* ]] || { echo '[]'; exit; }
+echo '[{"file": [{"name": "/store/mc/premix/1.root", "adler32": "1a2b3c4d"}]}]'
+"""
+PROXY = "#!/bin/bash\necho 60\n"
+
+
+def test_premixed_events_come_from_the_disks_of_the_grid(
+    cms: Path, tmp_path: Path, nanoforge: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (("dasgoclient", DAS), ("voms-proxy-info", PROXY), ("condor_submit", "#!/bin/bash\nexit 1\n")):
+        (cms / "bin" / name).write_text(text)
+        (cms / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(cms / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("X509_USER_PROXY", str(tmp_path / "proxy"))
+    write(tmp_path, 3, pileup={"dataset": "/Neutrino/Premix-v1/PREMIX"}, chain="digi")
+    submit = ["submit", "condor", "analysis.yaml", "--stage", "produce", "-o", "jobs"]
+    done = nanoforge(*submit)
+    assert done.returncode == 2 and "there is no proxy" in done.stderr
+    assert (tmp_path / "jobs" / "chain" / "other" / "pileup.txt").read_text() == "/store/mc/premix/1.root\n"
+    (tmp_path / "proxy").touch()
+    done = nanoforge(*submit)
+    assert done.returncode == 2 and "ends in 0.0 h, and a job may run for 0.2 h" in done.stderr
+    assert not JobDir.open(tmp_path / "jobs").submissions()
+    (cms / "bin" / "dasgoclient").write_text("#!/bin/bash\necho '[]'\n")
+    write(tmp_path, 3, pileup={"dataset": "/Neutrino/Tape-v1/PREMIX"}, chain="digi")
+    done = nanoforge(*submit[:-1], "other")
+    assert done.returncode == 2 and "/Neutrino/Tape-v1/PREMIX is on disk at none of T2_CH_CERN" in done.stderr
+
+
+def test_files_at_an_address_are_listed_there(cms: Path, tmp_path: Path, nanoforge: Command) -> None:
+    pytest.importorskip("fsspec_xrootd")
+    (tmp_path / "eos").mkdir()
+    server = Server(tmp_path / "eos", tmp_path / "server")
+    try:
+        write(tmp_path, 2, chain="gensim")
+        words = ["submit", "local", "analysis.yaml", f"batch.output={server.address}/eos/prod"]
+        assert nanoforge(*words, "--stage", "produce", "-o", "jobs").returncode == 0
+        done = nanoforge("collect", "jobs", "-o", "produced")
+        assert done.returncode == 0, done.stderr
+        lines = (tmp_path / "produced" / "files" / "other.txt").read_text().splitlines()
+        run = JobDir.open(tmp_path / "jobs").plan.run_id
+        assert [line.split()[0] for line in lines] == [
+            f"{server.address}/eos/prod/{run}/part-{n:05}/other/gensim-{n + 1:05}.root" for n in range(2)
+        ]
+        assert not list((tmp_path / "jobs" / "fetched").rglob("*.root")), "they stay there"
+    finally:
+        server.kill()
+
+
+# -- on a real pool ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def queue(pool: Pool, cms: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    for name, value in pool.environment.items():
+        monkeypatch.setenv(name, value)
+    yield pool
+
+
+FAULTS = {
+    "gensim-1": "once 1", "gensim-2": "8009", "gensim-3": "signal 11", "gensim-4": "8004", "digi-5": "once 8021",
+    "digi-6": "8020", "gensim-7": "once signal 11",
+}  # fmt: skip
+
+
+def wait(directory: Path) -> list[JobStatus]:
+    end = time.monotonic() + PATIENCE
+    while True:
+        states = look(directory)
+        if not any(s.state in (*ACTIVE, JobState.NEW, JobState.LOST) for s in states):
+            return states
+        assert time.monotonic() < end, [(s.state, s.reason) for s in states]
+        time.sleep(1)
+
+
+def kill_soon(seconds: float, *words: object) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nanoforge", *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+
+
+def test_twelve_jobs_fail_in_every_way(queue: Pool, cms: Path, tmp_path: Path, nanoforge: Command) -> None:
+    path, jobs = write(tmp_path, 12, chain="digi", pileup={"files": "pileup.txt"}), tmp_path / "jobs"
+    for name, what in FAULTS.items():
+        (cms / "faults" / name).write_text(what)
+    submit = ["submit", "condor", path, "--stage", "produce", "-o", jobs]
+    for seconds in (2.5, 5):
+        kill_soon(seconds, *submit)
+    done = nanoforge(*submit)
+    assert done.returncode == 0, done.stderr
+    assert [s.state for s in JobDir.open(jobs).submissions()].count("submitted") == 1
+    kill_soon(1.5, "status", jobs)
+    states = wait(jobs)
+    first = yaml.safe_load((jobs / "analysis.yaml").read_text())["cmssw"]["produce"]["first_lumi"]["other"]
+    assert first == 1, "what was killed had no jobs"
+    failed = {status.job.number + 1: status.cause for status in states if status.state is not JobState.DONE}
+    assert failed == {2: Cause.MISTAKE, 3: Cause.MISTAKE, 4: Cause.MEMORY, 6: Cause.INPUT}
+    assert "crashed twice with the same random numbers" in states[2].reason
+
+    for name in ("gensim-4", "digi-6"):
+        (cms / "faults" / name).unlink()
+    assert nanoforge("resubmit", jobs).returncode == 0
+    again = {n: s.resources.memory for s in JobDir.open(jobs).submissions()[-2:] for n in s.jobs}
+    assert again == {3: 1000, 5: 500}
+    states = wait(jobs)
+    assert [s.job.number for s in states if s.state is not JobState.DONE] == [1, 2]
+
+    kill_soon(2, "collect", jobs, "-o", tmp_path / "some", "--partial")
+    some = nanoforge("collect", jobs, "-o", tmp_path / "some", "--partial")
+    assert some.returncode == 0, some.stderr
+    done_jobs = [0, *range(3, 12)]
+    tried, accepted = truth(jobs, done_jobs)
+    manifest = Manifest.read(tmp_path / "some", "produce")
+    assert manifest.accounting is not None
+    assert [loss.file for loss in manifest.accounting.lost] == [f"other: run 1, lumi section {n}" for n in (2, 3)]
+    assert (manifest.accounting.events.read, len(accepted)) == (tried, 20) and listed(tmp_path / "some") == accepted
+    assert manifest.details["samples"]["other"]["trials"]["tried"] == tried
+
+    for name in ("gensim-2", "gensim-3"):
+        (cms / "faults" / name).unlink()
+    assert nanoforge("resubmit", jobs, "--permanent").returncode == 0
+    assert {s.state for s in wait(jobs)} == {JobState.DONE}
+    assert nanoforge("collect", jobs, "-o", tmp_path / "all").returncode == 0
+    tried, accepted = truth(jobs, list(range(12)))
+    assert listed(tmp_path / "all") == accepted and len(accepted) == 24
