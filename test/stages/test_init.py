@@ -109,7 +109,7 @@ def test_a_full_disk_leaves_no_half_file_behind(tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))
     try:
-        with pytest.raises(UserError, match="a.yaml: cannot be written"):
+        with pytest.raises(UserError, match=r"a\.yaml: cannot be written"):
             init(path, "-o", tmp_path / "a.yaml")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
