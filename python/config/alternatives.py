@@ -7,11 +7,22 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from .losses import LOSS
 from .mistakes import alternatives, type_of
-from .models import CustomModel, Model
-from .training import Loss, Schedule
+from .models import MODEL
+from .training import Schedule
 
-_BLOCKS: dict[str, Any] = {"model": Model, "training.loss": Loss, "training.schedule": Schedule}
+
+def _schedule(type: str) -> Any:
+    return next((model for model in alternatives(Schedule) if type_of(model) == type), None)
+
+
+_BLOCKS: dict[str, Callable[[str], Any]] = {
+    "model": MODEL.options,
+    "training.loss": LOSS.options,
+    "training.schedule": _schedule,
+}
+"""For each block, what makes its class of a type, or None where there is no such type."""
 
 
 def drop_other_options(config: DictConfig, overrides: Iterable[str], note: Callable[[str], None]) -> None:
@@ -30,18 +41,11 @@ def drop_other_options(config: DictConfig, overrides: Iterable[str], note: Calla
         key, _, new = word.partition("=")
         name = key.removesuffix(".type")
         block = OmegaConf.select(config, name) if name != key and name in _BLOCKS else None
-        options = _options(_BLOCKS[name], new.strip()) if name in _BLOCKS else None
+        options = _BLOCKS[name](new.strip()) if name in _BLOCKS else None
         if options is None or not isinstance(block, DictConfig):
             continue
-        others = [option for option in map(str, block) if option not in options]
+        others = [option for option in map(str, block) if option not in options.model_fields]
         for option in others:
             del block[option]
         if others:
             note(f"note: {word} leaves out what the file says for another type: {', '.join(others)}")
-
-
-def _options(annotation: Any, type: str) -> set[str] | None:
-    """Return the keys that a block of a type may have; None where there is no such type."""
-    if ":" in type:
-        return set(CustomModel.model_fields)
-    return next((set(m.model_fields) for m in alternatives(annotation) if type_of(m) == type), None)

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from .base import Form, by_type, one_as_list
+from .losses import name_or_class
 from .models import module_and_class
 from .schema import Analysis
 
@@ -114,6 +115,7 @@ def _class_as_type(full: JsonSchemaValue) -> JsonSchemaValue:
 _SHORTHANDS: dict[Any, Callable[[JsonSchemaValue], JsonSchemaValue]] = {
     one_as_list: _one_item,
     by_type: _type_alone,
+    name_or_class: _type_alone,
     module_and_class: _class_as_type,
 }
 

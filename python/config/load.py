@@ -14,10 +14,10 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from ..errors import UserError
+from ..registry import beside
 from .alternatives import drop_other_options
 from .limits import check_aliases, check_interpolations
 from .mistakes import explain
-from .models import CustomModel
 from .schema import Analysis
 from .text import AnalysisText, yaml_problem
 
@@ -140,23 +140,30 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
             own["generator"] = sample.generator.anchored(anchor)
         samples[key] = sample.model_copy(update=own)
 
-    def beside(function: str) -> str:
-        module, _, name = function.partition(":")
-        own = folder / f"{module}.py"
-        return f"{own}:{name}" if own.is_file() else function
-
     cmssw = analysis.cmssw and analysis.cmssw.anchored(anchor)
-    changes: dict[str, Any] = {"samples": samples, "cmssw": cmssw}
-    changes |= {key: [beside(spec) for spec in getattr(analysis, key)] for key in ("functions", "formats")}
-    additions = {key: [beside(spec) for spec in specs] for key, specs in analysis.evaluation}
-    changes["evaluation"] = analysis.evaluation.model_copy(update=additions)
-    if ":" in analysis.dataset.format:
-        changes["dataset"] = analysis.dataset.model_copy(update={"format": beside(analysis.dataset.format)})
-    if isinstance(analysis.model, CustomModel):
-        changes["model"] = analysis.model.model_copy(update={"network": beside(analysis.model.network)})
+    changes: dict[str, Any] = {"samples": samples, "cmssw": cmssw, **_beside(analysis, folder)}
     if analysis.training.init is not None:
         init = analysis.training.init.model_copy(update={"run": anchor(analysis.training.init.run)})
-        changes["training"] = analysis.training.model_copy(update={"init": init})
+        changes["training"] = changes["training"].model_copy(update={"init": init})
     if analysis.golden_json:
         changes["golden_json"] = anchor(analysis.golden_json)
     return analysis.model_copy(update=changes)
+
+
+def _beside(analysis: Analysis, folder: Path) -> dict[str, Any]:
+    """Return the keys that name the user's own modules, with those that lie beside the analysis file as files."""
+
+    def absolute(spec: str) -> str:
+        return beside(spec, folder)
+
+    loss = analysis.training.loss
+    dataset, evaluation = analysis.dataset, analysis.evaluation
+    additions = {key: list(map(absolute, specs)) for key, specs in evaluation}
+    return {
+        "functions": list(map(absolute, analysis.functions)),
+        "formats": list(map(absolute, analysis.formats)),
+        "evaluation": evaluation.model_copy(update=additions),
+        "dataset": dataset.model_copy(update={"format": absolute(dataset.format)}),
+        "model": analysis.model.with_code(absolute),
+        "training": analysis.training.model_copy(update={"loss": loss and loss.with_code(absolute)}),
+    }

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from ..errors import nearest
 from .text import AnalysisText
+from .typed import Typed
 
 Path = tuple[str, ...]
 _EXPECTED = {
@@ -144,6 +146,10 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[type[
     here: Any = root
     keys: list[str] = []
     for step in location:
+        typed = _typed(here)
+        if typed is not None:  # the step names the alternative
+            here = typed.options(str(step))
+            continue
         branches = alternatives(here)
         if step == "[key]":  # pydantic's mark for a key that is wrong itself
             continue
@@ -155,10 +161,24 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[type[
         keys.append(str(step))
         if is_model(branches[0]):
             parent = branches[0]
-            here = parent.model_fields[str(step)].annotation if step in parent.model_fields else None
+            here = _annotation(parent.model_fields[str(step)]) if step in parent.model_fields else None
         else:
             here = (typing.get_args(branches[0]) or (None,))[-1]
     return parent, keys
+
+
+def _annotation(field: FieldInfo) -> Any:
+    """Return the annotation of a field, with what pydantic took out of it."""
+    typed = next((extra for extra in field.metadata if isinstance(extra, Typed)), None)
+    return field.annotation if typed is None else typing.Annotated[field.annotation, typed]
+
+
+def _typed(annotation: Any) -> Typed | None:
+    """Return the alternatives of a block whose ``type`` names one of a registry; of an optional one, too."""
+    for branch in (annotation, *typing.get_args(annotation)):
+        if typing.get_origin(branch) is typing.Annotated and isinstance(branch.__metadata__[0], Typed):
+            return branch.__metadata__[0]
+    return None
 
 
 def _is_alternative(branch: Any, step: str) -> bool:

@@ -68,8 +68,9 @@ def _rename_code(found: dict[str, Any], rename: Rename) -> None:
     for block, key in ((found, "functions"), (found, "formats"), (evaluation, "functions"), (evaluation, "figures")):
         if block.get(key):
             block[key] = [_code(spec, rename) for spec in block[key]]
-    for block, key in ((found.get("dataset", {}), "format"), (found.get("model", {}), "network")):
-        if ":" in block.get(key, ""):
+    loss = found.get("training", {}).get("loss")
+    for block, key in ((found.get("dataset"), "format"), (found.get("model"), "network"), (loss, "loss")):
+        if isinstance(block, dict) and ":" in block.get(key, ""):
             block[key] = _code(block[key], rename)
 
 

@@ -17,9 +17,11 @@ from .cmssw import CmsRun
 from .evaluation import Evaluation
 from .generator import Generator
 from .inputs import Input
-from .models import CustomModel, LightGBMModel, MLPModel, Model, MomentumModel
+from .loss_options import LossOptions
+from .model_options import ModelOptions
+from .models import Model
 from .search import Search
-from .training import CrossEntropyLoss, FocalLoss, GaussianLoss, LogCoshLoss, RegressionLoss, Training
+from .training import Training
 
 REDIRECTORS = ("root://cms-xrd-global.cern.ch/",)
 """Where files with logical names (``/store/...``) are read from, in the order of trying."""
@@ -242,7 +244,7 @@ class Analysis(Strict):
     """Shares of training, validation and test, or folds."""
     dataset: DatasetOptions = DatasetOptions()
     """How the training data lie on disk."""
-    model: Model = MLPModel(type="mlp")
+    model: Model = Field(default={"type": "mlp"}, validate_default=True)
     """The model and its options."""
     training: Training = Training()
     """How it is fitted."""
@@ -277,24 +279,26 @@ class Analysis(Strict):
         if without and len(without) < len(simulated):
             raise ValueError(f"samples.{without[0]}: has no 'xsec' while others have: their weights would not compare")
         self._check_names()
-        self._check_loss()
         if self.training.balance.shape is not None:
             rows = [name for i in self.inputs.values() if i.collection is None for name in i.feature_names]
             known = dict.fromkeys([*self.regression, *rows, *self.keep])
             self.training.balance.shape.check(known, self.classes)
-        self._check_inputs()
+        self.check_model(self.model, self.training.loss)
         return self
 
-    def _check_inputs(self) -> None:
-        """Refuse inputs that do not fit the model or the rows."""
-        if isinstance(self.model, MomentumModel):
-            self.model.check(self.inputs)
+    def check_model(self, model: ModelOptions, loss: LossOptions | None) -> None:
+        """Raise a ValueError where inputs, targets or rows do not fit the model or the loss.
+
+        A model and a loss of the user's own are not known before they are imported, when it is trained.
+        """
+        if loss is not None:
+            task = "regression" if self.regression else "classification"
+            if loss.task not in (None, task):
+                raise ValueError(f"training.loss: {loss.type!r} does not fit a {task}: use {model.losses(task)}")
+            model.check_loss(loss)
+            loss.check(self.regression)
+        model.check(self.inputs)
         for name, block in self.inputs.items():
-            if block.nan == "keep" and not isinstance(self.model, LightGBMModel):
-                raise ValueError(
-                    f"inputs.{name}.nan: only trees (model.type: lightgbm) take NaN as it is: for a network say what "
-                    "it becomes, nan: {fill: 0}"
-                )
             if self.row == "event" and (block.index or block.match or block.all):
                 raise ValueError(
                     f"inputs.{name}: 'index', 'match' and 'all' attach constituents to 'row: <collection>'"
@@ -333,33 +337,6 @@ class Analysis(Strict):
             raise ValueError(f"identity: {name!r} is a column of the dataset itself: define another name for it")
         if len(set(identity)) < len(identity):
             raise ValueError("identity: a column is listed twice")
-
-    def _check_loss(self) -> None:
-        """Refuse a loss of another task, and names that two outputs would share."""
-        loss, targets = self.training.loss, self.regression
-        of_trees = "mse, mae or quantile" if targets else "cross_entropy without label smoothing"
-        if loss is None:
-            return
-        if isinstance(loss, RegressionLoss) != bool(targets):
-            known = "mse, mae, log_cosh, gaussian or quantile" if targets else "cross_entropy or focal"
-            if isinstance(self.model, LightGBMModel):
-                known = of_trees
-            task = "a regression" if targets else "a classification"
-            raise ValueError(f"training.loss: {loss.type!r} does not fit {task}: use {known}")
-        unknown = (FocalLoss, LogCoshLoss, GaussianLoss)
-        smoothed = isinstance(loss, CrossEntropyLoss) and loss.label_smoothing > 0
-        if isinstance(self.model, LightGBMModel) and (isinstance(loss, unknown) or smoothed):
-            what = "label smoothing" if smoothed else repr(loss.type)
-            raise ValueError(f"training.loss: lightgbm has no {what}: use {of_trees}")
-        if isinstance(loss, RegressionLoss):
-            for name in loss.weights:
-                if name not in targets:
-                    known = f"{nearest(name, targets)}; known: {', '.join(targets)}"
-                    raise ValueError(f"training.loss.weights.{name}: no such target{known}")
-            outputs = [target + suffix for target in targets for suffix in loss.suffixes]
-            twice = next((name for name in outputs if outputs.count(name) > 1), None)
-            if twice is not None:
-                raise ValueError(f"training.loss: two outputs would be called {twice!r}: rename a target")
 
     @property
     def task(self) -> str:
@@ -427,9 +404,10 @@ class Analysis(Strict):
         return self.model_dump(mode="json", include={*part, "select_for"})
 
     def digests(self) -> dict[str, str | None]:
-        """Return the SHA-256 of the files of the user's functions, lumi mask and network, by name."""
-        own = [self.model.network.rpartition(":")[0]] if isinstance(self.model, CustomModel) else []
-        return self._digests_of_columns() | {name: _sha256(name) for name in own}
+        """Return the SHA-256 of the files of the user's functions, lumi mask, network and loss, by name."""
+        codes = [self.model.code, None if self.training.loss is None else self.training.loss.code]
+        files = [code.rpartition(":")[0] for code in codes if code is not None]
+        return self._digests_of_columns() | {name: _sha256(name) for name in files}
 
     def evaluation_digests(self) -> dict[str, str | None]:
         """Return the SHA-256 of the files of metrics and figures of the user's, by name."""

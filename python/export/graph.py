@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import compose, helper, numpy_helper, version_converter
 
-from ..models.onnx import IR_VERSION, OPSET
+from ..models.onnx import IR_VERSION
+from ..models.tracing import OPSET
 from ..version import __version__
 
 DType = np.dtype[Any]

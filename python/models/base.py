@@ -7,17 +7,23 @@ import os
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..config.loss_options import LossOptions
+from ..config.losses import parse_loss
+from ..config.model_options import ModelOptions
+from ..config.models import parse_model
 from ..dataset.info import InputInfo
-from .tasks import parse_loss
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True)
@@ -45,22 +51,29 @@ class ModelSpec:
     loss: dict[str, Any] | None = None
 
     @cached_property
+    def options(self) -> ModelOptions:
+        """What ``network`` describes; a class of the user's own is imported."""
+        return parse_model(self.network).resolved()
+
+    @cached_property
+    def loss_options(self) -> LossOptions:
+        """What ``loss`` describes, in the same way."""
+        return parse_loss(self.task, self.loss).resolved()
+
+    @cached_property
     def outputs(self) -> tuple[str, ...]:
         """Names of the C scores: the classes, or for each target its outputs, the prediction first."""
-        suffixes = parse_loss(self.task, self.loss).suffixes
-        return tuple(target + suffix for target in self.targets for suffix in suffixes)
+        return tuple(target + suffix for target in self.targets for suffix in self.loss_options.suffixes)
 
     @property
     def levels(self) -> tuple[float, ...]:
         """The quantiles that are predicted of each target, in the order of the outputs; empty for other losses."""
-        levels: tuple[float, ...] = parse_loss(self.task, self.loss).levels
-        return levels
+        return self.loss_options.levels
 
     @property
     def ranks(self) -> tuple[int, ...]:
         """Where each quantile stands among those of its target when they are sorted; empty where they are not."""
-        ranks: tuple[int, ...] = parse_loss(self.task, self.loss).ranks
-        return ranks
+        return self.loss_options.ranks
 
     @property
     def predictions(self) -> list[int]:
@@ -74,6 +87,15 @@ class ModelSpec:
         for name, info in self.inputs.items():
             names += [name] if info.length is None else [name, f"{name}_mask"]
         return tuple(names)
+
+    def with_code(self, network: str | None, loss: str | None) -> ModelSpec:
+        """Return the same where the user's own network and loss are elsewhere; None is where they were."""
+        changes: dict[str, Any] = {}
+        if network is not None:
+            changes["network"] = parse_model(self.network).with_code(lambda _: network).model_dump(mode="json")
+        if loss is not None:
+            changes["loss"] = parse_loss(self.task, self.loss).with_code(lambda _: loss).model_dump(mode="json")
+        return replace(self, **changes)
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -110,6 +132,16 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def typical(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return centre and spread, (F,), of the raw features of an input."""
+
+    @abstractmethod
+    def graph(self) -> onnx.ModelProto:
+        """Return the model as ONNX: float32 inputs ``spec.graph_inputs``, output ``scores``, any number of rows.
+
+        Raises
+        ------
+        DataError
+            When it cannot become one.
+        """
 
     @abstractmethod
     def content(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def check_network(model: NetworkModel, rows: Batch, *, processes: int, last_batc
         _check_output(model, together, len(rows))
         _check_repetition(model, given, together)
         _check_single_rows(model, given, together)
-        if depends_on_padding(model, given, together):
+        if depends_on_padding(model.spec, model.logits, given, together):
             say(
                 f"warning: model.type: the scores of {name_of(model)} change with the number of padded places, so its "
                 "ONNX file takes just as many as there are now: where that is not meant, leave them out by the masks"
@@ -207,7 +207,7 @@ def _check_training(
 
 def _line(model: NetworkModel, error: BaseException) -> str | None:
     """Say where in the file of the network's class an error comes from; None where it does not."""
-    if model.spec.network["type"] != "custom":
+    if model.options.code is None:
         return None
     file = type(model.network).forward.__code__.co_filename
     return raised_at(error, file).strip() or None

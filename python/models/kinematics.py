@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..config.models import Kinematics
+from ..config.kinematics import Kinematics
 from ..dataset.info import InputInfo
 from ..errors import UserError
 

@@ -6,29 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..config.losses import LOSS
+from ..config.models import MODEL
 from ..config.moved import moved
 from ..errors import DataError, NanoForgeError
 from ..provenance import Manifest
 from .base import Model, ModelSpec, read_tensors
-from .network import NetworkModel
 
 
-def load_model(path: Path, network: str | None = None) -> Model:
-    """Read a model of any kind, ready to score; ``network`` says where the user's own is, if it has moved.
+def load_model(path: Path, network: str | None = None, loss: str | None = None) -> Model:
+    """Read a model of any kind, ready to score; ``network`` and ``loss`` say where the user's own are, if they moved.
 
     Raises
     ------
     DataError
         When the file is missing, broken, or something else.
     UserError
-        When the user's own network cannot be imported.
+        When the user's own network or loss cannot be imported.
     """
     try:
         content = read_tensors(path)
-        spec = ModelSpec.from_dict(content["spec"])
-        if network is not None:
-            spec.network["network"] = network
-        return _kind(spec).restore(spec, content).eval()
+        spec = ModelSpec.from_dict(content["spec"]).with_code(network, loss)
+        model: Model = spec.options.restore(spec, content)
+        return model.eval()
     except NanoForgeError:
         raise
     except OSError as error:
@@ -38,31 +38,35 @@ def load_model(path: Path, network: str | None = None) -> Model:
         raise DataError(f"{path}: not a model of this version of NanoForge ({reason})") from None
 
 
-def _kind(spec: ModelSpec) -> type[Model]:
-    if spec.network["type"] == "lightgbm":
-        from .trees import TreeModel
-
-        return TreeModel
-    return NetworkModel
-
-
 def own_code(trained: Manifest, run: Path) -> set[str]:
-    """Name the files or modules of Python that a run imports: its functions, and networks that are not ours."""
+    """Name the files or modules of Python that a run imports: its functions, networks and losses that are not ours.
+
+    Raises
+    ------
+    DataError
+        When one of its models is none.
+    """
     names = named_code(trained.config)
     for path in sorted(run.glob("fold*/model.pt")):
-        names |= named_code({"model": read_tensors(path)["spec"]["network"]})
+        spec = read_tensors(path)["spec"]
+        try:
+            names |= named_code({"model": spec["network"], "training": {"loss": spec["loss"]}})
+        except ValueError as error:
+            reason = str(error).partition("\n")[0]
+            raise DataError(f"{path}: not a model of this version of NanoForge ({reason})") from None
     before = Path(trained.details.get("directory", run))
     return {moved(name, before, run.resolve()) if name.endswith(".py") else name for name in names}
 
 
 def named_code(config: Mapping[str, Any]) -> set[str]:
     """Name the files or modules of Python in an analysis."""
-    model = config.get("model", {})
+    model, loss = config.get("model"), config.get("training", {}).get("loss")
     specs = [
         *config.get("functions", []),
         *config.get("formats", []),
         *(spec for specs in config.get("evaluation", {}).values() for spec in specs),
         *(spec for spec in [config.get("dataset", {}).get("format", "")] if ":" in spec),
-        *([model["network"]] if model.get("type") == "custom" else []),
+        None if model is None else MODEL.parse(model).code,
+        None if loss is None else LOSS.parse(loss).code,
     ]
-    return {str(spec).rpartition(":")[0] for spec in specs}
+    return {str(spec).rpartition(":")[0] for spec in specs if spec is not None}

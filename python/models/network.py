@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .base import Model, ModelSpec
-from .networks import build
-from .tasks import make_objective
+from .options import NetworkOptions
+from .tasks import Objective
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class NetworkModel(Model):
@@ -25,8 +28,9 @@ class NetworkModel(Model):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.objective = make_objective(spec.task, spec.targets, spec.loss)
-        self.network = build(spec.network, spec.inputs, len(spec.outputs))
+        self.options = cast(NetworkOptions, spec.options)
+        self.objective = cast(Objective, spec.loss_options.objective(spec.targets))
+        self.network = self.options.build(spec.inputs, len(spec.outputs))
         self._takes_raw = "raw" in inspect.signature(self.network.forward).parameters
         widths = {name: len(info.features) for name, info in spec.inputs.items()}
         for name, width in (widths | {"target": len(spec.targets)}).items():
@@ -77,6 +81,12 @@ class NetworkModel(Model):
     def standardise_targets(self, targets: Tensor) -> Tensor:
         """Bring regression targets, (N, T), to the scale of :meth:`logits`; NaN stays NaN."""
         return self._standardise("target", targets)
+
+    def graph(self) -> onnx.ModelProto:
+        """See :meth:`.base.Model.graph`; the number of constituents is free where the network allows it."""
+        from .tracing import trace
+
+        return trace(self, self.logits, self.options.free_lengths)
 
     def content(self) -> dict[str, Any]:
         """Return the weights and the normalisation."""

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from .network import NetworkModel
+from .base import ModelSpec
 
 _MORE = 3  # padded places
 
 
-def depends_on_padding(model: NetworkModel, given: Mapping[str, Tensor], scores: Tensor) -> bool:
+def depends_on_padding(
+    spec: ModelSpec, logits: Callable[..., Tensor], given: Mapping[str, Tensor], scores: Tensor
+) -> bool:
     """Whether more padded places change what the network gives; one that takes no other length is no such case."""
     longer = dict(given)
-    for name, info in model.spec.inputs.items():
+    for name, info in spec.inputs.items():
         if info.length is not None:
             for key in (name, f"{name}_mask"):
                 tensor = given[key]
                 padding = tensor.new_zeros((tensor.shape[0], _MORE, *tensor.shape[2:]))
                 longer[key] = torch.cat([tensor, padding], dim=1)
     try:
-        found = model.logits(*(longer[name] for name in model.spec.graph_inputs))
+        found = logits(*(longer[name] for name in spec.graph_inputs))
     except Exception:  # the user's code may fail in any way
         return False
     return not equal(found, scores)

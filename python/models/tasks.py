@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..config.training import CrossEntropyLoss, FocalLoss, GaussianLoss, Loss, QuantileLoss
+from ..config.losses import parse_loss
 
 LEAST_SIGMA = 1e-4
 """A predicted uncertainty is at least this part of the spread of its target."""
@@ -74,35 +72,19 @@ def make_objective(task: str, targets: Sequence[str], config: Mapping[str, Any] 
     config
         The block ``training.loss``.
     """
-    block = parse_loss(task, config)
-    if isinstance(block, CrossEntropyLoss):
-        return Classification(partial(cross_entropy, label_smoothing=block.label_smoothing))
-    if isinstance(block, FocalLoss):
-        return Classification(partial(focal, gamma=block.gamma))
-    weights = [block.weights.get(name, 1.0) for name in targets]
-    if isinstance(block, GaussianLoss):
-        return GaussianRegression(gaussian, weights, len(block.suffixes))
-    if isinstance(block, QuantileLoss):
-        return QuantileRegression(block.levels, weights, block.ranks)
-    return Regression(_PLAIN[block.type], weights, len(block.suffixes))
-
-
-def parse_loss(task: str, config: Mapping[str, Any] | None) -> Any:
-    """Return the block ``training.loss`` as the schema has it, by default the usual one of the task."""
-    default = {"type": "cross_entropy" if task == "classification" else "mse"}
-    return TypeAdapter(Loss).validate_python(dict(config or default))
+    return parse_loss(task, config).resolved().objective(targets)
 
 
 class Classification(Objective):
-    """A loss of logits; the scores are probabilities."""
+    """A loss of logits, ``weighted(logits, label, weight)`` (N,); the scores are probabilities."""
 
-    def __init__(self, function: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, weighted: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
         super().__init__()
-        self._function = function
+        self._weighted = weighted
 
     def loss(self, raw: Tensor, truth: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`Objective.loss`."""
-        return self._function(raw, truth, weight)
+        return self._weighted(raw, truth, weight).sum(), weight.sum()
 
     def scores(self, raw: Tensor, center: Tensor, scale: Tensor) -> Tensor:
         """Return the probabilities of the classes."""
@@ -151,8 +133,14 @@ class Regression(Objective):
 class QuantileRegression(Regression):
     """Quantiles of T targets; with ``ranks`` (K,) those of each row are put in order."""
 
-    def __init__(self, levels: Sequence[float], weights: Sequence[float], ranks: Sequence[int]) -> None:
-        super().__init__(partial(pinball, levels=levels), weights, len(levels))
+    def __init__(
+        self,
+        each: Callable[[Tensor, Tensor], Tensor],
+        weights: Sequence[float],
+        outputs: int,
+        ranks: Sequence[int],
+    ) -> None:
+        super().__init__(each, weights, outputs)
         self._ranks = ranks
 
     def scores(self, raw: Tensor, center: Tensor, scale: Tensor) -> Tensor:
@@ -177,54 +165,7 @@ def in_order(scores: Tensor, ranks: Sequence[int]) -> Tensor:
     return torch.stack([rising[rank] for rank in ranks], dim=2).flatten(1)
 
 
-def cross_entropy(logits: Tensor, label: Tensor, weight: Tensor, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Sum up the weighted cross entropy; arguments and result are those of :meth:`Objective.loss`."""
-    each = functional.cross_entropy(logits, label, reduction="none", label_smoothing=label_smoothing)
-    return (weight * each).sum(), weight.sum()
-
-
-def focal(logits: Tensor, label: Tensor, weight: Tensor, gamma: float) -> tuple[Tensor, Tensor]:
-    """Sum up the focal loss, -(1 - p)^gamma ln p with p of the true class (Lin et al., arXiv:1708.02002)."""
-    log_p = -functional.cross_entropy(logits, label, reduction="none")
-    wrong = -torch.expm1(log_p)  # 1 - p without cancellation; not 0, where the power has no derivative
-    return (weight * -log_p * wrong.clamp(min=1e-12) ** gamma).sum(), weight.sum()
-
-
-def squares(raw: Tensor, target: Tensor) -> Tensor:
-    """Return squared errors, (N, T), of predictions (N, T, 1)."""
-    return (raw[..., 0] - target).square()
-
-
-def absolutes(raw: Tensor, target: Tensor) -> Tensor:
-    """Return absolute errors, (N, T), of predictions (N, T, 1)."""
-    return (raw[..., 0] - target).abs()
-
-
-def log_cosh(raw: Tensor, target: Tensor) -> Tensor:
-    """Return ln cosh of the errors, (N, T), of predictions (N, T, 1)."""
-    size = (raw[..., 0] - target).abs()
-    return size + functional.softplus(-2 * size) - math.log(2)  # cosh itself overflows
-
-
-def pinball(raw: Tensor, target: Tensor, levels: Sequence[float]) -> Tensor:
-    """Return the quantile loss, (N, T), summed over K predicted quantiles, (N, T, K), of the given levels."""
-    error = target.unsqueeze(2) - raw
-    return sum(
-        (torch.maximum(level * e, (level - 1) * e) for level, e in zip(levels, error.unbind(dim=2))),
-        start=torch.zeros_like(target),
-    )
-
-
-def gaussian(raw: Tensor, target: Tensor) -> Tensor:
-    """Return -ln of a Gaussian, (N, T), without ln √2π, of raw mean and sigma, (N, T, 2) (Nix, Weigend 1994)."""
-    mean, sigma = mean_and_sigma(raw)
-    return sigma.log() + ((target - mean) / sigma).square() / 2
-
-
 def mean_and_sigma(raw: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and sigma, positive, (N, T) each, of raw outputs (N, T, 2); standardised."""
     mean, spread = raw.unbind(dim=2)
     return mean, functional.softplus(spread) + LEAST_SIGMA
-
-
-_PLAIN = {"mse": squares, "mae": absolutes, "log_cosh": log_cosh}

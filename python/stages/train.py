@@ -21,6 +21,7 @@ from ..models.base import ModelSpec
 from ..models.check import check_export
 from ..models.load import load_model, own_code
 from ..models.onnx import export_onnx
+from ..models.options import NetworkOptions
 from ..pipeline.outcome import Request
 from ..provenance import Manifest, Piece, fingerprint, make_room, staged_output
 from ..provenance.manifest import remove
@@ -113,7 +114,12 @@ def train(
             kept = dataset.prepare(work)
         spec = model_spec(analysis, dataset.info)
         folds = [work / f"fold{i}" for i in range(dataset.info.folds)]
-        if spec.network["type"] == "custom" and fabric.is_global_zero and not folds[0].exists():
+        if (
+            isinstance(spec.options, NetworkOptions)
+            and spec.options.code
+            and fabric.is_global_zero
+            and not folds[0].exists()
+        ):
             check_export(new_model(spec, dataset, 0))  # which takes seconds, and ours are known to be exported
         histories = [_fold(fabric, analysis, dataset, spec, i, folder) for i, folder in enumerate(folds)]
         if fabric.is_global_zero:

@@ -26,10 +26,12 @@ from ..models.base import Model, ModelSpec, score
 from ..models.check import ROWS, check_network
 from ..models.load import named_code, own_code
 from ..models.network import NetworkModel
+from ..models.options import EstimatorOptions
 from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys, input_record
 from ..provenance.trust import require
 from .checkpoints import BEST, LAST
+from .estimators import fit_estimator
 from .fit import Fit, Report, fold_seed, seed_generators
 from .history import Epoch, best
 from .rates import RangeTest
@@ -86,7 +88,7 @@ def continues(analysis: Analysis, dataset: TrainingData, run: Path) -> bool:
     if not (run / NAME).exists():
         return False
     earlier = Manifest.load(run, _STAGE)
-    if earlier.stage != _STAGE or analysis.model.type == "lightgbm":
+    if earlier.stage != _STAGE or not analysis.model.has_epochs:
         return False
     stop = {name: earlier.config["training"][name] for name in ("epochs", "patience")}
     wanted = {name: getattr(analysis.training, name) for name in stop}
@@ -178,16 +180,27 @@ def _spelt_out(analysis: Analysis) -> dict[str, Any]:
 
 
 def model_spec(analysis: Analysis, info: DatasetInfo) -> ModelSpec:
-    """Say which model an analysis describes for a dataset."""
+    """Say which model an analysis describes for a dataset.
+
+    Raises
+    ------
+    UserError
+        When a model or loss of the user's own cannot be imported, or does not suit the analysis.
+    """
     task = "classification" if info.classes else "regression"
     loss = analysis.training.loss
-    return ModelSpec(
+    spec = ModelSpec(
         info.inputs,
         info.classes or info.regression,
         task,
         analysis.model.model_dump(mode="json"),
         None if loss is None else loss.model_dump(mode="json"),
     )
+    try:
+        analysis.check_model(spec.options, None if loss is None else spec.loss_options)  # the user's own, too
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return spec
 
 
 def fit_fold(
@@ -224,14 +237,13 @@ def fit_fold(
         raise UserError(f"{dataset.name}: no rows to train on: relax the cuts (select) or raise split.train")
     factors = _factors(fabric, training, dataset, fold)
     balancer = Balancer(factors, dataset)
-    if spec.network["type"] == "lightgbm":
-        from .trees import fit_trees
-
+    options = spec.options
+    if isinstance(options, EstimatorOptions):
         seed = fold_seed(training, fold)
-        fitted = Fitted(*fit_trees(training, dataset, spec, fold, seed, fabric.world_size, balancer), factors)
+        fitted = Fitted(*fit_estimator(training, dataset, spec, fold, seed, fabric.world_size, balancer), factors)
     else:
         model = _new_model(training, dataset, spec, fold)
-        if spec.network["type"] == "custom":
+        if options.code is not None:
             own = dataset.rows("train", fold) // fabric.world_size
             last = own % training.batch_size or training.batch_size
             check_network(model, dataset.first("train", fold, ROWS), processes=fabric.world_size, last_batch=last)
@@ -252,10 +264,9 @@ def _check(fitted: Fitted, dataset: TrainingData, fold: int) -> None:
         output = fitted.model.spec.outputs[int(np.argmin(np.isfinite(scores).all(axis=0)))]
         raise TrainingError(
             f"fold {fold}: the trained model gives NaN or infinite {output!r}: lower "
-            f"{'model' if fitted.model.spec.network['type'] == 'lightgbm' else 'training'}.learning_rate"
+            f"{fitted.model.spec.options.rate_key}"
         )
-    loss = fitted.model.spec.loss
-    if best(fitted.history).train_loss < 0 and (loss is None or loss["type"] != "gaussian"):
+    if best(fitted.history).train_loss < 0 and fitted.model.spec.loss_options.positive:
         say(
             f"warning: fold {fold}: the training loss is negative, so the model has learnt which rows have negative "
             "weights: set training.balance.negative to rescale, absolute or drop"

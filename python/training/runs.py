@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..config.models import CustomModel
 from ..config.moved import moved, relocated
 from ..config.schema import Analysis
 from ..console import say
@@ -29,6 +28,6 @@ def dataset_of(trained: Manifest, run: Path) -> Path | None:
 
 
 def load_models(run: Path, analysis: Analysis, folds: Iterable[int]) -> list[Model]:
-    """Read the models of some folds, with the user's own network from where it is now."""
-    network = analysis.model.network if isinstance(analysis.model, CustomModel) else None
-    return [load_model(run / f"fold{fold}" / "model.pt", network) for fold in folds]
+    """Read the models of some folds, with the user's own network and loss from where they are now."""
+    network, loss = analysis.model.code, None if analysis.training.loss is None else analysis.training.loss.code
+    return [load_model(run / f"fold{fold}" / "model.pt", network, loss) for fold in folds]

@@ -21,7 +21,7 @@ from nanoforge.errors import DataError, UserError
 from nanoforge.events import reader
 from nanoforge.models.base import ModelSpec
 from nanoforge.stages.convert import convert
-from nanoforge.training import trees
+from nanoforge.training.estimators import fit_estimator
 from nanoforge.training.fit import Fit
 
 CLASSES = ("signal", "background")
@@ -260,15 +260,15 @@ def test_trees_have_weights_even_where_rows_would_be_drawn(data, monkeypatch):
     balance, _ = balancer(rows, shape={"variables": AXES, "by": "resample"})
     seen = []
 
-    def fit(spec, train, val, *_):
+    def fit(options, spec, train, val, *_):
         seen.extend([train, val])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trees, "fit", fit)
     analysis = make_analysis(model={"type": "lightgbm"})
+    monkeypatch.setattr(type(analysis.model), "fit", fit)
     spec = ModelSpec(rows.info.inputs, rows.info.classes, "classification", analysis.model.model_dump(mode="json"))
     with pytest.raises(KeyboardInterrupt):
-        trees.fit_trees(analysis.training, rows, spec, 0, 1, 1, balance)
+        fit_estimator(analysis.training, rows, spec, 0, 1, 1, balance)
     for part, found in zip(("train", "val"), seen):
         expected = balance.weighted(rows.arrays(part, 0)).weight.numpy()
         assert np.array_equal(found.weight, expected) and len(found.weight) == rows.rows(part, 0)

@@ -10,7 +10,7 @@ from nanoforge.errors import UserError
 from nanoforge.models.base import ModelSpec
 from nanoforge.models.check import check_export, check_network, explained_network
 from nanoforge.models.network import NetworkModel
-from nanoforge.models.onnx import _takes_one_length
+from nanoforge.models.tracing import takes_one_length
 
 BODIES = {
     "fine": "return self.head(x)",
@@ -113,4 +113,5 @@ def test_an_error_in_the_middle_of_a_training_names_class_and_line(make):
 def test_what_cannot_be_exported_is_known_before_the_training(make):
     with pytest.raises(UserError, match=r"model\.type: branching cannot be exported: torch cannot write .*branches on"):
         check_export(make("branching"))
-    assert _takes_one_length(make("padded")) and not _takes_one_length(make("fine"))
+    found = [takes_one_length(model, model.logits) for model in map(make, ("padded", "fine"))]
+    assert found == [True, False]

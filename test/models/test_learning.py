@@ -8,7 +8,6 @@ import torch
 from nanoforge.dataset.info import InputInfo
 from nanoforge.models.base import ModelSpec
 from nanoforge.models.network import NetworkModel
-from nanoforge.models.tasks import cross_entropy
 from specimens import NETWORKS, SET_NETWORKS
 
 JETS = {"jets": InputInfo(("pt", "eta", "phi", "mass"), 8)}
@@ -41,7 +40,7 @@ def make_model(network):
 def steps(model, batches):
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for features, mask, label in batches:
-        numerator, denominator = cross_entropy(model.logits(features, mask), label, torch.ones(len(label)))
+        numerator, denominator = model.objective.loss(model.logits(features, mask), label, torch.ones(len(label)))
         optimizer.zero_grad()
         (numerator / denominator).backward()
         optimizer.step()

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from nanoforge.errors import DataError
-from nanoforge.models import onnx as exporter
+from nanoforge.models import tracing as exporter
 from nanoforge.models.base import score
 from nanoforge.models.onnx import export_onnx
 from specimens import INPUTS, NETWORKS, make_inputs, make_model

@@ -7,15 +7,20 @@ import old_runtime
 import onnx
 import onnxruntime
 import pytest
-from nanoforge.config.models import LightGBMModel
+from nanoforge.config.models import parse_model
 from nanoforge.config.schema import Analysis
 from nanoforge.errors import DataError, UserError
 from nanoforge.models.base import ModelSpec, score
 from nanoforge.models.load import load_model
 from nanoforge.models.onnx import export_onnx
-from nanoforge.models.trees import Rows, column_names, fit, flatten
+from nanoforge.models.rows import Rows, column_names, flatten
 from pydantic import ValidationError
 from specimens import INPUTS, make_inputs
+
+
+def fit(spec, *rows_and_seed):
+    return spec.options.fit(spec, *rows_and_seed)
+
 
 TASKS = {
     "binary": ("classification", ("a", "b"), None),
@@ -28,7 +33,9 @@ ROWS = 1500
 
 def make_spec(kind, **options):
     task, targets, loss = TASKS[kind]
-    block = LightGBMModel(type="lightgbm", num_iterations=40, min_data_in_leaf=5, learning_rate=0.2, **options)
+    block = parse_model(
+        {"type": "lightgbm", "num_iterations": 40, "min_data_in_leaf": 5, "learning_rate": 0.2, **options}
+    )
     return ModelSpec(INPUTS, targets, task, block.model_dump(mode="json"), loss)
 
 
@@ -125,7 +132,7 @@ def test_the_best_number_of_trees_is_kept():
     noise = Rows(rows.inputs, np.random.default_rng(1).integers(2, size=200), rows.weight)
     other = Rows(make_inputs(200, seed=9), np.random.default_rng(2).integers(2, size=200), rows.weight)
     model, history = fit(make_spec("binary", early_stopping_round=3), noise, other, 1, 1)
-    assert model.boosters[0].num_trees() == 1 + int(np.argmin(history["classes"]["val"]))
+    assert len(model.boosters[0].trees()) == 1 + int(np.argmin(history["classes"]["val"]))
     assert len(history["classes"]["val"]) < 40
 
 

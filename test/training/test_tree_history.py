@@ -1,4 +1,4 @@
-"""The training of trees on a dataset, beside what ``models.trees`` does by itself."""
+"""The training of trees on a dataset, beside what ``models.boosting`` does by itself."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import TrainingError, UserError
 from nanoforge.models.base import ModelSpec, score
 from nanoforge.models.tasks import make_objective, mean_loss
+from nanoforge.training.estimators import fit_estimator
 from nanoforge.training.folds import model_spec
 from nanoforge.training.history import best
-from nanoforge.training.trees import fit_trees
 
 OPTIONS = {"num_iterations": 300, "num_leaves": 8, "early_stopping_round": 10}
 
@@ -32,7 +32,7 @@ def fit(folder, second):
     data = open_dataset(write_dataset(folder / "data", analysis, change=change))
     network = analysis.model.model_dump(mode="json")
     spec = ModelSpec(data.info.inputs, data.info.regression, "regression", network)
-    return fit_trees(Training(), data, spec, 0, 1, 1, Balancer(compute_factors(Balance(), data, 0), data))
+    return fit_estimator(Training(), data, spec, 0, 1, 1, Balancer(compute_factors(Balance(), data, 0), data))
 
 
 def test_the_history_goes_on_when_one_of_several_targets_is_done(tmp_path):
@@ -65,7 +65,7 @@ def test_the_losses_of_trees_are_those_of_networks(task, tmp_path):
 
     data = open_dataset(write_dataset(tmp_path / "data", analysis, change=change))
     balance = Balancer(compute_factors(Balance(), data, 0), data)
-    trees, history = fit_trees(analysis.training, data, model_spec(analysis, data.info), 0, 1, 1, balance)
+    trees, history = fit_estimator(analysis.training, data, model_spec(analysis, data.info), 0, 1, 1, balance)
     objective = make_objective(trees.spec.task, trees.spec.targets, trees.spec.loss)
     for part in ("train", "val"):
         rows = balance.weighted(data.arrays(part, 0))
@@ -91,9 +91,9 @@ def test_trees_that_diverge_are_refused_with_the_remedy(tmp_path):
     data = open_dataset(write_dataset(tmp_path / "data", analysis, (2000, 0, 0), change=change))
     spec = model_spec(analysis, data.info)
     with pytest.raises(TrainingError, match=r"trees of 'z' diverge: .*training\.balance\.negative to rescale"):
-        fit_trees(analysis.training, data, spec, 0, 1, 1, Balancer(compute_factors(Balance(), data, 0), data))
+        fit_estimator(analysis.training, data, spec, 0, 1, 1, Balancer(compute_factors(Balance(), data, 0), data))
     rescaled = Balance(negative="rescale")
-    _, history = fit_trees(Training(), data, spec, 0, 1, 1, Balancer(compute_factors(rescaled, data, 0), data))
+    _, history = fit_estimator(Training(), data, spec, 0, 1, 1, Balancer(compute_factors(rescaled, data, 0), data))
     assert 0 < history[-1].train_loss < history[0].train_loss
 
 
@@ -105,7 +105,7 @@ def test_a_validation_part_of_negative_weight_is_refused(tmp_path):
     data = open_dataset(write_dataset(tmp_path / "data", analysis, (50, 20, 0), change=change))
     with pytest.raises(UserError, match=r"weights of the validation part of fold 0 sum to -.*rescale or absolute"):
         spec, balance = model_spec(analysis, data.info), Balancer(compute_factors(Balance(), data, 0), data)
-        fit_trees(analysis.training, data, spec, 0, 1, 1, balance)
+        fit_estimator(analysis.training, data, spec, 0, 1, 1, balance)
     with pytest.raises(UserError, match=r"weights of the validation part of fold 0 sum to -.*rescale or absolute"):
         run(options(PLAIN), tmp_path / "data", tmp_path / "run")
 

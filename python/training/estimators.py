@@ -1,9 +1,10 @@
-"""Gradient-boosted trees in place of a network; their history has a line for every tree."""
+"""What is fitted on all rows at once in place of a network; the history has a line for every tree."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -15,16 +16,17 @@ from ..dataset.batch import Batch
 from ..dataset.resources import cores
 from ..dataset.source import TrainingData
 from ..errors import TrainingError, UserError
-from ..models.base import ModelSpec
-from ..models.tasks import make_objective, mean_loss
-from ..models.trees import Rows, TreeModel, fit
+from ..models.base import Model, ModelSpec
+from ..models.options import EstimatorOptions
+from ..models.rows import Rows
+from ..models.tasks import mean_loss
 from .history import Epoch, best, check_validation_weight
 
 DIVERGED = 100.0
 """Trees whose loss is so many times that of the first one, of either sign, have diverged."""
 
 
-def fit_trees(
+def fit_estimator(
     training: Training,
     dataset: TrainingData,
     spec: ModelSpec,
@@ -32,13 +34,13 @@ def fit_trees(
     seed: int,
     processes: int,
     balancer: Balancer,
-) -> tuple[TreeModel, list[Epoch]]:
-    """Grow the trees of a fold on all its rows in memory, as many as are best in the validation part.
+) -> tuple[Model, list[Epoch]]:
+    """Fit the estimator of a fold on all its rows in memory; of trees, as many as are best in the validation part.
 
     Parameters
     ----------
     training
-        Of the block, only ``loss``, ``balance`` and what loads the rows mean something to trees.
+        Of the block, only ``loss``, ``balance`` and what loads the rows mean something to estimators.
     dataset, spec, fold
         Rows and model.
     seed
@@ -56,14 +58,17 @@ def fit_trees(
     Raises
     ------
     UserError
-        When trees cannot be trained so.
+        When it cannot be trained so.
     TrainingError
-        When they diverge.
+        When trees diverge.
     """
+    options = cast(EstimatorOptions, spec.options)
     if processes > 1:
-        raise UserError("model.type: lightgbm trains in one process, which uses all cores: start it without torchrun")
+        raise UserError(
+            f"model.type: {options.type} trains in one process, which uses all cores: start it without torchrun"
+        )
     if training.init is not None:
-        raise UserError("training.init: lightgbm cannot begin with the model of another run: remove 'init'")
+        raise UserError(f"training.init: {options.type} cannot begin with the model of another run: remove 'init'")
     if dataset.info.regression:
         dataset.target_moments(fold)  # refuses a target that no row knows
     start = time.perf_counter()
@@ -71,23 +76,24 @@ def fit_trees(
     validation = rows["val"] if len(rows["val"].weight) else None
     if validation is not None:
         check_validation_weight(dataset.name, fold, float(_counted(spec, validation).sum()))
-    model, losses = fit(spec, rows["train"], validation, seed, cores())
-    for name, found in losses.items():
-        _check_growth(name, found)
-    parts = [part for part in rows if all(part in found for found in losses.values())]
+    model, losses = options.fit(spec, rows["train"], validation, seed, cores())
+    for name, curves in losses.items():
+        _check_growth(name, curves)
+    parts = [part for part in rows if all(part in curves for curves in losses.values())]
     scale = dataset.target_moments(fold)[1] if dataset.info.regression else np.ones(1)
     curves = {part: _curve(spec, rows[part], _aligned(list(losses.values()), part), scale) for part in parts}
     number = len(curves["train"])
     seconds = (time.perf_counter() - start) / number
-    rate = float(spec.network["learning_rate"])
+    rate = float(getattr(options, "learning_rate", 1.0))
     validated = curves.get("val", [None] * number)
     history = [Epoch(i + 1, curves["train"][i], validated[i], rate, seconds) for i in range(number)]
-    say(f"fold {fold}: {number} trees, the best loss at tree {best(history).epoch}")
+    if number > 1:
+        say(f"fold {fold}: {number} trees, the best loss at tree {best(history).epoch}")
     return model, history
 
 
 def _check_growth(name: str, losses: Mapping[str, Sequence[float]]) -> None:
-    """Refuse trees that diverged: LightGBM looks for leaves in which weights of both signs cancel, and divides by them.
+    """Refuse trees that diverged: they look for leaves in which weights of both signs cancel, and divide by them.
 
     Raises
     ------
@@ -111,15 +117,15 @@ def _best(losses: Mapping[str, Sequence[float]]) -> int:
 
 def _counted(spec: ModelSpec, rows: Rows) -> np.ndarray:
     """Return what each target counts in the loss of the rows, (T,); classes are one."""
-    objective = make_objective(spec.task, spec.targets, spec.loss)
+    objective = spec.loss_options.objective(spec.targets)
     weights = objective.weights(torch.from_numpy(rows.truth), torch.from_numpy(rows.weight).double())
     return weights.reshape(len(rows.weight), -1).sum(dim=0).numpy()
 
 
 def _curve(spec: ModelSpec, rows: Rows, losses: Sequence[Sequence[float]], scale: np.ndarray) -> list[float]:
-    """Put LightGBM's losses of each output, Σw·loss/Σw in the units of its target, together to that of all models."""
+    """Put the losses of each output, Σw·loss/Σw in the units of its target, together to that of all models."""
     counted = _counted(spec, rows)
-    units = np.where(scale > 0, scale, 1.0) ** (2 if spec.loss is None or spec.loss["type"] == "mse" else 1)
+    units = np.where(scale > 0, scale, 1.0) ** getattr(spec.loss_options, "power", 1)
     of_target = np.array(losses).reshape(len(counted), -1, len(losses[0])).sum(axis=1)  # over the quantiles
     if spec.task == "regression":
         of_target /= units[:, np.newaxis]

@@ -1,0 +1,1 @@
+"""The models, one file each: options, and the network or the fit."""
