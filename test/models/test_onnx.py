@@ -11,7 +11,8 @@ import onnxruntime
 import pytest
 import torch
 from nanoforge.errors import DataError
-from nanoforge.models import tracing as exporter
+from nanoforge.models import onnx as exporter
+from nanoforge.models import tracing
 from nanoforge.models.base import score
 from nanoforge.models.onnx import export_onnx
 from specimens import INPUTS, NETWORKS, make_inputs, make_model
@@ -73,7 +74,7 @@ def test_equally_near_neighbours_are_chosen_alike(exported):
 
 
 def test_nothing_is_printed(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(exporter, "_PROGRAMS", {})  # it is traced once more
+    monkeypatch.setattr(tracing, "_PROGRAMS", {})  # it is traced once more
     export_onnx(make_model("mlp"), tmp_path / "model.onnx", {})
     assert capfd.readouterr() == ("", "")
 
@@ -103,12 +104,12 @@ def test_a_regression_gives_all_its_outputs(tmp_path):
 
 @pytest.fixture(scope="module")
 def traced():
-    return exporter._trace(make_model("mlp"), free=False)
+    return tracing._trace(make_model("mlp"), free=False)
 
 
 def test_a_graph_that_disagrees_is_not_written(traced, tmp_path, monkeypatch):
     model = make_model("mlp")
-    monkeypatch.setattr(exporter, "_trace", lambda *_, **__: traced)
+    monkeypatch.setattr(tracing, "_trace", lambda *_, **__: traced)
     with torch.no_grad():
         model.network.head.bias += 1 * torch.arange(3)
     with pytest.raises(DataError, match="differs from the model"):
