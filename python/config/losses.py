@@ -19,7 +19,7 @@ def name_or_class(block: Any) -> Any:
     return block
 
 
-LOSSES = Registry("loss", LossOptions, f"{__package__.rpartition('.')[0]}.models.losses")
+LOSSES: Registry[LossOptions] = Registry("loss", LossOptions, f"{__package__.rpartition('.')[0]}.models.losses")  # type: ignore[type-abstract]
 LOSS = Typed(LOSSES, name_or_class, "training.loss")
 Loss = Annotated[LossOptions, LOSS]
 

@@ -19,7 +19,7 @@ def module_and_class(block: Any) -> Any:
     return {**block, "type": kind, key: name}
 
 
-MODELS = Registry("model", ModelOptions, f"{__package__.rpartition('.')[0]}.models.zoo")
+MODELS: Registry[ModelOptions] = Registry("model", ModelOptions, f"{__package__.rpartition('.')[0]}.models.zoo")  # type: ignore[type-abstract]
 MODEL = Typed(MODELS, module_and_class, "model")
 Model = Annotated[ModelOptions, MODEL]
 

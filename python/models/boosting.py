@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..errors import UserError
 from .base import Model, ModelSpec
-from .options import BoosterOptions
 from .rows import Rows, column_names, flatten, of_target
 from .tasks import in_order
+from .trees import TreeLibrary
 
 if TYPE_CHECKING:
     import onnx
@@ -35,7 +35,7 @@ class BoostedTrees(Model):
 
     def __init__(self, spec: ModelSpec, boosters: list[str]) -> None:
         super().__init__()
-        options = cast(BoosterOptions, spec.options)
+        options = cast(TreeLibrary, spec.options)
         self.spec = spec
         self.texts = boosters
         self.boosters = [options.read(text) for text in boosters]
@@ -84,11 +84,12 @@ class BoostedTrees(Model):
 
 
 def fit(
-    options: BoosterOptions, spec: ModelSpec, training: Rows, validation: Rows | None, seed: int, threads: int
+    spec: ModelSpec, training: Rows, validation: Rows | None, seed: int, threads: int
 ) -> tuple[BoostedTrees, dict[str, dict[str, list[float]]]]:
-    """Grow the trees that the options and ``spec.loss`` describe; see :meth:`EstimatorOptions.fit`."""
+    """Grow the trees that the specification describes; see :meth:`EstimatorOptions.fit`."""
+    options = cast(TreeLibrary, spec.options)
     try:
-        options.check_loss(spec.loss_options)
+        spec.options.check_loss(spec.loss_options)
     except ValueError as error:
         raise UserError(str(error)) from None
     texts: list[str] = []

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .base import Model, ModelSpec
-from .options import NetworkOptions
+from .builder import NetworkBuilder
 from .tasks import Objective
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class NetworkModel(Model):
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.options = cast(NetworkOptions, spec.options)
+        self.options = cast(NetworkBuilder, spec.options)
         self.objective = cast(Objective, spec.loss_options.objective(spec.targets))
         self.network = self.options.build(spec.inputs, len(spec.outputs))
         self._takes_raw = "raw" in inspect.signature(self.network.forward).parameters

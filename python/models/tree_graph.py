@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from .base import ModelSpec
-from .options import Booster, Tree
+from .trees import Booster, Tree
 
 OPSETS = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
 """What ONNX Runtime 1.14 (CMSSW 14_0_X) accepts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import re
 import typing
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nanoforge.config import Analysis, load, parse_overrides
 from nanoforge.config.mistakes import explain, is_model
+from nanoforge.config.typed import Typed
 from nanoforge.errors import UserError
 from pydantic import BaseModel, ValidationError
 
@@ -426,18 +428,21 @@ WRONG += [{"a": None}, {"a": []}, {"a": {"b": {}}}, [{"type": "x"}], {"type": "x
 
 
 def blocks(annotation: Any, seen: set[type[BaseModel]]) -> set[type[BaseModel]]:
-    """All blocks of the analysis file, by the types of their keys."""
-    for inner in typing.get_args(annotation):
+    """All blocks of the analysis file, by the types of their keys, and all that registries have for one."""
+    choices = [options for _, options in annotation.registry.all()] if isinstance(annotation, Typed) else []
+    for inner in (*typing.get_args(annotation), *choices):
         blocks(inner, seen)
-    if is_model(annotation) and annotation not in seen:
+    if is_model(annotation) and not inspect.isabstract(annotation) and annotation not in seen:
         seen.add(annotation)
         for field in annotation.model_fields.values():
-            blocks(field.annotation, seen)
+            for part in (field.annotation, *field.metadata):
+                blocks(part, seen)
     return seen
 
 
 def test_every_key_refuses_wrong_values_in_plain_words() -> None:
     found = blocks(Analysis, set())
+    assert {"MLPOptions", "LightGBMOptions", "QuantileOptions"} <= {model.__name__ for model in found}
     names = "|".join(model.__name__ for model in found)
     python = re.compile(
         rf"regex|pattern|[Ii]nput should|`|\[type=|\(\d+, |\('|valid (string|integer|number)|cannot stand|\b({names})\b"

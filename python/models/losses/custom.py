@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Optional
 
 from ...config.base import of_form
+from ...config.imported import import_options
 from ...config.loss_options import LossOptions
-from ...config.own import own_options
 from ...errors import UserError
 
 
-class CustomOptions(LossOptions):
+class CustomLossOptions(LossOptions):
     """A loss of your own, ``type: my_module:MyLoss``, derived from one of ``models.loss_options``."""
 
     type: Literal["custom"]
@@ -23,7 +23,8 @@ class CustomOptions(LossOptions):
 
     def resolved(self) -> LossOptions:  # type: ignore[override]
         """See :meth:`..config.typed.TypedOptions.resolved`."""
-        _, options = own_options(self.loss, self.options, LossOptions, "training.loss")
+        base: type[LossOptions] = LossOptions  # type: ignore[type-abstract]
+        _, options = import_options(self.loss, self.options, base, "training.loss")
         if options is None:
             raise UserError(
                 f"training.loss.type: '{self.loss}' is not derived from ClassificationLossOptions or "

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Optional
 
 from ...config.base import of_form
+from ...config.imported import import_options
 from ...config.inputs import Input
 from ...config.model_options import ModelOptions
-from ...config.own import own_options
 from ...errors import UserError, code_file, raised_at
 from ..options import NetworkOptions
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ...dataset.info import InputInfo
 
 
-class CustomOptions(NetworkOptions):
+class CustomModelOptions(NetworkOptions):
     """A model of your own, ``type: my_module:MyNet``: a network of PyTorch, or options (``models.options``)."""
 
     type: Literal["custom"]
@@ -34,7 +34,7 @@ class CustomOptions(NetworkOptions):
 
     def resolved(self) -> ModelOptions:  # type: ignore[override]
         """See :meth:`..config.typed.TypedOptions.resolved`; for a network of PyTorch that is this."""
-        _, options = own_options(self._code(), self.options, ModelOptions, "model")
+        _, options = import_options(self._code(), self.options, ModelOptions, "model")
         return options or _Network(**self.model_dump())
 
     def build(self, inputs: Mapping[str, InputInfo], outputs: int) -> nn.Module:
@@ -42,7 +42,7 @@ class CustomOptions(NetworkOptions):
         from torch import nn
 
         code = self._code()
-        made, _ = own_options(code, {}, ModelOptions, "model")
+        made, _ = import_options(code, {}, ModelOptions, "model")
         if not (isinstance(made, type) and issubclass(made, nn.Module)):
             raise UserError(f"model.type: '{self.network}' is not a class derived from torch.nn.Module")
         try:
@@ -64,7 +64,7 @@ class CustomOptions(NetworkOptions):
         return f"{module}:{name}"
 
 
-class _Network(CustomOptions):
+class _Network(CustomModelOptions):
     """A class of the user's own that is a network of PyTorch."""
 
     def check(self, inputs: Mapping[str, Input]) -> None:

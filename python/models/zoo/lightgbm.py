@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from ...config.base import Positive
-from ..options import BoosterOptions, Tree
+from ..options import BoosterOptions
+from ..trees import Tree
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from .typed import TypedOptions
 Kind = TypeVar("Kind", bound=TypedOptions)
 
 
-def own_options(code: str, options: Mapping[str, Any], base: type[Kind], key: str) -> tuple[Any, Kind | None]:
+def import_options(code: str, options: Mapping[str, Any], base: type[Kind], key: str) -> tuple[Any, Kind | None]:
     """Import a class of the user's own, and make its options where it is derived from ``base``.
 
     Parameters

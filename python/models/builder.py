@@ -1,0 +1,44 @@
+"""What makes a network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Optional
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..dataset.info import InputInfo
+
+
+class NetworkBuilder(ABC):
+    """What makes a network of PyTorch."""
+
+    free_lengths: ClassVar[Optional[bool]] = None
+    """Whether it takes any number of constituents; None: it has to be tried."""
+
+    @abstractmethod
+    def build(self, inputs: Mapping[str, InputInfo], outputs: int) -> nn.Module:
+        """Make the network, with weights from torch's random generator.
+
+        Parameters
+        ----------
+        inputs
+            The inputs, in order: by name, the names of the features, and the ``length`` where there are constituents.
+        outputs
+            Number of outputs C.
+
+        Returns
+        -------
+        nn.Module
+            Called as ``network(features, masks)`` with normalised features per input, (N, F) or (N, L, F), zero where
+            they are padding, and masks per input of constituents, (N, L) bool. Returns (N, C): logits of classes, or
+            standardised targets. If its ``forward`` has a third parameter ``raw``, that gets the features as they are
+            in the file (GeV, radian), zero where they are padding.
+
+        Raises
+        ------
+        UserError
+            When the inputs do not suit the network.
+        """
