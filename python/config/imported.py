@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import ValidationError
 
 from ..errors import UserError
 from ..registry import import_object
 from .mistakes import explain
-from .typed import TypedOptions
-
-Kind = TypeVar("Kind", bound=TypedOptions)
 
 
-def import_options(code: str, options: Mapping[str, Any], base: type[Kind], key: str) -> tuple[Any, Kind | None]:
+def import_options(code: str, options: Mapping[str, Any], base: type[Any], key: str) -> tuple[Any, Any]:
     """Import a class of the user's own, and make its options where it is derived from ``base``.
 
     Parameters
@@ -29,15 +26,20 @@ def import_options(code: str, options: Mapping[str, Any], base: type[Kind], key:
     key
         The block in the analysis file, for messages.
 
+    Returns
+    -------
+    tuple
+        The class, and its options; None where it is derived from something else.
+
     Raises
     ------
     UserError
         When it cannot be imported, or does not take the options.
     """
-    found = import_object(code, f"{key}.type")
-    if not (isinstance(found, type) and issubclass(found, base)):
-        return found, None
+    loaded = import_object(code, f"{key}.type")
+    if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        return loaded, None
     try:
-        return found, found(type=code, **options)
+        return loaded, loaded(type=code, **options)
     except ValidationError as error:
-        raise UserError(f"{key}.options.{explain(error.errors(), found)}") from None
+        raise UserError(f"{key}.options.{explain(error.errors(), loaded)}") from None

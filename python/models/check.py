@@ -207,7 +207,7 @@ def _check_training(
 
 def _line(model: NetworkModel, error: BaseException) -> str | None:
     """Say where in the file of the network's class an error comes from; None where it does not."""
-    if model.options.code is None:
+    if model.spec.options.code is None:
         return None
     file = type(model.network).forward.__code__.co_filename
     return raised_at(error, file).strip() or None

@@ -178,7 +178,11 @@ def test_outputs_have_names():
 @pytest.mark.parametrize(
     ("target", "loss", "message"),
     [
-        ({"regression": {"m": "x"}}, "focal", "'focal' does not fit a regression: use mse"),
+        (
+            {"regression": {"m": "x"}},
+            "focal",
+            "'focal' does not fit a regression: use gaussian, log_cosh, mae, mse or quantile",
+        ),
         (None, {"type": "mae"}, "'mae' does not fit a classification: use cross_entropy or focal"),
         ({"regression": {"m": "x"}}, {"type": "mse", "weights": {"n": 1}}, r"weights\.n: no such target; known: m"),
         ({"regression": {"m": "x", "m_sigma": "y"}}, "gaussian", "two outputs would be called 'm_sigma'"),

@@ -23,8 +23,7 @@ class CustomLossOptions(LossOptions):
 
     def resolved(self) -> LossOptions:  # type: ignore[override]
         """See :meth:`..config.typed.TypedOptions.resolved`."""
-        base: type[LossOptions] = LossOptions  # type: ignore[type-abstract]
-        _, options = import_options(self.loss, self.options, base, "training.loss")
+        _, options = import_options(self.loss, self.options, LossOptions, "training.loss")
         if options is None:
             raise UserError(
                 f"training.loss.type: '{self.loss}' is not derived from ClassificationLossOptions or "
