@@ -156,6 +156,21 @@ def import_object(spec: str, key: str) -> Any:
     return getattr(module, name)
 
 
+def import_extra(module: str, extra: str, key: str) -> Any:
+    """Import a module of a package that an extra of ours brings.
+
+    Raises
+    ------
+    UserError
+        When it is not installed; ``key`` says where it was asked for.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        reason = f"({first_line(error)}): pip install 'nanoforge[{extra}]'"
+        raise UserError(f"{key}: needs a package that is not installed {reason}") from error
+
+
 def _import_file(path: str) -> Any:
     specification = importlib.util.spec_from_file_location(Path(path).stem, path)
     if specification is None or specification.loader is None:

@@ -106,16 +106,22 @@ def _type_alone(full: JsonSchemaValue) -> JsonSchemaValue:
 
 
 def _class_as_type(full: JsonSchemaValue) -> JsonSchemaValue:
-    kind = {"type": "string", "pattern": r"^[^:]+:[A-Za-z]\w*$", "description": "A network of yours: module:Class."}
-    options = {"type": "object", "description": "What its constructor gets beside inputs and outputs."}
-    properties = {"type": kind, "options": options}
-    return {"type": "object", "properties": properties, "required": ["type"], "additionalProperties": False}
+    kind = {"type": "string", "pattern": r"^[^:]+:[A-Za-z]\w*$", "description": "A class of yours: module:Class."}
+    options = {"type": "object", "description": "What its constructor gets; of a network beside inputs and outputs."}
+    ours = {"type": "object", "properties": {"type": kind, "options": options}, "required": ["type"]}
+    estimator = {"type": "string", "pattern": r"^sklearn\.[\w.]+:[A-Z]\w*$"}
+    theirs = {"type": "object", "properties": {"type": estimator}, "required": ["type"]}
+    return {"anyOf": [{**ours, "additionalProperties": False}, theirs]}
+
+
+def _name_or_class(full: JsonSchemaValue) -> JsonSchemaValue:
+    return {"anyOf": [_type_alone(full), _class_as_type(full)["anyOf"][0]]}
 
 
 _SHORTHANDS: dict[Any, Callable[[JsonSchemaValue], JsonSchemaValue]] = {
     one_as_list: _one_item,
     by_type: _type_alone,
-    name_or_class: _type_alone,
+    name_or_class: _name_or_class,
     module_and_class: _class_as_type,
 }
 

@@ -39,6 +39,11 @@ class EstimatorOptions(ModelOptions):
     fitted_losses: ClassVar[tuple[str, ...]] = ()
     """Names of the losses of regressions that it can learn."""
 
+    @property
+    def rate(self) -> float:
+        """The learning rate, for the history; 1 where there is none."""
+        return float(getattr(self, "learning_rate", 1.0))
+
     @abstractmethod
     def fit(
         self, spec: ModelSpec, training: Rows, validation: Rows | None, seed: int, threads: int = 0

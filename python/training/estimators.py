@@ -84,9 +84,8 @@ def fit_estimator(
     curves = {part: _curve(spec, rows[part], _aligned(list(losses.values()), part), scale) for part in parts}
     number = len(curves["train"])
     seconds = (time.perf_counter() - start) / number
-    rate = float(getattr(options, "learning_rate", 1.0))
     validated = curves.get("val", [None] * number)
-    history = [Epoch(i + 1, curves["train"][i], validated[i], rate, seconds) for i in range(number)]
+    history = [Epoch(i + 1, curves["train"][i], validated[i], options.rate, seconds) for i in range(number)]
     if number > 1:
         say(f"fold {fold}: {number} trees, the best loss at tree {best(history).epoch}")
     return model, history
