@@ -27,7 +27,9 @@ def read(path: str | Path) -> dict[str, Any]:
         ``ids``, ``pt``, ``eta``, ``phi``, ``mass`` (intervals, GeV and radian; ``mass`` None for Pythia's),
         ``antiparticle``, ``flatten`` or None (edges ``mass`` and ``pt``, ``acceptance`` of mass bins * pt bins);
         ``filters``: by name ``mother``, ``daughters``, ``pt``, ``eta``, ``delta_r``, ``mass``, ``count``;
-        ``acceptance`` or None: the same, and ``ecal``, ``hcal`` (GeV), ``hit_delta_r``.
+        ``plugins``, which may be missing: filters by name, each with its ``type`` and by name ``parameters``, as
+        ``[type, value]``;
+        ``acceptance`` or None: the same as a filter, and ``ecal``, ``hcal`` (GeV), ``hit_delta_r``.
 
     Raises
     ------
@@ -66,7 +68,17 @@ def modules(block: dict[str, Any], cms: Any, concurrent: bool = True) -> dict[st
             format=cms.string("HepMC"),
             **_decay(cuts, cms),
         )
+    for name, plugin in block.get("plugins", {}).items():
+        values = {key: _parameter(kind, value, cms) for key, (kind, value) in plugin["parameters"].items()}
+        out[label(name, "Filter")] = cms.EDFilter(plugin["type"], **values)
     return out
+
+
+def _parameter(kind: str, value: Any, cms: Any) -> Any:
+    values = value if isinstance(value, list) else [value]
+    if kind == "VInputTag":
+        values = [cms.InputTag(tag) for tag in values]
+    return getattr(cms, kind)(*values)
 
 
 def acceptance(block: dict[str, Any], cms: Any, fast: bool = False) -> Any:

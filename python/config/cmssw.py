@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Optional
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from .base import Identifier, Strict, of_form
 from .generator import GenFilter
@@ -53,6 +53,21 @@ class Acceptance(GenFilter):
     """How far cells may be from the direction of a leg."""
 
 
+class PluginFilter(Strict):
+    """A filter on generated events of the C++ class ``type``, whose parameters are all further keys.
+
+    The class is one of NanoForge's (``GenDecayFilter``), or of the user's in a file beside the analysis file
+    (``mine.cc:MyFilter``), which goes into the release with NanoForge. Parameters are checked against what its
+    ``fillDescriptions`` says.
+    """
+
+    model_config = ConfigDict(extra="allow")
+    type: Annotated[str, of_form(r"[^:]+\.cc:\w+|\w+", "the name of a C++ class, or file.cc:Class")]
+    """The C++ class, or ``file.cc:Class``."""
+    name: Identifier
+    """What the filter is called."""
+
+
 class CmsRun(Strict):
     """The CMSSW chain: the data-taking ``era``, ``acceptance`` by sample, ``skim`` of MiniAOD, what to ``produce``."""
 
@@ -60,6 +75,8 @@ class CmsRun(Strict):
     """The data-taking era, ``2016preVFP`` to ``2024``."""
     acceptance: dict[Identifier, Acceptance] = {}
     """By sample: decays whose every leg deposits energy in the calorimeters."""
+    filters: list[PluginFilter] = []
+    """Filters on generated events by plugins of C++, after those of the ``generator``."""
     skim: list[ObjectCut] = []
     """What an event of MiniAOD needs to be kept."""
     produce: Optional[Produce] = None
@@ -67,12 +84,17 @@ class CmsRun(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> CmsRun:
-        names = [cut.name for cut in self.skim]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"skim: two cuts are called {twice!r}")
+        for key, words, block in (("skim", "cuts", self.skim), ("filters", "filters", self.filters)):
+            names = [each.name for each in block]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise ValueError(f"{key}: two {words} are called {twice!r}")
         return self
 
     def anchored(self, anchor: Callable[[str], str]) -> CmsRun:
         """Return the same with the names of files changed by ``anchor``."""
-        return self if self.produce is None else self.model_copy(update={"produce": self.produce.anchored(anchor)})
+        filters = [
+            each.model_copy(update={"type": anchor(each.type)}) if ":" in each.type else each for each in self.filters
+        ]
+        produce = self.produce and self.produce.anchored(anchor)
+        return self.model_copy(update={"filters": filters, "produce": produce})

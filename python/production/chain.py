@@ -21,6 +21,7 @@ from ..version import __version__
 from . import pileup, systems
 from .generation import checked_block, fragment, sources
 from .plan import Production
+from .plugin_filters import sources_of
 
 DESCRIPTION, SKIM = "chain.json", "skim.json"
 FOLDER = "chain"
@@ -107,7 +108,9 @@ def make(production: Production, folder: Path) -> None:
         When no release can generate the sample, or its pile-up is nowhere on disk.
     """
     first = ERAS[production.era].steps["gensim"]
-    block = checked_block(production.generator, production.sample, production.era, production.acceptance)
+    block = checked_block(
+        production.generator, production.sample, production.era, production.acceptance, production.filters
+    )
     text, package = fragment(block, production.era, first.python3)
     mixed = pileup.files(production)
     steps = script.steps(
@@ -123,7 +126,7 @@ def make(production: Production, folder: Path) -> None:
         DESCRIPTION: json.dumps(_description(production, block, steps, mixed), indent=1) + "\n",
     }
     if any(step.package for step in steps):
-        files[commands.SOURCES] = sources()
+        files[commands.SOURCES] = sources(sources_of(production.filters))
     if production.skim:
         files[SKIM] = json.dumps([cut.model_dump(mode="json") for cut in production.skim], indent=1) + "\n"
     if mixed:

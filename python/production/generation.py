@@ -5,16 +5,18 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..cmssw import gen as generators
+from ..cmssw.descriptions import PLUGINS
 from ..cmssw.eras import ERAS
-from ..config.cmssw import Acceptance
+from ..config.cmssw import Acceptance, PluginFilter
 from ..config.generator import Generator, GenFilter, GunParticle
 from ..errors import UserError
 from ..version import __version__
+from .plugin_filters import frozen_filters
 
 PACKAGE = "PhysicsTools/NanoForge"
 _OWN = ("GenDecayFilter", "Pythia8PtMassGun", "SimAcceptanceFilter")
@@ -69,13 +71,20 @@ def _gun(generator: Generator, particles: Sequence[GunParticle], sample: str) ->
     return {"ids": ids, **ranges, "flatten": flatten}
 
 
-def checked_block(generator: Generator | None, name: str, era: str, acceptance: Acceptance | None) -> dict[str, Any]:
+def checked_block(
+    generator: Generator | None,
+    name: str,
+    era: str,
+    acceptance: Acceptance | None,
+    filters: Sequence[PluginFilter] = (),
+) -> dict[str, Any]:
     """Freeze the generator of a sample (see :func:`freeze`), where a release of an era can run it.
 
     Raises
     ------
     UserError
-        When there is none, it reads LHE files, has another energy, or Pythia refuses a setting.
+        When there is none, it reads LHE files, has another energy, or Pythia refuses a setting; or a filter by a plugin
+        (``filters``) is wrong.
     """
     from ..simulation.generator.event_blocks import check
 
@@ -90,8 +99,9 @@ def checked_block(generator: Generator | None, name: str, era: str, acceptance: 
     labels = [generators.label(cut, "Filter") for cut in generator.filters]
     if len(set(labels)) < len(labels):
         raise UserError(f"{where}.filters: two names differ by underscores only, which CMSSW's labels do not have")
+    plugins = frozen_filters(filters, generator.filters)
     check(generator, name)
-    return freeze(generator, name, acceptance)
+    return {**freeze(generator, name, acceptance), **({"plugins": plugins} if plugins else {})}
 
 
 def fragment(block: dict[str, Any], era: str, python3: bool) -> tuple[str, bool]:
@@ -104,17 +114,20 @@ def fragment(block: dict[str, Any], era: str, python3: bool) -> tuple[str, bool]
     """
     head = f"Sample {block['sample']}, era {era}: generator and filters, written by nanoforge {__version__}."
     text = generators.fragment(block, head, python3)
-    package = any(name in text for name in _OWN)
+    package = "plugins" in block or any(name in text for name in _OWN)
     if package:
         text = text.replace("\n", f"\n# Needs {PACKAGE} in the release, and built.\n", 1)
     return text, package
 
 
-def sources() -> bytes:
-    """Pack what a release builds of :data:`PACKAGE`: plugins, and what cmsRun imports. Always the same bytes."""
+def sources(more: Iterable[Path] = ()) -> bytes:
+    """Pack what a release builds of :data:`PACKAGE`: plugins, and what cmsRun imports. Always the same bytes.
+
+    ``more`` are plugins of the user's.
+    """
     python = Path(__file__).resolve().parents[1]
-    plugins = next(place for place in (python.parent / "plugins", python / "plugins") if place.is_dir())
-    sources = {f"plugins/{path.name}": path for path in plugins.iterdir() if path.suffix in (".h", ".cc", ".xml")}
+    ours = [path for path in PLUGINS.iterdir() if path.suffix in (".h", ".cc", ".xml")]
+    sources = {f"plugins/{path.name}": path for path in (*more, *ours)}
     sources |= {f"python/{path.relative_to(python)}": path for path in (python / "cmssw").glob("*.py")}
     sources |= {f"python/{name}": python / name for name in ("__init__.py", "version.py")}
     archive = io.BytesIO()

@@ -8,11 +8,13 @@ from typing import Any
 
 from ..cmssw.commands import SIMULATION
 from ..cmssw.eras import ERAS
-from ..config.cmssw import Acceptance, ObjectCut
+from ..config.cmssw import Acceptance, ObjectCut, PluginFilter
 from ..config.generator import Generator
 from ..config.produce import Produce
 from ..config.schema import Analysis
 from ..errors import UserError, nearest
+from ..provenance.manifest import adler32
+from .plugin_filters import sources_of
 
 RUN = 1
 """The run of all simulated events."""
@@ -31,6 +33,8 @@ class Production:
         Of the block ``cmssw``.
     acceptance, skim
         What simulated events and MiniAOD need to be kept.
+    filters
+        Plugins that filter generated events.
     first_lumi
         Of its lumi sections; None where nobody has chosen it yet.
     """
@@ -41,6 +45,7 @@ class Production:
     produce: Produce
     acceptance: Acceptance | None
     skim: Sequence[ObjectCut]
+    filters: Sequence[PluginFilter]
     first_lumi: int | None
 
     @property
@@ -80,7 +85,7 @@ class Production:
         """Return how many events are tried at most for so many accepted ones."""
         if self.produce.tries_per_job is not None:
             return self.produce.tries_per_job
-        return size * (_TRIES if self.generator.filters or self.acceptance else 1)
+        return size * (_TRIES if self.generator.filters or self.filters or self.acceptance else 1)
 
     def made_from(self) -> dict[str, Any]:
         """Return all that its events depend on, as plain JSON types."""
@@ -94,7 +99,15 @@ class Production:
             "acceptance": None if self.acceptance is None else self.acceptance.model_dump(mode="json"),
             "skim": [cut.model_dump(mode="json") for cut in self.skim],
             "first_lumi": self.first_lumi,
+            **self._plugins(),
         }
+
+    def _plugins(self) -> dict[str, Any]:
+        """Return the filters by plugins, and what their sources hold; nothing without any."""
+        if not self.filters:
+            return {}
+        sources = {path.name: adler32(path) for path in sources_of(self.filters) if path.is_file()}
+        return {"filters": [each.model_dump(mode="json") for each in self.filters], "sources": sources}
 
 
 def plan(analysis: Analysis) -> dict[str, Production]:
@@ -122,6 +135,7 @@ def plan(analysis: Analysis) -> dict[str, Production]:
             produce=produce,
             acceptance=cmssw.acceptance.get(name),
             skim=cmssw.skim,
+            filters=cmssw.filters,
             first_lumi=first.get(name) if isinstance(first, dict) else first,
         )
         for name, generator in _generators(analysis, produce).items()

@@ -29,8 +29,11 @@ class Preset(Strict):
     """
 
     description: str
+    """What it is, in a line."""
     settings: Annotated[list[str], Field(min_length=1), AfterValidator(pythia_settings.split)]
+    """Pythia's settings."""
     needs: tuple[Literal["pthat"], ...] = ()
+    """Keys of the ``generator`` block that it needs."""
 
 
 def preset_names() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..config.schema import Analysis
 from ..console import say
 from ..errors import UserError, nearest
 from ..production.generation import PACKAGE, checked_block, fragment, sources
+from ..production.plugin_filters import sources_of
 from ..provenance import Manifest, fingerprint, staged_output
 from ..provenance.manifest import adler32
 from ..provenance.output import up_to_date
@@ -125,8 +126,8 @@ def _contents(
         if model is not None:
             raise UserError(f"--model: the step {step!r} makes no tables: give it with --step skim or nano")
         accepted = block.acceptance.get(sample) if step == "sim" else None
-        block_of_sample = checked_block(analysis.samples[sample].generator, sample, era, accepted)
-        return _generation(block_of_sample, era, step), {}
+        block_of_sample = checked_block(analysis.samples[sample].generator, sample, era, accepted, block.filters)
+        return _generation(block_of_sample, era, step, sources_of(block.filters)), {}
     copies: dict[str, Path] = {}
     if analysis.samples[sample].data and analysis.golden_json:
         copies[Path(analysis.golden_json).name] = Path(analysis.golden_json)
@@ -137,8 +138,8 @@ def _contents(
     return _reading(analysis, block, sample, step, era, name), copies
 
 
-def _generation(block: Mapping[str, Any], era: str, step: str) -> dict[str, bytes]:
-    """Return the files of the steps that generate, by name."""
+def _generation(block: Mapping[str, Any], era: str, step: str, more: Sequence[Path]) -> dict[str, bytes]:
+    """Return the files of the steps that generate, by name; ``more`` are plugins of the user's."""
     sample = block["sample"]
     text, package = fragment(dict(block), era, ERAS[era].steps["gensim"].python3)
     files = {
@@ -152,13 +153,13 @@ def _generation(block: Mapping[str, Any], era: str, step: str) -> dict[str, byte
         defaults = {"generator": f"{sample}.json", "era": era, "output": f"{sample}_{step}.root"}
         function = "gensim" if step == "sim" else "gen"
         files[f"{sample}_{step}_cfg.py"] = _configuration(function, sample, row.release, defaults)
-    return _with_sources(files, package)
+    return _with_sources(files, package, more)
 
 
-def _with_sources(files: Mapping[str, str], package: bool) -> dict[str, bytes]:
+def _with_sources(files: Mapping[str, str], package: bool, more: Sequence[Path] = ()) -> dict[str, bytes]:
     """Return the files as bytes, with the package itself where a release needs it."""
     content = {name: text.encode() for name, text in files.items()}
-    return {**content, commands.SOURCES: sources()} if package else content
+    return {**content, commands.SOURCES: sources(more)} if package else content
 
 
 def _reading(

@@ -14,12 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-import descriptions
 import numpy as np
 import published
 import pytest
 import yaml
-from nanoforge.cmssw import eras, seeds
+from nanoforge.cmssw import descriptions, eras, seeds
 from nanoforge.cmssw.options import script_arguments
 from nanoforge.config import load
 from nanoforge.config.generator import Generator

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import awkward as ak
-import descriptions
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from nanoforge.cmssw import descriptions
 from nanoforge.config.generator import Generator, GenFilter
 from nanoforge.config.schema import IDENTITY
 from nanoforge.dataset.identity import assign_fold, event_hash

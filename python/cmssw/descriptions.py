@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
+_PYTHON = Path(__file__).resolve().parents[1]
+PLUGINS = next(path for path in (_PYTHON.parent / "plugins", _PYTHON / "plugins") if path.is_dir())
+"""Beside ``python/`` in a checkout, inside of it in a wheel."""
 CMS_TYPES = {
     "bool": "bool", "int": "int32", "unsigned int": "uint32", "unsigned long long": "uint64", "double": "double",
     "std::string": "string", "edm::InputTag": "InputTag", "edm::FileInPath": "FileInPath",
@@ -38,14 +40,20 @@ class Parameter:
 
 def modules() -> dict[str, dict[str, Parameter]]:
     """Return the parameters of each module of ``plugins/`` that describes them, by the names of modules."""
-    found = {}
-    for path in sorted(PLUGINS.glob("*.cc")):
-        source = path.read_text()
-        for module in _DEFINED.findall(source):
-            body = _body(source, "fillDescriptions")
-            if body is not None:
-                found[module] = described(body)["desc"]
-    return found
+    return {name: parameters for path in sorted(PLUGINS.glob("*.cc")) for name, parameters in _modules(path).items()}
+
+
+def filters(path: Optional[Path] = None) -> dict[str, dict[str, Parameter]]:
+    """Return the parameters of each filter that is described, in ``plugins/`` or in a source file of the user's."""
+    paths = sorted(PLUGINS.glob("*.cc")) if path is None else [path]
+    of_filters = (path for path in paths if "EDFilter" in path.read_text())
+    return {name: parameters for path in of_filters for name, parameters in _modules(path).items()}
+
+
+def _modules(path: Path) -> dict[str, dict[str, Parameter]]:
+    source = path.read_text()
+    body = _body(source, "fillDescriptions")
+    return {} if body is None else {module: described(body)["desc"] for module in _DEFINED.findall(source)}
 
 
 def gun() -> dict[str, Parameter]:
