@@ -214,3 +214,12 @@ def test_build_files_are_well_formed() -> None:
 def test_versions_agree() -> None:
     answer = subprocess.run([sys.executable, "-m", "nanoforge", "--version"], capture_output=True, text=True)
     assert answer.stdout.strip() == f"nanoforge {nanoforge.__version__}"
+
+
+def test_no_two_classes_have_one_name() -> None:
+    owners: dict[str, list[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                owners.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert not {name: paths for name, paths in owners.items() if len(paths) > 1}

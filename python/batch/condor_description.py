@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config.batch import Batch, Needs
+from ..config.batch import BatchBlock, Needs
 from ..errors import UserError
 from ..version import __version__
 from . import proxy
@@ -119,7 +119,7 @@ def _needs(needs: Needs, resources: Resources) -> dict[str, Any]:
     }
 
 
-def _site(batch: Batch, resources: Resources) -> dict[str, Any]:
+def _site(batch: BatchBlock, resources: Resources) -> dict[str, Any]:
     """Say how long a job may run, and on whose account, as the site wants it."""
     cern = batch.site == "lxplus"
     return {

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..config.batch import Batch
+from ..config.batch import BatchBlock
 from ..config.load import load
 from ..config.schema import Analysis
 from ..console import say
@@ -151,7 +151,7 @@ def _check(analysis: Analysis, output: Path) -> None:
     check_chain(analysis)
 
 
-def _by_events(batch: Batch, stage: Stage) -> bool:
+def _by_events(batch: BatchBlock, stage: Stage) -> bool:
     split = batch.needs(stage.name).split
     return split is not None and split.events is not None
 

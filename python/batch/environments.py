@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from ..config.batch import Batch
+from ..config.batch import BatchBlock
 from ..console import say
 from ..errors import UserError
 from .templates import fill, template
@@ -52,12 +52,12 @@ def refuse(message: str) -> None:
     say(f"note: before it can be submitted: {message}")
 
 
-def shared_folders(batch: Batch) -> tuple[str, ...]:
+def shared_folders(batch: BatchBlock) -> tuple[str, ...]:
     """Return the folders that the jobs see."""
     return SHARED[batch.site] if batch.shared is None else tuple(batch.shared)
 
 
-def visible_to_jobs(path: str | Path, batch: Batch) -> bool:
+def visible_to_jobs(path: str | Path, batch: BatchBlock) -> bool:
     """Whether the jobs see a file or folder of this machine."""
     return any(absolute(path).is_relative_to(folder) for folder in shared_folders(batch))
 
@@ -67,7 +67,7 @@ def absolute(path: str | Path) -> Path:
     return Path(os.path.normpath(Path(path).expanduser().absolute()))
 
 
-def write_environment(batch: Batch, folder: Path) -> None:
+def write_environment(batch: BatchBlock, folder: Path) -> None:
     """Put what a job needs to run Python with NanoForge into a folder: ``environment.sh`` and archives.
 
     Parameters
@@ -87,7 +87,7 @@ def write_environment(batch: Batch, folder: Path) -> None:
         _pack(Path(__file__).resolve().parents[1], "nanoforge", folder / SOFTWARE)
 
 
-def _script(batch: Batch, folder: Path) -> str:
+def _script(batch: BatchBlock, folder: Path) -> str:
     environment = batch.environment
     if environment.lcg is not None:
         setup = environment.lcg.setup
@@ -105,7 +105,7 @@ def _script(batch: Batch, folder: Path) -> str:
     return _local(batch)
 
 
-def _packages(packages: str | None, batch: Batch, folder: Path) -> dict[str, Path | str | None]:
+def _packages(packages: str | None, batch: BatchBlock, folder: Path) -> dict[str, Path | str | None]:
     """Say where the jobs find the packages beside a view; an archive of them goes along."""
     if packages is None:
         return {"archive": None, "packages": None}
@@ -117,7 +117,7 @@ def _packages(packages: str | None, batch: Batch, folder: Path) -> dict[str, Pat
     return {"archive": PACKAGES, "packages": "$PWD/packages"}
 
 
-def _venv(venv: Path, batch: Batch, folder: Path) -> str:
+def _venv(venv: Path, batch: BatchBlock, folder: Path) -> str:
     if not (venv / "bin" / "python").exists():
         raise UserError(f"batch.environment.venv: {venv}: no bin/python, so this is no virtual environment")
     if visible_to_jobs(venv, batch):
@@ -126,7 +126,7 @@ def _venv(venv: Path, batch: Batch, folder: Path) -> str:
     return template("packed.sh")
 
 
-def _local(batch: Batch) -> str:
+def _local(batch: BatchBlock) -> str:
     if not visible_to_jobs(sys.prefix, batch):
         refuse(
             f"batch.environment: the jobs of {batch.site} do not see {sys.prefix}, the Python that submits: "
@@ -139,13 +139,13 @@ def _local(batch: Batch) -> str:
     )
 
 
-def _seen(path: str, batch: Batch, key: str) -> Path:
+def _seen(path: str, batch: BatchBlock, key: str) -> Path:
     if not visible_to_jobs(path, batch):
         refuse(f"batch.environment.{key}: the jobs of {batch.site} do not see {path}: {_remedy(batch)}")
     return absolute(path)
 
 
-def _remedy(batch: Batch) -> str:
+def _remedy(batch: BatchBlock) -> str:
     return f"put it under {' or '.join(shared_folders(batch))} (or name the folders that they see in batch.shared)"
 
 

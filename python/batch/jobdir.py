@@ -32,7 +32,7 @@ from typing import Any, Optional
 
 import yaml
 
-from ..config.batch import Batch
+from ..config.batch import BatchBlock
 from ..config.change import as_written
 from ..config.schema import Analysis
 from ..errors import DataError, UserError
@@ -111,11 +111,11 @@ class JobDir:
         return self.path / ANALYSIS
 
     @cached_property
-    def batch(self) -> Batch:
+    def batch(self) -> BatchBlock:
         """How the jobs are to run."""
         place = self.path / BATCH
         try:
-            return Batch.model_validate(yaml.safe_load(place.read_text()))
+            return BatchBlock.model_validate(yaml.safe_load(place.read_text()))
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise DataError(
                 f"{place}: cannot be read ({' '.join(str(error).split())}): write the block 'batch' of the analysis "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..config.batch import Batch, Division
+from ..config.batch import BatchBlock, Division
 from ..config.schema import Analysis
 from ..errors import UserError
 from ..events.files import is_remote
@@ -67,7 +67,7 @@ def make(
     return create(output, analysis, plan)
 
 
-def _resources(batch: Batch, stage: str) -> Resources:
+def _resources(batch: BatchBlock, stage: str) -> Resources:
     """Return what a job asks for; where EOS is the only place, HTCondor does not bring checkpoints back."""
     found = Resources.of(stage, batch.needs(stage))
     return replace(found, checkpoint=0) if batch.mode == "eossubmit" else found
@@ -93,7 +93,7 @@ def _check_time(analysis: Analysis, jobs: tuple[BatchJob, ...], resources: Resou
             )
 
 
-def _parts(batch: Batch, stage: str, run_id: str) -> str:
+def _parts(batch: BatchBlock, stage: str, run_id: str) -> str:
     """Return where the parts arrive: in the job directory, unless the analysis file names another place.
 
     A training always comes back: HTCondor would send its checkpoints to an address too, and lose them.
@@ -110,7 +110,7 @@ def _parts(batch: Batch, stage: str, run_id: str) -> str:
     return str(folder / run_id)
 
 
-def _check_place(batch: Batch, stage: str, output: Path) -> None:
+def _check_place(batch: BatchBlock, stage: str, output: Path) -> None:
     """Refuse a job directory that the scheduler, or workers that share it, would not see."""
     home = {"afs": "/afs", "eossubmit": "/eos"}.get(batch.mode)
     if batch.site == "lxplus" and home is not None and not output.is_relative_to(home):
@@ -119,7 +119,7 @@ def _check_place(batch: Batch, stage: str, output: Path) -> None:
         refuse(f"{output}: the workers of a search meet there: give an -o under {' or '.join(shared_folders(batch))}")
 
 
-def _check_visible(batch: Batch, analysis: Analysis, jobs: tuple[BatchJob, ...], stage: str) -> None:
+def _check_visible(batch: BatchBlock, analysis: Analysis, jobs: tuple[BatchJob, ...], stage: str) -> None:
     """Refuse files that the jobs would not find."""
     read = analysis.generator_files() if stage == "generate" else []
     for path in read:

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from ..config.batch import Batch
+from ..config.batch import BatchBlock
 from ..errors import UserError
 from ..events.files import is_remote
 from .plan import Plan
@@ -17,7 +17,7 @@ _CERN_EOS = re.compile(r"root://eos\w*\.cern\.ch(:\d+)?/")
 _RENEW = "voms-proxy-init -voms cms -valid 192:00"
 
 
-def find(batch: Batch, plan: Plan) -> str | None:
+def find(batch: BatchBlock, plan: Plan) -> str | None:
     """Return the path of the proxy that the jobs take along; None where they need none."""
     if batch.proxy is False or (batch.proxy is None and not _is_needed(batch, plan)):
         return None
@@ -26,7 +26,7 @@ def find(batch: Batch, plan: Plan) -> str | None:
     return os.environ.get("X509_USER_PROXY", f"/tmp/x509up_u{os.getuid()}")  # noqa: S108 - the convention
 
 
-def _is_needed(batch: Batch, plan: Plan) -> bool:
+def _is_needed(batch: BatchBlock, plan: Plan) -> bool:
     """Whether files are read or written that Kerberos does not open: those of the grid."""
     if plan.grid or (batch.site == "lpc" and is_remote(plan.parts)):
         return True
@@ -34,7 +34,7 @@ def _is_needed(batch: Batch, plan: Plan) -> bool:
     return any(batch.site != "lxplus" or not _CERN_EOS.match(path) for path in remote)
 
 
-def check(batch: Batch, plan: Plan, runtime: int) -> None:
+def check(batch: BatchBlock, plan: Plan, runtime: int) -> None:
     """Raise a :class:`UserError` where the proxy is missing, ends too early, or lies where no job finds it.
 
     Parameters

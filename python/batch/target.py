@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import UserError
 
 if TYPE_CHECKING:
-    from ..config.batch import Batch
+    from ..config.batch import BatchBlock
     from ..config.schema import Analysis
     from ..pipeline.stage import Stage
     from .events import Process
@@ -139,11 +139,11 @@ class Target(ABC):
         del stage
         return True
 
-    def adapted(self, batch: Batch) -> Batch:
+    def adapted(self, batch: BatchBlock) -> BatchBlock:
         """Return the block ``batch`` with what holds here: the rules of HTCondor's sites hold for HTCondor alone."""
         return batch.model_copy(update={"site": "generic", "mode": "afs"})
 
-    def gives_by_core(self, batch: Batch) -> bool:
+    def gives_by_core(self, batch: BatchBlock) -> bool:
         """Whether memory and disk come with cores, so that who needs more of them asks for more cores."""
         del batch
         return False

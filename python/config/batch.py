@@ -183,7 +183,7 @@ class Needs(Strict):
         return self
 
 
-class Batch(Needs):
+class BatchBlock(Needs):
     """Batch jobs. What stands here holds for all stages, but for what a stage's own block says.
 
     ``shared`` are the folders that a job sees under the same names (by default those of the site); ``output`` is where
@@ -236,7 +236,7 @@ class Batch(Needs):
     """What jobs of predict need, where it differs."""
 
     @model_validator(mode="after")
-    def _eos(self) -> Batch:
+    def _eos(self) -> BatchBlock:
         if self.mode == "eossubmit" and self.site != "lxplus":
             raise ValueError("'mode: eossubmit' is a service of CERN: set site to lxplus, or mode to afs or spool")
         return self

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from ..errors import nearest
 from ..registry import names_of
 from .base import Cuts, Expr, FileName, Identifier, Strict, of_form, one_as_list
-from .batch import Batch
+from .batch import BatchBlock
 from .cmssw import CmsRun
 from .evaluation import Evaluation
 from .generator import Generator
@@ -72,7 +72,7 @@ class Sample(Strict):
         return self
 
 
-class Target(Strict):
+class TargetBlock(Strict):
     """What is learnt: classes (one condition each) or regression targets (one expression each)."""
 
     classes: Optional[Annotated[dict[Identifier, Expr], Field(min_length=2)]] = None
@@ -81,7 +81,7 @@ class Target(Strict):
     """An expression for each target. Where it is NaN or missing, the row does not count for this target."""
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Target:
+    def _one_kind(self) -> TargetBlock:
         if (self.classes is None) == (self.regression is None):
             raise ValueError("give exactly one of 'classes' and 'regression'")
         return self
@@ -232,7 +232,7 @@ class Analysis(Strict):
     """What a row of the dataset is: ``event``, or a collection (one row for each jet, say)."""
     inputs: Annotated[dict[Identifier, Input], Field(min_length=1)]
     """What the model sees, by name."""
-    target: Optional[Target] = None
+    target: Optional[TargetBlock] = None
     """What is learnt; by default one class for each label."""
     weight: Expr = "1"
     """Physics weight; with ``xsec`` and ``lumi`` it becomes xsec · lumi / sum of weights · weight."""
@@ -252,7 +252,7 @@ class Analysis(Strict):
     """Metrics and figures of yours."""
     search: Optional[Search] = None
     """What ``nanoforge tune`` varies."""
-    batch: Batch = Batch()
+    batch: BatchBlock = BatchBlock()
     """How the stages run as batch jobs."""
     cmssw: Optional[CmsRun] = None
     """What only the CMSSW chain needs to know."""

@@ -19,7 +19,7 @@ _REFUSED = {
 }
 
 
-class Parameter(Strict):
+class SearchParameter(Strict):
     """The values of one key: ``{low, high}``, even in the logarithm with ``log``, or ``{choices: [...]}``.
 
     They are integers where the key takes only those. With ``step`` there are just ``low``, ``low + step`` and so on.
@@ -37,7 +37,7 @@ class Parameter(Strict):
     """All values, in place of a range."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> Parameter:
+    def _one_way(self) -> SearchParameter:
         if self.choices is not None:
             if self.model_fields_set != {"choices"}:
                 raise ValueError("'choices' stand alone: remove low, high, step and log")
@@ -69,12 +69,12 @@ class Search(Strict):
     """What ends trials early."""
     seed: int = Field(default=1, ge=0, lt=2**32)
     """Of the sampler."""
-    parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
+    parameters: Annotated[dict[str, SearchParameter], Field(min_length=1)]
     """The keys that vary, ``training.learning_rate`` say, and their values."""
 
     @field_validator("parameters")
     @classmethod
-    def _compare(cls, parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    def _compare(cls, parameters: dict[str, SearchParameter]) -> dict[str, SearchParameter]:
         for key in parameters:
             if key.partition(".")[0] not in _SEARCHABLE or "." not in key:
                 raise ValueError(f"{key!r}: only keys of model and training can vary, the dataset is the same for all")

@@ -12,7 +12,7 @@ from ..events.view import view
 from .event_block import EventBlock
 from .identity import assign, event_hash, stored_type
 from .info import SPLITS
-from .inputs import Rows
+from .inputs import ChosenRows
 from .repeats import EventLog, content_hashes
 from .shards import ShardRecord
 from .table import TableBuilders, dataset_info
@@ -73,7 +73,7 @@ class FileRows:
         side, fold = assign(hashes, split)
         record.largest_weight = max(record.largest_weight, float(np.abs(weights[rows.events]).max(initial=0.0)))
         order = np.argsort(side, kind="stable")
-        rows = Rows(rows.positions[order], rows.events[order])
+        rows = ChosenRows(rows.positions[order], rows.events[order])
         table = builder.table(frame, rows)
         stored = {n: v[order].astype(stored_type(n)) for n, v in identity.items()}
         stored["entry"] = entries[order]

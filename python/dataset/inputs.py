@@ -23,7 +23,7 @@ Parser = Callable[[str, str], Expression]
 
 
 @dataclass
-class Rows:
+class ChosenRows:
     """The chosen rows of a chunk: positions among all rows of the chunk, and their events; both (N,) i8."""
 
     positions: np.ndarray
@@ -82,7 +82,7 @@ class InputBuilder:
             names.add(self.block.index)
         return {self._resolve(n) for n in names}
 
-    def build(self, frame: Frame, rows: Rows, level: Level) -> Any:
+    def build(self, frame: Frame, rows: ChosenRows, level: Level) -> Any:
         """Return features (N, F) f4, or (features (N, L, F) f4, valid (N, L) bool), in buffers that are used again.
 
         ``level`` is where the rows' own values live. Values that mean "not there" (``missing``) are NaN.
@@ -142,7 +142,7 @@ class InputBuilder:
         masks = [condition(frame.values(e, self._resolve, level), e, frame.schema.path) for e in conditions]
         return np.logical_and.reduce(masks) if masks else None
 
-    def _constituents(self, frame: Frame, rows: Rows) -> tuple[Level, np.ndarray, np.ndarray]:
+    def _constituents(self, frame: Frame, rows: ChosenRows) -> tuple[Level, np.ndarray, np.ndarray]:
         """Return where constituents' values live, and the (N,) bounds of every row's constituents there."""
         collection = str(self.block.collection)
         offsets = frame.offsets(collection)

@@ -115,7 +115,7 @@ class PoolReader:
         return _sampled(read(self.slabs[slab], self.chosen), slab, self.sampler)
 
     def _pool(
-        self, pieces: list[shuffling.Piece], opened: Mapping[int, _Rows], rng: np.random.Generator | None
+        self, pieces: list[shuffling.SlabRange], opened: Mapping[int, _Rows], rng: np.random.Generator | None
     ) -> Batch:
         """Put pieces of slabs together, scattered at random."""
         total = sum(piece.stop - piece.start for piece in pieces)

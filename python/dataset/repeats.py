@@ -21,7 +21,7 @@ from ..errors import DataError
 from ..provenance import FileRecord
 from ..provenance.manifest import write_atomically
 from .identity import event_hash, mix
-from .inputs import Rows, split_input
+from .inputs import ChosenRows, split_input
 from .shards import ShardRecord, put_in_place, temporary_path
 
 BUCKET = 1 << 23
@@ -218,7 +218,7 @@ def _sources(parts: Sequence[EventHashes], some: np.ndarray) -> tuple[str, str]:
 
 
 def content_hashes(
-    inputs: dict[str, object], rows: Rows, identity: np.ndarray, uuid: str, entries: np.ndarray
+    inputs: dict[str, object], rows: ChosenRows, identity: np.ndarray, uuid: str, entries: np.ndarray
 ) -> np.ndarray:
     """Hash the events of some rows.
 

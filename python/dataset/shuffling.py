@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class Piece(NamedTuple):
+class SlabRange(NamedTuple):
     """Rows ``start`` to ``stop`` of a slab."""
 
     slab: int
@@ -91,7 +91,7 @@ def merged(sizes: np.ndarray, position: int) -> np.ndarray:
 
 def pools(
     streams: Sequence[Sequence[int]], rows: Sequence[int], part: tuple[int, int], size: int
-) -> Iterator[list[Piece]]:
+) -> Iterator[list[SlabRange]]:
     """Cut a part of the merged streams into pools of ``size`` rows; only the last may be smaller.
 
     Parameters
@@ -119,12 +119,12 @@ def pools(
         low = high
 
 
-def _pieces(stream: Sequence[int], edges: np.ndarray, first: int, last: int) -> Iterator[Piece]:
+def _pieces(stream: Sequence[int], edges: np.ndarray, first: int, last: int) -> Iterator[SlabRange]:
     """Find the rows ``first`` to ``last`` of a stream in its slabs."""
     place = int(np.searchsorted(edges, first, side="right")) - 1
     while first < last:
         low, high = int(edges[place]), int(edges[place + 1])
         end = min(last, high)
         if first < end:
-            yield Piece(stream[place], first - low, end - low)
+            yield SlabRange(stream[place], first - low, end - low)
         first, place = end, place + 1

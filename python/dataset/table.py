@@ -18,7 +18,7 @@ from ..events.reader import EventFile
 from ..events.selection import Selection, condition, cut
 from ..provenance import Accounting, Ledger
 from .info import DatasetInfo, InputInfo
-from .inputs import InputBuilder, Rows, representative
+from .inputs import ChosenRows, InputBuilder, representative
 
 
 @dataclass
@@ -174,7 +174,7 @@ class TableBuilder:
         self._check_identity(frame)
         self.select(frame, Accounting())
         level = self._level(frame)
-        rows = Rows(np.arange(2), np.arange(2) if self._row is None else np.zeros(2, dtype=np.int64))
+        rows = ChosenRows(np.arange(2), np.arange(2) if self._row is None else np.zeros(2, dtype=np.int64))
         for builder in self._inputs:
             builder.build(frame, rows, level)
         for expression in (*self._targets.values(), *self._keep.values()):
@@ -204,12 +204,14 @@ class TableBuilder:
         """Put the defined columns on top of a chunk."""
         return self._selection.frame(self._schema, chunk)
 
-    def select(self, frame: Frame, books: Accounting) -> Rows:
+    def select(self, frame: Frame, books: Accounting) -> ChosenRows:
         """Apply the cuts in order and book them; cuts on events come before cuts on rows."""
         events, row_cuts = self._selection.events(frame, books.events)
-        return Rows(events, events) if self._row is None else self._select_rows(frame, events, row_cuts, books)
+        return ChosenRows(events, events) if self._row is None else self._select_rows(frame, events, row_cuts, books)
 
-    def _select_rows(self, frame: Frame, events: np.ndarray, cuts: dict[str, np.ndarray], books: Accounting) -> Rows:
+    def _select_rows(
+        self, frame: Frame, events: np.ndarray, cuts: dict[str, np.ndarray], books: Accounting
+    ) -> ChosenRows:
         row = str(self._row)
         chosen = np.zeros(frame.size, dtype=bool)
         chosen[events] = True
@@ -219,7 +221,7 @@ class TableBuilder:
         for name, passed in cuts.items():
             rows = cut(books.rows, name, rows, passed)
         books.rows.used += len(rows)
-        return Rows(rows, np.searchsorted(frame.offsets(row), rows, side="right") - 1)
+        return ChosenRows(rows, np.searchsorted(frame.offsets(row), rows, side="right") - 1)
 
     def identity(self, frame: Frame) -> dict[str, np.ndarray]:
         """Return the columns (n,) that identify the events of a chunk; empty where the file lacks one."""
@@ -239,7 +241,7 @@ class TableBuilder:
             raise DataError(f"{self._place(frame, wrong[0])}: the weight {self._weight.text!r} is not finite")
         return weights
 
-    def table(self, frame: Frame, rows: Rows) -> Table:
+    def table(self, frame: Frame, rows: ChosenRows) -> Table:
         """Fill inputs, labels, targets and kept columns of the chosen rows, in their order."""
         level = self._level(frame)
         table = Table({b.name: b.build(frame, rows, level) for b in self._inputs})
@@ -259,7 +261,7 @@ class TableBuilder:
         level = self._level(frame)
         return {name: self._values(frame, expression, level) for name, expression in self._keep.items()}
 
-    def mend(self, frame: Frame, rows: Rows, table: Table) -> None:
+    def mend(self, frame: Frame, rows: ChosenRows, table: Table) -> None:
         """Apply each input's policy to NaN and infinities: an error that names the place, or the fill value."""
         for builder in self._inputs:
             bad = builder.mend(table.inputs[builder.name])
@@ -271,7 +273,7 @@ class TableBuilder:
                     "trees to keep"
                 )
 
-    def _labels(self, frame: Frame, rows: Rows, level: Level) -> np.ndarray:
+    def _labels(self, frame: Frame, rows: ChosenRows, level: Level) -> np.ndarray:
         """Return the class of every row, (N,) i8; a row in no class or in two is an error."""
         values = ((e, self._values(frame, e, level)) for e in self._classes.values())
         masks = np.stack([condition(v, e, self._file.path)[rows.positions] for e, v in values])

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..provenance.manifest import flat
 from .metric import split_name, words
-from .report import Table
+from .report import ReportTable
 from .statistics import Array, Estimate
 
 _WIDEST = 60
@@ -97,16 +97,16 @@ class Comparison:
         )
 
     @property
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[ReportTable]:
         """Figures of merit, cost, and configuration, a column for each run."""
         head = ["", *(run.name for run in self.runs)]
         names = dict.fromkeys(name for run in self.runs for name in run.content["test"] if _is_shown(name))
         merits = [[words(name), *(run.merit(name) for run in self.runs)] for name in names]
         changes = [[key, *map(_cell, texts)] for key, texts in self.differences.items()]
         return [
-            Table("Figures of merit", head, merits, _NOTE),
-            Table("Models", head, self._costs(), "With folds: parameters and epochs of each model, time of all."),
-            Table("Configuration", head, changes, "Where the analyses differ."),
+            ReportTable("Figures of merit", head, merits, _NOTE),
+            ReportTable("Models", head, self._costs(), "With folds: parameters and epochs of each model, time of all."),
+            ReportTable("Configuration", head, changes, "Where the analyses differ."),
         ]
 
     @property

@@ -50,7 +50,7 @@ $body
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """A table of plain text: the first column names the lines."""
 
     title: str
@@ -68,7 +68,7 @@ class Picture:
     png: bytes
 
 
-Section = Union[Table, Sequence[Picture]]
+Section = Union[ReportTable, Sequence[Picture]]
 
 
 def render(title: str, results: Results, pictures: Sequence[Picture], facts: Mapping[str, str]) -> str:
@@ -102,7 +102,7 @@ def page(
     parts = [
         f"<p>{escape(lead)}</p>",
         *(f'<p class="notice">{escape(notice)}</p>' for notice in notices),
-        *(_table(section) if isinstance(section, Table) else _gallery(section) for section in sections),
+        *(_table(section) if isinstance(section, ReportTable) else _gallery(section) for section in sections),
         f"<h2>Made from</h2>\n<dl>{lines}</dl>",
     ]
     return _PAGE.substitute(title=escape(title), body="\n".join(parts))
@@ -114,43 +114,45 @@ def _lead(results: Results) -> str:
     return f"{results.task.capitalize()} of {', '.join(results.outputs)} by {by}: {len(results.test):,} test rows."
 
 
-def _merits(results: Results) -> Table:
+def _merits(results: Results) -> ReportTable:
     spread = results.spread
     head = ["", "test", "training", *(["folds: mean \N{PLUS-MINUS SIGN} standard deviation"] if spread else [])]
     lines = [
         [words(name), str(value), str(results.train_summary[name]), *([str(spread[name])] if spread else [])]
         for name, value in results.test_summary.items()
     ]
-    return Table("Figures of merit", head, lines, _NOTES[results.task])
+    return ReportTable("Figures of merit", head, lines, _NOTES[results.task])
 
 
-def _overtraining(results: Results) -> Table:
+def _overtraining(results: Results) -> ReportTable:
     lines = [
         [f"score of {score}, true {name}", f"{found.statistic:.4f}", str(found)]
         for (score, name), found in results.tests.items()
     ]
-    return Table("Training against test (Kolmogorov-Smirnov)", ["", "distance", "probability"], lines, _NOTES["tests"])
+    return ReportTable(
+        "Training against test (Kolmogorov-Smirnov)", ["", "distance", "probability"], lines, _NOTES["tests"]
+    )
 
 
-def _bins(results: Results) -> list[Table]:
+def _bins(results: Results) -> list[ReportTable]:
     head = ["true value", "rows", "bias", "resolution"]
     found = []
     for name, bins in results.bins.items():
         ranges = [f"{low:.4g} to {high:.4g}" for low, high in zip(bins.edges[:-1], bins.edges[1:])]
         columns = zip(ranges, bins.rows, bins.bias, bins.resolution)
         lines = [[place, f"{rows:,}", str(bias), str(width)] for place, rows, bias, width in columns]
-        found.append(Table(f"Bins of {name}", head, lines, "Test rows, in the unit of the target."))
+        found.append(ReportTable(f"Bins of {name}", head, lines, "Test rows, in the unit of the target."))
     return found
 
 
-def _parts(results: Results) -> Table:
+def _parts(results: Results) -> ReportTable:
     lines = []
     for part in (part for fold in results.folds for part in fold.parts):
         model = f"fold {part.fold}, " if len(results.folds) > 1 else ""
         cells = [text for rows, weight in zip(part.rows, part.weight) for text in (f"{rows:,}", f"{weight:,.6g}")]
         lines.append([f"{model}{part.name}", *cells, f"{part.negative.sum():,}"])
     columns = [f"{line}: {what}" for line in results.lines for what in ("rows", "\N{GREEK CAPITAL LETTER SIGMA}w")]
-    return Table("Rows", ["", *columns, "negative weight"], lines, _NOTES["parts"])
+    return ReportTable("Rows", ["", *columns, "negative weight"], lines, _NOTES["parts"])
 
 
 _NOTES = {
@@ -172,7 +174,7 @@ _NOTES = {
 }
 
 
-def _table(table: Table) -> str:
+def _table(table: ReportTable) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
     lines = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in table.lines)
     return (

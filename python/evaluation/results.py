@@ -20,7 +20,7 @@ from .summary import Comparisons, Summary, TargetBins
 CURVE_POINTS = 1000
 
 
-class Part:
+class PartCounts:
     """What a part ("train", "val", "test") of a fold holds: rows, sum of weights, rows of negative weight, per class.
 
     Each is (C,); a regression counts all its rows as one class.
@@ -49,7 +49,7 @@ class Fold:
     train: Scored
     test: Scored
     importance: Importance
-    parts: list[Part]
+    parts: list[PartCounts]
 
 
 @dataclass
@@ -184,7 +184,7 @@ class Results:
     def _summary(self, rows: Scored) -> Summary:
         return summary.summarise(rows, self.outputs, self.metrics)
 
-    def _part(self, part: Part) -> dict[str, Any]:
+    def _part(self, part: PartCounts) -> dict[str, Any]:
         columns = zip(self.lines, part.rows, part.weight, part.negative)
         content = {name: {"rows": rows, "weight": weight, "negative": bad} for name, rows, weight, bad in columns}
         return {"fold": part.fold, "part": part.name, "content": content}

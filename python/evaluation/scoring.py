@@ -20,7 +20,7 @@ from ..dataset.source import TrainingData
 from ..errors import DataError, UserError
 from ..models.base import Model, score
 from .importance import Importance, Inputs, permutation_importance
-from .results import Fold, Part, Results
+from .results import Fold, PartCounts, Results
 from .scored import Scored
 from .statistics import Array
 from .summary import headline
@@ -112,7 +112,7 @@ class _Scorer:
 
     def fold(self) -> Fold:
         """Score the training and the test part, and measure the importance of the features."""
-        train, val, test = (Part(self._fold, name, self._lines) for name in ("train", "val", "test"))
+        train, val, test = (PartCounts(self._fold, name, self._lines) for name in ("train", "val", "test"))
         seen = [self._score(_pick(batch, chosen)) for batch, chosen in self._batches(train, TRAIN_ROWS)]
         for _ in self._batches(val, 0):
             pass
@@ -124,7 +124,7 @@ class _Scorer:
         importance = self._importance(Batch.join(kept))
         return Fold(Scored.pool(seen or [unseen[0].none]), Scored.pool(unseen), importance, [train, val, test])
 
-    def _batches(self, part: Part, most: int) -> Iterator[tuple[Batch, Array]]:
+    def _batches(self, part: PartCounts, most: int) -> Iterator[tuple[Batch, Array]]:
         """Pass over a part and count it; beside each batch, say which of its rows are in the random subset."""
         rows = self._dataset.rows(part.name, self._fold)
         rng = np.random.default_rng([SEED, self._fold])

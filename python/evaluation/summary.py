@@ -14,7 +14,7 @@ from .statistics import Array, Estimate
 
 
 @dataclass(frozen=True)
-class Comparison:
+class KolmogorovSmirnov:
     """Result of one Kolmogorov-Smirnov test between training and test."""
 
     statistic: float
@@ -29,7 +29,7 @@ class Comparison:
 
 Summary = dict[str, Estimate]
 """Figures of merit by dotted name, e.g. ``auc.signal`` or ``resolution.mass``."""
-Comparisons = dict[tuple[str, str], Comparison]
+Comparisons = dict[tuple[str, str], KolmogorovSmirnov]
 """Comparisons of training and test by (score, true class)."""
 
 
@@ -119,7 +119,7 @@ def overtraining(train: Sequence[Scored], test: Sequence[Scored], classes: Seque
         for number, true in enumerate(classes):
             tests = [_compare(a, b, score, number) for a, b in zip(train, test)]
             statistic = max(t[0] for t in tests)
-            result[name, true] = Comparison(statistic, min(1.0, len(tests) * min(t[1] for t in tests)))
+            result[name, true] = KolmogorovSmirnov(statistic, min(1.0, len(tests) * min(t[1] for t in tests)))
     return result
 
 

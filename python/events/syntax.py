@@ -266,7 +266,7 @@ def _number(text: str) -> int | float:
     return float(value) if value.bit_length() <= 1023 else math.inf
 
 
-class _Parser:
+class _ExpressionParser:
     """A Pratt parser: one method for what begins an operand, one loop for what follows it."""
 
     def __init__(self, text: str) -> None:
@@ -451,7 +451,7 @@ def parse_tree(text: str) -> Node:
         raise ExpressionError(f"is longer than {MAX_LENGTH} characters: split it with define:")
     if not text.strip():
         raise ExpressionError("is empty")
-    return _Parser(text).whole()
+    return _ExpressionParser(text).whole()
 
 
 def postorder(tree: Node) -> Sequence[Node]:

@@ -91,7 +91,7 @@ def describe(key: Any) -> TreeDescription | None:
     chunk, cursor = key.get_uncompressed_chunk_cursor()
     content = chunk.get(0, key.data_uncompressed_bytes, cursor, {}).tobytes()
     try:
-        return _Parser(content, key.fKeylen).tree()
+        return _TreeParser(content, key.fKeylen).tree()
     except (UnusualError, struct.error, IndexError, ValueError, RecursionError):
         return None
 
@@ -143,7 +143,7 @@ class _Branch:
         )
 
 
-class _Parser:
+class _TreeParser:
     """Goes through the bytes of a TTree; whatever is unexpected raises one of the errors of :func:`describe`."""
 
     def __init__(self, content: bytes, key_length: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..config.schema import Analysis
 from ..dataset.identity import assign_fold, event_hash
-from ..dataset.inputs import Rows, split_input
+from ..dataset.inputs import ChosenRows, split_input
 from ..dataset.table import Table, TableBuilder
 from ..errors import DataError, UserError
 from ..events.columns import Chunk, Column, offsets_of
@@ -58,7 +58,7 @@ class Parity:
         return asdict(self)
 
 
-class Comparison:
+class ParityCheck:
     """Compares an exported graph with models, file by file.
 
     Parameters
@@ -168,7 +168,7 @@ class Comparison:
         )
 
     def _found_by_columns(
-        self, builder: TableBuilder, frame: Frame, chunk: Chunk, rows: Rows, fold: np.ndarray
+        self, builder: TableBuilder, frame: Frame, chunk: Chunk, rows: ChosenRows, fold: np.ndarray
     ) -> np.ndarray:
         """Run event after event; what the graph says of the cuts must be what Python says."""
         scores, selected = [], []
@@ -214,7 +214,7 @@ class Comparison:
         self.parity.worst = max(self.parity.worst, worst)
 
 
-def _table(builder: TableBuilder, analysis: Analysis, frame: Frame, rows: Rows) -> tuple[Table, np.ndarray]:
+def _table(builder: TableBuilder, analysis: Analysis, frame: Frame, rows: ChosenRows) -> tuple[Table, np.ndarray]:
     """Return the inputs of the rows whose features are finite wherever they have to be, and which rows these are."""
     good = np.ones(len(rows.positions), bool)
     table = builder.table(frame, rows)
@@ -222,7 +222,7 @@ def _table(builder: TableBuilder, analysis: Analysis, frame: Frame, rows: Rows) 
         if analysis.inputs[name].nan == "error":
             features, _ = split_input(values)
             good &= np.isfinite(features).all(axis=(1, 2))
-    chosen = Rows(rows.positions[good], rows.events[good])
+    chosen = ChosenRows(rows.positions[good], rows.events[good])
     table = builder.table(frame, chosen)
     builder.mend(frame, chosen, table)
     return table, good

@@ -109,7 +109,7 @@ def _show(comparison: Comparison) -> None:
         say(f"warning: {comparison.notice}")
 
 
-def _fitting(content: report.Table, width: int) -> Iterator[Sequence[int]]:
+def _fitting(content: report.ReportTable, width: int) -> Iterator[Sequence[int]]:
     """Divide the columns of the runs into groups that fit beside the first column into a terminal."""
     room = width - _column_width(content, 0, width)
     group: list[int] = []
@@ -122,14 +122,14 @@ def _fitting(content: report.Table, width: int) -> Iterator[Sequence[int]]:
     yield group
 
 
-def _column_width(content: report.Table, number: int, width: int) -> int:
+def _column_width(content: report.ReportTable, number: int, width: int) -> int:
     """Return how wide a column has to be: labels wrap at a third of the terminal, texts at a half, numbers never do."""
     longest = max(len(line[number]) for line in content.lines) if content.lines else 0
     name = min(len(content.head[number]), _NAME_WIDTH)
     return min(max(longest, name), width // 3 if number == 0 else width // 2) + _GAP
 
 
-def _table(content: report.Table, columns: Sequence[int], width: int | None) -> Table:
+def _table(content: report.ReportTable, columns: Sequence[int], width: int | None) -> Table:
     """Make a table of the first and of other columns; with a width, names wrap to fit into it."""
     table = Table(title=content.title, title_justify="left", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
     for number in (0, *columns):

@@ -44,7 +44,7 @@ class InputFile:
 
 
 @dataclass(frozen=True)
-class Job:
+class ConvertJob:
     """Input files to convert into one shard, which has the path ``stem`` without a suffix.
 
     ``stored`` is what parts hold of them, in a merge; a file that is in none is lost.
@@ -127,7 +127,7 @@ def convert(
     return request.make(work)
 
 
-def _dataset(analysis: Analysis, plan: Sequence[Job], indices: Sequence[ShardIndex], folder: Path) -> Outcome:
+def _dataset(analysis: Analysis, plan: Sequence[ConvertJob], indices: Sequence[ShardIndex], folder: Path) -> Outcome:
     """Make the dataset of its finished shards."""
     info = dataset_info(analysis)
     records = [record for index in indices for record in index.records]
@@ -148,7 +148,7 @@ def _dataset(analysis: Analysis, plan: Sequence[Job], indices: Sequence[ShardInd
     return _outcome(analysis, records, accounting, outputs, details, _checksums(shards))
 
 
-def _shards(analysis: Analysis, plan: Sequence[Job], indices: Sequence[ShardIndex], folder: Path) -> Outcome:
+def _shards(analysis: Analysis, plan: Sequence[ConvertJob], indices: Sequence[ShardIndex], folder: Path) -> Outcome:
     """Leave the shards of a part as they are: they are no dataset."""
     records = [record for index in indices for record in index.records]
     refuse_copies(r.source for r in records)
@@ -157,7 +157,7 @@ def _shards(analysis: Analysis, plan: Sequence[Job], indices: Sequence[ShardInde
     return _outcome(analysis, records, Accounting.total(r.accounting for r in records), outputs)
 
 
-def _hashes(job: Job, index: ShardIndex) -> Iterator[EventHashes]:
+def _hashes(job: ConvertJob, index: ShardIndex) -> Iterator[EventHashes]:
     """Say where the hashes of the events of a shard are: beside it, or where parts hold them."""
     first = 0
     for record, part in zip(index.records, job.stored):
@@ -182,13 +182,13 @@ def _plan(
     work: Path,
     skip_bad_files: bool,
     stored: Sequence[StoredFile | None] | None = None,
-) -> list[Job]:
+) -> list[ConvertJob]:
     """Divide files into shards; how many processes there are makes no difference."""
     (work / SHARDS).mkdir(exist_ok=True)
     stored = stored or [None] * len(files)
     sources = [input_record(f.path) if s is None else s.record.source for f, s in zip(files, stored)]
     return [
-        Job(
+        ConvertJob(
             analysis,
             tuple(files[group.start : group.stop]),
             work / SHARDS / f"{i:02d}",
@@ -213,7 +213,7 @@ def _outcome(
 
 def _merge_plan(
     analysis: Analysis, files: Mapping[str, Sequence[str]], work: Path, parts: Path, skip_bad_files: bool, jobs: int
-) -> list[Job]:
+) -> list[ConvertJob]:
     """Divide files into the shards that one conversion of all would make, to be filled from those of parts."""
     units: dict[str | None, int] = {name: len(paths) for name, paths in files.items()}
     stored: dict[str, list[StoredFile | None]] = {name: [None] * len(paths) for name, paths in files.items()}
@@ -229,7 +229,7 @@ def _merge_plan(
 # -- one shard --------------------------------------------------------------------------------------------------------
 
 
-def convert_files(job: Job, report: Report) -> ShardIndex:
+def convert_files(job: ConvertJob, report: Report) -> ShardIndex:
     """Convert neighbouring input files into their shard, unless a finished one is there already.
 
     ``report`` is called with the share of the shard that was done since the last call.
@@ -246,13 +246,13 @@ def convert_files(job: Job, report: Report) -> ShardIndex:
     return index
 
 
-def _finished(job: Job) -> ShardIndex | None:
+def _finished(job: ConvertJob) -> ShardIndex | None:
     """Return the index of a shard that an interrupted run made of the same files, if it is as it was written."""
     index = ShardIndex.read(job.stem)
     return index if index is not None and index.key == job.key and index.verify(job.stem) else None
 
 
-def _write(job: Job, broken: dict[int, ShardRecord], report: Report) -> ShardIndex | None:
+def _write(job: ConvertJob, broken: dict[int, ShardRecord], report: Report) -> ShardIndex | None:
     """Write the shard without the broken files; None where one more broke in the middle of its rows."""
     records: list[ShardRecord] = []
     complete = False
@@ -278,7 +278,7 @@ def _write(job: Job, broken: dict[int, ShardRecord], report: Report) -> ShardInd
 class _Shard:
     """What serves all files of a shard."""
 
-    def __init__(self, job: Job, log: EventLog, report: Report) -> None:
+    def __init__(self, job: ConvertJob, log: EventLog, report: Report) -> None:
         self.job, self.log, self.report = job, log, report
         self.builders = TableBuilders(job.analysis, STAGE)
         layout = format_of(job.analysis, dataset_info(job.analysis))
@@ -329,7 +329,7 @@ def _reported(
         report(1)
 
 
-def merge_files(job: Job, report: Report) -> ShardIndex:
+def merge_files(job: ConvertJob, report: Report) -> ShardIndex:
     """Fill a shard with what parts hold of its input files, unless a finished one is there already."""
     records = [_lost(file) if part is None else part.record for file, part in zip(job.files, job.stored)]
     index = _finished(job)

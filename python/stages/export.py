@@ -18,7 +18,7 @@ from ..events.files import expand, from_root, sample_files
 from ..events.open import open_for, reading
 from ..events.view import view
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
-from ..export.parity import Comparison, Parity
+from ..export.parity import Parity, ParityCheck
 from ..export.triton import config
 from ..models.base import ModelSpec
 from ..models.load import own_code
@@ -141,7 +141,7 @@ def _exported(
             exported = export_features(analysis, spec, graphs, rule)
         else:
             exported = export_columns(analysis, spec, graphs, rule, view(file, analysis))
-    comparison = Comparison(exported, analysis, load_models(run, analysis, folds), rule)
+    comparison = ParityCheck(exported, analysis, load_models(run, analysis, folds), rule)
     sources = []
     for path in paths:
         with reading(analysis, path) as (file, source):

@@ -30,7 +30,7 @@ _RECORDS = ".records"
 
 
 @dataclass(frozen=True)
-class Job:
+class GenerateJob:
     """One block of events of a sample; ``first`` is the number of its first event."""
 
     generator: Generator
@@ -197,18 +197,18 @@ def _key(file: _File) -> str:
     return fingerprint([file.sample, file.name, file.generator.model_dump(mode="json"), blocks])
 
 
-def _jobs(file: _File) -> list[Job]:
+def _jobs(file: _File) -> list[GenerateJob]:
     """Divide a file into blocks."""
     occupancy = _survey(file.sample, file.generator)
     plan, first = [], 1
     for block, size in enumerate(sizes(file.generator.events)):
         if block in file.blocks:
-            plan.append(Job(file.generator, file.sample, block, size, first, occupancy))
+            plan.append(GenerateJob(file.generator, file.sample, block, size, first, occupancy))
         first += size
     return plan
 
 
-def make_block(job: Job, report: Report) -> nanoaod.NanoBlock:
+def make_block(job: GenerateJob, report: Report) -> nanoaod.NanoBlock:
     """Make one block; ``report`` is called when it is done."""
     piece = nanoaod.make(job.generator, job.sample, job.block, job.size, job.first, job.occupancy)
     report(1)

@@ -31,7 +31,7 @@ _RECORDS = ".records"
 
 
 @dataclass(frozen=True)
-class Job:
+class PredictJob:
     """One file to score."""
 
     run: Path
@@ -48,7 +48,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredFile:
     """What became of a file.
 
     Attributes
@@ -131,7 +131,7 @@ def predict(
         folds, threads = trained.details["dataset"]["info"]["folds"], 0 if jobs == 1 else 1
         scorer = fingerprint([request.key, str(share), trained.details["sha256"]])
         key = fingerprint(request.key)
-        one = Job(run, analysis, folds, "", folder, folder, key, scorer, format, skip_bad_files, threads)
+        one = PredictJob(run, analysis, folds, "", folder, folder, key, scorer, format, skip_bad_files, threads)
         scored = _score_all(one, dict(zip(names, paths)), jobs)
         accounting = Accounting.total(s.accounting for s in scored.values())
         whole_ones = {name: s for name, s in scored.items() if s.checksum is not None}
@@ -142,7 +142,7 @@ def predict(
     return request.make(work)
 
 
-def _score_all(one: Job, files: Mapping[str, str], jobs: int) -> dict[str, Scored]:
+def _score_all(one: PredictJob, files: Mapping[str, str], jobs: int) -> dict[str, ScoredFile]:
     """Score all files as ``one``, into its folder and under these names."""
     work, records = one.output, one.output / _RECORDS
     plan = [
@@ -172,7 +172,7 @@ def _check_same_functions(run: Path, trained: Manifest, analysis: Analysis) -> N
             raise UserError(f"{name}: changed since {run} was trained with it: restore it, or convert and train again")
 
 
-def predict_file(job: Job, report: Report) -> Scored:
+def predict_file(job: PredictJob, report: Report) -> ScoredFile:
     """Score one file into its friend, unless that is there already."""
     entries = None
     try:
@@ -181,7 +181,7 @@ def predict_file(job: Job, report: Report) -> Scored:
             piece = Piece.read(job.record, job.key)
             if piece is not None and piece.inputs[0].uuid == source.uuid:
                 report(1)
-                return Scored(piece.inputs[0], Accounting.from_dict(piece.payload), piece.outputs[0].adler32)
+                return ScoredFile(piece.inputs[0], Accounting.from_dict(piece.payload), piece.outputs[0].adler32)
             make_room(job.record, job.output)
             books, lacks = _score_file(job, file, report)
     except FileError as error:
@@ -190,17 +190,17 @@ def predict_file(job: Job, report: Report) -> Scored:
             raise
         lost = Accounting.of_lost(job.path, error.reason, entries)
         report(1)
-        return Scored(input_record(job.path, entries), lost)
+        return ScoredFile(input_record(job.path, entries), lost)
     source = replace(source, entries=books.events.read)
     piece = Piece.write(job.record, job.key, [job.output], books.as_dict(), [source])
-    return Scored(source, books, piece.outputs[0].adler32, lacks)
+    return ScoredFile(source, books, piece.outputs[0].adler32, lacks)
 
 
 _scorers: dict[str, Scorer] = {}
 """Of the stage that this process works for: one file after the other uses the same models."""
 
 
-def _scorer(job: Job) -> Scorer:
+def _scorer(job: PredictJob) -> Scorer:
     """Load the models, once per stage and process."""
     import torch
 
@@ -212,7 +212,7 @@ def _scorer(job: Job) -> Scorer:
     return _scorers[job.scorer]
 
 
-def _score_file(job: Job, file: EventFile, report: Report) -> tuple[Accounting, Sequence[str]]:
+def _score_file(job: PredictJob, file: EventFile, report: Report) -> tuple[Accounting, Sequence[str]]:
     """Score one file; returns its accounting, and the columns that it lacks to choose folds by."""
     scorer = _scorer(job)
     file = view(file, job.analysis)

@@ -47,7 +47,7 @@ _MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
-class Job:
+class SkimJob:
     """One output to write, from whole inputs of one sample; ``part`` is a digest of the analysis."""
 
     analysis: Analysis
@@ -89,7 +89,7 @@ class Record:
     checksum: str | None = None
     filled: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def write(self, job: Job, key: str) -> None:
+    def write(self, job: SkimJob, key: str) -> None:
         """Record that the output of a job is finished."""
         payload = asdict(self) | {"sources": None}
         outputs = [] if self.entries is None else [job.output]
@@ -97,7 +97,7 @@ class Record:
         self.checksum = next((output.adler32 for output in piece.outputs), None)
 
     @classmethod
-    def read(cls, job: Job, key: str) -> Record | None:
+    def read(cls, job: SkimJob, key: str) -> Record | None:
         """Read what :meth:`write` wrote; None unless the output is as it was, and made from the same."""
         piece = Piece.read(job.record, key)
         if piece is None:
@@ -189,10 +189,10 @@ def _outcome(
 
 def _plan(
     analysis: Analysis, groups: Mapping[str, Mapping[str, tuple[str, ...]]], work: Path, skip_bad_files: bool
-) -> list[Job]:
+) -> list[SkimJob]:
     part = fingerprint(analysis.skim_part())
     return [
-        Job(
+        SkimJob(
             analysis,
             part,
             sample,
@@ -206,7 +206,7 @@ def _plan(
     ]
 
 
-def _work(plan: Sequence[Job], jobs: int, scheduler: str | None) -> list[Record]:
+def _work(plan: Sequence[SkimJob], jobs: int, scheduler: str | None) -> list[Record]:
     if scheduler is None:
         return run_jobs(skim_files, plan, jobs, "skimming files")
     return run_on_dask(skim_files, plan, scheduler, "skimming files")
@@ -282,7 +282,7 @@ def _tell(details: Mapping[str, Any], files: int, *, complete: bool) -> None:
 # -- one output -------------------------------------------------------------------------------------------------------
 
 
-def skim_files(job: Job, report: Report) -> Record:
+def skim_files(job: SkimJob, report: Report) -> Record:
     """Write one output, unless it is there already.
 
     A file that turns out to be bad in the middle is left out altogether: the output is begun again without it.
@@ -318,7 +318,7 @@ def skim_files(job: Job, report: Report) -> Record:
     return record
 
 
-def _all_branches(job: Job, paths: Sequence[str]) -> BranchUnion:
+def _all_branches(job: SkimJob, paths: Sequence[str]) -> BranchUnion:
     """Look at all inputs for the branches of their trees."""
     union = BranchUnion()
     for path in paths:
@@ -331,7 +331,7 @@ def _all_branches(job: Job, paths: Sequence[str]) -> BranchUnion:
 
 
 def _write(
-    job: Job,
+    job: SkimJob,
     paths: Sequence[str],
     sources: dict[str, FileRecord],
     record: Record,
@@ -356,7 +356,7 @@ def _write(
     record.entries = record.accounting.events.used
 
 
-def _copy(job: Job, file: EventFile, trees: MergedTrees, record: Record, report: Report) -> None:
+def _copy(job: SkimJob, file: EventFile, trees: MergedTrees, record: Record, report: Report) -> None:
     """Copy the chosen events of one input, and the trees beside them."""
     skimmer = _skimmer(job, file)
     record.unwritable |= skimmer.unwritable
@@ -386,7 +386,7 @@ _skimmers: dict[tuple[str, str], Skimmer] = {}
 """The last one of this process, which serves the next file with the same columns."""
 
 
-def _skimmer(job: Job, file: EventFile) -> Skimmer:
+def _skimmer(job: SkimJob, file: EventFile) -> Skimmer:
     last = _skimmers.get((job.part, job.sample))
     skimmer = last.for_file(file) if last is not None else None
     if skimmer is None:

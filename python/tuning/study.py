@@ -31,7 +31,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..config.change import change
 from ..config.schema import Analysis
-from ..config.search import Parameter, Search
+from ..config.search import Search, SearchParameter
 from ..console import say
 from ..errors import TrainingError, UserError
 from ..provenance import fingerprint
@@ -351,7 +351,7 @@ def _pruner(name: str, epochs: int) -> BasePruner:
     return NopPruner()
 
 
-def _distribution(analysis: Analysis, key: str, parameter: Parameter) -> BaseDistribution:
+def _distribution(analysis: Analysis, key: str, parameter: SearchParameter) -> BaseDistribution:
     def check(*tried: Any) -> None:
         for value in tried:
             change(analysis, {key: value}, f"search.parameters.{key}")
@@ -360,7 +360,7 @@ def _distribution(analysis: Analysis, key: str, parameter: Parameter) -> BaseDis
         check(*parameter.choices)
         return CategoricalDistribution([json.dumps(choice) for choice in parameter.choices])
     low, high, step = parameter.low, parameter.high, parameter.step
-    assert low is not None and high is not None  # noqa: S101 — Parameter has seen to it
+    assert low is not None and high is not None  # noqa: S101 — SearchParameter has seen to it
     if step is not None:
         high = low + math.floor((high - low) / step + 1e-9) * step
     check(low, high)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import toys
 from nanoforge.batch.plan import STAGES, Plan, Resources, command, jobs
-from nanoforge.config.batch import Batch, Division
+from nanoforge.config.batch import BatchBlock, Division
 from nanoforge.config.schema import Analysis
 from nanoforge.errors import DataError, UserError
 from pydantic import ValidationError
@@ -83,7 +83,7 @@ def test_whole_stages_have_one_job_and_a_search_its_workers():
 
 def test_a_plan_survives_the_disk(tmp_path: Path):
     found = jobs(listed(tt=5), "convert", Division(files=2))
-    resources = Resources.of("convert", Batch().needs("convert"))
+    resources = Resources.of("convert", BatchBlock().needs("convert"))
     plan = Plan("run", "toy", "convert", "condor", "0" * 64, found, resources, "parts", ("convert", "analysis.yaml"))
     plan.write(tmp_path / "plan.json")
     assert Plan.read(tmp_path / "plan.json") == plan
@@ -95,7 +95,7 @@ def test_a_plan_survives_the_disk(tmp_path: Path):
 
 def test_what_a_stage_asks_for():
     """A stage's own block comes before the common one, and that before the defaults; GPUs are for trainings."""
-    batch = Batch.model_validate(
+    batch = BatchBlock.model_validate(
         {
             "flavour": "workday",
             "memory": "3 GB",
@@ -113,7 +113,7 @@ def test_what_a_stage_asks_for():
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_defaults_keep_the_limits_of_the_site(stage: str):
-    found = Resources.of(stage, Batch().needs(stage))
+    found = Resources.of(stage, BatchBlock().needs(stage))
     assert found.memory <= 2000 * found.cores
     assert found.disk <= 20_000 * found.cores
 
@@ -133,7 +133,7 @@ def test_the_defaults_keep_the_limits_of_the_site(stage: str):
 )
 def test_a_mistake_in_the_block_is_refused(block: dict[str, Any], words: str):
     with pytest.raises(ValidationError, match=words):
-        Batch.model_validate(block)
+        BatchBlock.model_validate(block)
 
 
 def test_stages_that_need_more_say_so():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from nanoforge.dataset import repeats
-from nanoforge.dataset.inputs import Rows
+from nanoforge.dataset.inputs import ChosenRows
 from nanoforge.dataset.repeats import EventHashes, Repeats, content_hashes, count_repeats
 from nanoforge.errors import DataError
 
@@ -70,7 +70,7 @@ def test_damaged_hashes_are_named(tmp_path: Path) -> None:
 
 
 def hashed(values: np.ndarray, events: np.ndarray, uuid: str = "0" * 32, **inputs: object) -> np.ndarray:
-    rows = Rows(np.arange(len(values)), events)
+    rows = ChosenRows(np.arange(len(values)), events)
     return content_hashes({"event": values, **inputs}, rows, events.astype("u8"), uuid, events)
 
 

@@ -13,7 +13,7 @@ import pytest
 import toys
 import uproot
 from nanoforge.config import Analysis
-from nanoforge.dataset.inputs import Rows
+from nanoforge.dataset.inputs import ChosenRows
 from nanoforge.dataset.table import Table, TableBuilder
 from nanoforge.errors import DataError, FileError, NanoForgeError, UserError
 from nanoforge.events.frame import Frame
@@ -44,7 +44,7 @@ def builder(path: Path, file: Any, stage: str = "convert", **changes: Any) -> Ta
     return TableBuilder(what, what.samples["tt"] if stage == "convert" else None, file, stage)
 
 
-def build(path: Path, stage: str = "convert", **changes: Any) -> tuple[Frame, Rows, Table, Accounting]:
+def build(path: Path, stage: str = "convert", **changes: Any) -> tuple[Frame, ChosenRows, Table, Accounting]:
     """Make the table of the whole file, as one chunk."""
     with open_events(str(path), "Events") as file:
         made = builder(path, file, stage, **changes)

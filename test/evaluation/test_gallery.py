@@ -13,7 +13,7 @@ from nanoforge.evaluation import gallery, report, style, summary
 from nanoforge.evaluation.figures import loss
 from nanoforge.evaluation.importance import Importance
 from nanoforge.evaluation.metric import chosen_metrics
-from nanoforge.evaluation.results import Fold, Part, Results
+from nanoforge.evaluation.results import Fold, PartCounts, Results
 from nanoforge.evaluation.scored import Scored
 from scipy import stats
 
@@ -47,7 +47,7 @@ def results(kind, folds=1, rows=1500, present=None, histories=None):
             regressed(rows, 10 * fold + k) if kind == 0 else classified(kind, rows, 10 * fold + k, present)
             for k in range(2)
         )
-        part = Part(fold, "test", max(kind, 1))
+        part = PartCounts(fold, "test", max(kind, 1))
         part.add(None if kind == 0 else test.truth, test.weight)
         drops = np.random.default_rng(fold).gamma(1, 0.02, (40, 3))
         made.append(Fold(train, test, Importance(tuple(f"jets.feature_{k}" for k in range(40)), drops), [part]))

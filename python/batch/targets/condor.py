@@ -19,7 +19,7 @@ from ..plan import Resources
 from ..target import Target
 
 if TYPE_CHECKING:
-    from ...config.batch import Batch
+    from ...config.batch import BatchBlock
     from ...config.schema import Analysis
 
 _ATTRIBUTES = (
@@ -127,11 +127,11 @@ class CondorTarget(Target):
         """Whether the queue cannot tell: in spool mode, logs stay with it until they are fetched."""
         return directory.batch.mode != "spool"
 
-    def adapted(self, batch: Batch) -> Batch:
+    def adapted(self, batch: BatchBlock) -> BatchBlock:
         """Return the block as it is: its rules are those of HTCondor's sites."""
         return batch
 
-    def gives_by_core(self, batch: Batch) -> bool:
+    def gives_by_core(self, batch: BatchBlock) -> bool:
         """Whether it is CERN's pool, which gives 2 GB of memory and 20 GB of disk with each core."""
         return batch.site == "lxplus"
 

@@ -24,7 +24,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Optional
 
-from ...config.batch import Batch
+from ...config.batch import BatchBlock
 from ...config.crab import Crab
 from ...console import say
 from ...errors import DataError, UserError
@@ -229,11 +229,11 @@ class CrabTarget(Target):
         """Whether jobs of the grid can do a stage."""
         return stage.on_grid
 
-    def adapted(self, batch: Batch) -> Batch:
+    def adapted(self, batch: BatchBlock) -> BatchBlock:
         """Return the block for jobs that see CVMFS, and whose results have a place on the grid."""
         return super().adapted(batch).model_copy(update={"shared": batch.shared or ["/cvmfs"], "output": None})
 
-    def gives_by_core(self, batch: Batch) -> bool:
+    def gives_by_core(self, batch: BatchBlock) -> bool:
         """Whether memory and disk come with cores: sites of the grid give 2 GB and 20 GB with each."""
         return True
 

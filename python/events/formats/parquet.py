@@ -9,7 +9,7 @@ from ..format import InputFormat
 from ..reader import EventFile
 
 
-class ParquetFormat(InputFormat):
+class ParquetInput(InputFormat):
     """Parquet."""
 
     suffixes = (".parquet", ".pq")

@@ -73,9 +73,9 @@ class LightGBMOptions(BoosterOptions):
         losses = {name: [float(v) for v in next(iter(metrics.values()))] for name, metrics in noted.items()}
         return str(booster.model_to_string(num_iteration=booster.best_iteration)), losses
 
-    def read(self, text: str) -> _Booster:
+    def read(self, text: str) -> _LightGBMBooster:
         """See :meth:`..options.BoosterOptions.read`."""
-        return _Booster(text)
+        return _LightGBMBooster(text)
 
     def _parameters(self, seed: int, threads: int) -> dict[str, Any]:
         options = self.model_dump(mode="json", exclude={"type"})
@@ -84,7 +84,7 @@ class LightGBMOptions(BoosterOptions):
         return options | bagging | fixed
 
 
-class _Booster:
+class _LightGBMBooster:
     def __init__(self, text: str) -> None:
         import lightgbm
 

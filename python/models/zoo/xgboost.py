@@ -84,9 +84,9 @@ class XGBoostOptions(BoosterOptions):
         text = {"center": objective.center, "scale": objective.scale, "model": model}
         return json.dumps(text), losses
 
-    def read(self, text: str) -> _Booster:
+    def read(self, text: str) -> _XGBooster:
         """See :meth:`..options.BoosterOptions.read`."""
-        return _Booster(text)
+        return _XGBooster(text)
 
     def _parameters(self, seed: int, threads: int, classes: int | None) -> dict[str, Any]:
         options = self.model_dump(mode="json", exclude={"type", "n_estimators", "early_stopping_rounds"})
@@ -174,7 +174,7 @@ def _finite(table: np.ndarray) -> np.ndarray:
     return np.clip(table, -limit, limit)
 
 
-class _Booster:
+class _XGBooster:
     """Trees that were read: sums are made of the leaves in float64, as in ONNX."""
 
     def __init__(self, text: str) -> None:
