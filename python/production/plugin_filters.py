@@ -13,7 +13,7 @@ from ..config.cmssw import PluginFilter
 from ..errors import UserError, nearest
 
 _OF_BLOCKS = {"SimAcceptanceFilter": "cmssw.acceptance", "EventSkimFilter": "cmssw.skim"}
-_PYTHON: dict[str, type | tuple[type, ...]] = {
+_PYTHON: dict[str, Any] = {
     "bool": bool, "int32": int, "uint32": int, "uint64": int, "double": (int, float), "string": str, "InputTag": str,
     "FileInPath": str,
 }  # fmt: skip
@@ -124,5 +124,6 @@ def _checked(value: Any, description: Parameter, key: str) -> Any:
 
 
 def _fits(value: Any, kind: str) -> bool:
-    whole = isinstance(value, bool) == (kind == "bool")
-    return whole and isinstance(value, _PYTHON[kind]) and not (kind.startswith("u") and value < 0)
+    if isinstance(value, bool) != (kind == "bool") or not isinstance(value, _PYTHON[kind]):
+        return False
+    return not kind.startswith("u") or bool(value >= 0)
