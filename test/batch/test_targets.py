@@ -150,7 +150,9 @@ def test_own_code_of_another_is_not_run_unasked(project, nanoforge):
         assert answer.returncode == 2 and "--trust" in answer.stderr, answer.stderr
         assert "theirs.py" in answer.stderr
     assert not (project / "stolen").exists()
-    assert nanoforge("status", "jobs", "--trust").returncode == 0
+    answer = nanoforge("collect", "jobs", "-o", "out", "--trust")
+    assert answer.returncode == 1 and "4 of 4 jobs are not done" in answer.stderr, answer.stderr
+    assert (project / "stolen").exists()
     assert nanoforge("status", "jobs").returncode == 0
     shutil.rmtree(project / "jobs")
 

@@ -9,12 +9,14 @@ from typing import Callable
 import pytest
 import toys
 import yaml
+from nanoforge.batch.jobdir import JobDir
 from nanoforge.config import load
 from nanoforge.errors import UserError
 from nanoforge.provenance import Manifest
 from nanoforge.provenance.trust import remember, require
 from nanoforge.stages.trust import check_runs
 
+PLAIN = {"inputs": {"event": {"features": ["MET_pt"]}}, "batch": {"site": "generic"}}
 FUNCTIONS = "import pathlib\npathlib.Path(__file__).with_name('imported').touch()\ndef twice(x):\n    return 2 * x\n"
 
 
@@ -96,5 +98,10 @@ def test_commands_ask_once(tmp_path: Path, nanoforge: Callable, monkeypatch: pyt
         answer = nanoforge(*command)
         assert answer.returncode == 2 and "mine.py: read it, then give --trust" in answer.stderr, answer.stderr
     assert not (tmp_path / "imported").exists()
-    assert nanoforge("predict", "copy", "a.root", "--trust").returncode == 0
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump({key: content[key] for key in ("name", "samples")} | PLAIN))
+    submit = ("submit", "condor", "other.yaml", "--stage", "evaluate", "--run", "copy", "--dry-run", "-o", "jobs")
+    answer = nanoforge(*submit)
+    assert answer.returncode == 2 and "mine.py: read it, then give --trust" in answer.stderr, answer.stderr
+    assert nanoforge(*submit, "--trust").returncode == 0
+    assert "--trust" in JobDir.open(tmp_path / "jobs").plan.command  # of the jobs, which nobody can ask
     assert nanoforge("predict", "copy", "b.root", "-o", "once").returncode == 0

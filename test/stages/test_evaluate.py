@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
+from matplotlib.figure import Figure
 from nanoforge.cli import main
 from nanoforge.config.evaluation import Evaluation
 from nanoforge.dataset.open import open_dataset
@@ -339,6 +342,39 @@ def test_scores_that_are_not_finite_fail(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(scoring, "score", lambda model, inputs, rows: np.full((len(inputs["event"]), 2), np.nan))
     with pytest.raises(DataError, match="NaN or infinite scores"):
         evaluate(run, output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("what", ["figure", "metrics"])
+def test_a_full_disk_is_named_and_the_same_command_ends_right(trained, tmp_path, nanoforge, monkeypatch, what):
+    """/dev/full stands for the disk: all that is written there finds no room."""
+    trained(own=tmp_path)
+    plot = SimpleNamespace(name="one", title="One", meaning="A figure.", figure=Figure())
+    monkeypatch.setattr(stage.gallery, "plots", lambda *_: iter([plot]))
+    monkeypatch.setattr(stage.balance, "plots", lambda *_: iter(()))
+    save, write = stage.figures.save, stage.write_atomically
+
+    def save_there(figure, stem):
+        stem.with_suffix(".pdf").symlink_to("/dev/full")
+        return save(figure, stem)
+
+    def write_there(path, text):
+        path.with_name(f".{path.name}.{os.getpid()}").symlink_to("/dev/full")
+        write(path, text)
+
+    with monkeypatch.context() as patch:
+        if what == "figure":
+            patch.setattr(stage.figures, "save", save_there)
+        else:
+            patch.setattr(stage, "write_atomically", write_there)
+        answer = nanoforge("evaluate", "run")
+    assert answer.returncode == 1 and "Traceback" not in answer.stderr
+    assert answer.stderr.splitlines()[-1].startswith("error: ")
+    assert ": no space left on the disk: free some, then run the same command again" in answer.stderr
+    assert not (tmp_path / "run" / "evaluation").exists()
+    (tmp_path / "run" / ".evaluation.unfinished" / "plots" / "one.pdf").unlink()
+    answer = nanoforge("evaluate", "run")
+    assert answer.returncode == 0, answer.stderr
+    assert (tmp_path / "run" / "evaluation" / "metrics.json").stat().st_size
 
 
 def test_what_is_no_run_is_refused(tmp_path):
