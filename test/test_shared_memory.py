@@ -50,7 +50,7 @@ def replace_shared_memory(how: str) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two analyses: train.yaml has a dataset, convert.yaml has files. The export of models takes seconds and is left out."""
+    """Two analyses: train.yaml has a dataset, convert.yaml has files. Models are not exported, which takes seconds."""
     monkeypatch.setattr("nanoforge.stages.train.export_onnx", lambda model, path, metadata: path.write_text("graph"))
     monkeypatch.setattr("nanoforge.training.tracking._log_model", lambda *_: None)
     training = {"epochs": 1, "workers": 2, "in_memory": "never"}
