@@ -197,7 +197,7 @@ def test_predicted_sigmas_and_unknown_targets(tmp_path, quick, capsys):
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("model", [DEEPSETS, {"type": "lightgbm", "num_leaves": 8}])
+@pytest.mark.parametrize("model", [DEEPSETS, {"type": "lightgbm", "num_leaves": 8, "num_iterations": 60}])
 def test_predicted_quantiles(tmp_path, quick, model):
     found = evaluate_anew(tmp_path, model, {"type": "quantile", "quantiles": [0.2, 0.5, 0.8]})
     for name in ("z", "y"):
