@@ -231,7 +231,7 @@ class Net(nn.Module):
         PARTICLENET | KINEMATICS,
         TRANSFORMER | KINEMATICS,
         {"type": "own", "options": {"width": 16}},
-        {"type": "lightgbm"},
+        {"type": "lightgbm", "num_iterations": 50},
     ],
     ids=lambda model: model["type"],
 )
@@ -350,8 +350,7 @@ def test_a_full_disk_is_named_and_the_same_command_ends_right(trained, tmp_path,
     trained(own=tmp_path)
     plot = SimpleNamespace(name="one", title="One", meaning="A figure.", figure=Figure())
     monkeypatch.setattr(stage.gallery, "plots", lambda *_: iter([plot]))
-    monkeypatch.setattr(stage.balance, "plots", lambda *_: iter(()))
-    save, write = stage.figures.save, stage.write_atomically
+    save, write = stage.gallery.save, stage.write_atomically
 
     def save_there(figure, stem):
         stem.with_suffix(".pdf").symlink_to("/dev/full")
@@ -363,7 +362,7 @@ def test_a_full_disk_is_named_and_the_same_command_ends_right(trained, tmp_path,
 
     with monkeypatch.context() as patch:
         if what == "figure":
-            patch.setattr(stage.figures, "save", save_there)
+            patch.setattr(stage.gallery, "save", save_there)
         else:
             patch.setattr(stage, "write_atomically", write_there)
         answer = nanoforge("evaluate", "run")
@@ -371,7 +370,7 @@ def test_a_full_disk_is_named_and_the_same_command_ends_right(trained, tmp_path,
     assert answer.stderr.splitlines()[-1].startswith("error: ")
     assert ": no space left on the disk: free some, then run the same command again" in answer.stderr
     assert not (tmp_path / "run" / "evaluation").exists()
-    (tmp_path / "run" / ".evaluation.unfinished" / "plots" / "one.pdf").unlink()
+    (tmp_path / "run" / ".evaluation.unfinished" / "plots" / "one.pdf").unlink(missing_ok=True)
     answer = nanoforge("evaluate", "run")
     assert answer.returncode == 0, answer.stderr
     assert (tmp_path / "run" / "evaluation" / "metrics.json").stat().st_size
