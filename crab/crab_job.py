@@ -5,11 +5,13 @@
 
 Line NUMBER of items.txt has the words after job.sh, which does the work, in an environment without CMSSW's. What it
 made goes into part.tar, and FrameworkJobReport.xml tells CRAB of it. Exit codes are NanoForge's: CRAB tries 1 again,
-not 2. It needs nothing but Python 3.6.
+not 2; where a cmsRun of a production failed that may do better elsewhere, the report has its code, by which CRAB has
+rules. It needs nothing but Python 3.6.
 """
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -84,7 +86,9 @@ def report(manifest, lumis, code, error):
     if code:
         text = escape(error or "see the end of the job's output")
         kind = "NanoForgeMistake" if code == 2 else "NanoForgeFailure"
-        lines += ['<FrameworkError ExitStatus="%d" Type="%s">' % (code, kind), text, "</FrameworkError>"]
+        of_cmsrun = re.search(r"cmsRun ended with (\d+)", error) if code == 1 else None
+        status = int(of_cmsrun.group(1)) if of_cmsrun else code
+        lines += ['<FrameworkError ExitStatus="%d" Type="%s">' % (status, kind), text, "</FrameworkError>"]
     return "\n".join(lines + ["</FrameworkJobReport>", ""])
 
 

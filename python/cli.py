@@ -521,6 +521,30 @@ def export(
 
 
 @app.command()
+def catalogue(
+    patterns: Annotated[
+        Optional[list[str]], typer.Argument(help="Datasets (with *), folders, patterns of files; or the analysis file.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="What analysis files include.")] = Path("samples.yaml"),
+    xsec: Annotated[
+        Optional[Path], typer.Option("--xsec", help="A table of yours: cross sections in pb, by sample.")
+    ] = None,
+    tree: Tree = "Events",
+    refresh: Annotated[bool, typer.Option("--refresh", help="Look up the same again; says what has changed.")] = False,
+) -> None:
+    """List datasets and folders with files, events, sizes, sites and weights, as a block that analyses can include.
+
+    Example: nanoforge catalogue '/TTto2L2Nu*/Run3Summer22*NanoAODv15*/NANOAODSIM' -o samples.yaml
+    """
+    names = patterns or []
+    one = Path(names[0]) if len(names) == 1 and Path(names[0]).suffix in _YAML else None
+    analysis = None if one is None else _load(one, None)
+    from .stages.catalogue import catalogue
+
+    catalogue(names if analysis is None else analysis, output, xsec=xsec, tree=tree, refresh=refresh)
+
+
+@app.command()
 def cmsrun(
     config: Config,
     overrides: Overrides = None,

@@ -77,6 +77,7 @@ ROOMS = [
     "dataset",
 ]
 ROOMS += [
+    "catalogue",
     "production",
     "pipeline",
     "simulation",
@@ -139,7 +140,7 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
 
 
 COMMANDS = ["init", "inspect", "generate", "skim", "convert", "train", "tune", "evaluate", "compare", "predict"]
-COMMANDS += ["export", "run", "submit", "status", "resubmit", "collect", "cmsrun", "schema"]
+COMMANDS += ["produce", "catalogue", "export", "run", "submit", "status", "resubmit", "collect", "cmsrun", "schema"]
 
 
 def test_help_has_an_example() -> None:

@@ -24,6 +24,10 @@ MEMORY_PER_CORE, MEMORY_OF_ONE_CORE = 2500, 3000
 LONGEST = 2750
 """Minutes that a job may run."""
 _CORES = (1, 2, 4, 8)
+_GENERATING = ("EmptySource", "LHESource")
+_SOURCE = re.compile(r"""cms\.Source\(\s*["'](\w+)""")
+_THREADS = re.compile(r"numberOfThreads\s*=\s*(?:cms\.untracked\.uint32\()?\s*(\d+)")
+_LIMIT = re.compile(r"maxEvents\b[^\n]*\boutput\s*=\s*(?:cms\.untracked\.int32\()?\s*(\d+)")
 _LUMIS_PER_FILE = 1000
 _AUTOMATIC = (180, 2700)
 _DATASET_NAME = 199
@@ -281,6 +285,27 @@ def _files(c: Configuration) -> Found:
         yield Finding(line, "sandbox", message, "take the software from CVMFS: batch.environment.lcg")
 
 
+def _pset(c: Configuration) -> Found:
+    """Check the configuration of cmsRun, as far as its text tells: what CRAB and it have to agree about."""
+    path = c.directory / str(c.get("JobType.psetName", ""))
+    if not path.is_file():
+        return
+    text, line = path.read_text(errors="replace"), c.lines.get("JobType.psetName", 0)
+    source, threads = _SOURCE.search(text), _THREADS.search(text)
+    if c.plugin == "privatemc" and source is not None and source[1] not in _GENERATING:
+        message = f"PrivateMC reads nothing, but {path.name} has a {source[1]}"
+        yield Finding(line, "source", message, " or ".join(_GENERATING))
+    cores = c.get("JobType.numCores", 1)
+    if threads is not None and int(threads[1]) != cores:
+        yield Finding(
+            line, "threads", f"{path.name} has {threads[1]} threads, the jobs {cores} cores", "make them equal"
+        )
+    limit = _LIMIT.search(text)
+    if c.plugin == "privatemc" and limit is not None:
+        message = f"{path.name} ends after {limit[1]} accepted events, and CRAB counts those that are tried"
+        yield Finding(line, "accepted", message, "drop maxEvents.output")
+
+
 def _resources(c: Configuration) -> Found:
     cores, memory = c.get("JobType.numCores", 1), c.get("JobType.maxMemoryMB", 2000)
     if cores not in _CORES:
@@ -402,5 +427,5 @@ def _accelerator(c: Configuration) -> Found:
 
 
 _RULES: tuple[Callable[[Configuration], Found], ...] = (
-    _required, _files, _resources, _splitting, _generation, _analysis, _sites, _output, _accelerator,
+    _required, _files, _pset, _resources, _splitting, _generation, _analysis, _sites, _output, _accelerator,
 )  # fmt: skip

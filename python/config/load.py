@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from ..errors import UserError
 from ..registry import beside
+from . import include
 from .alternatives import drop_other_options
 from .limits import check_aliases, check_interpolations
 from .mistakes import explain
@@ -88,6 +89,10 @@ def _merge(path: Path, text: AnalysisText, overrides: Sequence[str], note: Calla
         if not isinstance(config, DictConfig):
             raise UserError(f"{path}: expected 'key: value' lines, found a list")
         check_interpolations(OmegaConf.to_container(config, resolve=False), str(path))
+        for word in overrides:
+            if word.startswith("include="):
+                _override(config, word)
+        config = include.merged(config, path)
         drop_other_options(config, overrides, note)
         for word in overrides:
             _override(config, word)

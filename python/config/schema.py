@@ -202,6 +202,10 @@ class Analysis(Strict):
 
     name: FileName
     """Of the analysis; score branches begin with it."""
+    include: Annotated[list[str], BeforeValidator(one_as_list)] = Field(default=[], exclude=True)
+    """Files whose ``samples`` are taken over, as ``nanoforge catalogue`` and ``produce`` write them; what stands here
+    has the last word.
+    """
     tree: str = "Events"
     """The TTree or RNTuple with the events; ``dir/tree`` works."""
     samples: Annotated[dict[FileName, Sample], Field(min_length=1)]

@@ -226,6 +226,25 @@ def test_each_rule_of_generation_has_a_configuration_that_breaks_it(tmp_path, ru
     assert rule in rules_broken(values, name, change, task.folder)
 
 
+@pytest.mark.parametrize(
+    ("rule", "before", "after"),
+    [
+        ("source", '"EmptySource"', '"PoolSource"'),
+        ("threads", "uint32(1)", "uint32(4)"),
+        ("accepted", "input=cms.untracked.int32(1)", "input=cms.untracked.int32(9), output=cms.untracked.int32(5)"),
+    ],
+)
+def test_each_rule_of_the_pset_has_one_that_breaks_it(tmp_path, rule, before, after):
+    directory = make(tmp_path / "jobs", target="crab", stage="produce", jobs=(BatchJob(0, "zee", 0, 0, 100),))
+    (directory.path / "batch.yaml").write_text(BATCH)
+    (directory.path / "job.sh").touch()
+    [task] = prepared(directory)
+    text = (task.folder / "pset.py").read_text()
+    assert before in text and not check(task.configuration.read_text(), task.folder)
+    (task.folder / "pset.py").write_text(text.replace(before, after))
+    assert [finding.rule for finding in check(task.configuration.read_text(), task.folder)] == [rule]
+
+
 def test_what_is_no_plain_assignment(directory):
     task = prepared(directory)[0]
     text = task.configuration.read_text()
@@ -307,6 +326,8 @@ env > variables
 case $(cat behaviour) in
   mistake) echo "error: a < b is no cut" >&2; echo "job.sh: exit code 2" >&2; exit 2;;
   killed) kill -9 $$;;
+  unreadable) echo "error: tt, step digi: could not read an input: cmsRun ended with 8021 (x)" >&2; exit 1;;
+  configuration) echo "error: tt, step digi: cmsRun ended with 8009 (Configuration)" >&2; exit 2;;
 esac
 mkdir -p $1
 cat > $1/manifest.json <<END
@@ -348,12 +369,18 @@ def test_the_job_does_its_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "behaviour, code, text", [("mistake", 2, "error: a < b is no cut"), ("killed", 137, "see the")]
+    "behaviour, code, told, text",
+    [
+        ("mistake", 2, 2, "error: a < b is no cut"),
+        ("killed", 137, 137, "see the"),
+        ("unreadable", 1, 8021, "could not read an input"),
+        ("configuration", 2, 2, "cmsRun ended with 8009"),
+    ],
 )
-def test_the_job_tells_why_it_failed(tmp_path, behaviour, code, text):
+def test_the_job_tells_why_it_failed(tmp_path, behaviour, code, told, text):
     assert run_job(tmp_path, behaviour) == code
     error = ElementTree.parse(tmp_path / "FrameworkJobReport.xml").getroot().find("FrameworkError")
-    assert error.get("ExitStatus") == str(code) and text in error.text
+    assert error.get("ExitStatus") == str(told) and text in error.text
     assert not (tmp_path / "part.tar").exists()
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 from nanoforge.batch.causes import Cause
+from nanoforge.batch.crab_rules import Configuration
 from nanoforge.batch.events import ACTIVE, JobState
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.status import JobStatus, JobSurvey
@@ -146,6 +150,33 @@ def test_files_at_an_address_are_listed_there(cms: Path, tmp_path: Path, nanofor
         assert not list((tmp_path / "jobs" / "fetched").rglob("*.root")), "they stay there"
     finally:
         server.kill()
+
+
+def test_crabs_wrapper_runs_a_chain(cms: Path, tmp_path: Path, nanoforge: Command) -> None:
+    """As CRAB does: the files of the sandbox in one folder, the script with the number of the job."""
+    write(tmp_path, 3, chain="digi")
+    grid = "batch.crab={site: T2_CH_CERN, output: /store/user/jdoe}"
+    done = nanoforge("submit", "crab", "analysis.yaml", grid, "--stage", "produce", "-o", "jobs", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    [path] = (tmp_path / "jobs" / "crab").glob("*/crab_cfg.py")
+    values = Configuration(path.read_text(), path.parent)
+    assert (values.get("JobType.pluginName"), values.get("Data.unitsPerJob"), values.jobs) == ("PrivateMC", 2, 3)
+    sandbox = tmp_path / "sandbox"
+    sandbox.mkdir()
+    for name in (values.get("JobType.scriptExe"), *values.get("JobType.inputFiles")):
+        copy = shutil.copytree if Path(name).is_dir() else shutil.copyfile
+        copy(name, sandbox / Path(name).name)
+    (sandbox / "PSet.py").write_text("class process:\n    class source:\n        firstLuminosityBlock = 2\n")
+    (cms / "faults" / "digi-2").write_text("once 8020")
+    codes, told = [], []
+    for _ in range(2):
+        words = [sys.executable, "crab_job.py", "2"]
+        codes.append(subprocess.run(words, cwd=sandbox, capture_output=True, check=False).returncode)
+        error = ElementTree.parse(sandbox / "FrameworkJobReport.xml").getroot().find("FrameworkError")
+        told.append(None if error is None else error.get("ExitStatus"))
+    assert (codes, told) == ([1, 0], ["8020", None])
+    with tarfile.open(sandbox / "part.tar") as archive:
+        assert {"part-00001/other/digi-00002.root", "part-00001/manifest.json"} <= set(archive.getnames())
 
 
 # -- on a real pool ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,60 @@
+"""Files in folders, here or at an address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ..errors import FileError
+from ..events.files import expand, is_remote, size_of
+from ..provenance.manifest import adler32, fingerprint
+from .entry import Entry
+
+_CONNECTIONS = 16
+
+
+def entry(pattern: str, tree: str) -> Entry:
+    """Count the files of a folder (``folder``, ``folder/*.root``, ``root://...``), their events and weights.
+
+    Raises
+    ------
+    UserError
+        When there are none.
+    FileError
+        When one cannot be read.
+    """
+    pattern = f"{pattern.rstrip('/')}/*.root" if not is_remote(pattern) and Path(pattern).is_dir() else pattern
+    names = expand([pattern], pattern)
+    with ThreadPoolExecutor(_CONNECTIONS) as pool:
+        found = list(pool.map(lambda name: _count(name, tree), names))
+    weights = [sumw for _, sumw in found]
+    return Entry(
+        source=pattern,
+        category=pattern,
+        files=len(names),
+        events=sum(events for events, _ in found),
+        size=sum(size_of(name) for name in names),
+        sumw=None if None in weights else sum(weight or 0.0 for weight in weights),
+        checksums=_checksums(names),
+    )
+
+
+def _count(name: str, tree: str) -> tuple[int, float | None]:
+    """Return the events of a file, and the sum of its weights where ``Runs`` tells it."""
+    import uproot
+
+    try:
+        with uproot.open(name) as file:
+            runs = file.get("Runs")
+            sumw = next((n for n in ("genEventSumw", "genEventSumw_") if runs is not None and n in runs), None)
+            weight = None if runs is None or sumw is None else float(runs[sumw].array(library="np").sum())
+            return int(file[tree].num_entries), weight
+    except (OSError, ValueError, KeyError) as error:
+        raise FileError(name, f"cannot be read ({error})") from None
+
+
+def _checksums(names: Sequence[str]) -> str:
+    if any(is_remote(name) for name in names):
+        return ""
+    return fingerprint({name: adler32(Path(name)) for name in names})[:16]
