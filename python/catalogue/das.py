@@ -10,10 +10,10 @@ from typing import Any
 
 from ..errors import DataError, UserError
 from ..provenance.manifest import fingerprint
-from .entry import Entry
+from .entry import CatalogueEntry
 
 
-def entries(pattern: str) -> list[Entry]:
+def entries(pattern: str) -> list[CatalogueEntry]:
     """Look up the datasets that a pattern of names fits.
 
     Raises
@@ -29,13 +29,13 @@ def entries(pattern: str) -> list[Entry]:
     return [_entry(name, pattern) for name in names]
 
 
-def _entry(name: str, pattern: str) -> Entry:
+def _entry(name: str, pattern: str) -> CatalogueEntry:
     summary = next(_records(f"summary dataset={name}", "summary"), {})
     status = next((str(r["status"]) for r in _records(f"dataset dataset={name}", "dataset") if r.get("status")), "")
     sites = {str(r["name"]) for r in _records(f"site dataset={name}", "site") if _on_disk(r)}
     parents = {str(r["name"]) for r in _records(f"parent dataset={name}", "parent") if r.get("name")}
     files = {str(r["name"]): str(r.get("adler32", "")) for r in _records(f"file dataset={name}", "file")}
-    return Entry(
+    return CatalogueEntry(
         source=name,
         category=pattern,
         files=_number(summary, "nfiles", "num_file"),

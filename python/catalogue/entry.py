@@ -13,7 +13,7 @@ _FIRST = re.compile(r"_(Tune|13TeV|13p6TeV|14TeV)")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """One dataset of DAS, or a folder.
 
     Attributes
@@ -58,7 +58,7 @@ class Entry:
         return {name: value for name, value in content.items() if value not in (None, "", [])}
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Entry:
+    def from_dict(cls, content: Mapping[str, Any]) -> CatalogueEntry:
         """Return what :meth:`as_dict` wrote."""
         lists = {name: tuple(content[name]) for name in ("sites", "parents") if name in content}
         return cls(**{**content, **lists})
@@ -70,12 +70,12 @@ class Catalogue:
 
     date: str
     patterns: tuple[str, ...]
-    entries: Mapping[str, Entry] = field(default_factory=dict)
+    entries: Mapping[str, CatalogueEntry] = field(default_factory=dict)
 
 
-def named(entries: Sequence[Entry]) -> dict[str, Entry]:
+def named(entries: Sequence[CatalogueEntry]) -> dict[str, CatalogueEntry]:
     """Name samples: by the process in the name of a dataset, by the folder; what is alike is numbered."""
-    names: dict[str, Entry] = {}
+    names: dict[str, CatalogueEntry] = {}
     for entry in sorted(entries, key=lambda e: e.source):
         first = entry.source.split("/")[1] if entry.is_dataset else _folder(entry.source)
         name = re.sub(r"\W", "_", _FIRST.split(first)[0])
@@ -94,7 +94,7 @@ def _folder(pattern: str) -> str:
     return parts[-1].removesuffix(".root") if parts else "sample"
 
 
-def changes(old: Mapping[str, Entry], new: Mapping[str, Entry]) -> list[str]:
+def changes(old: Mapping[str, CatalogueEntry], new: Mapping[str, CatalogueEntry]) -> list[str]:
     """Say what changed between two catalogues."""
     before, now = ({e.source: e for e in entries.values()} for entries in (old, new))
     lines = [f"{source} is new" for source in now if source not in before]

@@ -9,12 +9,12 @@ from pathlib import Path
 from ..errors import FileError
 from ..events.files import expand, is_remote, size_of
 from ..provenance.manifest import adler32, fingerprint
-from .entry import Entry
+from .entry import CatalogueEntry
 
 _CONNECTIONS = 16
 
 
-def entry(pattern: str, tree: str) -> Entry:
+def entry(pattern: str, tree: str) -> CatalogueEntry:
     """Count the files of a folder (``folder``, ``folder/*.root``, ``root://...``), their events and weights.
 
     Raises
@@ -29,7 +29,7 @@ def entry(pattern: str, tree: str) -> Entry:
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
         found = list(pool.map(lambda name: _count(name, tree), names))
     weights = [sumw for _, sumw in found]
-    return Entry(
+    return CatalogueEntry(
         source=pattern,
         category=pattern,
         files=len(names),

@@ -11,7 +11,7 @@ import yaml
 from rich.table import Table
 
 from ..catalogue import das, folders
-from ..catalogue.entry import Catalogue, Entry, changes, cross_sections, named
+from ..catalogue.entry import Catalogue, CatalogueEntry, changes, cross_sections, named
 from ..config.schema import Analysis
 from ..console import out, say
 from ..errors import UserError
@@ -75,22 +75,22 @@ def catalogue(
     return found
 
 
-def _look_up(pattern: str, tree: str) -> list[Entry]:
+def _look_up(pattern: str, tree: str) -> list[CatalogueEntry]:
     is_dataset = pattern.startswith("/") and pattern.count("/") == 3 and not Path(pattern).exists()
     return (
         das.entries(pattern) if is_dataset and pattern.rpartition("/")[2].isupper() else [folders.entry(pattern, tree)]
     )
 
 
-def _of_analysis(analysis: Analysis) -> dict[str, Entry]:
+def _of_analysis(analysis: Analysis) -> dict[str, CatalogueEntry]:
     """Look up the samples of an analysis, with their labels as categories."""
-    found: dict[str, Entry] = {}
+    found: dict[str, CatalogueEntry] = {}
     for name, sample in analysis.samples.items():
         sources = [sample.dataset] if sample.dataset is not None else sample.files or []
         for number, source in enumerate(sources):
             for entry in _look_up(source, analysis.tree):
                 key = name if number == 0 and name not in found else f"{name}_{len(found)}"
-                found[key] = Entry(**{**vars(entry), "category": sample.label or name})
+                found[key] = CatalogueEntry(**{**vars(entry), "category": sample.label or name})
     return found
 
 
@@ -98,7 +98,7 @@ def _read(path: Path) -> Catalogue:
     content = _yaml(path)
     try:
         block = content["catalogue"]
-        entries = {name: Entry.from_dict(entry) for name, entry in block["entries"].items()}
+        entries = {name: CatalogueEntry.from_dict(entry) for name, entry in block["entries"].items()}
         return Catalogue(block["date"], tuple(block["patterns"]), entries)
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: is no catalogue: 'nanoforge catalogue' makes one; give another -o") from None
@@ -162,5 +162,5 @@ def _bytes(size: float) -> str:
     return ""
 
 
-def _weight(entry: Entry) -> str:
+def _weight(entry: CatalogueEntry) -> str:
     return "" if entry.sumw is None else f"{entry.sumw:.6g}"
