@@ -64,10 +64,17 @@ class _Commands(TyperGroup):
             raise _unknown_option(error, sys.argv) from None
 
 
+_RENAMED = {"--partial": "--skip-bad-files", "--parts": "--from-parts", "--parts-at": "--from-parts-at"}
+"""What options are called that had another name."""
+
+
 def _unknown_option(error: Any, words: list[str]) -> UserError:
     from .errors import UserError
 
     option, command = error.option_name, error.ctx.command
+    renamed = _RENAMED.get(option)
+    if renamed in [name for parameter in command.params for name in parameter.opts]:
+        return UserError(f"{command.name}: there is no option {option} any more: it is called {renamed}")
     key = _KEYS.get(option.lstrip("-").replace("_", "-"))
     if key is None or "overrides" not in {parameter.name for parameter in command.params}:
         near = error.possibilities or [o for p in command.params for o in p.opts if o.startswith("--")]
@@ -100,7 +107,7 @@ SkipBad = Annotated[bool, typer.Option("--skip-bad-files", help="Count unusable 
 Part = Annotated[
     Optional[str], typer.Option("--part", help="Only these units (files; blocks of 250 events): SAMPLE:FIRST-LAST.")
 ]
-Parts = Annotated[Optional[Path], typer.Option("--parts", help="Make the whole from the parts in this folder.")]
+Parts = Annotated[Optional[Path], typer.Option("--from-parts", help="Make the whole from the parts in this folder.")]
 Trust = Annotated[bool, typer.Option("--trust", help="Run the Python code that a run of somebody else names.")]
 JobDirectory = Annotated[Path, typer.Argument(help="The job directory that submit made.")]
 Tree = Annotated[str, typer.Option("--tree", help="The TTree or RNTuple; dir/tree works.")]
@@ -266,17 +273,19 @@ def produce(
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Lumi sections at a time.")] = 1,
     threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of each cmsRun.")] = 1,
     skip_bad_files: Annotated[
-        bool, typer.Option("--skip-bad-files", help="With --parts: go on without lumi sections that no part has.")
+        bool, typer.Option("--skip-bad-files", help="With --from-parts: go on without lumi sections that no part has.")
     ] = False,
     force: Force = False,
     part: Annotated[
         Optional[str], typer.Option("--part", help="Only these lumi sections, from 0: SAMPLE:FIRST-LAST.")
     ] = None,
     parts: Annotated[
-        Optional[Path], typer.Option("--parts", help="List the files of the parts in this folder, which stay there.")
+        Optional[Path],
+        typer.Option("--from-parts", help="List the files of the parts in this folder, which stay there."),
     ] = None,
     parts_at: Annotated[
-        Optional[str], typer.Option("--parts-at", help="Their address, where --parts has just their manifests.")
+        Optional[str],
+        typer.Option("--from-parts-at", help="Their address, where --from-parts has just their manifests."),
     ] = None,
     chain: Annotated[Optional[Path], typer.Option("--chain", help="The chains that submit made.")] = None,
 ) -> None:
@@ -652,8 +661,8 @@ def resubmit(
 def collect(
     directory: JobDirectory,
     output: Annotated[Path, typer.Option("-o", "--output", help="Directory of the stage's result.")],
-    partial: Annotated[
-        bool, typer.Option("--partial", help="Go on without what is missing: it is named, and counted as lost.")
+    skip_bad_files: Annotated[
+        bool, typer.Option("--skip-bad-files", help="Go on without what is missing: it is named, and counted as lost.")
     ] = False,
     jobs: Jobs = 1,
     force: Force = False,
@@ -666,7 +675,7 @@ def collect(
     _trust_targets(directory, trust)
     from .batch.collect import collect
 
-    collect(directory, output, partial, jobs, force, give=_give)
+    collect(directory, output, skip_bad_files, jobs, force, give=_give)
     if (output / "fold0").exists():
         from .stages.trust import vouch
 

@@ -34,6 +34,12 @@ def folder(tmp_path: Path) -> Path:
         ("train --batch-size=64 a.yaml", "write training.batch_size=64"),
         ("run a.yaml --lr 0.1", "write training.learning_rate=0.1"),
         ("tune a.yaml --seed", "write training.seed=..."),
+        (
+            "collect jobs -o a --partial",
+            "collect: there is no option --partial any more: it is called --skip-bad-files",
+        ),
+        ("convert a.yaml --parts x", "convert: there is no option --parts any more: it is called --from-parts"),
+        ("train a.yaml --parts x", "train: there is no option --parts; there are"),
         ("convert a.yaml --outptu x", "convert: there is no option --outptu; there are --output"),
         ("predict run a.root --epochs 5", "predict: there is no option --epochs; there are --force, --format,"),
     ],

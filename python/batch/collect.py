@@ -32,7 +32,7 @@ Give = Callable[[Sequence[str]], None]
 
 
 def collect(
-    path: Path, output: Path, partial_: bool = False, jobs: int = 1, force: bool = False, *, give: Give
+    path: Path, output: Path, skip_bad_files: bool = False, jobs: int = 1, force: bool = False, *, give: Give
 ) -> None:
     """Merge the parts of a job directory by the stage's own command.
 
@@ -42,7 +42,7 @@ def collect(
         The job directory.
     output
         The stage's result.
-    partial_
+    skip_bad_files
         Go on without what is missing: it is named, and lost in the accounting.
     jobs
         Number of processes.
@@ -66,7 +66,7 @@ def collect(
         survey = JobSurvey(directory)
         states = _settled(survey)
         done = [status for status in states if status.state is JobState.DONE]
-        _check(directory, states, partial_)
+        _check(directory, states, skip_bad_files)
         places = directory.parts or _bring(directory, survey.outputs, done, jobs)
         if not directory.plan.in_parts:
             return _copy(
@@ -74,7 +74,7 @@ def collect(
             )
         for status in done:  # just these: a part that is arriving right now is no part
             (work / status.job.part).symlink_to(places / status.job.part)
-        words = _words(directory, work, output, partial_, jobs, force)
+        words = _words(directory, work, output, skip_bad_files, jobs, force)
         try:
             with _inside(directory.path):
                 give(words)
@@ -135,7 +135,7 @@ def _settled(survey: JobSurvey) -> list[JobStatus]:
     return states
 
 
-def _check(directory: JobDir, states: Sequence[JobStatus], partial_: bool) -> None:
+def _check(directory: JobDir, states: Sequence[JobStatus], skip_bad_files: bool) -> None:
     """Raise a :class:`DataError` where jobs are not done, unless that is allowed; name them then."""
     missing = [status for status in states if status.state is not JobState.DONE]
     if not missing:
@@ -143,10 +143,10 @@ def _check(directory: JobDir, states: Sequence[JobStatus], partial_: bool) -> No
     counts = ", ".join(f"{n} {state}" for state, n in Counter(s.state for s in missing).items())
     named = f"{len(missing)} of {len(states)} jobs are not done ({counts}): {numbers([s.job.number for s in missing])}"
     divisible = STAGES[directory.plan.stage].may_lose and len(missing) < len(states)
-    if not partial_ or not divisible:
+    if not skip_bad_files or not divisible:
         raise DataError(
             f"{directory.path}: {named}; 'nanoforge status' says why, 'nanoforge resubmit' tries again"
-            + (", --partial goes on without" if divisible else "")
+            + (", --skip-bad-files goes on without" if divisible else "")
         )
     say(f"{named}; they are left out:")
     for status in missing:
@@ -154,13 +154,13 @@ def _check(directory: JobDir, states: Sequence[JobStatus], partial_: bool) -> No
         say(f"  job {status.job.number} ({status.job.units}), {events}: {status.state} {status.reason}".rstrip())
 
 
-def _words(directory: JobDir, work: Path, output: Path, partial_: bool, jobs: int, force: bool) -> list[str]:
+def _words(directory: JobDir, work: Path, output: Path, skip_bad_files: bool, jobs: int, force: bool) -> list[str]:
     """Return the stage's command that merges the parts in a folder."""
     carried = {Path(place).name: place for place in directory.plan.carried}
     return [
         *(carried.get(word, word) for word in directory.plan.command),
-        "--parts", str(work), *_address(directory), "-o", str(output.absolute()), "-j", str(jobs),
-        *["--skip-bad-files"] * partial_, *["--force"] * force,
+        "--from-parts", str(work), *_address(directory), "-o", str(output.absolute()), "-j", str(jobs),
+        *["--skip-bad-files"] * skip_bad_files, *["--force"] * force,
     ]  # fmt: skip
 
 
@@ -197,7 +197,7 @@ def _copy(source: Path, output: Path) -> None:
 def _address(directory: JobDir) -> list[str]:
     """Say where parts are that stay there, if it is an address."""
     in_place = STAGES[directory.plan.stage].in_place and directory.parts is None
-    return ["--parts-at", directory.plan.parts] if in_place else []
+    return ["--from-parts-at", directory.plan.parts] if in_place else []
 
 
 # -- parts at an address ----------------------------------------------------------------------------------------------

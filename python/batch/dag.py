@@ -260,7 +260,7 @@ def _describe(stages: Sequence[JobDir], resources: Mapping[str, Resources]) -> N
 
 def _merge(stage: JobDir) -> str:
     plan = stage.plan
-    words = ["-", *plan.command, "--parts", str(seen_parts(stage)), "-o", str(merged(stage))]
+    words = ["-", *plan.command, "--from-parts", str(seen_parts(stage)), "-o", str(merged(stage))]
     values = {
         **condor_description.common(stage, plan.resources),
         "version": __version__, "stage": plan.stage, "name": plan.name, "jobdir": stage.path, "run": plan.run_id,

@@ -39,7 +39,7 @@ def main() -> None:
         return
     part = option("--part")
     order = Path(os.environ["STUB"]) / f"fail-{stage}-{part.rpartition(':')[2].partition('-')[0] or 'whole'}"
-    if order.exists() and not option("--parts"):
+    if order.exists() and not option("--from-parts"):
         code = int(order.read_text())
         order.unlink()
         print(f"error: {stage} {part} fails as ordered", file=sys.stderr)

@@ -37,7 +37,7 @@ def merged(monkeypatch):
     calls: list[tuple[list[str], bool]] = []
 
     def give(words):
-        work = Path(words[words.index("--parts") + 1])
+        work = Path(words[words.index("--from-parts") + 1])
         parts = sorted(p.name for p in work.iterdir() if (p / "manifest.json").exists())
         calls.append((parts, "--skip-bad-files" in words))
 
@@ -76,14 +76,14 @@ def test_outputs_are_merged_though_their_log_is_lost(directory, merged, tmp_path
 
 def test_missing_jobs_are_refused_and_counted(directory, merged, tmp_path):
     lose(directory, 1)
-    with pytest.raises(DataError, match=r"1 of 4 jobs are not done \(1 failed\): job 1; .*--partial"):
+    with pytest.raises(DataError, match=r"1 of 4 jobs are not done \(1 failed\): job 1; .*--skip-bad-files"):
         collect(directory.path, tmp_path / "out")
     assert merged == []
 
 
-def test_partial_names_what_is_left_out(directory, merged, tmp_path, capsys):
+def test_skip_bad_filesnames_what_is_left_out(directory, merged, tmp_path, capsys):
     lose(directory, 1)
-    collect(directory.path, tmp_path / "out", partial_=True)
+    collect(directory.path, tmp_path / "out", skip_bad_files=True)
     assert merged == [(["part-00000", "part-00002", "part-00003"], True)]
     assert "job 1 (tt:1-1), 100 events: failed exit code 1" in capsys.readouterr().err
 
@@ -91,7 +91,7 @@ def test_partial_names_what_is_left_out(directory, merged, tmp_path, capsys):
 def test_nothing_done_is_no_result(tmp_path, merged):
     directory = make(tmp_path / "jobs")
     with pytest.raises(DataError, match="4 of 4"):
-        collect(directory.path, tmp_path / "out", partial_=True)
+        collect(directory.path, tmp_path / "out", skip_bad_files=True)
     assert merged == []
 
 
@@ -105,7 +105,7 @@ def test_part_that_may_be_written_again_is_not_read(directory, merged, tmp_path)
 
 def test_part_that_just_arrives_is_not_taken(directory, merged, tmp_path):
     (Path(directory.part(3)) / "shards" / "tt-00003.h5").write_bytes(b"ev")
-    collect(directory.path, tmp_path / "out", partial_=True)
+    collect(directory.path, tmp_path / "out", skip_bad_files=True)
     assert merged == [(["part-00000", "part-00001", "part-00002"], True)]
 
 
@@ -129,7 +129,7 @@ def test_trust_that_was_given_to_submit_holds_for_the_merge(tmp_path, monkeypatc
     directory = make(tmp_path / "jobs", 1, stage="predict", command=("predict", "/run", "files.txt", "--trust"))
     write_part(directory, 0)
     collect(directory.path, tmp_path / "friends")
-    assert words[:5] == ["predict", "/run", "files.txt", "--trust", "--parts"]
+    assert words[:5] == ["predict", "/run", "files.txt", "--trust", "--from-parts"]
 
 
 def test_pipeline_is_no_stage(directory, tmp_path):

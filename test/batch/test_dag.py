@@ -174,6 +174,6 @@ def test_a_pool_runs_the_dag_and_its_rescue(
         assert all((Path(stage.part(job.number)) / "manifest.json").exists() for job in stage.plan.jobs)
     assert (dag.merged(stages["predict"]) / "manifest.json").exists()
     words = json.loads((dag.merged(stages["convert"]) / "manifest.json").read_text())["words"]
-    assert words[:4] == ["convert", "analysis.yaml", "--parts", str(stages["convert"].parts)]
+    assert words[:4] == ["convert", "analysis.yaml", "--from-parts", str(stages["convert"].parts)]
     assert stages["train"].event_log(0).read_text() == trained
     assert condor_commands.in_log(output / "pipeline.dag.dagman.log") is not None

@@ -240,8 +240,8 @@ def test_twelve_jobs_fail_in_every_way(queue: Pool, cms: Path, tmp_path: Path, n
     states = wait(jobs)
     assert [s.job.number for s in states if s.state is not JobState.DONE] == [1, 2]
 
-    kill_soon(2, "collect", jobs, "-o", tmp_path / "some", "--partial")
-    some = nanoforge("collect", jobs, "-o", tmp_path / "some", "--partial")
+    kill_soon(2, "collect", jobs, "-o", tmp_path / "some", "--skip-bad-files")
+    some = nanoforge("collect", jobs, "-o", tmp_path / "some", "--skip-bad-files")
     assert some.returncode == 0, some.stderr
     done_jobs = [0, *range(3, 12)]
     tried, accepted = truth(jobs, done_jobs)

@@ -160,7 +160,7 @@ def test_a_users_own_format_is_written_merged_read_and_trained_on(folder: Path, 
         ["convert", "hdf5.yaml", "-o", "hdf5"],
         ["convert", "own.yaml", "-o", "parts/0", "--part", "all:0"],
         ["convert", "own.yaml", "-o", "parts/1", "--part", "all:1-2"],
-        ["convert", "own.yaml", "-o", "merged", "--parts", "parts"],
+        ["convert", "own.yaml", "-o", "merged", "--from-parts", "parts"],
         ["train", "own.yaml", "--data", "own", "-o", "run"],
     ):
         answer = nanoforge(*arguments)

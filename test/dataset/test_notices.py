@@ -136,7 +136,7 @@ def test_parts_with_and_without_identity_do_not_mix(
     for sample in ("sig", "bkg"):
         answer = nanoforge("convert", "a.yaml", "--part", f"{sample}:0", "-o", f"parts/{sample}")
         assert answer.returncode == 0, answer.stderr
-    answer = nanoforge("convert", "a.yaml", "--parts", "parts", "-o", "dataset")
+    answer = nanoforge("convert", "a.yaml", "--from-parts", "parts", "-o", "dataset")
     assert answer.returncode == 2 and "sig.root: has no column 'luminosityBlock'" in answer.stderr, answer.stderr
 
 
@@ -263,7 +263,7 @@ def test_repeated_events_are_counted(write: Callable[..., None], nanoforge: Call
     assert not [*(tmp_path / "dataset").rglob("*.events")]
     for sample in ("sig", "bkg"):
         assert nanoforge("convert", "a.yaml", "--part", f"{sample}:0", "-o", f"parts/{sample}").returncode == 0
-    answer = nanoforge("convert", "a.yaml", "--parts", "parts", "-o", "merged")
+    answer = nanoforge("convert", "a.yaml", "--from-parts", "parts", "-o", "merged")
     assert answer.returncode == 0 and manifest(tmp_path / "merged")["details"]["repeats"] == found, answer.stderr
 
 
