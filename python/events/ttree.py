@@ -4,14 +4,19 @@ uproot makes objects of every member of every branch, which takes up to a millis
 values of a small file, and a second for NanoAOD's 1,500. Here just what it takes to read plain branches is looked at:
 one number, or one C array of numbers, per entry. The layout is that of ROOT 6 (TTree 20, TBranch 13, TLeaf 2) and of
 what uproot writes. Other trees are left to uproot, and so are damaged ones: it says what is wrong with them.
+
+The trees of one production differ in their numbers alone: how many entries there are, and where the baskets are. What
+was learnt from one tells where the numbers of the next are, when all other bytes are the same.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,10 +30,14 @@ _ARRAY = struct.Struct(">ii")
 _TREE = struct.Struct(">qqqqqdiiiiIqqqqqq")
 _TREE_RANGES = 10
 """The place of the number of cluster ranges in it."""
+_TREE_SETTINGS = slice(48, 68)
+"""The bytes of it that do not count entries or bytes."""
 _BRANCH_HEAD = struct.Struct(">iiiiq")
 """Compression settings, size of a basket, length of the offsets, baskets, entry."""
 _BRANCH_SIZES = struct.Struct(">iIiqqqq")
 """Offset, room for baskets, split level, entries, first entry, bytes, compressed bytes."""
+_BRANCH_SETTINGS = 12
+"""So many bytes of it come before the entries."""
 _LEAF = struct.Struct(">iii??")
 """Length, size of an element, offset, whether it has a range, whether it has no sign."""
 _UNSIGNED = struct.Struct(">I")
@@ -91,9 +100,15 @@ def describe(key: Any) -> TreeDescription | None:
     chunk, cursor = key.get_uncompressed_chunk_cursor()
     content = chunk.get(0, key.data_uncompressed_bytes, cursor, {}).tobytes()
     try:
-        return _TreeParser(content, key.fKeylen).tree()
+        for layout in tuple(_layouts):
+            if layout.fits(content, key.fKeylen):
+                return layout.describe(content)
+        layout = _TreeParser(content, key.fKeylen).layout()
+        described = layout.describe(content)
     except (UnusualError, struct.error, IndexError, ValueError, RecursionError):
         return None
+    _layouts.appendleft(layout)
+    return described
 
 
 @dataclass
@@ -116,31 +131,99 @@ class _Leaf:
         return np.dtype(kind.replace("i", "u") if self.unsigned and kind[0] == "i" else kind).newbyteorder(">")
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Branch:
-    """A branch as it is stored; ``baskets`` are its places and edges, None where some are inside the description."""
+    """A branch, and where the description has its numbers: ``head``, ``sizes``, and ``baskets``, ``room`` of them."""
 
     name: str
     title: str
-    compression: int
-    entries: int
-    uncompressed: int
-    compressed: int
     leaves: list[_Leaf]
-    baskets: tuple[list[tuple[int, int]], list[int]] | None
+    head: int
+    sizes: int
+    room: int
+    baskets: int
 
-    def stored(self) -> StoredBranch | None:
-        """Return what it takes to read it; None where it is left to uproot."""
+    @cached_property
+    def kind(self) -> tuple[np.dtype, str | None] | None:
+        """The type of its numbers, and its counter; None where it is left to uproot."""
         dtype = self.leaves[0].dtype() if len(self.leaves) == 1 else None
-        if dtype is None or self.baskets is None:
+        if dtype is None:
             return None
         counter = self.leaves[0].counter
         if counter is not None and not counter.branch:
             return None
-        sizes = self.entries, self.compressed, self.uncompressed, self.compression
-        return StoredBranch(
-            self.name, self.title, dtype, None if counter is None else counter.branch, *sizes, *self.baskets
-        )
+        return dtype, None if counter is None else counter.branch
+
+    def stored(self, content: bytes) -> StoredBranch | None:
+        """Return what it takes to read it; None where it is left to uproot."""
+        compression, _, _, written, _ = _BRANCH_HEAD.unpack_from(content, self.head)
+        _, _, _, entries, _, uncompressed, compressed = _BRANCH_SIZES.unpack_from(content, self.sizes)
+        baskets = self._baskets(content, written, entries)
+        if self.kind is None or baskets is None:
+            return None
+        sizes = entries, compressed, uncompressed, compression
+        return StoredBranch(self.name, self.title, *self.kind, *sizes, *baskets)
+
+    def _baskets(self, content: bytes, written: int, entries: int) -> tuple[list[tuple[int, int]], list[int]] | None:
+        """Return the places of the baskets, and their edges; None where the description itself holds some."""
+        used, at = min(written, self.room), self.baskets + 1  # a byte precedes each array
+        sizes = struct.unpack_from(f">{used}i", content, at)
+        at += 4 * self.room + 1
+        edges = struct.unpack_from(f">{min(used + 1, self.room)}q", content, at)
+        seeks = struct.unpack_from(f">{used}q", content, at + 8 * self.room + 1)
+        used = seeks.index(0) if 0 in seeks else used
+        edges = edges[: used + 1]
+        if len(edges) != used + 1 or edges[-1] != entries:
+            return None
+        return list(zip(seeks[:used], sizes)), list(edges)
+
+
+class _Layout:
+    """Where the numbers of a tree are, and all other bytes of its description.
+
+    Parameters
+    ----------
+    content, end
+        A description, the branches of which end there.
+    key_length
+        Of its key: positions in the description are counted with it.
+    tree
+        Where the numbers of the tree are.
+    branches
+        Its branches.
+    numbers
+        The parts of the description, from and to, that may be others in other files.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        end: int,
+        key_length: int,
+        tree: int,
+        branches: list[_Branch],
+        numbers: Sequence[tuple[int, int]],
+    ) -> None:
+        self._key_length, self._tree, self._branches, self._end = key_length, tree, branches, end
+        self._fixed = np.full(end, 0xFF, np.uint8)
+        for start, stop in numbers:
+            self._fixed[start:stop] = 0
+        self._bytes = np.frombuffer(content, np.uint8, end) & self._fixed
+
+    def fits(self, content: bytes, key_length: int) -> bool:
+        """Tell whether another description differs from this one in numbers alone."""
+        if key_length != self._key_length or len(content) < self._end:
+            return False
+        return np.array_equal(np.frombuffer(content, np.uint8, self._end) & self._fixed, self._bytes)
+
+    def describe(self, content: bytes) -> TreeDescription:
+        """Describe a tree that fits."""
+        entries: int = _TREE.unpack_from(content, self._tree)[0]
+        return TreeDescription(entries, {branch.name: branch.stored(content) for branch in self._branches})
+
+
+_layouts: deque[_Layout] = deque(maxlen=8)
+"""Of the last trees: the files of a stage are mostly of a few productions."""
 
 
 class _TreeParser:
@@ -150,20 +233,24 @@ class _TreeParser:
         self._content = content
         self._shift = key_length + _AFTER_COUNT
         self._at = 0
+        self._numbers: list[tuple[int, int]] = []
         self._classes: dict[int, str] = {}
         self._objects: dict[int, Any] = {}
 
-    def tree(self) -> TreeDescription:
+    def layout(self) -> _Layout:
         """Read the tree up to its branches."""
         self._header(20)
         self._named()
         for _ in ("TAttLine", "TAttFill", "TAttMarker"):
             self._skip()
-        entries, *members = self._unpack(_TREE)
-        self._at += 2 * (1 + 8 * members[_TREE_RANGES - 1])
+        tree = self._at
+        ranges = self._unpack(_TREE)[_TREE_RANGES]
+        self._numbers += [(tree, tree + _TREE_SETTINGS.start), (tree + _TREE_SETTINGS.stop, self._at)]
+        for _ in ("last entries", "sizes"):
+            self._skip_numbers(8 * ranges)
         self._skip()  # its features
         branches = self._array(self._branch)
-        return TreeDescription(entries, {branch.name: branch.stored() for branch in branches})
+        return _Layout(self._content, self._at, self._shift - _AFTER_COUNT, tree, branches, self._numbers)
 
     def _branch(self, kind: str) -> _Branch:
         if kind != "TBranch":
@@ -171,44 +258,40 @@ class _TreeParser:
         self._header(13)
         name, title = self._named()
         self._skip()  # TAttFill
-        compression, _, _, written, _ = self._unpack(_BRANCH_HEAD)
+        head = self._at
+        self._unpack(_BRANCH_HEAD)
+        self._numbers.append((head, self._at))
         self._skip()  # its features
-        _, room, _, entries, _, uncompressed, compressed = self._unpack(_BRANCH_SIZES)
+        sizes = self._at
+        room = self._unpack(_BRANCH_SIZES)[1]
+        self._numbers.append((sizes + _BRANCH_SETTINGS, self._at))
         if self._array(self._branch):
             raise UnusualError
         leaves = self._array(self._leaf)
         for leaf in leaves:
             leaf.branch = name
         self._skip()  # baskets inside the description
-        baskets = self._baskets(written, room, entries)
+        baskets = self._at
+        for size in (4, 8, 8):  # sizes, first entries, places
+            self._skip_numbers(size * room)
         if self._string():  # the file that has the baskets
             raise UnusualError
-        return _Branch(name, title, compression, entries, uncompressed, compressed, leaves, baskets)
+        return _Branch(name, title, leaves, head, sizes, room, baskets)
 
-    def _baskets(self, written: int, room: int, entries: int) -> tuple[list[tuple[int, int]], list[int]] | None:
-        """Return the places of the baskets, and their edges; None where the description itself holds some."""
-        used = min(written, room)
-        sizes = self._numbers("i", 4, used, room)
-        edges = self._numbers("q", 8, min(used + 1, room), room)
-        seeks = self._numbers("q", 8, used, room)
-        used = seeks.index(0) if 0 in seeks else used
-        edges = edges[: used + 1]
-        if len(edges) != used + 1 or edges[-1] != entries:
-            return None
-        return list(zip(seeks[:used], sizes)), list(edges)
-
-    def _numbers(self, kind: str, size: int, used: int, room: int) -> tuple[int, ...]:
-        """Return the first numbers of an array, which a byte precedes."""
+    def _skip_numbers(self, size: int) -> None:
+        """Go over an array of numbers, which a byte precedes."""
         start = self._at + 1
-        self._at = start + size * room
-        return struct.unpack_from(f">{used}{kind}", self._content, start)
+        self._at = start + size
+        self._numbers.append((start, self._at))
 
     def _leaf(self, kind: str) -> _Leaf:
-        self._header()
+        end = self._header()
         self._header(2)
         _, title = self._named()
         length, _, _, _, unsigned = self._unpack(_LEAF)
-        return _Leaf(kind, title, length, unsigned, self._pointer(self._leaf))
+        leaf = _Leaf(kind, title, length, unsigned, self._pointer(self._leaf))
+        self._numbers.append((self._at, end))  # the smallest and the largest value
+        return leaf
 
     # -- what all objects consist of ----------------------------------------------------------------------------------
 

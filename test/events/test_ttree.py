@@ -10,6 +10,7 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from nanoforge.events import ttree
 from nanoforge.events.open import open_events
 from nanoforge.events.root import open_file
 from nanoforge.events.ttree import describe
@@ -106,8 +107,36 @@ def test_a_damaged_description_is_left_to_uproot_or_harmless(path: Path) -> None
         flipped = bytearray(content)
         flipped[size] ^= 0xFF
         outcomes.append(describe_bytes(bytes(flipped), length))
+        ttree._layouts.clear()
+        assert describe_bytes(bytes(flipped), length) == outcomes[-1]  # with what was learnt of others, and without
     assert describe_bytes(content, length) == whole
     assert None in outcomes and whole in outcomes  # what comes behind the branches is not looked at
+
+
+def test_the_next_file_of_a_production_is_described_by_what_was_learnt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ttree._layouts.clear()
+    for number, baskets in enumerate((1, 3, 3, 0)):
+        with uproot.recreate(tmp_path / f"{number}.root") as file:
+            tree = file.mktree("Events", {"Jet": ak.Array([[{"pt": 1.0}]]).type.content, "x": np.dtype("i4")})
+            for basket in range(baskets):
+                pt = ak.unflatten(np.arange(6.0) + basket + 10 * number, [number, 6 - number])
+                tree.extend({"Jet": ak.zip({"pt": pt}), "x": np.array([number, basket])})
+    parsers = []
+    monkeypatch.setattr(ttree, "_TreeParser", lambda *words, make=ttree._TreeParser: parsers.append(words) or make(*words))
+    for number, baskets in enumerate((1, 3, 3, 0)):
+        with open_file(str(tmp_path / f"{number}.root")) as file:
+            described, tree = describe(file.key("Events")), file["Events"]
+            assert described is not None and described.entries == tree.num_entries == 2 * baskets
+            for branch in tree.branches:
+                compare(described.branches[branch.name], branch)
+    assert len(parsers) == 1
+    with uproot.recreate(tmp_path / "other.root") as file:
+        tree = file.mktree("Events", {"Jet": ak.Array([[{"pm": 1.0}]]).type.content, "x": np.dtype("i4")})
+    with open_file(str(tmp_path / "other.root")) as file:
+        described = describe(file.key("Events"))
+        assert described is not None and list(described.branches) == ["nJet", "Jet_pm", "x"]
 
 
 def describe_bytes(content: bytes, key_length: int) -> Any:
