@@ -33,24 +33,28 @@ def _extremes(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     found[2], found[4], found[5], found[7] = np.inf, np.inf, np.inf, np.inf
     for r in range(rows):
         for k in range(length):
+            if not valid[r, k]:
+                continue
             for f in range(features):
                 value = np.float64(values[r, k, f])
-                if valid[r, k] and np.isfinite(value):
+                if np.isfinite(value):
                     found[0, f] += 1
                     found[1, f] += value != np.floor(value)
-                    _book(found[2:5, f], value)
-                    _book(found[5:8, f], -value)
+                    if value < found[4, f]:
+                        _book(found[2:5, f], value)
+                    if -value < found[7, f]:
+                        _book(found[5:8, f], -value)
     return found
 
 
 @jit
 def _book(edge: np.ndarray, value: float) -> None:
-    """Book a value at an edge: the smallest value, how often it occurs, and the smallest but one."""
+    """Book a value below the smallest but one at an edge: the smallest, how often it occurs, the smallest but one."""
     if value < edge[0]:
         edge[2], edge[0], edge[1] = edge[0], value, 1
     elif value == edge[0]:
         edge[1] += 1
-    elif value < edge[2]:
+    else:
         edge[2] = value
 
 

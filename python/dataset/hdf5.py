@@ -130,7 +130,8 @@ class _Column:
         self._rows = max(16, min(_CHUNK_BYTES // row_bytes, _CHUNK_ROWS))
         self._waiting = np.empty((self._rows, *values.shape[1:]), values.dtype)
         self._filled = 0
-        self._dataset: h5py.Dataset | None = None
+        self._dataset: h5py.h5d.DatasetID | None = None
+        self._written = 0
 
     @property
     def empty(self) -> bool:
@@ -167,14 +168,23 @@ class _Column:
     def _write(self, values: np.ndarray) -> None:
         if self._dataset is None:
             shape = self._waiting.shape[1:]
-            options = {"chunks": (max(16, min(self._rows, len(values))), *shape), **self._compression}
+            chunk = max(16, min(self._rows, len(values))), *shape
             self._dataset = self._file.create_dataset(
-                self._name, (0, *shape), self._waiting.dtype, maxshape=(None, *shape), **options
-            )
-        start = len(self._dataset)
-        if len(values):
-            self._dataset.resize(start + len(values), axis=0)
-            self._dataset.write_direct(np.ascontiguousarray(values), dest_sel=np.s_[start : start + len(values)])
+                self._name, (0, *shape), self._waiting.dtype, maxshape=(None, *shape), chunks=chunk, **self._compression
+            ).id
+        start, self._written = self._written, self._written + len(values)
+        if not len(values):
+            return
+        self._dataset.set_extent((self._written, *values.shape[1:]))
+        values = np.ascontiguousarray(values, self._waiting.dtype)
+        if self._compression or len(values) % self._rows:
+            space = self._dataset.get_space()
+            space.select_hyperslab((start, *(0 for _ in values.shape[1:])), values.shape)
+            self._dataset.write(h5py.h5s.create_simple(values.shape), space, values)
+            return
+        for first in range(0, len(values), self._rows):  # whole chunks as they are: HDF5 has nothing to do to them
+            offset = start + first, *(0 for _ in values.shape[1:])
+            self._dataset.write_direct_chunk(offset, values[first : first + self._rows])
 
 
 def _filter(compression: Compression) -> Mapping[str, Any]:

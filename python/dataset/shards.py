@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -135,10 +135,10 @@ class ShardRecord:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        content = asdict(self) | {
-            key: {name: values.tolist() for name, values in getattr(self, key).items()} for key in _PER_INPUT
-        }
-        return content | {name: getattr(self, name).tolist() for name in ("population", "known")}
+        arrays = {key: {name: values.tolist() for name, values in getattr(self, key).items()} for key in _PER_INPUT}
+        counts = {name: getattr(self, name).tolist() for name in ("population", "known")}
+        nested = {"source": asdict(self.source), "accounting": self.accounting.as_dict()}
+        return {field.name: getattr(self, field.name) for field in fields(self)} | arrays | counts | nested
 
     @classmethod
     def from_dict(cls: type[Record], content: dict[str, Any]) -> Record:

@@ -109,7 +109,7 @@ class TableBuilder:
         self._schema = Schema(file.path, file.branches, self.columns)
         self._try_out()
 
-    def for_file(self, file: EventFile) -> TableBuilder | None:
+    def for_file(self, file: EventFile, *, reuse_buffers: bool = False) -> TableBuilder | None:
         """Return the builder of another file, of the same sample and with the same columns; None where they differ."""
         if list(file.branches) != list(self._file.branches) or self.lacks != self._lacking(file):
             return None
@@ -119,7 +119,8 @@ class TableBuilder:
         other = copy(self)
         other._file, other._schema = file, schema
         other._selection = self._selection.for_file(file)
-        other._inputs = [builder.fresh() for builder in self._inputs]
+        if not reuse_buffers:
+            other._inputs = [builder.fresh() for builder in self._inputs]
         other.likely = likely_identity(file.branches) if self.lacks else []
         return other
 
@@ -305,17 +306,22 @@ class TableBuilders:
     ----------
     analysis, stage
         As for :class:`TableBuilder`.
+    reuse_buffers
+        Give all builders the same buffers: for files that are read one after the other.
     """
 
-    def __init__(self, analysis: Analysis, stage: str) -> None:
+    def __init__(self, analysis: Analysis, stage: str, *, reuse_buffers: bool = False) -> None:
         self.analysis = analysis
         self._stage = stage
+        self._reuse_buffers = reuse_buffers
         self._last: tuple[str | None, TableBuilder] | None = None
 
     def for_file(self, file: EventFile, sample: str | None = None) -> TableBuilder:
         """Return the builder of a file, which belongs to a sample or (None) may be of any origin."""
         last = self._last
-        builder = last[1].for_file(file) if last is not None and last[0] == sample else None
+        builder = None
+        if last is not None and last[0] == sample:
+            builder = last[1].for_file(file, reuse_buffers=self._reuse_buffers)
         if builder is None:
             described = None if sample is None else self.analysis.samples[sample]
             builder = TableBuilder(self.analysis, described, file, self._stage)

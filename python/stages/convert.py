@@ -280,7 +280,7 @@ class _Shard:
 
     def __init__(self, job: ConvertJob, log: EventLog, report: Report) -> None:
         self.job, self.log, self.report = job, log, report
-        self.builders = TableBuilders(job.analysis, STAGE)
+        self.builders = TableBuilders(job.analysis, STAGE, reuse_buffers=True)
         layout = format_of(job.analysis, dataset_info(job.analysis))
         self.lay_out, self.writer = layout.lay_out, layout.start(job.stem)
         self.read: list[ShardRecord] = []

@@ -100,15 +100,22 @@ def make(folder: Path, shape: str, events: int, codec: str = "zstd", basket: int
     return path
 
 
-def repeat(path: Path, shape: str, events: int, times: int) -> None:
-    """Write a file with the rows of :func:`make` so many times, in baskets of the usual size."""
-    columns = _columns(SHAPES[shape], events, 0, 0)
-    together = max(1, BASKET // events)
+def different(events: int) -> int:
+    """Say how many different small files fill a basket: copies of one inside it would cost next to nothing to read."""
+    return max(1, BASKET // events)
+
+
+def merged(path: Path, shape: str, events: int, files: int) -> None:
+    """Write a file with the rows of so many files of :func:`make`, in baskets of the usual size.
+
+    Their ``number`` counts to :func:`different`, again and again.
+    """
+    parts = [_columns(SHAPES[shape], events, number * events, number) for number in range(different(events))]
     with uproot.recreate(path, compression=CODECS["zstd"]) as file:
-        tree = _tree(file, columns, events * times)
-        for start in range(0, times, together):
-            copies = min(together, times - start)
-            tree.extend({name: ak.concatenate([values] * copies) for name, values in columns.items()})
+        tree = _tree(file, parts[0], events * files)
+        for start in range(0, files, len(parts)):
+            chosen = parts[: files - start]
+            tree.extend({name: ak.concatenate([part[name] for part in chosen]) for name in parts[0]})
 
 
 def _write(path: Path, shape: Shape, events: int, codec: str, basket: int, number: int) -> None:

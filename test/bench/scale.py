@@ -1,6 +1,6 @@
 """Many small files beside one of the same rows: conversion, first epoch of a training, and prediction.
 
-Every stage runs with at most 256 open files. The files are copies of one, each with a UUID of its own.
+Every stage runs with at most 256 open files. The files are copies of a few, each with a UUID of its own.
 """
 
 from __future__ import annotations
@@ -36,14 +36,16 @@ def run(settings: Settings) -> Iterator[Comparison]:
 
 
 def _write(settings: Settings, folder: Path, files: int) -> None:
-    source = data.make(settings.folder, "nano", EVENTS)
-    content = source.read_bytes()
-    with uproot.open(source) as file:
-        identity = file.file.uuid.bytes
+    sources = [data.make(settings.folder, "nano", EVENTS, number=n) for n in range(data.different(EVENTS))]
+    content, identity = [source.read_bytes() for source in sources], []
+    for source in sources:
+        with uproot.open(source) as file:
+            identity.append(file.file.uuid.bytes)
     for number in range(files):
-        copy = content.replace(identity, uuid.UUID(int=number + 1).bytes)
+        kind = number % len(sources)
+        copy = content[kind].replace(identity[kind], uuid.UUID(int=number + 1).bytes)
         (folder / f"many-{number:05d}.root").write_bytes(copy)
-    data.repeat(folder / "merged.part", "nano", EVENTS, files)
+    data.merged(folder / "merged.part", "nano", EVENTS, files)
     (folder / "merged.part").rename(folder / MERGED)
 
 
