@@ -124,7 +124,9 @@ def test_the_next_file_of_a_production_is_described_by_what_was_learnt(
                 pt = ak.unflatten(np.arange(6.0) + basket + 10 * number, [number, 6 - number])
                 tree.extend({"Jet": ak.zip({"pt": pt}), "x": np.array([number, basket])})
     parsers = []
-    monkeypatch.setattr(ttree, "_TreeParser", lambda *words, make=ttree._TreeParser: parsers.append(words) or make(*words))
+    monkeypatch.setattr(
+        ttree, "_TreeParser", lambda *words, make=ttree._TreeParser: parsers.append(words) or make(*words)
+    )
     for number, baskets in enumerate((1, 3, 3, 0)):
         with open_file(str(tmp_path / f"{number}.root")) as file:
             described, tree = describe(file.key("Events")), file["Events"]
