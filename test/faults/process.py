@@ -147,6 +147,8 @@ class _Running:
         self._command = command
         streams = command.folder.parent
         self._out, self._err = (streams / f"{name}-{time.monotonic_ns()}" for name in ("out", "err"))
+        for stream in (self._out, self._err):
+            stream.touch()  # the child may be killed before it opens them
         sys.stdout.flush()
         sys.stderr.flush()
         self._start = time.monotonic()
