@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .pipeline.graph import CONVERT, GENERATE, PREDICT, PRODUCE, SKIM, TRAIN, TUNE
+from .registry import CATALOGUE
 from .terminal import interruptible, lenient_output
 
 if TYPE_CHECKING:
@@ -168,12 +169,10 @@ def _trust_targets(directory: Path, trust: bool) -> None:
 
 def _list_presets(asked: bool) -> None:
     if asked:
-        from .simulation.presets import find_preset, preset_names
+        from .simulation.presets import PRESETS
 
-        for name in preset_names():
-            preset = find_preset(name, "")
-            needs = "".join(f" (needs {key})" for key in preset.needs)
-            typer.echo(f"{name:14} {preset.description}{needs}")
+        for name, preset in PRESETS.all():
+            typer.echo(f"{name:14} {preset.meaning}")
         raise typer.Exit
 
 
@@ -201,6 +200,23 @@ def init(
     from .stages.init import init
 
     init(files, output, tree)
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[str, typer.Argument(help=f"{', '.join(CATALOGUE)}.")],
+    config: Annotated[Optional[Path], typer.Argument(help="An analysis file, of which yours are listed, too.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """List what there is of a kind, with a line and the options of each, and their [defaults].
+
+    Example: nanoforge list models
+    """
+    analysis = None if config is None else _load(config, overrides)
+    from .listing import lines
+
+    for line in lines(kind, analysis):
+        typer.echo(line)
 
 
 @app.command()

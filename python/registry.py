@@ -7,13 +7,37 @@ import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from .errors import DataError, UserError, first_line, nearest, raised_at
 
 Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Where the registry of a kind is in our package, and the key by which an analysis names a user's own; "" none."""
+
+    place: str
+    key: str = ""
+
+
+CATALOGUE = {
+    "models": Catalogue("config.models:MODELS", "model.network"),
+    "losses": Catalogue("config.losses:LOSSES", "training.loss.loss"),
+    "metrics": Catalogue("evaluation.metric:METRICS", "evaluation.functions"),
+    "figures": Catalogue("evaluation.figure:FIGURES", "evaluation.figures"),
+    "presets": Catalogue("simulation.presets:PRESETS", "samples.*.generator.process"),
+    "formats": Catalogue("events.open:FORMATS", "formats"),
+    "dataset-formats": Catalogue("dataset.formats:FORMATS", "dataset.format"),
+    "protocols": Catalogue("events.remote:PROTOCOLS"),
+    "targets": Catalogue("batch.targets:TARGETS"),
+}
+"""All registries, by what ``nanoforge list`` calls them."""
 
 
 class Registry(Generic[Kind]):
@@ -75,6 +99,10 @@ class Registry(Generic[Kind]):
         for name in self.names():
             yield name, self.load(name, self.kind)
 
+    def find(self, spec: str, key: str) -> Any:
+        """Import one of the user's own, a class or a function; see :func:`import_object`."""
+        return import_object(spec, key)
+
     def _class_in(self, module: str) -> type[Kind]:
         derived = [value for value in classes(importlib.import_module(module)) if issubclass(value, self.base)]
         if len(derived) != 1:
@@ -100,7 +128,7 @@ def names_of(kind: str, package: str) -> list[str]:
 
 def entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
     """Return the things of a kind that installed packages add, by name."""
-    group = f"nanoforge.{kind.replace(' ', '_')}s"
+    group = f"nanoforge.{kind.replace(' ', '_')}{'es' if kind.endswith('s') else 's'}"
     return {point.name: point for point in importlib.metadata.entry_points().select(group=group)}
 
 
@@ -176,5 +204,10 @@ def _import_file(path: str) -> Any:
     if specification is None or specification.loader is None:
         raise ImportError(path)
     module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+    unknown = sys.modules.setdefault(module.__name__, module) is module  # dataclasses and pydantic look for it there
+    try:
+        specification.loader.exec_module(module)
+    finally:
+        if unknown:
+            sys.modules.pop(module.__name__, None)
     return module

@@ -63,6 +63,7 @@ def test_sources_are_python_3_9(path: Path) -> None:
 
 ROOMS = [
     "cli",
+    "listing",
     "workflow",
     "api",
     "stages",

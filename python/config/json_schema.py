@@ -32,7 +32,12 @@ def json_schema() -> dict[str, Any]:
 
 def plain_schema() -> dict[str, Any]:
     """Return the schema without interpolations, for people to read."""
-    return Analysis.model_json_schema(schema_generator=_AsWritten)
+    return block_schema(Analysis)
+
+
+def block_schema(block: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a block by itself."""
+    return block.model_json_schema(schema_generator=_AsWritten)
 
 
 def descriptions(block: type[BaseModel]) -> dict[str, str]:
@@ -44,7 +49,10 @@ def descriptions(block: type[BaseModel]) -> dict[str, str]:
     for parent in reversed(block.__mro__):
         if parent is BaseModel or not issubclass(parent, BaseModel):
             continue
-        (node,) = ast.parse(textwrap.dedent(inspect.getsource(parent))).body
+        try:
+            (node,) = ast.parse(textwrap.dedent(inspect.getsource(parent))).body
+        except (OSError, TypeError):  # of a user's own file, which is no module that Python knows by name
+            continue
         statements = getattr(node, "body", [])
         for field, text in zip(statements, statements[1:]):
             if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .json_schema import plain_schema
+from pydantic import BaseModel
+
+from .json_schema import block_schema, plain_schema
 
 _NUMBERS = ("integer", "number")
 _HUGE = 1e9
@@ -16,6 +18,7 @@ _BOUNDS = {"exclusiveMinimum": "above", "minimum": "from", "exclusiveMaximum": "
 _OTHERS = {"boolean": "true or false", "string": "text", "object": "block"}
 _A_NAME = "a name of letters"
 _NAME = "NAME"
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
 def markdown() -> str:
@@ -76,16 +79,29 @@ def _anchor(title: str) -> str:
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title.lower())).strip("-")
 
 
+def options(block: type[BaseModel]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the keys of a block but ``type``, as plain text: name, what it takes, its default, and what it means."""
+    schema = block_schema(block)
+    anchors = dict.fromkeys(schema.get("$defs", ()), "")
+    for cells in _rows(schema, anchors):
+        key, takes, default, meaning = (_LINK.sub(r"\1", cell).replace("`", "").replace("**", "") for cell in cells)
+        yield key, takes, default, meaning
+
+
 def _table(block: dict[str, Any], anchors: dict[str, str]) -> str:
-    required = set(block.get("required", ()))
     rows = ["| key | takes | default | meaning |", "|---|---|---|---|"]
-    for key, value in block["properties"].items():
-        if key == "type" and "const" in value:
-            continue
-        default = "**required**" if key in required else _default(value)
-        cells = (f"`{key}`", _takes(value, anchors), default, value.get("description", ""))
+    for cells in _rows(block, anchors):
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     return "\n".join(rows)
+
+
+def _rows(block: dict[str, Any], anchors: dict[str, str]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield key, what it takes, default and meaning, in Markdown."""
+    required = set(block.get("required", ()))
+    for key, value in block["properties"].items():
+        if key != "type" or "const" not in value:
+            default = "**required**" if key in required else _default(value)
+            yield f"`{key}`", _takes(value, anchors), default, value.get("description", "")
 
 
 def _default(node: dict[str, Any]) -> str:

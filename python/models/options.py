@@ -78,7 +78,7 @@ class EstimatorOptions(ModelOptions):
         if task == "classification":
             return "cross_entropy without label smoothing"
         *names, last = self.fitted_losses
-        return f"{', '.join(names)} or {last}"
+        return f"{', '.join(names)} or {last}" if names else last
 
     def check_loss(self, loss: LossOptions) -> None:
         """See :meth:`ModelOptions.check_loss`."""

@@ -5,7 +5,7 @@ Settings are those of the Pythia 8 manual (arXiv:2203.11601, https://pythia.org/
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,6 +34,11 @@ class Preset(Strict):
     """Pythia's settings."""
     needs: tuple[Literal["pthat"], ...] = ()
     """Keys of the ``generator`` block that it needs."""
+
+    @property
+    def meaning(self) -> str:
+        """What it is, and what it needs."""
+        return self.description + "".join(f" (needs {key})" for key in self.needs)
 
 
 def preset_names() -> list[str]:
@@ -72,6 +77,20 @@ def find_preset(process: str, where: str) -> Preset:
         raise UserError(f"{where}.process: {path}: {explain(error.errors(), Preset)}") from None
 
 
+class Presets:
+    """All processes by name, as the registries of other kinds have what is theirs."""
+
+    def all(self) -> Iterator[tuple[str, Preset]]:
+        """Yield ours with their names."""
+        for name in preset_names():
+            yield name, find_preset(name, "list")
+
+    def find(self, spec: str, key: str) -> Preset:
+        """Read one of the user's own."""
+        return find_preset(spec, key.removesuffix(".process"))
+
+
+PRESETS = Presets()
 TUNES: dict[str, tuple[str, ...]] = {
     "Monash": ("Tune:pp = 14", "Tune:ee = 7"),
     "CP5": (

@@ -189,7 +189,9 @@ class _XGBooster:
         self.outputs = max(1, int(learner["learner_model_param"]["num_class"]))
         model = learner["gradient_booster"]["model"]
         self._trees, self._groups = model["trees"], model["tree_info"]
-        self._leaves = [np.array(tree["split_conditions"], np.float64) for tree in self._trees]
+        for tree in self._trees:  # in JSON there are decimals of what is compared as float32
+            tree["split_conditions"] = np.array(tree["split_conditions"], np.float32).astype(np.float64)
+        self._leaves = [tree["split_conditions"] for tree in self._trees]
 
     def sums(self, table: np.ndarray, threads: int) -> np.ndarray:
         import numpy as np
