@@ -64,7 +64,7 @@ def make_rows(kind, seed=1, negative=0.0):
 )
 def test_it_learns_and_gives_the_same_scores_as_its_file_and_its_graph(model, kind, tmp_path):
     spec = make_spec(model, kind)
-    negative = 0.0 if model is RIDGE else 0.2
+    negative = 0.0 if model in (RIDGE, LOGISTIC) else 0.2  # which take none, or find no end
     fitted, history = spec.options.fit(spec, make_rows(kind, 1, negative), make_rows(kind, 2, negative), 1, 1)
     test = make_rows(kind, 3)
     scores = score(fitted, test.inputs)
@@ -73,7 +73,7 @@ def test_it_learns_and_gives_the_same_scores_as_its_file_and_its_graph(model, ki
         assert (scores.argmax(axis=1) == test.truth).mean() > 0.55
     else:
         assert np.corrcoef(scores[:, 0], test.truth[:, 0])[0, 1] > 0.5
-    assert all(curve["train"][-1] < 1.001 * curve["train"][0] for curve in history.values())
+    assert all(curve["train"][-1] <= curve["train"][0] for curve in history.values())
     fitted.save(tmp_path / "model.pt")
     assert np.array_equal(score(load_model(tmp_path / "model.pt"), test.inputs), scores)
     seen = make_rows(kind, 1).inputs  # among which are the thresholds themselves

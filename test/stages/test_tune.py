@@ -177,12 +177,21 @@ def test_a_search_without_a_trial_that_ends_is_an_error(data, tmp_path):
     assert not (tmp_path / "search" / "manifest.json").exists()
 
 
-def test_trees_are_searched_too(data, tmp_path, drawn):
-    leaves = {"model.num_leaves": {"low": 2, "high": 16, "log": True}, "model.lambda_l2": {"low": 0, "high": 1}}
-    model = {"type": "lightgbm", "num_iterations": 5}
-    manifest = tune(make(leaves, 3, model=model, pruner="asha"), data, tmp_path / "search")
+@pytest.mark.parametrize(
+    ("model", "key"),
+    [
+        ({"type": "lightgbm", "num_iterations": 5}, "num_leaves"),
+        ({"type": "xgboost", "n_estimators": 5}, "max_depth"),
+        ({"type": "sklearn.ensemble:HistGradientBoostingClassifier", "max_iter": 5}, "max_leaf_nodes"),
+    ],
+    ids=["lightgbm", "xgboost", "sklearn"],
+)
+def test_trees_are_searched_too(model, key, data, tmp_path, drawn):
+    rate = {"low": 0.01, "high": 1}
+    parameters = {f"model.{key}": {"low": 2, "high": 16, "log": True}, "model.learning_rate": rate}
+    manifest = tune(make(parameters, 3, model=model, pruner="asha"), data, tmp_path / "search")
     assert manifest.details["states"]["complete"] == 3
-    assert 2 <= load(tmp_path / "search" / "best.yaml").model.num_leaves <= 16
+    assert 2 <= getattr(load(tmp_path / "search" / "best.yaml").model, key) <= 16
 
 
 def test_the_samples_themselves_are_searched_on(tmp_path, capsys, drawn):
