@@ -371,8 +371,10 @@ def _distribution(analysis: Analysis, key: str, parameter: SearchParameter) -> B
 
 
 def _takes_fractions(analysis: Analysis, key: str, low: float) -> bool:
-    """Whether a key that takes ``low`` takes fractions, too; of a user's own network only its author knows."""
-    if key.startswith("model.options."):
+    """Whether a key that takes ``low`` takes fractions, too; of options that are not ours only their authors know."""
+    block, _, option = key.partition(".")
+    free = block == "model" and option.partition(".")[0] not in type(analysis.model).model_fields
+    if free or key.startswith("model.options."):
         return False
     try:
         change(analysis, {key: low + 0.5}, key)
