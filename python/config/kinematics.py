@@ -26,7 +26,7 @@ class Kinematics(Strict):
     energy: Optional[str] = None
     """The feature that is the energy, in place of a mass."""
 
-    def find(self, name: str, features: Sequence[str], wanted: Iterable[str]) -> dict[str, str]:
+    def find(self, name: str, features: Sequence[str], quantities: Iterable[str]) -> dict[str, str]:
         """Return the feature that is each quantity.
 
         Parameters
@@ -35,7 +35,7 @@ class Kinematics(Strict):
             The input, for messages.
         features
             Its features.
-        wanted
+        quantities
             Some of "pt", "eta", "phi" and "mass". Where "energy" is there instead of "mass", the result has that.
 
         Raises
@@ -43,17 +43,19 @@ class Kinematics(Strict):
         ValueError
             When one is not there; the message names the remedy.
         """
-        found = {quantity: getattr(self, quantity) or quantity for quantity in wanted}
-        if found.get("mass") not in features and self.mass is None and (self.energy or "energy") in features:
-            found = {"energy" if q == "mass" else q: f for q, f in found.items()} | {"energy": self.energy or "energy"}
-        for quantity, feature in found.items():
+        feature_of = {quantity: getattr(self, quantity) or quantity for quantity in quantities}
+        if feature_of.get("mass") not in features and self.mass is None and (self.energy or "energy") in features:
+            feature_of = {"energy" if q == "mass" else q: f for q, f in feature_of.items()} | {
+                "energy": self.energy or "energy"
+            }
+        for quantity, feature in feature_of.items():
             if feature not in features:
                 raise ValueError(
                     f"inputs.{name}: the model needs {quantity!r} of its constituents and there is no feature "
                     f"{feature!r}: add it to inputs.{name}.features, e.g. '- {quantity}: <expression>', or say with "
                     f"model.kinematics.{name}.{quantity} which feature it is"
                 )
-        return found
+        return feature_of
 
 
 class MomentumOptions(Strict):

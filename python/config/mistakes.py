@@ -184,7 +184,8 @@ def _typed(annotation: Any) -> Typed | None:
 def _is_alternative(branch: Any, step: str) -> bool:
     """Whether a step of pydantic's error location names this branch of a union."""
     if is_model(branch):
-        return step in (branch.__name__, type_of(branch))
+        # of a block with a check of its own, pydantic names the function first
+        return step in (branch.__name__, type_of(branch)) or step.endswith(f", {branch.__name__}]")
     origin = typing.get_origin(branch)
     return origin in (dict, list) and f"{origin.__name__}[" in step
 

@@ -83,7 +83,7 @@ class Typed(Generic[Kind]):
             return block
         block = self._read(block)
         name = block.get("type") if isinstance(block, Mapping) else None
-        choices: dict[Any, Any] = {known: core_schema.any_schema() for known in self.registry.names()}
+        choices: dict[Any, Any] = {one: core_schema.any_schema() for one in self.registry.names()}
         if name in choices:
             choices[name] = self.registry.load(str(name), f"{self._key}.type").__pydantic_core_schema__
         return SchemaValidator(core_schema.tagged_union_schema(choices, "type")).validate_python(block)

@@ -98,8 +98,8 @@ def fit(
     classes = len(spec.targets) if spec.task == "classification" else None
     for name, target, level in _outputs(spec):
         train, *val = (of_target(rows, table, target) for rows, table in tables)
-        known = val[0] if val and len(val[0][0]) else None
-        text, history[name] = options.grow(train, known, spec.loss_options.type, classes, level, seed, threads)
+        judged_by = val[0] if val and len(val[0][0]) else None
+        text, history[name] = options.grow(train, judged_by, spec.loss_options.type, classes, level, seed, threads)
         texts.append(text)
     return BoostedTrees(spec, texts), history
 

@@ -44,5 +44,5 @@ def of_target(rows: Rows, table: np.ndarray, target: int | None) -> Columns:
     if target is None:
         return table, rows.truth, rows.weight
     truth = rows.truth[:, target]
-    known = ~np.isnan(truth)
-    return table[known], truth[known], rows.weight[known]
+    has_truth = ~np.isnan(truth)
+    return table[has_truth], truth[has_truth], rows.weight[has_truth]
