@@ -1,11 +1,11 @@
-"""Trains as its arguments say, in processes that end by SIGKILL: usage: killed.py DATASET FOLDER SCHEDULE..."""
+"""Trainings in processes that end by SIGKILL."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import signal
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,18 +28,15 @@ def kill_after(method: str, number: int) -> None:
     setattr(fit.Fit, method, last)
 
 
-def main(data: str, folder: str, *schedules: str) -> None:
-    torch.set_num_threads(1)
+def train_and_die(data: Path, folder: Path, schedules: Sequence[str]) -> None:
+    """Train once for each schedule and moment, in ``folder / schedule / moment``."""
     for schedule in schedules:
         for moment, (method, number, seconds) in MOMENTS.items():
             child = os.fork()
             if not child:
+                torch.set_num_threads(1)
                 fit.SAVE_EVERY = seconds
                 kill_after(method, number)
-                run(options(schedule=schedule), Path(data), Path(folder, schedule, moment))
+                run(options(schedule=schedule), data, folder / schedule / moment)
                 os._exit(0)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

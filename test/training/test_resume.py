@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from datasets import write_dataset
 from fitting import make_fit, options, run
-from killed import MOMENTS
+from killed import MOMENTS, train_and_die
 from nanoforge.errors import DataError, UserError
 from nanoforge.stages import train as stage
 from nanoforge.stages.train import train
@@ -29,10 +25,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("killed")
-    command = [sys.executable, Path(__file__).with_name("killed.py"), data, folder, *SCHEDULES]
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    answer = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
-    assert answer.returncode == 0, answer.stderr
+    train_and_die(data, folder, SCHEDULES)
     return folder
 
 

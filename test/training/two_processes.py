@@ -1,9 +1,8 @@
-"""Trains in one of several processes; usage: torchrun ... two_processes.py DATASET OUTPUT."""
+"""What each of several processes does that torchrun starts."""
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import torch
@@ -29,6 +28,7 @@ def train(data: Path, output: Path, processes: int) -> None:
 
 
 def main(data: str, output: str) -> None:
+    """Train, and note which rows this process sees."""
     torch.set_num_threads(1)
     original, seen = source.TrainingData.batches, []
 
@@ -41,7 +41,3 @@ def main(data: str, output: str) -> None:
     source.TrainingData.batches = batches
     train(Path(data), Path(output), int(os.environ["WORLD_SIZE"]))
     Path(f"{output}.rows{os.environ['RANK']}").write_text(repr(seen))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
