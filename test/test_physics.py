@@ -44,11 +44,12 @@ def auc(nanoforge: Any, folder: Path, **content: Any) -> float:
 
 
 @pytest.mark.parametrize(
-    ("model", "training", "least"),
+    ("model", "split", "training", "least"),
     [
-        ({"type": "lightgbm"}, {}, 0.989),
+        ({"type": "lightgbm"}, HALVES, {}, 0.989),
         (
             {"type": "mlp", "hidden": [128, 128], "dropout": 0.5},
+            FOLDS,
             {"epochs": 40, "patience": 40, "learning_rate": 3e-3, "schedule": "one_cycle", "weight_decay": 1.0},
             0.988,
         ),
@@ -56,7 +57,7 @@ def auc(nanoforge: Any, folder: Path, **content: Any) -> float:
     ids=["trees", "network"],
 )
 def test_ttbar_against_drell_yan_with_all_features(
-    shared: Find, nanoforge: Any, tmp_path: Path, model: Any, training: Any, least: float
+    shared: Find, nanoforge: Any, tmp_path: Path, model: Any, split: Any, training: Any, least: float
 ) -> None:
     files = {label: shared(name) for label, name in HTT12.items()}
     features = [n for n in list(uproot.open(files["signal"])["Events"].keys()) if n not in NO_FEATURES]
@@ -66,6 +67,7 @@ def test_ttbar_against_drell_yan_with_all_features(
         tmp_path,
         samples={label: {"files": str(path), "label": label} for label, path in files.items()},
         inputs={"event": {"features": features, "missing": -999, "nan": {"fill": 0}}},
+        split=split,
         model=model,
         training=TRAINING | training,
     )
