@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -147,10 +151,25 @@ def _work(study: Study, analysis: Analysis, dataset: TrainingData, wanted: int) 
         say(f"trial {done.number} ({number} of {wanted} are done): {outcome_text(done)}  {values_text(done)}")
 
 
+@contextlib.contextmanager
+def _alone_in(output: Path) -> Iterator[Path]:
+    """Give an empty folder in the output, and nobody else one meanwhile; it is gone afterwards."""
+    work = output / ".result"
+    descriptor = os.open(output, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
+        work.mkdir()
+        yield work
+        shutil.rmtree(work)
+    finally:
+        os.close(descriptor)
+
+
 def _finish(study: Study, analysis: Analysis, dataset: TrainingData, output: Path, key: dict[str, Any]) -> Manifest:
     """Write what the search has found, the manifest last.
 
-    Two processes that end at the same time both do, and write the same.
+    Two processes that end at the same time both do, one after the other, and write the same.
     """
     trials = study.trials()
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -161,8 +180,7 @@ def _finish(study: Study, analysis: Analysis, dataset: TrainingData, output: Pat
         )
     winner = min(complete, key=final_loss)
     shares = study.importance(_search(analysis).seed)
-    with tempfile.TemporaryDirectory(dir=output, prefix=".result-") as folder:
-        work = Path(folder)
+    with _alone_in(output) as work:
         files = write_results(work, analysis, trials, winner, shares)
         details = {
             "key": fingerprint(key),

@@ -121,9 +121,12 @@ def test_an_interrupted_search_goes_on_to_the_same_end(data, tmp_path, monkeypat
     monkeypatch.setattr(objective, "fit_fold", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tune(make(trials=4), data, tmp_path / "parts")
+    (tmp_path / "parts" / ".result").mkdir()  # as where it was killed at its end
+    (tmp_path / "parts" / ".result" / "best.yaml").touch()
     assert not (tmp_path / "parts" / "manifest.json").exists()
     tune(make(trials=4), data, tmp_path / "parts")
     assert tried(tmp_path / "parts") == tried(tmp_path / "whole") and len(calls) == 5
+    assert {path.name for path in (tmp_path / "parts").iterdir()} == {p.name for p in (tmp_path / "whole").iterdir()}
 
 
 def test_a_finished_search_is_up_to_date_until_more_is_wanted(data, tmp_path, capsys, drawn):
