@@ -127,6 +127,7 @@ def test_blocks_of_yaml_are_right(path: Path, tmp_path: Path) -> None:
         "inputs": {"event": {"features": ["MET_pt"]}, "jets": {"collection": "Jet", "length": 2, "features": ["pt"]}},
     }
     (tmp_path / "my_network.py").write_text("def transverse_mass(*_): ...")
+    (tmp_path / "samples.yaml").write_text(yaml.safe_dump({"samples": base["samples"]}))  # which a block includes
     for block in pages.blocks(path, "yaml"):
         content = yaml.safe_load(block)
         if content == {"name": "ttbar_vs_dy"}:

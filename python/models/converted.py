@@ -49,7 +49,7 @@ class ConvertedEstimator(Model):
         self.padding = padding
         self.center, self.scale = center, scale
         self.graphs = [onnx.load_from_string(graph) for graph in graphs]
-        self._sessions = [onnxruntime.InferenceSession(g, providers=["CPUExecutionProvider"]) for g in graphs]
+        self._sessions = list(map(_session, graphs))
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return the final scores, (N, C): probabilities of the classes, or targets in their own units."""
@@ -199,13 +199,18 @@ def _converted(estimator: Any, columns: np.ndarray, name: str) -> bytes:
     del model.graph.output[:-1]
     graph: bytes = model.SerializeToString()
     sample = np.ascontiguousarray(columns[:CHECKED])
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    converted = session.run([scores.name], {"features": sample})[0]
+    converted = _session(graph).run([scores.name], {"features": sample})[0]
     expected = estimator.predict_proba(sample) if options else estimator.predict(sample).reshape(-1, 1)
     worst = float(np.max(np.abs(converted - expected) / np.maximum(1, np.abs(expected)), initial=0))
     if not worst <= TOLERANCE:
         raise DataError(f"model.type: {name} as ONNX differs from scikit-learn by {worst:.1e}: use another estimator")
     return graph
+
+
+def _session(graph: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _make_node(*words: Any, **attributes: Any) -> onnx.NodeProto:
