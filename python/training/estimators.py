@@ -13,7 +13,6 @@ from ..balance.balancer import Balancer
 from ..config.training import Training
 from ..console import say
 from ..dataset.batch import Batch
-from ..dataset.resources import cores
 from ..dataset.source import TrainingData
 from ..errors import TrainingError, UserError
 from ..models.base import Model, ModelSpec
@@ -76,7 +75,8 @@ def fit_estimator(
     validation = rows["val"] if len(rows["val"].weight) else None
     if validation is not None:
         check_validation_weight(dataset.name, fold, float(_counted(spec, validation).sum()))
-    model, losses = options.fit(spec, rows["train"], validation, seed, cores())
+    # OMP_NUM_THREADS counts: a batch job has fewer cores than it sees, and threads that wait for each other burn them
+    model, losses = options.fit(spec, rows["train"], validation, seed, torch.get_num_threads())
     for name, curves in losses.items():
         _check_growth(name, curves)
     parts = [part for part in rows if all(part in curves for curves in losses.values())]

@@ -82,6 +82,17 @@ def test_the_losses_of_trees_are_those_of_networks(task, tmp_path):
         assert values[last - 1] == pytest.approx(mean_loss(total.item(), weight.item()), rel=1e-4)
 
 
+def test_trees_take_as_many_threads_as_the_environment_allows(tmp_path, monkeypatch):
+    analysis = make_analysis(model={"type": "lightgbm", "num_iterations": 1})
+    data = open_dataset(write_dataset(tmp_path / "data", analysis, (60, 20, 0)))
+    fit, seen = type(analysis.model).fit, []
+    monkeypatch.setattr(type(analysis.model), "fit", lambda *given: seen.append(given[-1]) or fit(*given))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)  # as with OMP_NUM_THREADS=1
+    spec = model_spec(analysis, data.info)
+    fit_estimator(analysis.training, data, spec, 0, 1, 1, Balancer(compute_factors(Balance(), data, 0), data))
+    assert seen == [1]
+
+
 def test_trees_that_diverge_are_refused_with_the_remedy(tmp_path):
     def change(split, columns):
         columns["weight"] = np.where(np.random.default_rng(2).random(len(columns["weight"])) < 0.3, -1, 1).astype("f4")
