@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .pipeline.graph import CONVERT, GENERATE, PREDICT, PRODUCE, SKIM, TRAIN, TUNE
-from .registry import CATALOGUE
+from .registry import REGISTRIES
 from .terminal import interruptible, lenient_output
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def init(
 
 @app.command("list")
 def list_(
-    kind: Annotated[str, typer.Argument(help=f"{', '.join(CATALOGUE)}.")],
+    kind: Annotated[str, typer.Argument(help=f"{', '.join(REGISTRIES)}.")],
     config: Annotated[Optional[Path], typer.Argument(help="An analysis file, of which yours are listed, too.")] = None,
     overrides: Overrides = None,
 ) -> None:

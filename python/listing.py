@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from .config.reference import options
 from .config.schema import Analysis
 from .errors import UserError, nearest
-from .registry import CATALOGUE, Catalogue, import_object
+from .registry import REGISTRIES, RegistryPlace, import_object
 
 _MARKUP = re.compile(r"(?::\w+:)?`+~?([^`]*)`+")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Listed:
     """Something that is listed: its name, what it is in a line, and its options as :func:`.options` has them."""
 
     name: str
@@ -26,7 +26,7 @@ class Entry:
     options: tuple[tuple[str, str, str, str], ...] = ()
 
 
-def entries(kind: str, analysis: Analysis | None = None) -> Iterator[Entry]:
+def entries(kind: str, analysis: Analysis | None = None) -> Iterator[Listed]:
     """Yield all things of a kind: ours, those of installed packages, and those that an analysis names.
 
     Raises
@@ -34,35 +34,35 @@ def entries(kind: str, analysis: Analysis | None = None) -> Iterator[Entry]:
     UserError
         When there is no such kind, or the user's own cannot be imported.
     """
-    if kind not in CATALOGUE:
+    if kind not in REGISTRIES:
         raise UserError(
-            f"list: there is no kind {kind!r}{nearest(kind, CATALOGUE) or '; known: ' + ', '.join(CATALOGUE)}"
+            f"list: there is no kind {kind!r}{nearest(kind, REGISTRIES) or '; known: ' + ', '.join(REGISTRIES)}"
         )
-    catalogue = CATALOGUE[kind]
-    registry = import_object(f"{__package__}.{catalogue.place}", "list")
+    place = REGISTRIES[kind]
+    registry = import_object(f"{__package__}.{place.path}", "list")
     for name, thing in registry.all():
         yield _entry(name, thing)
     if analysis is not None:
-        for spec in _named(analysis, catalogue):
-            yield _entry(spec, registry.find(spec, catalogue.key))
+        for spec in _named(analysis, place):
+            yield _entry(spec, registry.find(spec, place.key))
 
 
-def _named(analysis: Analysis, catalogue: Catalogue) -> list[str]:
+def _named(analysis: Analysis, place: RegistryPlace) -> list[str]:
     """Return what an analysis names by ``module:name`` or as a file, under the key of a kind."""
     values: list[Any] = [analysis.model_dump(mode="json")]
-    for key in filter(None, catalogue.key.split(".")):
+    for key in filter(None, place.key.split(".")):
         blocks = [value for value in values if isinstance(value, dict)]
         values = [one for block in blocks for one in (block.values() if key == "*" else [block.get(key)])]
     texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
     return [text for text in dict.fromkeys(texts) if isinstance(text, str) and (":" in text or "/" in text)]
 
 
-def _entry(name: str, thing: Any) -> Entry:
+def _entry(name: str, thing: Any) -> Listed:
     text = getattr(thing, "meaning", None)
     text = text if isinstance(text, str) else thing.__doc__ or ""
     block = isinstance(thing, type) and issubclass(thing, BaseModel)
     line = _MARKUP.sub(r"\1", text.strip().partition("\n")[0])
-    return Entry(name, line, tuple(options(thing)) if block else ())
+    return Listed(name, line, tuple(options(thing)) if block else ())
 
 
 def lines(kind: str, analysis: Analysis | None = None) -> Iterator[str]:

@@ -19,23 +19,23 @@ Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class RegistryPlace:
     """Where the registry of a kind is in our package, and the key by which an analysis names a user's own; "" none."""
 
-    place: str
+    path: str
     key: str = ""
 
 
-CATALOGUE = {
-    "models": Catalogue("config.models:MODELS", "model.network"),
-    "losses": Catalogue("config.losses:LOSSES", "training.loss.loss"),
-    "metrics": Catalogue("evaluation.metric:METRICS", "evaluation.functions"),
-    "figures": Catalogue("evaluation.figure:FIGURES", "evaluation.figures"),
-    "presets": Catalogue("simulation.presets:PRESETS", "samples.*.generator.process"),
-    "formats": Catalogue("events.open:FORMATS", "formats"),
-    "dataset-formats": Catalogue("dataset.formats:FORMATS", "dataset.format"),
-    "protocols": Catalogue("events.remote:PROTOCOLS"),
-    "targets": Catalogue("batch.targets:TARGETS"),
+REGISTRIES = {
+    "models": RegistryPlace("config.models:MODELS", "model.network"),
+    "losses": RegistryPlace("config.losses:LOSSES", "training.loss.loss"),
+    "metrics": RegistryPlace("evaluation.metric:METRICS", "evaluation.functions"),
+    "figures": RegistryPlace("evaluation.figure:FIGURES", "evaluation.figures"),
+    "presets": RegistryPlace("simulation.presets:PRESETS", "samples.*.generator.process"),
+    "formats": RegistryPlace("events.open:FORMATS", "formats"),
+    "dataset-formats": RegistryPlace("dataset.formats:FORMATS", "dataset.format"),
+    "protocols": RegistryPlace("events.remote:PROTOCOLS"),
+    "targets": RegistryPlace("batch.targets:TARGETS"),
 }
 """All registries, by what ``nanoforge list`` calls them."""
 

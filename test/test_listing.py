@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from nanoforge.listing import entries
-from nanoforge.registry import CATALOGUE
+from nanoforge.registry import REGISTRIES
 
 SOURCES = Path(__file__).resolve().parents[1] / "python"
 MINE = '''
@@ -28,8 +28,8 @@ def purity(truth, scores, weights):
 '''
 
 
-def test_every_registry_is_in_the_catalogue():
-    places = {catalogue.place for catalogue in CATALOGUE.values()}
+def test_every_registry_is_listed():
+    places = {one.path for one in REGISTRIES.values()}
     registries = {
         f"{'.'.join(path.relative_to(SOURCES).with_suffix('').parts).removesuffix('.__init__')}:{name}"
         for path in SOURCES.rglob("*.py")
@@ -38,7 +38,7 @@ def test_every_registry_is_in_the_catalogue():
     assert {"config.models:MODELS", "batch.targets:TARGETS"} <= registries <= places
 
 
-@pytest.mark.parametrize("kind", CATALOGUE)
+@pytest.mark.parametrize("kind", REGISTRIES)
 def test_everything_is_listed_with_a_line(kind):
     listed = list(entries(kind))
     assert len(listed) > 2 and len({entry.name for entry in listed}) == len(listed)
