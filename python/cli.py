@@ -69,7 +69,7 @@ _RENAMED = {"--partial": "--skip-bad-files", "--parts": "--from-parts", "--parts
 """What options are called that had another name."""
 
 
-def _unknown_option(error: Any, words: list[str]) -> UserError:
+def _unknown_option(error: Any, argv: list[str]) -> UserError:
     from .errors import UserError
 
     option, command = error.option_name, error.ctx.command
@@ -80,10 +80,10 @@ def _unknown_option(error: Any, words: list[str]) -> UserError:
     if key is None or "overrides" not in {parameter.name for parameter in command.params}:
         near = error.possibilities or [o for p in command.params for o in p.opts if o.startswith("--")]
         return UserError(f"{command.name}: there is no option {option}; there are {', '.join(sorted(near))}")
-    given = [word for word in words if word.partition("=")[0] == option] or [option]
-    _, equals, value = given[0].partition("=")
-    after = words[words.index(given[0]) + 1 :] if not equals and given[0] in words else []
-    value = value or next((word for word in after[:1] if not word.startswith("-")), "...")
+    matching = [argument for argument in argv if argument.partition("=")[0] == option] or [option]
+    _, equals, value = matching[0].partition("=")
+    after = argv[argv.index(matching[0]) + 1 :] if not equals and matching[0] in argv else []
+    value = value or next((argument for argument in after[:1] if not argument.startswith("-")), "...")
     return UserError(
         f"{command.name}: there is no option {option}; it is a key of the analysis file: write {key}={value}"
     )
@@ -116,8 +116,8 @@ _YAML = (".yaml", ".yml")
 _debug = False
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(show: bool) -> None:
+    if show:
         from .version import __version__
 
         typer.echo(f"nanoforge {__version__}")
@@ -167,8 +167,8 @@ def _trust_targets(directory: Path, trust: bool) -> None:
         trust_targets(directory)
 
 
-def _list_presets(asked: bool) -> None:
-    if asked:
+def _list_presets(show: bool) -> None:
+    if show:
         from .simulation.presets import PRESETS
 
         for name, preset in PRESETS.all():
@@ -634,7 +634,7 @@ def submit(
     else:
         submit(target, analysis, stage, output, split, data, run, jobs, dry_run)
     if dry_run:
-        _next(*(word for word in sys.argv[1:] if word != "--dry-run"))
+        _next(*(argument for argument in sys.argv[1:] if argument != "--dry-run"))
 
 
 @app.command()
@@ -721,10 +721,10 @@ def run(
     _next("export", TRAIN.output(output), "-o", output / "export")
 
 
-def _give(words: Sequence[str]) -> None:
+def _give(argv: Sequence[str]) -> None:
     """Give a command within another one, which answers its failures and interruptions."""
     command = typer.main.get_command(app)
-    with command.make_context("nanoforge", [*["--debug"] * _debug, *words]) as context:
+    with command.make_context("nanoforge", [*["--debug"] * _debug, *argv]) as context:
         command.invoke(context)
 
 

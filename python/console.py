@@ -79,15 +79,15 @@ def show_table(table: Table) -> None:
     out.print()
 
 
-def show_accounting(title: str, books: Accounting) -> None:
+def show_accounting(title: str, accounting: Accounting) -> None:
     """Print the event accounting, with the reason for every lost file."""
     table = Table(title=title, title_justify="left", show_header=False, box=None)
     table.add_column()
     table.add_column(justify="right")
     table.add_column(justify="right")
-    for label, count, share in books.lines():
+    for label, count, share in accounting.lines():
         table.add_row(label, f"{count:,}", share)
     out.print(table)
-    for loss in books.lost:
+    for loss in accounting.lost:
         entries = "an unknown number of" if loss.entries is None else f"{loss.entries:,}"
         out.print(f"lost {entries} events in {loss.file}: {loss.reason}", markup=False)

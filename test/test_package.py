@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -225,3 +226,20 @@ def test_no_two_classes_have_one_name() -> None:
             if isinstance(node, ast.ClassDef):
                 owners.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert not {name: paths for name, paths in owners.items() if len(paths) > 1}
+
+
+def test_names_are_ordinary_words() -> None:
+    text = (ROOT / "doc" / "design.md").read_text()
+    avoided = set(re.findall(r"\w+", text.partition("<!-- avoid -->")[2].partition("<!-- /avoid -->")[0]))
+    assert {"found", "place", "known"} < avoided
+    names: list[str] = []
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+                names.append(node.name)
+            elif isinstance(node, ast.arg):
+                names.append(node.arg)
+            elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+                names.append(node.id if isinstance(node, ast.Name) else node.attr)
+    vague = [name for name in names if avoided & set(name.split("_"))]
+    assert len(vague) < 0.01 * len(names), sorted(set(vague))

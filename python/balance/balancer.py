@@ -87,19 +87,19 @@ class Cells:
 
     def of(self, batch: Batch) -> Tensor:
         """Return the places of rows in an array of :attr:`shape`, flattened, (N,) i8."""
-        place = (batch.weight < 0).long() * self.shape[1]
+        cell = (batch.weight < 0).long() * self.shape[1]
         if batch.label is not None:
-            place += batch.label
-        return place * self.shape[2] + self._bins(batch) if self._inner else place
+            cell += batch.label
+        return cell * self.shape[2] + self._bins(batch) if self._inner else cell
 
     def _bins(self, batch: Batch) -> Tensor:
-        found = torch.zeros_like(batch.weight, dtype=torch.int64)
-        unknown = torch.zeros_like(found, dtype=torch.bool)
+        bins = torch.zeros_like(batch.weight, dtype=torch.int64)
+        unknown = torch.zeros_like(bins, dtype=torch.bool)
         for name, inner in self._inner.items():
             values = self._data.column(batch, name).double()
-            found = found * (len(inner) + 1) + torch.bucketize(values, inner, right=True)
+            bins = bins * (len(inner) + 1) + torch.bucketize(values, inner, right=True)
             unknown |= values.isnan()
-        return torch.where(unknown, self.shape[2] - 1, found)
+        return torch.where(unknown, self.shape[2] - 1, bins)
 
 
 def compute_factors(config: Balance, data: TrainingData, fold: int, world: int = 1) -> WeightFactors:
@@ -143,7 +143,7 @@ def compute_factors(config: Balance, data: TrainingData, fold: int, world: int =
     factors[:, :-1] = shape_factors(shape, classes, sums[:, :-1])
     say(f"fold {fold}: {_remarks(shape, classes, content[0].sum(axis=0), factors)}")
     times = multiplicities(signs, factors).ravel()
-    slab_sums = np.array([(times[place] * rows).sum() for place, rows in slabs])
+    slab_sums = np.array([(times[fold_of_slab] * rows).sum() for fold_of_slab, rows in slabs])
     return WeightFactors(classes, shape.edges, content, signs * by_class, factors, slab_sums)
 
 
@@ -166,29 +166,29 @@ def _distributions(
     slabs = []
     with progress(f"distributions of fold {fold}", data.rows("train", fold)) as bar:
         for batch in data.by_slab("train", fold, world):
-            place, weight = cells.of(batch).numpy(), batch.weight.numpy().astype(np.float64)
+            cell, weight = cells.of(batch).numpy(), batch.weight.numpy().astype(np.float64)
             for power in range(3):
-                content[power] += np.bincount(place, weight**power, content.shape[1])
+                content[power] += np.bincount(cell, weight**power, content.shape[1])
             if by_slab:
-                slabs.append(np.unique(place, return_counts=True))
+                slabs.append(np.unique(cell, return_counts=True))
             bar.advance(len(batch))
     return content.reshape(3, *cells.shape), slabs
 
 
 def _remarks(shape: Shape, classes: Sequence[str], rows: np.ndarray, factors: np.ndarray) -> str:
     """Say what a reader of the results must know of a reweighting: its largest factors, and what it leaves out."""
-    known, bins = rows[:, :-1], factors[:, :-1]
-    found = [f"{name} up to {own.max():.3g}" for name, own in zip(classes, bins)]
-    remarks = [f"training.balance.shape has factors of {', '.join(found)}"]
-    lost = (known * (bins == 0)).sum(axis=1)
+    filled, bins = rows[:, :-1], factors[:, :-1]
+    largest = [f"{name} up to {of_class.max():.3g}" for name, of_class in zip(classes, bins)]
+    remarks = [f"training.balance.shape has factors of {', '.join(largest)}"]
+    lost = (filled * (bins == 0)).sum(axis=1)
     remarks += [
         f"{number:,.0f} rows of {name!r} get 0, in bins of no positive weight"
         + (f" or without {shape.to!r}" if shape.to not in ("flat", name) else "")
         for name, number in zip(classes, lost)
         if number
     ]
-    others = known.sum(axis=0) > 0
-    empty = (others & (known == 0)).sum(axis=1)
+    others = filled.sum(axis=0) > 0
+    empty = (others & (filled == 0)).sum(axis=1)
     remarks += [
         f"{name!r} has no rows in {number:,} of {others.sum():,} filled bins"
         for name, number in zip(classes, empty)

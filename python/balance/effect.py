@@ -16,8 +16,8 @@ Array = NDArray[Any]
 def bin_shares(factors: WeightFactors, sums: Array, name: str) -> Array:
     """Return the share of each bin of a variable in sums of weights by class and cell, (C, B): (C, n)."""
     cells = sums[:, :-1].reshape(len(sums), *(len(axis) - 1 for axis in factors.edges.values()))
-    own = 1 + list(factors.edges).index(name)
-    content = cells.sum(axis=tuple(k for k in range(1, cells.ndim) if k != own))
+    number = 1 + list(factors.edges).index(name)
+    content = cells.sum(axis=tuple(k for k in range(1, cells.ndim) if k != number))
     return np.asarray(content / content.sum(axis=1, keepdims=True))
 
 
@@ -28,12 +28,12 @@ def class_totals(folds: Sequence[WeightFactors], sums: Sequence[Array]) -> dict[
     """
     rows = sum(fold.content[0].sum(axis=(0, 2)) for fold in folds)
     squares = [sum(f.content[2] for f in folds), sum(f.content[2] * f.whole**2 for f in folds)]
-    by_class = np.array([(own.sum(axis=(0, 2)), np.abs(own).sum(axis=(0, 2))) for own in sums])
+    by_class = np.array([(stage.sum(axis=(0, 2)), np.abs(stage).sum(axis=(0, 2))) for stage in sums])
     net, size = by_class[:, 0], by_class[:, 1]
     return {
         "Share of all": net / net.sum(axis=1, keepdims=True),
         "Negative share": (size - net) / (2 * size),
-        "Effective / rows": net**2 / np.array([own.sum(axis=(0, 2)) for own in squares]) / rows,
+        "Effective / rows": net**2 / np.array([stage.sum(axis=(0, 2)) for stage in squares]) / rows,
     }
 
 

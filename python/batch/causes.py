@@ -58,8 +58,8 @@ def cause_of(job: BatchJob, process: Process, runtime: int, error: str) -> Cause
         return Cause.OTHER
     by_hand = process.reason.startswith(_BY_HAND)
     late = process.state is JobState.REMOVED and not by_hand and (process.seconds or 0) >= runtime
-    found = _by_code(process)
-    return Cause.TIME if late and found is Cause.OTHER else found
+    cause = _by_code(process)
+    return Cause.TIME if late and cause is Cause.OTHER else cause
 
 
 def _by_code(process: Process) -> Cause:
@@ -98,9 +98,9 @@ def _failure(job: BatchJob, code: int | None, error: str) -> Cause:
     for number in (code, of_cmsrun):
         if number in _CODES:
             return _CODES[number]
-    found = _by_words(error)
-    if found in (Cause.MEMORY, Cause.DISK):
-        return found
+    cause = _by_words(error)
+    if cause in (Cause.MEMORY, Cause.DISK):
+        return cause
     return Cause.INPUT if any(path in error or _logical(path) in error for path in job.inputs) else Cause.OTHER
 
 

@@ -67,17 +67,17 @@ def collect(
         states = _settled(survey)
         done = [status for status in states if status.state is JobState.DONE]
         _check(directory, states, skip_bad_files)
-        places = directory.parts or _bring(directory, survey.outputs, done, jobs)
+        locations = directory.parts or _bring(directory, survey.outputs, done, jobs)
         if not directory.plan.in_parts:
             return _copy(
-                directory.path / STUDY if directory.plan.stage == "tune" else places / done[0].job.part, output
+                directory.path / STUDY if directory.plan.stage == "tune" else locations / done[0].job.part, output
             )
         for status in done:  # just these: a part that is arriving right now is no part
-            (work / status.job.part).symlink_to(places / status.job.part)
-        words = _words(directory, work, output, skip_bad_files, jobs, force)
+            (work / status.job.part).symlink_to(locations / status.job.part)
+        arguments = _words(directory, work, output, skip_bad_files, jobs, force)
         try:
             with _inside(directory.path):
-                give(words)
+                give(arguments)
         except NanoForgeError as error:
             _set_damaged_aside(directory, survey.outputs, jobs, error)
             raise
@@ -156,9 +156,9 @@ def _check(directory: JobDir, states: Sequence[JobStatus], skip_bad_files: bool)
 
 def _words(directory: JobDir, work: Path, output: Path, skip_bad_files: bool, jobs: int, force: bool) -> list[str]:
     """Return the stage's command that merges the parts in a folder."""
-    carried = {Path(place).name: place for place in directory.plan.carried}
+    by_name = {Path(path).name: path for path in directory.plan.carried}
     return [
-        *(carried.get(word, word) for word in directory.plan.command),
+        *(by_name.get(argument, argument) for argument in directory.plan.command),
         "--from-parts", str(work), *_address(directory), "-o", str(output.absolute()), "-j", str(jobs),
         *["--skip-bad-files"] * skip_bad_files, *["--force"] * force,
     ]  # fmt: skip

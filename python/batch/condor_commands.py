@@ -24,10 +24,10 @@ def dry_run(description: Path, macros: Sequence[str] = ()) -> None:
 def in_log(log: Path) -> int | None:
     """Return the first cluster that a log of events tells of."""
     try:
-        found = _SUBMIT_EVENT.search(log.read_text(errors="replace"))
+        match = _SUBMIT_EVENT.search(log.read_text(errors="replace"))
     except FileNotFoundError:
         return None
-    return int(found[1]) if found else None
+    return int(match[1]) if match else None
 
 
 def in_queue(constraint: str, commands: Sequence[Sequence[str]]) -> int | None:
@@ -66,5 +66,5 @@ def require(program: str) -> None:
 
 def last_words(answer: subprocess.CompletedProcess) -> str:
     """Return the last line of what a command says."""
-    words: list[str] = [line.strip() for line in (answer.stderr or answer.stdout).splitlines() if line.strip()]
-    return words[-1] if words else f"exit code {answer.returncode}"
+    lines: list[str] = [line.strip() for line in (answer.stderr or answer.stdout).splitlines() if line.strip()]
+    return lines[-1] if lines else f"exit code {answer.returncode}"

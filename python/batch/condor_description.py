@@ -52,11 +52,11 @@ def common(directory: JobDir, resources: Resources) -> dict[str, Any]:
     return {**_transfer(directory), **_needs(batch.needs(directory.plan.stage), resources), **_site(batch, resources)}
 
 
-def _quoted(word: str) -> str:
+def _quoted(text: str) -> str:
     """Quote a word for HTCondor, where it has to be."""
-    if re.fullmatch(r"[\w$().,:=+/@%-]+", word):
-        return word
-    return "'" + word.replace("'", "''").replace('"', '""') + "'"
+    if re.fullmatch(r"[\w$().,:=+/@%-]+", text):
+        return text
+    return "'" + text.replace("'", "''").replace('"', '""') + "'"
 
 
 def _destination(directory: JobDir) -> dict[str, str]:

@@ -42,8 +42,8 @@ def known(status: Path, results: Path, count: int) -> dict[int, Process]:
         When a file of ``crab report`` is damaged.
     """
     answer = _answer(status.read_text(errors="replace")) if status.exists() else {}
-    told = answer.get("jobs", answer)
-    jobs = {int(n): _process(info) for n, info in _mapping(told).items() if n.isdigit() and 1 <= int(n) <= count}
+    of_jobs = answer.get("jobs", answer)
+    jobs = {int(n): _process(info) for n, info in _mapping(of_jobs).items() if n.isdigit() and 1 <= int(n) <= count}
     state = next((str(answer[key]) for key in ("status", "dbStatus") if answer.get(key)), "").partition(" ")[0]
     if state in _ENDED:
         message = answer.get("taskFailureMsg") or answer.get("taskWarningMsg") or ""
@@ -110,12 +110,12 @@ def reported(results: Path) -> tuple[set[int], set[int]]:
     those of ``notFinishedLumis.json``.
     """
     processed, missing = _read(results / "processedFiles.json"), _read(results / "notFinishedLumis.json")
-    wanted = dict(_wanted(results / "run_and_lumis.tar.gz"))
-    jobs = _numbers(_read(results / "filesToProcess.json")) | set(wanted)
+    expected = dict(_wanted(results / "run_and_lumis.tar.gz"))
+    jobs = _numbers(_read(results / "filesToProcess.json")) | set(expected)
     if processed:
         finished = _numbers(processed)
     elif missing:
-        finished = {number for number, lumis in wanted.items() if lumis and not _overlap(lumis, missing)}
+        finished = {number for number, lumis in expected.items() if lumis and not _overlap(lumis, missing)}
     else:
         finished = set()
     failed = _numbers(_read(results / "failedFiles.json"))

@@ -202,8 +202,8 @@ class Configuration:
         total = self.get("Data.totalUnits")
         if self.get("Data.splitting") == "FileBased" and self.has("Data.userInputFiles"):
             total = len(set(self.get("Data.userInputFiles")))
-        known = isinstance(units, int) and isinstance(total, int) and units > 0
-        return math.ceil(total / units) if known else None
+        counted = isinstance(units, int) and isinstance(total, int) and units > 0
+        return math.ceil(total / units) if counted else None
 
 
 Found = Iterator[Finding]
@@ -410,19 +410,19 @@ def _output(c: Configuration) -> Found:
 
 
 def _accelerator(c: Configuration) -> Found:
-    wanted, name = c.get("Site.acceleratorParams"), "Site.acceleratorParams"
-    if not wanted:
+    parameters, name = c.get("Site.acceleratorParams"), "Site.acceleratorParams"
+    if not parameters:
         return
     line = c.lines[name]
     if not c.get("Site.requireAccelerator"):
         yield Finding(line, "accelerator", f"{name} without Site.requireAccelerator", "set it to True")
-    for key, value in wanted.items():
+    for key, value in parameters.items():
         if key not in _ACCELERATOR:
-            known = ", ".join(_ACCELERATOR)
-            yield Finding(line, "accelerator", f"{name}: the server does not know {key!r}", f"{known}")
+            choices = ", ".join(_ACCELERATOR)
+            yield Finding(line, "accelerator", f"{name}: the server does not know {key!r}", f"{choices}")
         else:
             yield from _value(line, f"{name}.{key}", value, _ACCELERATOR[key])
-    if len(str(wanted)) > _ACCELERATOR_BYTES:
+    if len(str(parameters)) > _ACCELERATOR_BYTES:
         yield Finding(line, "accelerator", f"{name} is too long", f"{_ACCELERATOR_BYTES} letters at most")
 
 

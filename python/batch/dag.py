@@ -79,9 +79,9 @@ def submit(target: Target, analysis: Analysis, output: Path, *, dry_run: bool = 
         proxy.check(stage.batch, stage.plan, stage.plan.resources.runtime)
     with stages[0].lock(".submit"):
         cluster = _earlier(stages, output)
-        known = cluster is not None
-        cluster = cluster if known else _submit(stages, output, {})
-    say(f"{output}: {jobs:,} jobs ({names}) {'were submitted already' if known else 'submitted'} as DAG {cluster}")
+        submitted = cluster is not None
+        cluster = cluster if submitted else _submit(stages, output, {})
+    say(f"{output}: {jobs:,} jobs ({names}) {'were submitted already' if submitted else 'submitted'} as DAG {cluster}")
     return stages
 
 
@@ -249,9 +249,9 @@ def _merge_file(stage: JobDir) -> Path:
 def _describe(stages: Sequence[JobDir], resources: Mapping[str, Resources]) -> None:
     """Write and check the descriptions of all nodes."""
     for stage in stages:
-        wanted = resources.get(stage.plan.stage, stage.plan.resources)
+        requested = resources.get(stage.plan.stage, stage.plan.resources)
         stage.make_logs(0, range(len(stage.plan.jobs)))
-        _file(stage).write_text(condor_description.describe(stage, wanted, (), 0, 1, ""))
+        _file(stage).write_text(condor_description.describe(stage, requested, (), 0, 1, ""))
         condor_description.check(_file(stage), Rules(stage.batch.site, stage.batch.mode, stage.plan.columns))
         if stage.plan.in_parts:
             _merge_file(stage).write_text(_merge(stage))
@@ -260,11 +260,11 @@ def _describe(stages: Sequence[JobDir], resources: Mapping[str, Resources]) -> N
 
 def _merge(stage: JobDir) -> str:
     plan = stage.plan
-    words = ["-", *plan.command, "--from-parts", str(seen_parts(stage)), "-o", str(merged(stage))]
+    arguments = ["-", *plan.command, "--from-parts", str(seen_parts(stage)), "-o", str(merged(stage))]
     values = {
         **condor_description.common(stage, plan.resources),
         "version": __version__, "stage": plan.stage, "name": plan.name, "jobdir": stage.path, "run": plan.run_id,
-        "arguments": " ".join(words),
+        "arguments": " ".join(arguments),
     }  # fmt: skip
     return fill(template("merge.sub"), values)
 
@@ -303,11 +303,11 @@ def _run_id(stages: Sequence[JobDir]) -> str:
 
 def _earlier(stages: Sequence[JobDir], output: Path) -> int | None:
     """Return the cluster of an earlier submission, though it may have been killed in the middle."""
-    known = [submission for stage in stages for submission in stage.submissions() if submission.state != "void"]
-    if not known:
+    earlier = [submission for stage in stages for submission in stage.submissions() if submission.state != "void"]
+    if not earlier:
         return None
     with stages[0].lock():  # until a condor_submit_dag that outlived us has ended
-        cluster = next((submission.cluster for submission in known if submission.cluster is not None), None)
+        cluster = next((submission.cluster for submission in earlier if submission.cluster is not None), None)
         if cluster is None:
             cluster = condor_commands.in_log(output / f"{DAG}.dagman.log")
         if cluster is None:
@@ -344,7 +344,7 @@ def _submit_dag(stages: Sequence[JobDir], output: Path) -> int:
         mark = f'+NanoForgeRun = "{_run_id(stages)}"'
         command = ["condor_submit_dag", "-update_submit", "-batch-name", _run_id(stages), "-append", mark, DAG]
         answer = condor_commands.call(command, output, (lock,))
-        found = re.search(r"submitted to cluster (\d+)", answer.stdout)
-        if answer.returncode or found is None:
+        match = re.search(r"submitted to cluster (\d+)", answer.stdout)
+        if answer.returncode or match is None:
             raise DataError(f"{output / DAG}: condor_submit_dag refuses it: {condor_commands.last_words(answer)}")
-        return int(found[1])
+        return int(match[1])

@@ -29,8 +29,8 @@ class Entry:
     @property
     def attribute(self) -> str | None:
         """The job attribute that it sets by ``+Name`` or ``MY.Name``, in small letters."""
-        found = re.fullmatch(r"(?:\+|MY\.)(\w+)", self.key, re.IGNORECASE)
-        return found[1].lower() if found else None
+        match = re.fullmatch(r"(?:\+|MY\.)(\w+)", self.key, re.IGNORECASE)
+        return match[1].lower() if match else None
 
     @property
     def name(self) -> str:
@@ -73,11 +73,11 @@ class Description:
     def number(self, *names: str, default: float) -> float:
         """Return the value of a key in cores or MB, and the default where it is an expression."""
         entry = self.get(*names)
-        found = _SIZE.fullmatch(self.expand(entry.value)) if entry else None
-        if found is None:
+        match = _SIZE.fullmatch(self.expand(entry.value)) if entry else None
+        if match is None:
             return default
-        small = 1e-3 if names[0] == "request_disk" and not found[2] else 1.0
-        return float(found[1]) * _MEGA.get(found[2].upper(), small)
+        small = 1e-3 if names[0] == "request_disk" and not match[2] else 1.0
+        return float(match[1]) * _MEGA.get(match[2].upper(), small)
 
     @property
     def jobs(self) -> int:
@@ -90,9 +90,9 @@ class Description:
     def expand(self, text: str, depth: int = 20) -> str:
         """Put in the macros that are the same for all jobs."""
 
-        def value(found: re.Match[str]) -> str:
-            entry = self.last.get(found["name"].lower())
-            return found[0] if found["function"] or entry is None else entry.value
+        def value(match: re.Match[str]) -> str:
+            entry = self.last.get(match["name"].lower())
+            return match[0] if match["function"] or entry is None else entry.value
 
         expanded = REFERENCE.sub(value, text)
         return expanded if expanded == text or not depth else self.expand(expanded, depth - 1)
@@ -120,15 +120,15 @@ class Description:
 
     def names(self, text: str) -> set[str]:
         """Return the macros that a value refers to, by way of others too."""
-        found: set[str] = set()
+        names: set[str] = set()
         todo = [text]
         while todo:
             for match in REFERENCE.finditer(todo.pop()):
                 name = match["name"].lower()
-                if name not in found and match["function"].upper() not in NOT_OF_MACROS:
-                    found.add(name)
+                if name not in names and match["function"].upper() not in NOT_OF_MACROS:
+                    names.add(name)
                     todo += [self.last[name].value] if name in self.last else []
-        return found
+        return names
 
     def folder(self, entry: Entry, number: int) -> Path | None:
         """Return the folder of a log of one job; None where only HTCondor can tell its name."""
@@ -138,13 +138,13 @@ class Description:
     def _folded(self, text: str, number: int) -> str:
         """Evaluate ``$INT(x)`` where x is a number or a quotient: it is what shards the folders of logs."""
 
-        def integer(found: re.Match[str]) -> str:
-            value = self.for_job(f"$({found['name']})", number)
+        def integer(match: re.Match[str]) -> str:
+            value = self.for_job(f"$({match['name']})", number)
             parts = re.fullmatch(r"\s*(\d+)\s*(?:/\s*(\d+))?\s*", value)
             if parts is None:
-                return found[0]
+                return match[0]
             whole = int(parts[1]) // int(parts[2] or 1)
-            form = found["rest"].lstrip(",").strip()
+            form = match["rest"].lstrip(",").strip()
             return form % whole if re.fullmatch(r"%0?\d*d", form) else str(whole)
 
         return re.sub(r"\$INT\((?P<name>\w+)(?P<rest>[^()]*)\)", integer, self.expand(text))
@@ -157,9 +157,9 @@ def parse(text: str, directory: Path) -> Description:
         if re.match(r"queue\b", content, re.IGNORECASE):
             description.queue = (line, content[5:].strip())
             continue
-        found = re.match(r"([+\w.]+)\s*=\s*(.*)$", content)
-        if found:
-            entry = Entry(line, found[1], found[2].strip())
+        match = re.match(r"([+\w.]+)\s*=\s*(.*)$", content)
+        if match:
+            entry = Entry(line, match[1], match[2].strip())
             description.entries.append(entry)
             description.last[entry.name] = entry
     if description.queue is not None:
@@ -185,13 +185,13 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _read_items(description: Description, text: str) -> None:
-    line, words = description.queue or (0, "")
-    found = re.match(r"(?:\d+\s+)?([\w\s,]*?)\s*\b(from|in|matching)\s+(.*)$", words, re.IGNORECASE | re.DOTALL)
-    if found is None:
+    line, statement = description.queue or (0, "")
+    match = re.match(r"(?:\d+\s+)?([\w\s,]*?)\s*\b(from|in|matching)\s+(.*)$", statement, re.IGNORECASE | re.DOTALL)
+    if match is None:
         return
-    description.variables = [name.lower() for name in re.split(r"[\s,]+", found[1]) if name] or ["item"]
-    source = description.expand(found[3].strip())
-    if found[2].lower() == "matching":
+    description.variables = [name.lower() for name in re.split(r"[\s,]+", match[1]) if name] or ["item"]
+    source = description.expand(match[3].strip())
+    if match[2].lower() == "matching":
         patterns = re.sub(r"^(files|dirs|any)\b", "", source, flags=re.IGNORECASE).strip("() ")
         description.rows = sorted(
             str(p) for name in re.split(r"[\s,]+", patterns) for p in description.directory.glob(name)
@@ -201,11 +201,11 @@ def _read_items(description: Description, text: str) -> None:
         inside = source[1:-1].split(",") if source.endswith(")") else _inline(text, line)
         description.rows = [row.strip() for row in inside if row.strip()]
         return
-    place = description.directory / source
+    path = description.directory / source
     try:
-        lines = place.read_text().splitlines()
+        lines = path.read_text().splitlines()
     except OSError:
-        description.missing_items = place
+        description.missing_items = path
         return
     description.rows = [row.strip() for row in lines if row.strip() and not row.lstrip().startswith("#")]
 

@@ -132,7 +132,7 @@ def _local(batch: BatchBlock) -> str:
             f"batch.environment: the jobs of {batch.site} do not see {sys.prefix}, the Python that submits: "
             f"{_remedy(batch)}, or let it travel: batch.environment={{venv: {sys.prefix}}}"
         )
-    path = [str(absolute(place)) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    path = [str(absolute(folder)) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
     return fill(
         template("local.sh"),
         {"python": shlex.quote(sys.executable), "pythonpath": shlex.quote(os.pathsep.join(path)) if path else None},

@@ -145,8 +145,8 @@ def read_log(path: Path, numbers: Sequence[int]) -> dict[int, Process]:
     for cluster in clusters.values():
         if cluster.factory is not None:
             jobs.update((number, Process(cluster.factory, cluster.reason)) for number in numbers)
-        for place, process in cluster.processes.items():
-            number = numbers[place] if process.number is None and place < len(numbers) else process.number
+        for key, process in cluster.processes.items():
+            number = numbers[key] if process.number is None and key < len(numbers) else process.number
             if number is not None:
                 jobs[number] = process
     return jobs
@@ -154,11 +154,11 @@ def read_log(path: Path, numbers: Sequence[int]) -> dict[int, Process]:
 
 def read_logs(paths: Mapping[int, Path]) -> dict[int, Process]:
     """Read the logs of jobs that have one each, by number of the job; those that have not begun have none yet."""
-    found: dict[int, Process] = {}
+    processes: dict[int, Process] = {}
     for number, path in paths.items():
         if path.exists():
-            found.update(read_log(path, (number,)))
-    return found
+            processes.update(read_log(path, (number,)))
+    return processes
 
 
 def _rotated(path: Path) -> list[Path]:
@@ -219,8 +219,8 @@ def _back_in_queue(process: Process, event: Event) -> None:
 
 def _ended(process: Process, event: Event) -> None:
     process.ended = _seconds(event.time)
-    found = _EXIT.search(event.text)
-    process.exit_code = None if found is None else int(found[1]) if found[1] else -int(found[2])
+    match = _EXIT.search(event.text)
+    process.exit_code = None if match is None else int(match[1]) if match[1] else -int(match[2])
 
 
 def _held(process: Process, event: Event) -> None:
@@ -272,8 +272,8 @@ def _follow_factory(cluster: Cluster, event: Event) -> None:
 
 def _reason(event: Event) -> str:
     """Return the line of an event's text that says why; usage and byte counts are none."""
-    found = _WHY.search(event.text)
-    return found[1].decode(errors="replace").strip() if found else ""
+    match = _WHY.search(event.text)
+    return match[1].decode(errors="replace").strip() if match else ""
 
 
 @functools.lru_cache(maxsize=65_536)

@@ -96,12 +96,12 @@ class JobDir:
     def open(cls, path: Path) -> JobDir:
         """Open what ``nanoforge submit`` made; raises a :class:`UserError` where there is none."""
         try:
-            there = (path / PLAN).exists()
+            planned = (path / PLAN).exists()
         except PermissionError:
             raise UserError(f"{path}: you may not look into it{_owner(path)}") from None
         except OSError as error:
             raise UserError(f"{path}: {error.strerror}") from None
-        if not there:
+        if not planned:
             raise UserError(f"{path}: no {PLAN}, so this is no job directory: 'nanoforge submit' makes one")
         return cls(path.resolve(), Plan.read(path / PLAN))
 
@@ -113,12 +113,12 @@ class JobDir:
     @cached_property
     def batch(self) -> BatchBlock:
         """How the jobs are to run."""
-        place = self.path / BATCH
+        path = self.path / BATCH
         try:
-            return BatchBlock.model_validate(yaml.safe_load(place.read_text()))
+            return BatchBlock.model_validate(yaml.safe_load(path.read_text()))
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise DataError(
-                f"{place}: cannot be read ({' '.join(str(error).split())}): write the block 'batch' of the analysis "
+                f"{path}: cannot be read ({' '.join(str(error).split())}): write the block 'batch' of the analysis "
                 "file into it"
             ) from None
 
@@ -134,8 +134,8 @@ class JobDir:
     def transferred(self) -> list[Path]:
         """Return the files that a job takes along, beside :data:`JOB_SCRIPT`."""
         names = (ANALYSIS, FILES, CHAIN, SCRIPT, SOFTWARE, VENV, PACKAGES)
-        own = [self.path / name for name in names if (self.path / name).exists()]
-        return own + [Path(place) for place in self.plan.carried]
+        files = [self.path / name for name in names if (self.path / name).exists()]
+        return files + [Path(path) for path in self.plan.carried]
 
     @property
     def parts(self) -> Path | None:
@@ -187,19 +187,19 @@ class JobDir:
             Changes of the analysis, ``key=value``.
         """
         plan = self.plan
-        changes = [word for word in overrides if not word.startswith(REDIRECTORS)]
-        words = [*plan.command[:2], *changes, *plan.command[2:]]
+        changes = [override for override in overrides if not override.startswith(REDIRECTORS)]
+        arguments = [*plan.command[:2], *changes, *plan.command[2:]]
         if plan.in_parts:
             sample = "" if plan.stage == "predict" else "$(sample):"
-            words += ["--part", job.units if job else f"{sample}$(first)-$(last)"]
+            arguments += ["--part", job.units if job else f"{sample}$(first)-$(last)"]
         if plan.stage == "tune":
-            return ["-", *words, "-o", str(self.path / STUDY)]
+            return ["-", *arguments, "-o", str(self.path / STUDY)]
         part = job.part if job else "$(part)"
-        return [part, *words, "-o", part]
+        return [part, *arguments, "-o", part]
 
     def environment(self, resources: Resources, overrides: Sequence[str] = ()) -> dict[str, str]:
         """Return the variables of a job: how a training runs, and other redirectors."""
-        redirectors = [word[len(REDIRECTORS) :] for word in overrides if word.startswith(REDIRECTORS)]
+        redirectors = [override[len(REDIRECTORS) :] for override in overrides if override.startswith(REDIRECTORS)]
         variables = {
             "NANOFORGE_PROCESSES": str(resources.gpus) if resources.gpus > 1 else "",
             "NANOFORGE_CHECKPOINT": str(resources.checkpoint or ""),
@@ -259,16 +259,16 @@ class JobDir:
 
     def submissions(self) -> list[Submission]:
         """Return what was submitted, in order; a last line that an interruption tore does not count."""
-        found: dict[int, dict[str, Any]] = {}
+        entries: dict[int, dict[str, Any]] = {}
         try:
             for line in self._lines():
-                found.setdefault(int(line["attempt"]), {}).update(line)
-            return [_submission(content) for _, content in sorted(found.items())]
+                entries.setdefault(int(line["attempt"]), {}).update(line)
+            return [_submission(content) for _, content in sorted(entries.items())]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            place = self.path / JOURNAL
+            journal = self.path / JOURNAL
             raise DataError(
-                f"{place}: is damaged ({type(error).__name__}: {error}): see that none of its jobs is in the queue, "
-                f"then remove {place}, and 'nanoforge resubmit' submits those without an output"
+                f"{journal}: is damaged ({type(error).__name__}: {error}): see that none of its jobs is in the queue, "
+                f"then remove {journal}, and 'nanoforge resubmit' submits those without an output"
             ) from None
 
     def _lines(self) -> Iterator[dict[str, Any]]:
@@ -378,10 +378,10 @@ def _files(analysis: Analysis) -> dict[str, list[str]]:
     return {name: sample.files or [] for name, sample in analysis.samples.items()}
 
 
-def _same(found: JobDir, plan: Plan) -> JobDir:
+def _same(existing: JobDir, plan: Plan) -> JobDir:
     """Return the directory that is there, if it is for the same work."""
     for name in ("stage", "target", "analysis_sha256", "jobs", "command"):
-        if getattr(found.plan, name) != getattr(plan, name):
-            raise UserError(f"{found.path}: holds another submission (its {name} differs): give another -o")
-    found.check_analysis()
-    return found
+        if getattr(existing.plan, name) != getattr(plan, name):
+            raise UserError(f"{existing.path}: holds another submission (its {name} differs): give another -o")
+    existing.check_analysis()
+    return existing

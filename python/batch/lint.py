@@ -82,8 +82,8 @@ def lint(text: str, directory: Path, rules: Rules | None = None) -> list[Finding
         What breaks a rule, by line.
     """
     description = parse(text, directory)
-    found = [finding for check in _CHECKS for finding in check(description, rules or Rules())]
-    return sorted(found, key=lambda finding: finding.line)
+    findings = [finding for check in _CHECKS for finding in check(description, rules or Rules())]
+    return sorted(findings, key=lambda finding: finding.line)
 
 
 # -- the rules --------------------------------------------------------------------------------------------------------
@@ -113,24 +113,24 @@ def _keys(description: Description, _: Rules) -> Found:
 
 def _requests(description: Description, _: Rules) -> Found:
     """Check for resources that no machine has: such a job waits for ever."""
-    known = ("request_cpus", "request_memory", "request_disk", "request_gpus")
+    standard = ("request_cpus", "request_memory", "request_disk", "request_gpus")
     for entry in description.entries:
-        if entry.name.startswith("request_") and entry.name not in known:
+        if entry.name.startswith("request_") and entry.name not in standard:
             message = f"{entry.key} asks for a resource that no machine has, and the job waits for ever"
-            yield Finding(entry.line, "request-typo", message, f"correct it{nearest(entry.name, known)}")
+            yield Finding(entry.line, "request-typo", message, f"correct it{nearest(entry.name, standard)}")
 
 
 def _macros(description: Description, rules: Rules) -> Found:
     """Check for references to what nobody defines: HTCondor puts in nothing."""
-    known = _BUILT_IN | PER_JOB | set(description.last) | set(description.variables) | set(rules.given)
+    defined = _BUILT_IN | PER_JOB | set(description.last) | set(description.variables) | set(rules.given)
     for entry in description.entries:
-        for found in REFERENCE.finditer(entry.value):
-            name = found["name"].lower()
-            if found["function"].upper() in NOT_OF_MACROS or found["rest"].startswith(":"):
+        for reference in REFERENCE.finditer(entry.value):
+            name = reference["name"].lower()
+            if reference["function"].upper() in NOT_OF_MACROS or reference["rest"].startswith(":"):
                 continue
-            if name not in known:
-                message = f"$({found['name']}) is defined nowhere, and HTCondor puts in nothing"
-                remedy = f"define it, or name it after 'queue'{nearest(name, known)}"
+            if name not in defined:
+                message = f"$({reference['name']}) is defined nowhere, and HTCondor puts in nothing"
+                remedy = f"define it, or name it after 'queue'{nearest(name, defined)}"
                 yield Finding(entry.line, "undefined-macro", message, remedy)
 
 
@@ -157,13 +157,13 @@ def _files(description: Description, rules: Rules) -> Found:
         if entry is None or (entry.name == "executable" and _is_false(description.get("transfer_executable"))):
             continue
         for name in filter(None, (n.strip() for n in description.expand(entry.value).strip('"').split(","))):
-            place = description.path(name) if entry.name != "executable" else description.directory / name
+            path = description.path(name) if entry.name != "executable" else description.directory / name
             if "$" in name or "://" in name:
                 continue
-            if not place.exists():
-                yield Finding(entry.line, "missing-file", f"{place}: no such file or folder", "make it, or correct it")
-            elif entry.name == "x509userproxy" and rules.site == "lxplus" and str(place).startswith("/tmp/"):  # noqa: S108
-                message = f"{place} is on this machine alone"
+            if not path.exists():
+                yield Finding(entry.line, "missing-file", f"{path}: no such file or folder", "make it, or correct it")
+            elif entry.name == "x509userproxy" and rules.site == "lxplus" and str(path).startswith("/tmp/"):  # noqa: S108
+                message = f"{path} is on this machine alone"
                 yield Finding(entry.line, "proxy-in-tmp", message, "export X509_USER_PROXY=$HOME/private/x509up")
 
 
@@ -226,11 +226,11 @@ def _per_core(description: Description, rules: Rules) -> Found:
         return
     cores = description.number("request_cpus", "requestcpus", default=1)
     for name, most in (("request_memory", MEMORY_PER_CORE), ("request_disk", DISK_PER_CORE)):
-        asked = description.number(name, default=0)
+        requested = description.number(name, default=0)
         entry = description.get(name)
-        if entry is not None and asked > most * max(cores, 1) * 1.025:  # 2 GB may be 2048 MB
-            need = int(-(-asked // most))
-            message = f"{asked:g} MB are more than the {most * cores:g} MB of {cores:g} cores"
+        if entry is not None and requested > most * max(cores, 1) * 1.025:  # 2 GB may be 2048 MB
+            need = int(-(-requested // most))
+            message = f"{requested:g} MB are more than the {most * cores:g} MB of {cores:g} cores"
             yield Finding(entry.line, f"{name[8:]}-per-core", message, f"request_cpus = {need}")
 
 
@@ -260,13 +260,13 @@ def _eos(description: Description, rules: Rules) -> Found:
     """Check where files may lie: a scheduler of LXPLUS sees EOS only as an EosSubmit one, and then nothing else."""
     for entry in filter(None, map(description.get, _PLACES)):
         value = description.expand(entry.value)
-        place = str(description.path(value)) if entry.name != "executable" else str(description.directory / value)
-        on_eos = place.startswith("/eos/") or value.startswith("root://")
+        path = str(description.path(value)) if entry.name != "executable" else str(description.directory / value)
+        on_eos = path.startswith("/eos/") or value.startswith("root://")
         if rules.mode == "afs" and rules.site == "lxplus" and on_eos and entry.name in ("log", "output", "error"):
             message = f"'{entry.key}' is on EOS, which the scheduler does not see"
             yield Finding(entry.line, "log-on-eos", message, "put it on AFS, or submit by EosSubmit")
         if rules.mode == "eossubmit" and not on_eos:
-            message = f"'{entry.key}' ({place}) is not on EOS, and EosSubmit takes nothing else"
+            message = f"'{entry.key}' ({path}) is not on EOS, and EosSubmit takes nothing else"
             yield Finding(entry.line, "not-on-eos", message, "begin the path with /eos/")
     inputs = description.get("transfer_input_files")
     if rules.mode == "eossubmit" and inputs is not None:

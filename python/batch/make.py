@@ -46,8 +46,8 @@ def make(
         _check_time(analysis, jobs, resources)
         analysis = lumis.with_lumis(analysis, output, write=not is_dry())
     data, run = data and absolute(data), run and absolute(run)
-    carried = [path for path in (data, run) if path is not None and not visible_to_jobs(path, batch)]
-    names = {path: Path(path.name) for path in carried}
+    transferred = [path for path in (data, run) if path is not None and not visible_to_jobs(path, batch)]
+    names = {path: Path(path.name) for path in transferred}
     for path in (absolute(output), data, run, *(path for job in jobs for path in job.inputs)):
         check_one_line(str(path), "a path")
     run_id = new_run_id(analysis.name, stage)
@@ -61,7 +61,7 @@ def make(
         resources=resources,
         parts=_parts(batch, stage, run_id),
         command=planning.command(stage, data and names.get(data, data), run and names.get(run, run), resources.cores),
-        carried=tuple(map(str, carried)),
+        carried=tuple(map(str, transferred)),
         grid=grid,
     )
     return create(output, analysis, plan)
@@ -69,24 +69,24 @@ def make(
 
 def _resources(batch: BatchBlock, stage: str) -> Resources:
     """Return what a job asks for; where EOS is the only place, HTCondor does not bring checkpoints back."""
-    found = Resources.of(stage, batch.needs(stage))
-    return replace(found, checkpoint=0) if batch.mode == "eossubmit" else found
+    resources = Resources.of(stage, batch.needs(stage))
+    return replace(resources, checkpoint=0) if batch.mode == "eossubmit" else resources
 
 
 def _reads_grid(analysis: Analysis) -> bool:
     """Whether premixed events come from the grid; refuses those that are nowhere on disk."""
-    return any(is_remote(name) for found in productions(analysis).values() for name in pileup.files(found))
+    return any(is_remote(name) for production in productions(analysis).values() for name in pileup.files(production))
 
 
 def _check_time(analysis: Analysis, jobs: tuple[BatchJob, ...], resources: Resources) -> None:
     """Refuse jobs that cannot be done in the time that they may take."""
-    for found in productions(analysis).values():
-        most = max((job.entries or 0 for job in jobs if job.sample == found.sample), default=0)
-        seconds = most * found.produce.seconds_per_event / resources.cores
+    for production in productions(analysis).values():
+        most = max((job.entries or 0 for job in jobs if job.sample == production.sample), default=0)
+        seconds = most * production.produce.seconds_per_event / resources.cores
         if seconds > resources.runtime:
-            fitting = int(resources.runtime * resources.cores / found.produce.seconds_per_event)
+            fitting = int(resources.runtime * resources.cores / production.produce.seconds_per_event)
             raise UserError(
-                f"cmssw.produce.events_per_job: {most:,} events of {found.produce.seconds_per_event:g} s "
+                f"cmssw.produce.events_per_job: {most:,} events of {production.produce.seconds_per_event:g} s "
                 f"(seconds_per_event) take {seconds / 3600:.1f} h on {resources.cores} core(s), and a job of "
                 f"batch.produce may run for {resources.runtime / 3600:.1f} h: make it {fitting:,} at most, or ask for "
                 "a longer flavour or more cores"
@@ -100,10 +100,10 @@ def _parts(batch: BatchBlock, stage: str, run_id: str) -> str:
     """
     if batch.output is None or stage == "train":
         return "parts"
-    place = batch.output.rstrip("/")
-    if is_remote(place):
-        return f"{place}/{run_id}"
-    folder = absolute(place)
+    destination = batch.output.rstrip("/")
+    if is_remote(destination):
+        return f"{destination}/{run_id}"
+    folder = absolute(destination)
     if batch.site == "lxplus" and folder.is_relative_to("/eos"):
         host = _EOS.get(folder.parts[2].split("-")[0], "eospublic")
         return f"root://{host}.cern.ch/{folder}/{run_id}"

@@ -83,9 +83,9 @@ class LocalStore:
 
     def set_aside(self, part: str) -> None:
         """Move a folder to a place beside."""
-        place = Path(_aside(str(self.folder), part))
-        place.parent.mkdir(exist_ok=True)
-        (self.folder / part).rename(place)
+        target = Path(_aside(str(self.folder), part))
+        target.parent.mkdir(exist_ok=True)
+        (self.folder / part).rename(target)
 
     def fetch(self, path: str, target: Path) -> None:
         """Copy a file."""
@@ -143,9 +143,9 @@ class RemoteStore:
 
     def set_aside(self, part: str) -> None:
         """Move a folder to a place beside."""
-        place = _aside(self.folder, part)
-        self.system.makedirs(place.rpartition("/")[0], exist_ok=True)
-        self.system.mv(f"{self.folder}/{part}", place)
+        target = _aside(self.folder, part)
+        self.system.makedirs(target.rpartition("/")[0], exist_ok=True)
+        self.system.mv(f"{self.folder}/{part}", target)
 
     def fetch(self, path: str, target: Path) -> None:
         """Copy a file to this machine."""
@@ -230,18 +230,18 @@ class Outputs:
         DataError
             When the place does not answer: taking its parts for missing would make them all again.
         """
-        found = {job.number: Output(_ABSENT, {}) for job in self.plan.jobs}
+        outputs = {job.number: Output(_ABSENT, {}) for job in self.plan.jobs}
         try:
-            there = self.store.names()
-            jobs = [job for job in self.plan.jobs if job.part in there]
+            present = self.store.names()
+            jobs = [job for job in self.plan.jobs if job.part in present]
             if self.store.connections == 1:
-                found.update((job.number, self._look(job)) for job in jobs)
+                outputs.update((job.number, self._look(job)) for job in jobs)
             else:
                 with ThreadPoolExecutor(self.store.connections) as pool:
-                    found.update(zip((job.number for job in jobs), pool.map(self._look, jobs)))
+                    outputs.update(zip((job.number for job in jobs), pool.map(self._look, jobs)))
         except OSError as error:
             raise DataError(f"{self.plan.parts}: the parts cannot be looked at ({error}): try again later") from None
-        return found
+        return outputs
 
     def damaged(self, jobs: int = 1) -> dict[int, str]:
         """Compare the checksums of all parts that seem whole; returns what is wrong, by number of the job."""
@@ -254,8 +254,8 @@ class Outputs:
         name = f"{job.part}/{NAME}"
         try:
             mark = self.store.state(name)
-            known = self._known.get(job.number)
-            output = known[1] if known and known[0] == mark else _parse(self.store.read(name), job, self.plan)
+            previous = self._known.get(job.number)
+            output = previous[1] if previous and previous[0] == mark else _parse(self.store.read(name), job, self.plan)
             self._known[job.number] = mark, output
         except (FileNotFoundError, NotADirectoryError):
             return Output(f"{NAME} is missing", {})
@@ -274,10 +274,10 @@ class Outputs:
     def _compare(self, job: BatchJob) -> str | None:
         for path, (_, checksum) in self._known[job.number][1].files.items():
             try:
-                found = self.store.checksum(f"{job.part}/{path}")
+                stored = self.store.checksum(f"{job.part}/{path}")
             except OSError as error:
                 return f"{path} cannot be read ({error})"
-            if found != checksum:
+            if stored != checksum:
                 return f"{path} has another checksum than {NAME} says"
         return None
 
@@ -287,15 +287,17 @@ def _parse(content: bytes, job: BatchJob, plan: Plan) -> Output:
     try:
         manifest = from_json(content)  # twice as fast as json, for 10,000 of them
         files = {str(o["path"]): (int(o["size"]), str(o["adler32"])) for o in manifest["outputs"]}
-        books = manifest["accounting"]
-        read, lost = (books["events"]["read"], sum(i["entries"] or 0 for i in books["lost"])) if books else (0, 0)
+        accounting = manifest["accounting"]
+        read, lost = (
+            (accounting["events"]["read"], sum(i["entries"] or 0 for i in accounting["lost"])) if accounting else (0, 0)
+        )
         units, made = manifest["details"].get("part"), manifest["stage"]
         for path in files:
             check_inside(path, NAME)
     except (ValueError, KeyError, TypeError, AttributeError, DataError):
         return Output(f"{NAME} is damaged", {})
-    own = {"sample": job.sample, "first": job.first, "last": job.last} if plan.in_parts else None
-    if made != (part_stage(plan.stage) if plan.in_parts else plan.stage) or units != own:
+    expected = {"sample": job.sample, "first": job.first, "last": job.last} if plan.in_parts else None
+    if made != (part_stage(plan.stage) if plan.in_parts else plan.stage) or units != expected:
         return Output(f"is of something else ({made} {units or ''})", {})
     return Output(None, files, read, lost)
 

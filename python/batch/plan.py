@@ -210,23 +210,25 @@ def jobs(analysis: Analysis, stage: str, split: Division | None = None) -> tuple
         count = analysis.batch.workers if stage == TUNE.name else 1
         return tuple(BatchJob(number, None, number, number) for number in range(count))
     split = split or _DIVISIONS.get(stage, Division(files=_FILES_PER_JOB))
-    found: list[BatchJob] = []
+    planned: list[BatchJob] = []
     for sample, units in _units(analysis, stage, split.events is not None).items():
         for first, last in _ranges(units, split):
-            own = units[first : last + 1]
-            inputs = tuple(path for unit in own for path in unit.inputs)
-            entries = None if own[0].entries is None else sum(unit.entries or 0 for unit in own)
-            found.append(BatchJob(len(found), sample, first, last, entries, inputs))
-    if not found:
+            chosen = units[first : last + 1]
+            inputs = tuple(path for unit in chosen for path in unit.inputs)
+            entries = None if chosen[0].entries is None else sum(unit.entries or 0 for unit in chosen)
+            planned.append(BatchJob(len(planned), sample, first, last, entries, inputs))
+    if not planned:
         raise UserError(f"--stage {stage}: there is nothing to do: no sample has a 'generator'")
-    return tuple(found)
+    return tuple(planned)
 
 
 def _units(analysis: Analysis, stage: str, count: bool) -> Mapping[str | None, list[Unit]]:
     if stage == GENERATE.name:
         return _blocks(analysis)
     if stage == PRODUCE.name:
-        return {name: [Unit((), size) for size in found.sizes] for name, found in productions(analysis).items()}
+        return {
+            name: [Unit((), size) for size in production.sizes] for name, production in productions(analysis).items()
+        }
     files = {name: sample_files(analysis, name) for name in analysis.samples}
     groups: dict[str | None, list[tuple[str, ...]]]
     if stage == PREDICT.name:
@@ -237,9 +239,9 @@ def _units(analysis: Analysis, stage: str, count: bool) -> Mapping[str | None, l
     else:
         groups = {name: [(path,) for path in paths] for name, paths in files.items()}
     if not count:
-        return {name: [Unit(paths) for paths in own] for name, own in groups.items()}
-    entries = _entries(analysis, [path for own in groups.values() for paths in own for path in paths])
-    return {name: [Unit(paths, sum(entries[p] for p in paths)) for paths in own] for name, own in groups.items()}
+        return {name: [Unit(paths) for paths in group] for name, group in groups.items()}
+    entries = _entries(analysis, [path for group in groups.values() for paths in group for path in paths])
+    return {name: [Unit(paths, sum(entries[p] for p in paths)) for paths in group] for name, group in groups.items()}
 
 
 def scored(files: Mapping[str, Sequence[str]]) -> list[str]:
@@ -308,11 +310,11 @@ def command(stage: str, data: Path | None, run: Path | None, cores: int = 1) -> 
         raise UserError(f"--stage {stage}: which training? give --run RUN")
     if "dataset" in reads and data is None:
         raise UserError(f"--stage {stage}: on what? give --data DATASET")
-    words = [stage, "analysis.yaml" if run is None else str(run)]
+    arguments = [stage, "analysis.yaml" if run is None else str(run)]
     if run is not None and "files" in reads:
-        words.append(FILES)
+        arguments.append(FILES)
     if data is not None:
-        words += ["--data", str(data)]
+        arguments += ["--data", str(data)]
     if stage == PRODUCE.name:
-        words += ["--chain", CHAIN, "--threads", str(cores)]
-    return (*words, *(["--trust"] if run or data else []))  # submit asked
+        arguments += ["--chain", CHAIN, "--threads", str(cores)]
+    return (*arguments, *(["--trust"] if run or data else []))  # submit asked

@@ -68,7 +68,7 @@ def _time_left(path: str) -> int:
         raise UserError("voms-proxy-info is not here: submit from LXPLUS or cmslpc, or set batch.proxy to false")
     command = [tool, "-file", path, "-timeleft"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    found = re.search(r"-?\d+", answer.stdout)
-    if answer.returncode or found is None:
+    match = re.search(r"-?\d+", answer.stdout)
+    if answer.returncode or match is None:
         raise UserError(f"{path}: not a grid proxy ({answer.stderr.strip() or 'voms-proxy-info fails'}): {_RENEW}")
-    return int(found[0])
+    return int(match[0])

@@ -82,10 +82,10 @@ def _resubmit_pipeline(path: Path, permanent: bool) -> None:
             job, reason = refused[0].job.number, refused[0].reason
             raise UserError(f"{survey.directory.path}: job {job} ended with a mistake ({reason}): --permanent tries it")
         target = target_of(survey.directory)
-        wanted = [_changed(survey.directory, target, status)[0] for status in missing]
-        if wanted:
-            most = {name: max(getattr(r, name) for r in wanted) for name in ("cores", "memory", "disk")}
-            resources[survey.directory.plan.stage] = replace(max(wanted, key=lambda r: r.runtime), **most)
+        requested = [_changed(survey.directory, target, status)[0] for status in missing]
+        if requested:
+            most = {name: max(getattr(r, name) for r in requested) for name in ("cores", "memory", "disk")}
+            resources[survey.directory.plan.stage] = replace(max(requested, key=lambda r: r.runtime), **most)
     if not resources and manager is JobState.DONE:
         say(f"{path}: there is nothing to submit again")
         return
@@ -130,8 +130,8 @@ def _submit(
 ) -> Submission:
     causes = ", ".join(sorted({status.cause.value for status in jobs} - {Cause.OTHER.value}))
     submission: Submission = target.submit(directory, [s.job.number for s in jobs], resources, overrides)
-    words = [resources.flavour or f"{resources.runtime} s", f"{resources.memory} MB", f"{resources.disk} MB of disk"]
-    say(f"{numbers(submission.jobs)} again{f' ({causes})' if causes else ''}: {', '.join([*words, *overrides])}")
+    requests = [resources.flavour or f"{resources.runtime} s", f"{resources.memory} MB", f"{resources.disk} MB of disk"]
+    say(f"{numbers(submission.jobs)} again{f' ({causes})' if causes else ''}: {', '.join([*requests, *overrides])}")
     return submission
 
 
@@ -179,6 +179,6 @@ def _longer(resources: Resources, status: JobStatus) -> Resources:
 
 def _rotated(directory: JobDir, overrides: Sequence[str]) -> tuple[str, ...]:
     """Put the first redirector last."""
-    others = tuple(word for word in overrides if not word.startswith("redirectors="))
+    others = tuple(override for override in overrides if not override.startswith("redirectors="))
     first, *rest = load(directory.analysis, overrides).redirectors
     return (*others, f"redirectors=[{','.join([*rest, first])}]") if rest else tuple(overrides)

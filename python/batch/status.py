@@ -74,10 +74,12 @@ class JobSurvey:
 
     def look(self) -> list[JobStatus]:
         """Return the state of all jobs, by number."""
-        known = _processes(self.directory)
-        found = self._arrived() if self.expects_output else {}
+        processes = _processes(self.directory)
+        outputs = self._arrived() if self.expects_output else {}
         self._goes_on = self.pipeline is not None and dagman(self.pipeline) in ACTIVE
-        return [self._state(job, found.get(job.number), *known.get(job.number, (None, None))) for job in self._jobs]
+        return [
+            self._state(job, outputs.get(job.number), *processes.get(job.number, (None, None))) for job in self._jobs
+        ]
 
     def _arrived(self) -> dict[int, Output]:
         """Look for outputs; before anything was submitted their address may be out of reach, as after a dry run."""
@@ -111,10 +113,10 @@ class JobSurvey:
 
     def _moved(self, submission: Submission) -> str:
         """Say that a job in the queue knows the job directory by another name: what it writes does not come here."""
-        place = submission.folder
-        if place is None or Path(place) == self.directory.path:
+        folder = submission.folder
+        if folder is None or Path(folder) == self.directory.path:
             return ""
-        return f"was submitted when this folder was {place}, where its log and its part go: give it that name again"
+        return f"was submitted when this folder was {folder}, where its log and its part go: give it that name again"
 
     def _ended(self, job: BatchJob, process: Process, submission: Submission) -> JobStatus:
         failed = process.state is JobState.FAILED
@@ -130,16 +132,16 @@ class JobSurvey:
 def _processes(directory: JobDir) -> dict[int, tuple[Process | None, Submission]]:
     """Find the last process of every job that was submitted, or the one that is still to do something."""
     target = target_of(directory)
-    found: dict[int, tuple[Process | None, Submission]] = {}
+    latest: dict[int, tuple[Process | None, Submission]] = {}
     for submission in directory.submissions():
         if submission.state == "void":
             continue
         processes = target.processes(directory, submission)
         for number in submission.jobs:
-            process, earlier = processes.get(number), found.get(number, (None, None))[0]
+            process, earlier = processes.get(number), latest.get(number, (None, None))[0]
             if earlier is None or earlier.state not in ACTIVE or (process and process.state in ACTIVE):
-                found[number] = process, submission
-    return found
+                latest[number] = process, submission
+    return latest
 
 
 def dagman(pipeline: Path) -> JobState:
@@ -228,8 +230,8 @@ class Summary:
     @cached_property
     def events(self) -> int | None:
         """Events of all jobs; None where nobody counted those that are to come."""
-        known = [s.read if s.state is JobState.DONE else s.job.entries for s in self.states]
-        return None if None in known else sum(n or 0 for n in known)
+        counts = [s.read if s.state is JobState.DONE else s.job.entries for s in self.states]
+        return None if None in counts else sum(n or 0 for n in counts)
 
     @property
     def lost(self) -> int:
@@ -243,11 +245,11 @@ class Summary:
         Every job is taken to last as long as the median of those that are done: clocks may have jumped during some.
         """
         lasted = [s.process.seconds for s in self.states if s.state is JobState.DONE and s.process is not None]
-        known = [seconds for seconds in lasted if seconds is not None]
+        finished = [seconds for seconds in lasted if seconds is not None]
         running = [s.process for s in self.states if s.state is JobState.RUNNING and s.process is not None]
-        if not known or not running:
+        if not finished or not running:
             return None
-        usual = statistics.median(known)
+        usual = statistics.median(finished)
         rest = [max(usual - max(self.now - (p.started or self.now), 0), 0) for p in running]
         waiting = self.counts[JobState.IDLE] + self.counts[JobState.EVICTED]
         return self.now + max((sum(rest) + waiting * usual) / len(running), *rest)
@@ -255,13 +257,13 @@ class Summary:
     @cached_property
     def reasons(self) -> list[Reason]:
         """Why jobs are not done, the most frequent reasons first."""
-        found: dict[tuple[JobState, str], Reason] = {}
+        reasons: dict[tuple[JobState, str], Reason] = {}
         for status in self.states:
             if status.state in (JobState.DONE, JobState.RUNNING) or not status.reason:
                 continue
             key = (status.state, _alike(status))
-            found.setdefault(key, Reason(status.state, status.reason, [])).jobs.append(status.job.number)
-        return sorted(found.values(), key=lambda reason: -len(reason.jobs))
+            reasons.setdefault(key, Reason(status.state, status.reason, [])).jobs.append(status.job.number)
+        return sorted(reasons.values(), key=lambda reason: -len(reason.jobs))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as plain JSON types."""
@@ -333,12 +335,12 @@ def _watch(look: Callable[[], list[Summary]], title: str) -> None:
 def _drawn(summaries: Iterable[Summary], title: str) -> Group:
     summaries = list(summaries)
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    shown = [state for state in JobState if any(summary.counts[state] for summary in summaries)]
+    columns = [state for state in JobState if any(summary.counts[state] for summary in summaries)]
     table.add_column("stage")
-    for name in ("jobs", *map(str, shown), "events", "finish"):
+    for name in ("jobs", *map(str, columns), "events", "finish"):
         table.add_column(name, justify="right")
     for summary in summaries:
-        counts = [f"{summary.counts[state]:,}" for state in shown]
+        counts = [f"{summary.counts[state]:,}" for state in columns]
         table.add_row(summary.stage, f"{len(summary.states):,}", *counts, _events(summary), _finish(summary))
     return Group(table, *(_explained(summary, len(summaries) > 1) for summary in summaries))
 
@@ -370,5 +372,5 @@ def _explained(summary: Summary, named: bool) -> Table:
 
 def numbers(jobs: Sequence[int]) -> str:
     """Name some jobs: all of a few, the first of many."""
-    shown = ", ".join(map(str, jobs[:_SHOWN]))
-    return f"job{'s' if len(jobs) > 1 else ''} {shown}" + (", ..." if len(jobs) > _SHOWN else "")
+    first = ", ".join(map(str, jobs[:_SHOWN]))
+    return f"job{'s' if len(jobs) > 1 else ''} {first}" + (", ..." if len(jobs) > _SHOWN else "")

@@ -107,11 +107,11 @@ def _as_converted(analysis: Analysis, data: Path) -> Analysis:
     """Let the samples name their files as the dataset does: a training compares them, where it may not see them."""
     if not (data / NAME).exists():
         return analysis
-    known = Manifest.read(data, "convert").config["samples"]
-    spelt = {name: files for name in analysis.samples if (files := known.get(name, {}).get("files"))}
+    converted = Manifest.read(data, "convert").config["samples"]
+    resolved = {name: files for name in analysis.samples if (files := converted.get(name, {}).get("files"))}
     same = {
         name: files
-        for name, files in spelt.items()
+        for name, files in resolved.items()
         if files != analysis.samples[name].files and expand(files, str(data)) == analysis.samples[name].files
     }
     return with_files(analysis, same)

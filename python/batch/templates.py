@@ -26,10 +26,10 @@ class Code(str):
     """What is written as the template's language wants it already, on several lines."""
 
 
-def check_one_line(text: str, what: str) -> None:
+def check_one_line(text: str, subject: str) -> None:
     """Raise a :class:`UserError` where a text that goes into scripts and lists has control characters."""
     if _CONTROL.search(text):
-        raise UserError(f"{text!r}: {what} cannot have line breaks or other control characters: rename it")
+        raise UserError(f"{text!r}: {subject} cannot have line breaks or other control characters: rename it")
 
 
 def fill(text: str, values: Mapping[str, object]) -> str:

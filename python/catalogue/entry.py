@@ -114,8 +114,8 @@ def _shown(content: Mapping[str, Any], key: str) -> str:
     return ", ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def cross_sections(content: Any, place: str) -> dict[str, float]:
+def cross_sections(content: Any, key: str) -> dict[str, float]:
     """Read a table of cross sections (pb), by the names of samples or of primary datasets."""
     if not isinstance(content, dict) or not all(isinstance(x, (int, float)) and x > 0 for x in content.values()):
-        raise UserError(f"{place}: should be lines 'name: cross section in pb'")
+        raise UserError(f"{key}: should be lines 'name: cross section in pb'")
     return {str(name): float(value) for name, value in content.items()}

@@ -27,13 +27,13 @@ def entry(pattern: str, tree: str) -> CatalogueEntry:
     pattern = f"{pattern.rstrip('/')}/*.root" if not is_remote(pattern) and Path(pattern).is_dir() else pattern
     names = expand([pattern], pattern)
     with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        found = list(pool.map(lambda name: _count(name, tree), names))
-    weights = [sumw for _, sumw in found]
+        counts = list(pool.map(lambda name: _count(name, tree), names))
+    weights = [sumw for _, sumw in counts]
     return CatalogueEntry(
         source=pattern,
         category=pattern,
         files=len(names),
-        events=sum(events for events, _ in found),
+        events=sum(events for events, _ in counts),
         size=sum(size_of(name) for name in names),
         sumw=None if None in weights else sum(weight or 0.0 for weight in weights),
         checksums=_checksums(names),

@@ -73,16 +73,16 @@ def gun() -> dict[str, Parameter]:
 
 def described(body: str) -> dict[str, dict[str, Parameter]]:
     """Return the parameters of each description that the body of a function fills, by the names of variables."""
-    found: dict[str, dict[str, Parameter]] = {name: {} for name in [*_VARIABLE.findall(body), "desc"]}
+    parameters: dict[str, dict[str, Parameter]] = {name: {} for name in [*_VARIABLE.findall(body), "desc"]}
     for variable, type_, name, default in _ADD.findall(body):
-        found[variable][name] = Parameter(CMS_TYPES[type_], not default)
+        parameters[variable][name] = Parameter(CMS_TYPES[type_], not default)
     for variable, type_, name, _ in _CHOICE.findall(body):
-        found[variable][name] = Parameter(CMS_TYPES[type_], False)
+        parameters[variable][name] = Parameter(CMS_TYPES[type_], False)
     for variable, name, inside, default in _VPSET.findall(body):
-        found[variable][name] = Parameter("VPSet", not default, found[inside])
+        parameters[variable][name] = Parameter("VPSet", not default, parameters[inside])
     for function, variable in _CALL.findall(body):
-        found[variable] |= described(_helper(function))["desc"]
-    return found
+        parameters[variable] |= described(_helper(function))["desc"]
+    return parameters
 
 
 def _helper(function: str) -> str:

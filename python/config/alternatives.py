@@ -37,8 +37,8 @@ def drop_other_options(config: DictConfig, overrides: Iterable[str], note: Calla
     note
         Is told what was taken out.
     """
-    for word in overrides:
-        key, _, new = word.partition("=")
+    for override in overrides:
+        key, _, new = override.partition("=")
         name = key.removesuffix(".type")
         block = OmegaConf.select(config, name) if name != key and name in _BLOCKS else None
         options = _BLOCKS[name](new.strip()) if name in _BLOCKS else None
@@ -48,4 +48,4 @@ def drop_other_options(config: DictConfig, overrides: Iterable[str], note: Calla
         for option in others:
             del block[option]
         if others:
-            note(f"note: {word} leaves out what the file says for another type: {', '.join(others)}")
+            note(f"note: {override} leaves out what the file says for another type: {', '.join(others)}")

@@ -75,13 +75,13 @@ class Shape(Strict):
         """The edges of the bins of each variable."""
         return {name: axis.edges if isinstance(axis, Bins) else axis for name, axis in self.variables.items()}
 
-    def check(self, known: Collection[str], classes: Collection[str]) -> None:
+    def check(self, columns: Collection[str], classes: Collection[str]) -> None:
         """Refuse a variable that is no column of the dataset, and a reference that is no class."""
         for name in self.variables:
-            if name not in known:
+            if name not in columns:
                 raise ValueError(
                     f"training.balance.shape.variables.{name}: the dataset has no such number for each row; known: "
-                    f"{', '.join(known) or 'none'}; 'keep' adds columns"
+                    f"{', '.join(columns) or 'none'}; 'keep' adds columns"
                 )
         if self.to != "flat" and self.to not in classes:
             names = ("flat", *classes)

@@ -33,12 +33,12 @@ def _quantity(units: dict[str, int]) -> BeforeValidator:
     """Accept ``8 h`` or ``2 GB``, and plain numbers of the smallest thing that is counted."""
 
     def parse(value: Any) -> Any:
-        found = re.fullmatch(rf"([0-9.]+) ?({'|'.join(units)})", value) if isinstance(value, str) else None
-        if found is None:
+        match = re.fullmatch(rf"([0-9.]+) ?({'|'.join(units)})", value) if isinstance(value, str) else None
+        if match is None:
             if isinstance(value, str):
                 raise ValueError(f"write a number with one of {', '.join(units)}, e.g. '4 {list(units)[-1]}'")
             return value
-        return round(float(found[1]) * units[found[2]])
+        return round(float(match[1]) * units[match[2]])
 
     form = rf"^[0-9.]+ ?({'|'.join(units)})$"
     return BeforeValidator(parse, json_schema_input_type=Union[_AboveZero, Annotated[str, Field(pattern=form)]])
@@ -243,13 +243,13 @@ class BatchBlock(Needs):
 
     def needs(self, stage: str) -> Needs:
         """Return what the jobs of a stage ask for: its own block, then the common one."""
-        own = _said(getattr(self, stage))
+        of_stage = _said(getattr(self, stage))
         common = _said(self)
         if stage not in ("train", "tune"):
             common.pop("gpu", None)
-        if {"flavour", "runtime"} & set(own):
+        if {"flavour", "runtime"} & set(of_stage):
             common = {name: value for name, value in common.items() if name not in ("flavour", "runtime")}
-        return Needs.model_construct(**{**common, **own})
+        return Needs.model_construct(**{**common, **of_stage})
 
 
 def _said(needs: Needs) -> dict[str, Any]:

@@ -84,11 +84,11 @@ class CmsRun(Strict):
 
     @model_validator(mode="after")
     def _names(self) -> CmsRun:
-        for key, words, block in (("skim", "cuts", self.skim), ("filters", "filters", self.filters)):
+        for key, plural, block in (("skim", "cuts", self.skim), ("filters", "filters", self.filters)):
             names = [each.name for each in block]
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice is not None:
-                raise ValueError(f"{key}: two {words} are called {twice!r}")
+                raise ValueError(f"{key}: two {plural} are called {twice!r}")
         return self
 
     def anchored(self, anchor: Callable[[str], str]) -> CmsRun:

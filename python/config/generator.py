@@ -140,9 +140,9 @@ class Generator(Strict):
         if self.pthat is not None and self.gun is not None:
             raise ValueError("'pthat' belongs to a hard process: a gun has none")
         if self.lhe_file is not None:
-            given = next((key for key in ("process", "gun", "pthat") if getattr(self, key) is not None), None)
-            if given is not None:
-                raise ValueError(f"{given!r} would have no effect: the hard processes are those of the LHE file")
+            other = next((key for key in ("process", "gun", "pthat") if getattr(self, key) is not None), None)
+            if other is not None:
+                raise ValueError(f"{other!r} would have no effect: the hard processes are those of the LHE file")
         return self
 
     @property

@@ -57,9 +57,9 @@ class Input(Strict):
     @model_validator(mode="after")
     def _shape(self) -> Input:
         if self.collection is None:
-            given = [k for k in ("where", "sort", "length", "index", "match") if getattr(self, k) is not None]
-            if given:
-                raise ValueError(f"{given[0]!r} needs a 'collection'")
+            present = [k for k in ("where", "sort", "length", "index", "match") if getattr(self, k) is not None]
+            if present:
+                raise ValueError(f"{present[0]!r} needs a 'collection'")
         elif self.length is None:
             raise ValueError("'collection' needs a 'length': how many constituents of a row are kept")
         if self.all and self.collection is None:

@@ -15,7 +15,7 @@ MOST = 1_000_000
 _REFERENCE = re.compile(r"\$\{([^${}]*)\}")
 
 
-def check_aliases(root: yaml.Node | None, place: str) -> None:
+def check_aliases(root: yaml.Node | None, source: str) -> None:
     """Raise a :class:`UserError` where a YAML text would hold too much once its aliases are expanded."""
     sizes: dict[int, int] = {}
 
@@ -25,10 +25,10 @@ def check_aliases(root: yaml.Node | None, place: str) -> None:
         return sizes[id(node)]
 
     if root is not None and size(root) > MOST:
-        raise UserError(f"{place}: its aliases (*name) make more than {MOST:,} values of it: that is no analysis")
+        raise UserError(f"{source}: its aliases (*name) make more than {MOST:,} values of it: that is no analysis")
 
 
-def check_interpolations(content: Any, place: str) -> None:
+def check_interpolations(content: Any, source: str) -> None:
     """Raise a :class:`UserError` where plain content would hold too much once its interpolations are resolved."""
     sizes: dict[tuple[str, ...], int] = {}
 
@@ -41,7 +41,7 @@ def check_interpolations(content: Any, place: str) -> None:
         return sizes[path]
 
     if size(content, ()) > MOST:
-        raise UserError(f"{place}: its interpolations (${{key}}) make more than {MOST:,} values of it: write them out")
+        raise UserError(f"{source}: its interpolations (${{key}}) make more than {MOST:,} values of it: write them out")
 
 
 def _children(node: yaml.Node) -> list[yaml.Node]:

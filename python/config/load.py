@@ -53,25 +53,25 @@ def load(
     return _absolute(validated(content, str(path), text), path.resolve().parent)
 
 
-def validated(content: Any, place: str, text: AnalysisText | None = None) -> Analysis:
-    """Make an analysis of plain types; a mistake in it is a :class:`UserError` that begins with ``place``.
+def validated(content: Any, source: str, text: AnalysisText | None = None) -> Analysis:
+    """Make an analysis of plain types; a mistake in it is a :class:`UserError` that begins with ``source``.
 
     ``text`` is what the content was read from, for the line of a mistake.
     """
     try:
         return Analysis.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{place}: {explain(error.errors(), Analysis, text)}") from None
+        raise UserError(f"{source}: {explain(error.errors(), Analysis, text)}") from None
 
 
-def parse_overrides(words: Iterable[str]) -> list[str]:
+def parse_overrides(overrides: Iterable[str]) -> list[str]:
     """Check that every word has the form ``key=value``."""
-    words = list(words)
-    for word in words:
-        key, equals, _ = word.partition("=")
+    overrides = list(overrides)
+    for override in overrides:
+        key, equals, _ = override.partition("=")
         if not equals or not key:
-            raise UserError(f"{word!r} is not an override: write key=value, e.g. training.epochs=5")
-    return words
+            raise UserError(f"{override!r} is not an override: write key=value, e.g. training.epochs=5")
+    return overrides
 
 
 def _read(path: Path) -> str:
@@ -89,45 +89,45 @@ def _merge(path: Path, text: AnalysisText, overrides: Sequence[str], note: Calla
         if not isinstance(config, DictConfig):
             raise UserError(f"{path}: expected 'key: value' lines, found a list")
         check_interpolations(OmegaConf.to_container(config, resolve=False), str(path))
-        for word in overrides:
-            if word.startswith("include="):
-                _override(config, word)
+        for override in overrides:
+            if override.startswith("include="):
+                _override(config, override)
         config = include.merged(config, path)
         drop_other_options(config, overrides, note)
-        for word in overrides:
-            _override(config, word)
+        for override in overrides:
+            _override(config, override)
         check_interpolations(OmegaConf.to_container(config, resolve=False), f"{path} and its overrides")
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {yaml_problem(error, text.content)}") from None
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None)
-        place = f"{path}: {key}" if key else str(path)
-        raise UserError(f"{place}: {str(error).splitlines()[0]}") from None
+        key_path = f"{path}: {key}" if key else str(path)
+        raise UserError(f"{key_path}: {str(error).splitlines()[0]}") from None
     except ValueError as error:  # a tag that its value does not fit: !!int many
         raise UserError(f"{path}: not valid YAML: {error}") from None
 
 
-def _override(config: DictConfig, word: str) -> None:
+def _override(config: DictConfig, override: str) -> None:
     """Put one ``key=value`` into the configuration; an element of a list goes by its number.
 
     A block takes the place of another, and is not mixed with it: another model has other options.
     """
-    key, _, text = word.partition("=")
+    key, _, text = override.partition("=")
     try:
-        check_aliases(yaml.compose(text, yaml.SafeLoader), f"override {word[:80]!r}")
+        check_aliases(yaml.compose(text, yaml.SafeLoader), f"override {override[:80]!r}")
         if text.lstrip().startswith("{"):
             OmegaConf.update(config, key, OmegaConf.create(text), merge=False)
         else:
-            config.merge_with_dotlist([word])
+            config.merge_with_dotlist([override])
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UserError(f"override {word!r}: the value is not valid YAML: {problem}") from None
+        raise UserError(f"override {override!r}: the value is not valid YAML: {problem}") from None
     except RecursionError:
-        raise UserError(f"override {word[:80]!r}: blocks within blocks without end: that is no analysis") from None
+        raise UserError(f"override {override[:80]!r}: blocks within blocks without end: that is no analysis") from None
     except (OmegaConfBaseException, TypeError, ValueError, LookupError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"override {word!r}: there is no such place in the analysis file ({reason})") from None
+        raise UserError(f"override {override!r}: there is no such place in the analysis file ({reason})") from None
 
 
 def _absolute(analysis: Analysis, folder: Path) -> Analysis:
@@ -140,10 +140,10 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
 
     samples = {}
     for key, sample in analysis.samples.items():
-        own: dict[str, Any] = {} if sample.files is None else {"files": [anchor(f) for f in sample.files]}
+        changed: dict[str, Any] = {} if sample.files is None else {"files": [anchor(f) for f in sample.files]}
         if sample.generator is not None and sample.generator.files:
-            own["generator"] = sample.generator.anchored(anchor)
-        samples[key] = sample.model_copy(update=own)
+            changed["generator"] = sample.generator.anchored(anchor)
+        samples[key] = sample.model_copy(update=changed)
 
     cmssw = analysis.cmssw and analysis.cmssw.anchored(anchor)
     changes: dict[str, Any] = {"samples": samples, "cmssw": cmssw, **_beside(analysis, folder)}

@@ -55,20 +55,20 @@ def explain(errors: Sequence[Any], root: type[BaseModel], text: AnalysisText | N
     text
         The file as it is written, where there is one.
     """
-    places: dict[Path, tuple[list[Any], type[BaseModel] | None]] = {}
+    by_path: dict[Path, tuple[list[Any], type[BaseModel] | None]] = {}
     for problem in errors:
         parent, keys = _walk(problem["loc"], root)
         if problem["type"].startswith("union_tag"):
             keys.append("type")
-        places.setdefault(tuple(keys), ([], parent))[0].append(problem)
+        by_path.setdefault(tuple(keys), ([], parent))[0].append(problem)
     # of the alternatives of a union, the one that got furthest is the one that was meant
-    mistakes = {k: v for k, v in places.items() if not any(k == other[: len(k)] for other in places if other != k)}
+    mistakes = {k: v for k, v in by_path.items() if not any(k == other[: len(k)] for other in by_path if other != k)}
     path = next((k for k, (p, _) in mistakes.items() if p[0]["type"] == "extra_forbidden"), next(iter(mistakes)))
     problems, parent = mistakes[path]
     more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-    place = f"{'.'.join(path) or repr('')}: " if path else ""
+    prefix = f"{'.'.join(path) or repr('')}: " if path else ""
     written = text.written(path) if text is not None else None
-    message = place + _complaint(problems, parent, path, written)
+    message = prefix + _complaint(problems, parent, path, written)
     # a check of several blocks names the key itself
     line = text.line(path or message.partition(":")[0].split(".")) if text is not None else None
     return message + ("" if line is None else f" (line {line})") + more
@@ -103,8 +103,8 @@ def _requirement(problem: Any) -> str:
     """Return what a value of the right type fails at."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind in _BOUNDS:
-        name, words = _BOUNDS[kind]
-        return f"should be {words} {context[name]:g}"
+        name, relation = _BOUNDS[kind]
+        return f"should be {relation} {context[name]:g}"
     if kind in ("too_short", "string_too_short"):
         least = context["min_length"]
         return "is empty: give at least 1" if least == 1 else f"needs at least {least} entries"
@@ -115,15 +115,15 @@ def _requirement(problem: Any) -> str:
 
 def _hint(problems: list[Any]) -> str:
     """Name the nearest of the words that are allowed, or how a number is written."""
-    given = problems[0]["input"]
-    if not isinstance(given, str):
+    value = problems[0]["input"]
+    if not isinstance(value, str):
         return ""
-    words = [
+    choices = [
         w for p in problems if p["type"] == "literal_error" for w in re.findall(r"'([^']+)'", p["ctx"]["expected"])
     ]
-    if _DECIMAL_COMMA.fullmatch(given):
-        return f": write {given.replace(',', '.')}, with a point"
-    return nearest(given, words)
+    if _DECIMAL_COMMA.fullmatch(value):
+        return f": write {value.replace(',', '.')}, with a point"
+    return nearest(value, choices)
 
 
 def _given(value: Any, written: str | None, text_expected: bool) -> str:
@@ -143,27 +143,27 @@ def _given(value: Any, written: str | None, text_expected: bool) -> str:
 def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[type[BaseModel] | None, list[str]]:
     """Follow pydantic's error location; drop the steps that only say which alternative of a union was tried."""
     parent: type[BaseModel] | None = None
-    here: Any = root
+    node: Any = root
     keys: list[str] = []
     for step in location:
-        typed = _typed(here)
+        typed = _typed(node)
         if typed is not None:  # the step names the alternative
-            here = typed.options(str(step))
+            node = typed.options(str(step))
             continue
-        branches = alternatives(here)
+        branches = alternatives(node)
         if step == "[key]":  # pydantic's mark for a key that is wrong itself
             continue
         if len(branches) > 1:
-            here = next((b for b in branches if _is_alternative(b, str(step))), None)
+            node = next((b for b in branches if _is_alternative(b, str(step))), None)
             continue
         if not branches:
             continue
         keys.append(str(step))
         if is_model(branches[0]):
             parent = branches[0]
-            here = _annotation(parent.model_fields[str(step)]) if step in parent.model_fields else None
+            node = _annotation(parent.model_fields[str(step)]) if step in parent.model_fields else None
         else:
-            here = (typing.get_args(branches[0]) or (None,))[-1]
+            node = (typing.get_args(branches[0]) or (None,))[-1]
     return parent, keys
 
 

@@ -36,40 +36,40 @@ def without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def paths_of(config: Mapping[str, Any]) -> list[str]:
     """List the files and folders that a resolved configuration, or a part of it, names."""
-    found: list[str] = []
+    paths: list[str] = []
 
     def note(path: str) -> str:
-        found.append(path)
+        paths.append(path)
         return path
 
     with_paths(config, note)
-    return found
+    return paths
 
 
 def with_paths(config: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
     """Return a resolved configuration, or a part of it, with other names of all files and folders in it."""
-    found: dict[str, Any] = copy.deepcopy(dict(config))
-    for sample in found.get("samples", {}).values():
+    renamed: dict[str, Any] = copy.deepcopy(dict(config))
+    for sample in renamed.get("samples", {}).values():
         if sample.get("files"):
             sample["files"] = [rename(path) for path in sample["files"]]
-    if found.get("golden_json"):
-        found["golden_json"] = rename(found["golden_json"])
-    _rename_code(found, rename)
-    if found.get("training", {}).get("init"):
-        found["training"]["init"]["run"] = rename(found["training"]["init"]["run"])
-    if "sha256" in found:
-        found["sha256"] = {rename(path): digest for path, digest in found["sha256"].items()}
-    return found
+    if renamed.get("golden_json"):
+        renamed["golden_json"] = rename(renamed["golden_json"])
+    _rename_code(renamed, rename)
+    if renamed.get("training", {}).get("init"):
+        renamed["training"]["init"]["run"] = rename(renamed["training"]["init"]["run"])
+    if "sha256" in renamed:
+        renamed["sha256"] = {rename(path): digest for path, digest in renamed["sha256"].items()}
+    return renamed
 
 
-def _rename_code(found: dict[str, Any], rename: Rename) -> None:
+def _rename_code(config: dict[str, Any], rename: Rename) -> None:
     """Rename the user's own modules in a configuration."""
-    evaluation = found.get("evaluation") or {}
-    for block, key in ((found, "functions"), (found, "formats"), (evaluation, "functions"), (evaluation, "figures")):
+    evaluation = config.get("evaluation") or {}
+    for block, key in ((config, "functions"), (config, "formats"), (evaluation, "functions"), (evaluation, "figures")):
         if block.get(key):
             block[key] = [_code(spec, rename) for spec in block[key]]
-    loss = found.get("training", {}).get("loss")
-    for block, key in ((found.get("dataset"), "format"), (found.get("model"), "network"), (loss, "loss")):
+    loss = config.get("training", {}).get("loss")
+    for block, key in ((config.get("dataset"), "format"), (config.get("model"), "network"), (loss, "loss")):
         if isinstance(block, dict) and ":" in block.get(key, ""):
             block[key] = _code(block[key], rename)
 

@@ -69,7 +69,7 @@ class Produce(Strict):
 
     def anchored(self, anchor: Callable[[str], str]) -> Produce:
         """Return the same with the names of files changed by ``anchor``."""
-        own: dict[str, Any] = {"journal": anchor(self.journal)}
+        changed: dict[str, Any] = {"journal": anchor(self.journal)}
         if isinstance(self.pileup, PileupFiles) and self.pileup.files is not None:
-            own["pileup"] = self.pileup.model_copy(update={"files": anchor(self.pileup.files)})
-        return self.model_copy(update=own)
+            changed["pileup"] = self.pileup.model_copy(update={"files": anchor(self.pileup.files)})
+        return self.model_copy(update=changed)

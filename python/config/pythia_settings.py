@@ -68,11 +68,11 @@ def _check(line: str) -> None:
 
 def value(settings: Iterable[str], name: str) -> str | None:
     """Return the value that a setting gets at last; None where it is not set."""
-    found = None
+    last = None
     for line in settings:
         key, text = parse(line)
-        found = text if key == name else found
-    return found
+        last = text if key == name else last
+    return last
 
 
 def lhe_file(settings: Iterable[str]) -> str | None:

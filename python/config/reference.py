@@ -42,12 +42,12 @@ def _titles(root: dict[str, Any], blocks: dict[str, dict[str, Any]]) -> dict[str
     def visit(block: dict[str, Any], path: str) -> None:
         for key, value in block.get("properties", {}).items():
             for suffix, name in _within(value):
-                here = f"{path}{key}{suffix}"
+                title = f"{path}{key}{suffix}"
                 first = name not in paths
-                if here not in paths.setdefault(name, []):
-                    paths[name].append(here)
+                if title not in paths.setdefault(name, []):
+                    paths[name].append(title)
                 if first:
-                    visit(blocks[name], f"{here}.")
+                    visit(blocks[name], f"{title}.")
 
     visit(root, "")
     kinds = {name: block["properties"].get("type", {}).get("const") for name, block in blocks.items()}
@@ -141,6 +141,8 @@ def _list(node: dict[str, Any], anchors: dict[str, str]) -> str:
 def _scalar(node: dict[str, Any]) -> str:
     kind = str(node.get("type", "anything"))
     if kind in _NUMBERS:
-        bounds = [f"{words} {node[bound]:g}" for bound, words in _BOUNDS.items() if abs(node.get(bound, _HUGE)) < _HUGE]
+        bounds = [
+            f"{relation} {node[bound]:g}" for bound, relation in _BOUNDS.items() if abs(node.get(bound, _HUGE)) < _HUGE
+        ]
         return " ".join([kind, *bounds])
     return "name" if _A_NAME in node.get("patternErrorMessage", "") else _OTHERS.get(kind, kind)

@@ -121,9 +121,11 @@ Compression = Literal["none", "lz4", "zstd"]
 
 def _dataset_format(name: str) -> str:
     """Refuse a name that is no format's; a user's own is looked at when it is needed."""
-    known = names_of("dataset format", f"{__package__.rpartition('.')[0]}.dataset.formats")
-    if ":" not in name and name not in known:
-        raise ValueError(f"there is no format {name!r}: use {', '.join(known)} or module:Class{nearest(name, known)}")
+    formats = names_of("dataset format", f"{__package__.rpartition('.')[0]}.dataset.formats")
+    if ":" not in name and name not in formats:
+        raise ValueError(
+            f"there is no format {name!r}: use {', '.join(formats)} or module:Class{nearest(name, formats)}"
+        )
     return name
 
 
@@ -285,8 +287,8 @@ class Analysis(Strict):
         self._check_names()
         if self.training.balance.shape is not None:
             rows = [name for i in self.inputs.values() if i.collection is None for name in i.feature_names]
-            known = dict.fromkeys([*self.regression, *rows, *self.keep])
-            self.training.balance.shape.check(known, self.classes)
+            columns = dict.fromkeys([*self.regression, *rows, *self.keep])
+            self.training.balance.shape.check(columns, self.classes)
         self.check_model(self.model, self.training.loss)
         return self
 
@@ -316,13 +318,13 @@ class Analysis(Strict):
             raise ValueError(f"keep.{name}: predictions have a column of this name: define another name for it")
         if self.dataset.format == "hdf5" and self.dataset.layout == "tensors":
             return
-        own = {"label", "weight", "fold", "entry", "sample", "file"}
+        reserved = {"label", "weight", "fold", "entry", "sample", "file"}
         rows = [n for i in self.inputs.values() if i.collection is None for n in i.feature_names]
         features = rows if self.dataset.layout == "salt" else []
         for key, names, refused in (
-            ("keep", self.keep, own),
-            ("target.regression", self.regression, own | identity),
-            ("inputs", features, own | identity),
+            ("keep", self.keep, reserved),
+            ("target.regression", self.regression, reserved | identity),
+            ("inputs", features, reserved | identity),
         ):
             for name in refused & set(names):
                 raise ValueError(f"{key}: {name!r} is a column of the dataset itself: give yours another name")

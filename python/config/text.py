@@ -30,7 +30,7 @@ class AnalysisText:
     ----------
     text
         The text.
-    place
+    source
         The name of the file, for messages.
 
     Raises
@@ -40,18 +40,18 @@ class AnalysisText:
         another one.
     """
 
-    def __init__(self, text: str, place: str) -> None:
+    def __init__(self, text: str, source: str) -> None:
         self.content = text
-        self._place = place
+        self._place = source
         try:
             self._root = yaml.compose(text, _Loader)
-            check_aliases(self._root, place)
+            check_aliases(self._root, source)
             for node, path in _nodes(self._root, (), set()):
                 self._check(node, path)
         except yaml.YAMLError as error:
-            raise UserError(f"{place}: not valid YAML: {yaml_problem(error, text)}") from None
+            raise UserError(f"{source}: not valid YAML: {yaml_problem(error, text)}") from None
         except RecursionError:
-            raise UserError(f"{place}: blocks within blocks without end: that is no analysis") from None
+            raise UserError(f"{source}: blocks within blocks without end: that is no analysis") from None
 
     def line(self, path: Sequence[str]) -> int | None:
         """Return the line, from 1, of the key at the end of a path; None where the file does not have it."""
@@ -89,17 +89,17 @@ class AnalysisText:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise self._error(path, "a key has to be a name, and this is a list or block", key)
-            here = (*path, key.value)
+            key_path = (*path, key.value)
             if key.tag in (_NULL, _BOOL):
                 meaning = _meaning(key) if key.value else "nothing"
-                raise self._error(here, f"YAML reads this key as {meaning}: quote it, '{key.value}'", key)
+                raise self._error(key_path, f"YAML reads this key as {meaning}: quote it, '{key.value}'", key)
             if key.tag in (_INT, _FLOAT) and node.flow_style and value.tag == _NULL:
-                raise self._error(here, "a comma begins the next key: write numbers with a point, as 1.5", key)
+                raise self._error(key_path, "a comma begins the next key: write numbers with a point, as 1.5", key)
             if key.tag in (_INT, _FLOAT):
-                raise self._error(here, f"a name begins with a letter: write s{key.value}, say", key)
+                raise self._error(key_path, f"a name begins with a letter: write s{key.value}, say", key)
             if key.tag != _MERGE and key.value in lines:
                 both = f"lines {lines[key.value]} and {key.start_mark.line + 1}"
-                raise UserError(f"{self._place}: {'.'.join(here)}: this key is there twice, in {both}: remove one")
+                raise UserError(f"{self._place}: {'.'.join(key_path)}: this key is there twice, in {both}: remove one")
             lines[key.value] = key.start_mark.line + 1
 
     def _error(self, path: Sequence[str], problem: str, node: yaml.Node) -> UserError:
@@ -122,7 +122,7 @@ def yaml_problem(error: yaml.YAMLError, text: str) -> str:
     """Say in one line where a text is not YAML, and why."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-    remedy = next((f": {words}" for part, words in _REMEDIES.items() if part in problem), "")
+    remedy = next((f": {hint}" for part, hint in _REMEDIES.items() if part in problem), "")
     if mark is None:
         return f"{problem}{remedy}"
     lines = text.splitlines()

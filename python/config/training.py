@@ -81,10 +81,10 @@ def _regular_expression(pattern: str) -> str:
 def _rate_or_auto(value: Any) -> Any:
     """Say all that a learning rate may be, where a union would name one alternative."""
     try:
-        known = value == "auto" or float(value) > 0
+        valid = value == "auto" or float(value) > 0
     except (TypeError, ValueError):
-        known = False
-    if not known:
+        valid = False
+    if not valid:
         raise ValueError("should be a number greater than 0, or 'auto'")
     return value
 
@@ -154,6 +154,6 @@ class Training(Strict):
     @classmethod
     def _renamed(cls, content: Any) -> Any:
         if isinstance(content, dict) and "class_balance" in content:
-            given = content["class_balance"]
-            raise ValueError(f"'class_balance' is now part of 'balance': write balance: {{classes: {given}}}")
+            value = content["class_balance"]
+            raise ValueError(f"'class_balance' is now part of 'balance': write balance: {{classes: {value}}}")
         return content

@@ -31,8 +31,8 @@ class EventBlock:
 
     def columns(self) -> Arrays:
         """Return everything but the inputs as (N,) columns."""
-        found: Arrays = {} if self.label is None else {"label": self.label}
-        return {**found, **self.targets, "weight": self.weight, "fold": self.fold, **self.identity, **self.keep}
+        columns: Arrays = {} if self.label is None else {"label": self.label}
+        return {**columns, **self.targets, "weight": self.weight, "fold": self.fold, **self.identity, **self.keep}
 
     def spans(self) -> Iterator[tuple[str, int, int]]:
         """Yield every split with its first row and the one after the last."""

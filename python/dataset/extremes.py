@@ -29,8 +29,8 @@ def look(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
 @jit
 def _extremes(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     rows, length, features = values.shape
-    found = np.zeros((8, features))
-    found[2], found[4], found[5], found[7] = np.inf, np.inf, np.inf, np.inf
+    extremes = np.zeros((8, features))
+    extremes[2], extremes[4], extremes[5], extremes[7] = np.inf, np.inf, np.inf, np.inf
     for r in range(rows):
         for k in range(length):
             if not valid[r, k]:
@@ -38,13 +38,13 @@ def _extremes(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
             for f in range(features):
                 value = np.float64(values[r, k, f])
                 if np.isfinite(value):
-                    found[0, f] += 1
-                    found[1, f] += value != np.floor(value)
-                    if value < found[4, f]:
-                        _book(found[2:5, f], value)
-                    if -value < found[7, f]:
-                        _book(found[5:8, f], -value)
-    return found
+                    extremes[0, f] += 1
+                    extremes[1, f] += value != np.floor(value)
+                    if value < extremes[4, f]:
+                        _book(extremes[2:5, f], value)
+                    if -value < extremes[7, f]:
+                        _book(extremes[5:8, f], -value)
+    return extremes
 
 
 @jit
@@ -79,7 +79,7 @@ def sentinels(extremes: np.ndarray) -> list[list[tuple[float, float]]]:
     a tenth of it is enough for numbers that people choose (99, 999, ..., or beyond 1e9). Of features that hold nothing
     but integers, which may be categories or counts, these alone are found.
     """
-    found = []
+    values = []
     for column in extremes.T:
         (count, fractions), low, high = column[:2], column[2:5], column[5:]
         pairs = []
@@ -89,5 +89,5 @@ def sentinels(extremes: np.ndarray) -> list[list[tuple[float, float]]]:
             frequent = repeats >= max(FEWEST, SMALLEST_SHARE * count)
             if frequent and second < far and second - value >= least * (far - second):
                 pairs.append((float(sign * value), float(repeats / count)))
-        found.append(pairs)
-    return found
+        values.append(pairs)
+    return values

@@ -206,11 +206,11 @@ def open_rows(path: Path) -> h5py.File:
 
 def datasets(group: h5py.Group) -> dict[str, h5py.Dataset]:
     """Return all datasets in a group by their paths in it."""
-    found: dict[str, h5py.Dataset] = {}
+    result: dict[str, h5py.Dataset] = {}
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name] = item
+            result[name] = item
 
     group.visititems(visit)
-    return found
+    return result

@@ -43,12 +43,12 @@ class InputBuilder:
         Parses the text of an expression, given the key it stands at.
     file
         Where the columns come from.
-    known
+    columns
         Names of the file's columns and of the defined ones.
     """
 
     def __init__(
-        self, name: str, block: Input, row: str | None, parse: Parser, file: EventFile, known: Iterable[str]
+        self, name: str, block: Input, row: str | None, parse: Parser, file: EventFile, columns: Iterable[str]
     ) -> None:
         where = f"inputs.{name}"
         self.name = name
@@ -61,7 +61,7 @@ class InputBuilder:
         )
         if (block.match or block.index) and block.collection == row:
             raise UserError(f"{where}: objects of {row} cannot be attached to rows of {row} itself")
-        self._resolve = resolver(known, [p for p in (block.collection or row,) if p], where, file.path)
+        self._resolve = resolver(columns, [p for p in (block.collection or row,) if p], where, file.path)
         self._buffers: dict[str, np.ndarray] = {}
         self._finite = True
 
@@ -93,20 +93,20 @@ class InputBuilder:
             np.take(values.T, rows.positions, axis=0, out=out, mode="clip")
             self._finite = bool(np.isfinite(out).all())
             return out
-        places, starts, stops = self._constituents(frame, rows)
-        values = self._values(frame, places)
+        indices, starts, stops = self._constituents(frame, rows)
+        values = self._values(frame, indices)
         length = self.block.length or 0
         out = self._buffer("out", (len(rows.positions), length, len(self._features)))
         valid = self._buffer("valid", (len(rows.positions), length), bool)
-        keep = self._kept(frame, places)
+        keep = self._kept(frame, indices)
         if keep is None and self._sort is None:
             self._finite = kernels.pad(values, starts, stops, out, valid)
             return out, valid
-        keep = np.ones(places.size, dtype=bool) if keep is None else keep
+        keep = np.ones(indices.size, dtype=bool) if keep is None else keep
         if self._sort is None:
             picks = kernels.choose(starts, stops, keep, length)
         else:
-            key = frame.values(self._sort, self._resolve, places).astype(np.float64)
+            key = frame.values(self._sort, self._resolve, indices).astype(np.float64)
             picks = kernels.choose_sorted(starts, stops, keep, key, length)
         self._finite = kernels.pad_picked(values, picks, out, valid)
         return out, valid
@@ -189,11 +189,13 @@ def representative(collection: str, file: EventFile, defined: Iterable[str], whe
         branch = file.branches[name]
         if branch.jagged and branch.dtype is not None and collection_name(branch, file.branches) == collection:
             return name
-    own = next((n for n in defined if n.startswith(prefix)), None)
-    if own is None:
-        known = sorted({b.name.split("_")[0] for b in file.branches.values() if b.jagged})
-        raise FileError(file.path, f"{where}: no collection {collection!r}{nearest(collection, known)}", mistake=True)
-    return own
+    derived = next((n for n in defined if n.startswith(prefix)), None)
+    if derived is None:
+        prefixes = sorted({b.name.split("_")[0] for b in file.branches.values() if b.jagged})
+        raise FileError(
+            file.path, f"{where}: no collection {collection!r}{nearest(collection, prefixes)}", mistake=True
+        )
+    return derived
 
 
 def split_input(values: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -36,17 +36,19 @@ class ParquetData(StoredData):
 
     def normalisation(self, fold: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return (center, scale) per input, each (F,) f4, from the rows that model ``fold`` trains on."""
-        found = {}
+        result = {}
         for name in self.info.inputs:
-            known = {key: np.array(values, np.float32) for key, values in self._statistics[name].items()}
+            statistics = {key: np.array(values, np.float32) for key, values in self._statistics[name].items()}
             single = self.info.folds == 1
-            found[name] = (
-                (known["center"], known["scale"]) if single else (known["fold_center"][fold], known["fold_scale"][fold])
+            result[name] = (
+                (statistics["center"], statistics["scale"])
+                if single
+                else (statistics["fold_center"][fold], statistics["fold_scale"][fold])
             )
-        return found
+        return result
 
     def _slabs(self) -> list[Slab]:
-        found = []
+        slabs = []
         for number, path in enumerate(self._files):
             table = self._open(number)
             for group in range(table.num_row_groups):
@@ -54,9 +56,9 @@ class ParquetData(StoredData):
                 rows = table.read_row_group(group, columns=["fold", "sample"])
                 fold, sample = rows["fold"].to_numpy(), int(rows["sample"][0].as_py())
                 counts[SPLITS.index(path.parent.name)] = np.bincount(fold, minlength=self.info.folds)
-                found.append(Slab(sample, number, counts, group))
+                slabs.append(Slab(sample, number, counts, group))
             table.close()
-        return found
+        return slabs
 
     def _truth(self) -> Truth:
         info = self.info
@@ -124,7 +126,7 @@ def _padded(columns: Sequence[Any], length: int) -> tuple[np.ndarray, np.ndarray
     """Pad the lists of F columns, all of the same lengths: features (N, L, F) f4 and validity (N, L)."""
     lists = [column.combine_chunks() for column in columns]
     offsets = np.asarray(lists[0].offsets, dtype=np.int64)
-    values = np.stack([np.asarray(own.flatten()) for own in lists])
+    values = np.stack([np.asarray(array.flatten()) for array in lists])
     out = np.empty((len(offsets) - 1, length, len(columns)), np.float32)
     valid = np.empty(out.shape[:2], dtype=bool)
     kernels.pad(values, offsets[:-1] - offsets[0], offsets[1:] - offsets[0], out, valid)

@@ -75,17 +75,17 @@ def choose_sorted(starts: np.ndarray, stops: np.ndarray, keep: np.ndarray, key: 
         for i in range(starts[r], stops[r]):
             if not keep[i]:
                 continue
-            place = count
-            while place > 0 and (
-                key[i] < key[picks[r, place - 1]] or (np.isnan(key[picks[r, place - 1]]) and not np.isnan(key[i]))
+            position = count
+            while position > 0 and (
+                key[i] < key[picks[r, position - 1]] or (np.isnan(key[picks[r, position - 1]]) and not np.isnan(key[i]))
             ):
-                place -= 1
-            if place == length:
+                position -= 1
+            if position == length:
                 continue
             count = min(count + 1, length)
-            for k in range(count - 1, place, -1):
+            for k in range(count - 1, position, -1):
                 picks[r, k] = picks[r, k - 1]
-            picks[r, place] = i
+            picks[r, position] = i
     return picks
 
 
@@ -131,10 +131,10 @@ def index_pairs(
     the object within the event, ``rows`` (N,) are the chosen objects. Returns as :func:`match_pairs` does; constituents
     keep their order.
     """
-    place = np.full(row_offsets[-1], -1, dtype=np.int64)
+    indices = np.full(row_offsets[-1], -1, dtype=np.int64)
     for r in range(len(rows)):
-        place[rows[r]] = r
-    owner = _attach(row_offsets, offsets, index, place)
+        indices[rows[r]] = r
+    owner = _attach(row_offsets, offsets, index, indices)
     attached = np.flatnonzero(owner >= 0)
     pair_offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     for i in attached:
@@ -221,16 +221,16 @@ def moments(values: np.ndarray, valid: np.ndarray, fold: np.ndarray, folds: int)
 def _entries(values: np.ndarray, valid: np.ndarray, fold: np.ndarray, folds: int) -> np.ndarray:
     """Return the first valid, finite entry of every fold and feature, (folds, F) f8; 0 where there is none."""
     rows, length, features = values.shape
-    found, missing = np.full((folds, features), np.nan), folds * features
+    entries, missing = np.full((folds, features), np.nan), folds * features
     for r in range(rows):
         for k in range(length):
             for f in range(features):
-                if valid[r, k] and np.isnan(found[fold[r], f]) and np.isfinite(values[r, k, f]):
-                    found[fold[r], f] = values[r, k, f]
+                if valid[r, k] and np.isnan(entries[fold[r], f]) and np.isfinite(values[r, k, f]):
+                    entries[fold[r], f] = values[r, k, f]
                     missing -= 1
         if missing == 0:
             break
-    return np.where(np.isnan(found), 0.0, found)
+    return np.where(np.isnan(entries), 0.0, entries)
 
 
 @jit

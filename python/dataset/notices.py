@@ -45,8 +45,8 @@ def check_identity(analysis: Analysis, records: Sequence[ShardRecord]) -> None:
 def find_notices(analysis: Analysis, records: Sequence[ShardRecord], repeats: Repeats) -> list[str]:
     """Say in one line each what is remarkable about the rows of these input files, and print it."""
     read = [record for record in records if record.rows]
-    found = [*_identity(read), *_numbers(analysis, repeats), *_attachment(analysis)]
-    for notice in found:
+    notices = [*_identity(read), *_numbers(analysis, repeats), *_attachment(analysis)]
+    for notice in notices:
         say(f"note: {notice}")
     copies = [*_copies(analysis, repeats)]
     for notice in copies:
@@ -56,7 +56,7 @@ def find_notices(analysis: Analysis, records: Sequence[ShardRecord], repeats: Re
         say(f"warning: {notice}")
     if len(features) > MOST_LINES:
         say(f"warning: the like of {len(features) - MOST_LINES} more features: see 'notices' in manifest.json")
-    return found + copies + features
+    return notices + copies + features
 
 
 def _identity(records: Sequence[ShardRecord]) -> list[str]:
@@ -87,11 +87,11 @@ def _numbers(analysis: Analysis, repeats: Repeats) -> Iterator[str]:
 def _copies(analysis: Analysis, repeats: Repeats) -> Iterator[str]:
     """Say how many events are there more than once, and where."""
     if repeats.copies:
-        places = " and ".join(dict.fromkeys(repeats.sources))
+        sources = " and ".join(dict.fromkeys(repeats.sources))
         samples = f", {repeats.between:,} of them in two samples" if repeats.between else ""
         yield (
             f"{repeats.copies:,} of {repeats.events:,} events are copies of another one, with the same "
-            f"{', '.join(analysis.identity_columns)} and features{samples}, most in {places}: they count more than "
+            f"{', '.join(analysis.identity_columns)} and features{samples}, most in {sources}: they count more than "
             "once; leave out what is there twice"
         )
 
@@ -113,14 +113,14 @@ def _features(name: str, block: Input, records: Sequence[ShardRecord]) -> Iterat
     if not parts:
         return
     count, mean, squares = merge_moments([m for record in parts for m in record.moments[name]])
-    found = sentinels(merge_extremes([record.extremes[name] for record in parts]))
+    values = sentinels(merge_extremes([record.extremes[name] for record in parts]))
     of = "rows" if block.collection is None else f"{block.collection} entries"
     fill = "" if block.nan != "error" else " and 'nan: {fill: 0}'"
     for i, feature in enumerate(block.feature_names):
         if count[i] > 1 and squares[i] == 0:
             yield f"inputs.{name}: {feature} is {_number(mean[i])} in all training {of}: it teaches nothing"
             continue
-        for value, share in found[i]:
+        for value, share in values[i]:
             number = _number(value)
             yield (
                 f"inputs.{name}: {feature} is {number} in {_percent(share)} of the {of}: say 'missing: {number}'{fill} "

@@ -120,11 +120,11 @@ class PoolReader:
         """Put pieces of slabs together, scattered at random."""
         total = sum(piece.stop - piece.start for piece in pieces)
         pool = self.empty.each(lambda t: t.new_empty((total, *t.shape[1:])))
-        places = torch.from_numpy(np.arange(total) if rng is None else rng.permutation(total))
+        positions = torch.from_numpy(np.arange(total) if rng is None else rng.permutation(total))
         filled = 0
         for piece in pieces:
-            there = places[filled : filled + piece.stop - piece.start]
+            targets = positions[filled : filled + piece.stop - piece.start]
             for target, source in zip(pool.tensors(), opened[piece.slab].take(piece.start, piece.stop).tensors()):
-                target.index_copy_(0, there, source)
-            filled += len(there)
+                target.index_copy_(0, targets, source)
+            filled += len(targets)
         return pool

@@ -201,14 +201,14 @@ def _sources(parts: Sequence[EventHashes], some: np.ndarray) -> tuple[str, str]:
     hashes, owners = [], []
     for number, part in enumerate(parts):
         for values in part.read(_CONTENT):
-            place = np.minimum(np.searchsorted(some, values), len(some) - 1)
-            hits = place[some[place] == values]
+            position = np.minimum(np.searchsorted(some, values), len(some) - 1)
+            hits = position[some[position] == values]
             hashes.append(hits)
             owners.append(np.full(len(hits), number))
-    found, owner = np.concatenate(hashes), np.concatenate(owners)
-    order = np.argsort(found, kind="stable")
-    found, owner = found[order], owner[order]
-    same = found[1:] == found[:-1]
+    all_hashes, owner = np.concatenate(hashes), np.concatenate(owners)
+    order = np.argsort(all_hashes, kind="stable")
+    all_hashes, owner = all_hashes[order], owner[order]
+    same = all_hashes[1:] == all_hashes[:-1]
     pairs, counts = np.unique(owner[:-1][same] * len(parts) + owner[1:][same], return_counts=True)
     one, other = divmod(int(pairs[counts.argmax()]), len(parts))
     return parts[one].source, parts[other].source
@@ -240,14 +240,14 @@ def content_hashes(
         too round to tell that two events are one, the second is of file and entry, which never repeats.
     """
     first = np.flatnonzero(np.diff(rows.events, prepend=-1))
-    state, told, used = identity[first], np.zeros(len(first), np.int64), 0
+    state, distinct, used = identity[first], np.zeros(len(first), np.int64), 0
     for values in inputs.values():
         features, valid = split_input(values)
         features, valid = features[:, :_CONSTITUENTS, :_FEATURES], valid[:, :_CONSTITUENTS]
         factors = mix(np.arange(used, used + features.shape[1] * features.shape[2], dtype=np.uint64))
-        _digest(features.view(np.uint32), features, valid, first, factors, state, told)
+        _digest(features.view(np.uint32), features, valid, first, factors, state, distinct)
         used += len(factors)
-    unknown = told < min(_TELLING, used)
+    unknown = distinct < min(_TELLING, used)
     state[unknown] = event_hash({}, uuid, entries[first[unknown]], 0)
     return np.stack([identity[first], mix(state)], axis=1)
 
@@ -260,7 +260,7 @@ def _digest(
     first: np.ndarray,
     factors: np.ndarray,
     state: np.ndarray,
-    told: np.ndarray,
+    distinct: np.ndarray,
 ) -> None:
     """Add the bits of an event's first row to its state, each times a factor of its own, and count what is telling.
 
@@ -269,7 +269,7 @@ def _digest(
     """
     _, length, features = values.shape
     for e in range(len(first)):
-        r, count, total = first[e], told[e], state[e]
+        r, count, total = first[e], distinct[e], state[e]
         if count >= _TELLING:
             continue
         for k in range(length):
@@ -279,4 +279,4 @@ def _digest(
                 total += np.uint64(bits[r, k, f]) * factors[k * features + f]
                 value = values[r, k, f]
                 count += np.isfinite(value) and value != np.floor(value)
-        state[e], told[e] = total, count
+        state[e], distinct[e] = total, count

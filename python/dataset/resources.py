@@ -67,10 +67,10 @@ class Handles(Generic[Result]):
     def use(self, key: Hashable) -> Iterator[Result]:
         """Give the file of a key for a while; one whose use fails is closed."""
         with self._lock:
-            found = next((item for item in self._idle if item[0] == key), None)
-            if found is not None:
-                self._idle.remove(found)
-        handle = self._open(key) if found is None else found[1]
+            idle = next((item for item in self._idle if item[0] == key), None)
+            if idle is not None:
+                self._idle.remove(idle)
+        handle = self._open(key) if idle is None else idle[1]
         try:
             yield handle
         except BaseException:
@@ -110,8 +110,8 @@ def available_memory() -> int:
         limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")]
     if group.is_file():
         # A batch slot is often a small share of a big machine, and what exceeds it is killed.
-        here = Path("/sys/fs/cgroup", group.read_text().rpartition("::")[2].strip().lstrip("/"))
-        bounds = [folder / "memory.max" for folder in (here, *here.parents)]
+        cgroup = Path("/sys/fs/cgroup", group.read_text().rpartition("::")[2].strip().lstrip("/"))
+        bounds = [folder / "memory.max" for folder in (cgroup, *cgroup.parents)]
         texts = [bound.read_text().strip() for bound in bounds if bound.is_file()]
         limits += [int(text) for text in texts if text != "max"]
     return min(limits)

@@ -62,12 +62,12 @@ def shuffled(
     names = np.unique(of_sample)
     at_once = max(1, open_files // max(1, len(names)))
     for name in names:
-        own = np.flatnonzero(of_sample == name)
-        order = rng.permutation(np.unique(of_file[own]))
-        place = np.empty(of_file.max() + 1, int)
-        place[order] = np.arange(len(order)) // at_once
-        own = rng.permutation(own)
-        streams.append(own[np.argsort(place[of_file[own]], kind="stable")].tolist())
+        rows = np.flatnonzero(of_sample == name)
+        order = rng.permutation(np.unique(of_file[rows]))
+        rank = np.empty(of_file.max() + 1, int)
+        rank[order] = np.arange(len(order)) // at_once
+        rows = rng.permutation(rows)
+        streams.append(rows[np.argsort(rank[of_file[rows]], kind="stable")].tolist())
     return streams
 
 
@@ -121,10 +121,10 @@ def pools(
 
 def _pieces(stream: Sequence[int], edges: np.ndarray, first: int, last: int) -> Iterator[SlabRange]:
     """Find the rows ``first`` to ``last`` of a stream in its slabs."""
-    place = int(np.searchsorted(edges, first, side="right")) - 1
+    slab = int(np.searchsorted(edges, first, side="right")) - 1
     while first < last:
-        low, high = int(edges[place]), int(edges[place + 1])
+        low, high = int(edges[slab]), int(edges[slab + 1])
         end = min(last, high)
         if first < end:
-            yield SlabRange(stream[place], first - low, end - low)
-        first, place = end, place + 1
+            yield SlabRange(stream[slab], first - low, end - low)
+        first, slab = end, slab + 1

@@ -260,14 +260,14 @@ class TrainingData(ABC):
             When a target is infinite.
         """
         rows = self.rows("train", fold)
-        for name, known in zip(self.info.regression, self._training().known_targets(fold)):
-            if known == 0:
+        for name, valid in zip(self.info.regression, self._training().known_targets(fold)):
+            if valid == 0:
                 raise UserError(
                     f"target.regression.{name}: is NaN in all {rows:,} training rows: correct its expression"
                 )
-            if known < rows:
+            if valid < rows:
                 say(
-                    f"note: target {name!r} is NaN in {rows - known:,} of {rows:,} training rows: its loss ignores them"
+                    f"note: target {name!r} is NaN in {rows - valid:,} of {rows:,} training rows: its loss ignores them"
                 )
         return self._training().target_moments(fold)
 

@@ -48,16 +48,16 @@ def normalisation(inputs: Iterable[str], parts: Sequence[Mapping[str, np.ndarray
 
     With K > 1 folds also ``fold_center`` and ``fold_scale``, (K, F), from all rows but those of the fold.
     """
-    found = {}
+    result = {}
     for name in inputs:
         folds = merge([part[name] for part in parts])
         center, scale = center_and_scale(merge(list(folds)))
-        found[name] = {"center": center, "scale": scale}
+        result[name] = {"center": center, "scale": scale}
         if len(folds) > 1:
             without = [center_and_scale(m) for m in leave_one_out(folds)]
-            found[name] |= {"fold_center": np.stack([c for c, _ in without])}
-            found[name] |= {"fold_scale": np.stack([s for _, s in without])}
-    return found
+            result[name] |= {"fold_center": np.stack([c for c, _ in without])}
+            result[name] |= {"fold_scale": np.stack([s for _, s in without])}
+    return result
 
 
 @dataclass
@@ -84,10 +84,10 @@ class Truth:
     def book(self, label: np.ndarray | None, targets: np.ndarray | None, weight: np.ndarray, fold: np.ndarray) -> None:
         """Add rows: labels (N,), or targets (N, T) f4, NaN where not known, with weights (N,) and folds (N,) u1."""
         folds, _, signs, classes = self.weights.shape
-        place = (fold.astype(np.int64) * signs + (weight < 0)) * classes + (0 if label is None else label)
+        cell = (fold.astype(np.int64) * signs + (weight < 0)) * classes + (0 if label is None else label)
         size = folds * signs * classes
         for power in range(3):
-            sums = np.bincount(place, weight.astype(np.float64) ** power, size)
+            sums = np.bincount(cell, weight.astype(np.float64) ** power, size)
             self.weights[:, power] += sums.reshape(folds, signs, classes)
         if targets is not None:
             valid = np.ones((len(targets), 1), dtype=bool)

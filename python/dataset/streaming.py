@@ -142,39 +142,39 @@ class StreamedData(TrainingData):
     def prepare(self, folder: Path) -> list[str]:
         """Survey the files, unless ``folder/data`` holds what an earlier survey found in them."""
         (folder / FOLDER).mkdir(exist_ok=True)
-        place = folder / FOLDER
-        self._records, repeats = self._surveyed(place)
+        sidecars = folder / FOLDER
+        self._records, repeats = self._surveyed(sidecars)
         self.accounting = Accounting.total(r.accounting for r in self._records)
         check(self._analysis, self.info, self._records, self.accounting)
         self.notices = find_notices(self._analysis, self._records, repeats)
         self._scales = scales(self._analysis, self._records)
         self.sources = [r.source for r in self._records]
-        return [f"{FOLDER}/{name}" for name in (*(job.sidecar.name for job in self._jobs(place)), REPEATS)]
+        return [f"{FOLDER}/{name}" for name in (*(job.sidecar.name for job in self._jobs(sidecars)), REPEATS)]
 
-    def _surveyed(self, place: Path) -> tuple[list[Survey], Repeats]:
+    def _surveyed(self, folder: Path) -> tuple[list[Survey], Repeats]:
         """Survey all files and count repeated events, whose hashes are needed no more once that is done."""
-        counted = (place / REPEATS).exists()
-        records = self._survey(place, counted)
+        counted = (folder / REPEATS).exists()
+        records = self._survey(folder, counted)
         key = fingerprint([(r.key, asdict(r.source), r.hashed) for r in records])
-        repeats = Repeats.read(place / REPEATS, key)
+        repeats = Repeats.read(folder / REPEATS, key)
         if repeats is None:
             if counted:  # of other files: the hashes of those that stayed are made again
-                records = self._survey(place, counted=False)
-            paths = [events_path(job.sidecar) for job in self._jobs(place)]
-            repeats = count_repeats([event_hashes(record, path) for record, path in zip(records, paths)], place)
-            repeats.write(place / REPEATS, key)
+                records = self._survey(folder, counted=False)
+            paths = [events_path(job.sidecar) for job in self._jobs(folder)]
+            repeats = count_repeats([event_hashes(record, path) for record, path in zip(records, paths)], folder)
+            repeats.write(folder / REPEATS, key)
             for path in paths:
                 path.unlink(missing_ok=True)
         return records, repeats
 
-    def _jobs(self, place: Path, counted: bool = True) -> list[SurveyJob]:
+    def _jobs(self, folder: Path, counted: bool = True) -> list[SurveyJob]:
         return [
-            SurveyJob(self._builders, self.key, str(s.sample), s.path, number, place, self._skip_bad_files, counted)
+            SurveyJob(self._builders, self.key, str(s.sample), s.path, number, folder, self._skip_bad_files, counted)
             for number, s in enumerate(self.sources)
         ]
 
-    def _survey(self, place: Path, counted: bool) -> list[Survey]:
-        jobs = self._jobs(place, counted)
+    def _survey(self, folder: Path, counted: bool) -> list[Survey]:
+        jobs = self._jobs(folder, counted)
         stop = threading.Event()
         with progress("reading the files once", len(jobs)) as bar:
 
@@ -187,10 +187,10 @@ class StreamedData(TrainingData):
 
     def normalisation(self, fold: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return (center, scale) per input, each (F,) f4, from the rows that model ``fold`` trains on."""
-        found = normalisation(self.info.inputs, [r.moments for r in self._records if r.rows])
+        result = normalisation(self.info.inputs, [r.moments for r in self._records if r.rows])
         if self.info.folds == 1:
-            return {name: (values["center"], values["scale"]) for name, values in found.items()}
-        return {name: (values["fold_center"][fold], values["fold_scale"][fold]) for name, values in found.items()}
+            return {name: (values["center"], values["scale"]) for name, values in result.items()}
+        return {name: (values["fold_center"][fold], values["fold_scale"][fold]) for name, values in result.items()}
 
     def _slabs(self) -> list[Slab]:
         samples = list(self._analysis.samples)
@@ -201,13 +201,13 @@ class StreamedData(TrainingData):
         ]
 
     def _truth(self) -> Truth:
-        found = Truth.zero(self.info.folds, len(self.info.classes), len(self.info.regression))
+        total = Truth.zero(self.info.folds, len(self.info.classes), len(self.info.regression))
         for record, scale in zip(self._records, self._scales):
             if record.rows:
                 powers = np.array([1, scale, scale**2]).reshape(3, 1, 1)
-                found.weights += powers * np.array(record.truth["weights"])
-                found.moments = merge([found.moments, np.array(record.truth["moments"])])
-        return found
+                total.weights += powers * np.array(record.truth["weights"])
+                total.moments = merge([total.moments, np.array(record.truth["moments"])])
+        return total
 
     @contextmanager
     def _reading(self) -> Iterator[Read]:
@@ -272,10 +272,10 @@ def survey_file(job: SurveyJob, report: Callable[[float], None]) -> Survey:
     """
     analysis = job.builders.analysis
     key = fingerprint([job.part, job.sample, job.number, job.path, _TRUTH])
-    known = _known(job, key)
-    if known is not None:
+    previous = _known(job, key)
+    if previous is not None:
         report(1)
-        return known
+        return previous
     entries = None
     try:
         with reading(analysis, job.path, job.sample) as (file, source):
@@ -293,12 +293,12 @@ def survey_file(job: SurveyJob, report: Callable[[float], None]) -> Survey:
 
 def _known(job: SurveyJob, key: str) -> Survey | None:
     """Return an earlier finding, if the file is as it was."""
-    known = Survey.read(job.sidecar)
-    if known is None or known.key != key or not known.source.unchanged():
+    survey = Survey.read(job.sidecar)
+    if survey is None or survey.key != key or not survey.source.unchanged():
         return None
-    if not job.counted and not known.accounting.lost and not is_whole(events_path(job.sidecar), known.hashed):
+    if not job.counted and not survey.accounting.lost and not is_whole(events_path(job.sidecar), survey.hashed):
         return None
-    return known if job.skip_bad_files or not known.accounting.lost else None
+    return survey if job.skip_bad_files or not survey.accounting.lost else None
 
 
 def _survey(job: SurveyJob, file: EventFile, record: Survey, report: Callable[[float], None]) -> None:
@@ -309,8 +309,8 @@ def _survey(job: SurveyJob, file: EventFile, record: Survey, report: Callable[[f
     with EventLog(events_path(job.sidecar)) as log:
         for block in FileRows(job.builders, job.sample, job.number, file).blocks(record, log=log):
             read = record.accounting.events.read
-            place = _side(block) * folds + block.fold
-            counts = np.bincount(place, minlength=len(SPLITS) * folds).reshape(len(SPLITS), folds)
+            index = _side(block) * folds + block.fold
+            counts = np.bincount(index, minlength=len(SPLITS) * folds).reshape(len(SPLITS), folds)
             record.slabs.append([seen, read, counts.tolist()])
             _book(truth, block)
             report((read - seen) / file.entries if file.entries else 0)

@@ -36,13 +36,13 @@ class Table:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return what a model takes: the features of each input, and for constituents ``<input>_mask``."""
-        found = {}
+        tensors = {}
         for name, values in self.inputs.items():
             if isinstance(values, tuple):
-                found[name], found[f"{name}_mask"] = values
+                tensors[name], tensors[f"{name}_mask"] = values
             else:
-                found[name] = values
-        return found
+                tensors[name] = values
+        return tensors
 
 
 def dataset_info(analysis: Analysis) -> DatasetInfo:
@@ -101,8 +101,8 @@ class TableBuilder:
         self.lacks = self._lacking(file)
         self.likely = likely_identity(file.branches) if self.lacks else []
         if self.lacks and analysis.identity is not None and training:
-            known = nearest(self.lacks[0], integer_columns(file.branches))
-            reason = f"identity: there is no column {self.lacks[0]!r} with one integer per event{known}"
+            nearest_column = nearest(self.lacks[0], integer_columns(file.branches))
+            reason = f"identity: there is no column {self.lacks[0]!r} with one integer per event{nearest_column}"
             raise FileError(file.path, reason, mistake=True)
         self._parse_all(analysis, sample, training)
         self.columns = self._required(training)
@@ -128,15 +128,15 @@ class TableBuilder:
         return [n for n in lacking(self._identity, file.branches) if n not in self._defined]
 
     def _parse_all(self, analysis: Analysis, sample: Sample | None, training: bool) -> None:
-        parse_each, known = self._selection.parse_each, self._selection.known
+        parse_each, parsed = self._selection.parse_each, self._selection.known
         self._weight = self._parse_weight(analysis, sample) if training else self._selection.parse("1", "weight")
         self._classes = parse_each(analysis.classes if training else {}, "target.classes")
         self._targets = parse_each(analysis.regression if training else {}, "target.regression")
         # files to be scored may lack what was kept for the training, as data lack generator branches
-        kept = [n for n in analysis.keep if training or {n, f"{self._row}_{n}"} & known]
+        kept = [n for n in analysis.keep if training or {n, f"{self._row}_{n}"} & parsed]
         self._keep = parse_each({n: n for n in kept}, "keep")
         self._inputs = [
-            InputBuilder(n, block, self._row, self._selection.parse, self._file, known)
+            InputBuilder(n, block, self._row, self._selection.parse, self._file, parsed)
             for n, block in analysis.inputs.items()
         ]
 
@@ -157,17 +157,17 @@ class TableBuilder:
     def _required(self, training: bool) -> list[str]:
         """Return the columns to read, no others."""
         groups = (self._classes, self._targets, self._keep, {"": self._weight})
-        wanted = self._selection.columns_of(e for g in groups for e in g.values())
+        columns = self._selection.columns_of(e for g in groups for e in g.values())
         defines = self._selection.defines
         collections = {f"inputs.{b.name}.collection": b.block.collection for b in self._inputs} | {"row": self._row}
-        wanted |= {representative(c, self._file, defines, where) for where, c in collections.items() if c}
+        columns |= {representative(c, self._file, defines, where) for where, c in collections.items() if c}
         for builder in self._inputs:
-            wanted |= builder.columns()
-        wanted |= set() if self.lacks else set(self._identity)
+            columns |= builder.columns()
+        columns |= set() if self.lacks else set(self._identity)
         if not training:
-            self._selection.restrict(wanted)
-        wanted |= self._selection.columns()
-        return [n for n in self._file.branches if n in wanted]
+            self._selection.restrict(columns)
+        columns |= self._selection.columns()
+        return [n for n in self._file.branches if n in columns]
 
     def _try_out(self) -> None:
         """Run once on made-up events: wrong depths and kinds are reported before anything is read."""
@@ -205,34 +205,36 @@ class TableBuilder:
         """Put the defined columns on top of a chunk."""
         return self._selection.frame(self._schema, chunk)
 
-    def select(self, frame: Frame, books: Accounting) -> ChosenRows:
+    def select(self, frame: Frame, accounting: Accounting) -> ChosenRows:
         """Apply the cuts in order and book them; cuts on events come before cuts on rows."""
-        events, row_cuts = self._selection.events(frame, books.events)
-        return ChosenRows(events, events) if self._row is None else self._select_rows(frame, events, row_cuts, books)
+        events, row_cuts = self._selection.events(frame, accounting.events)
+        return (
+            ChosenRows(events, events) if self._row is None else self._select_rows(frame, events, row_cuts, accounting)
+        )
 
     def _select_rows(
-        self, frame: Frame, events: np.ndarray, cuts: dict[str, np.ndarray], books: Accounting
+        self, frame: Frame, events: np.ndarray, cuts: dict[str, np.ndarray], accounting: Accounting
     ) -> ChosenRows:
         row = str(self._row)
         chosen = np.zeros(frame.size, dtype=bool)
         chosen[events] = True
         rows = np.flatnonzero(chosen[frame.object_level(row).events])
-        books.rows = books.rows or Ledger(f"{row} rows")
-        books.rows.read += len(rows)
+        accounting.rows = accounting.rows or Ledger(f"{row} rows")
+        accounting.rows.read += len(rows)
         for name, passed in cuts.items():
-            rows = cut(books.rows, name, rows, passed)
-        books.rows.used += len(rows)
+            rows = cut(accounting.rows, name, rows, passed)
+        accounting.rows.used += len(rows)
         return ChosenRows(rows, np.searchsorted(frame.offsets(row), rows, side="right") - 1)
 
     def identity(self, frame: Frame) -> dict[str, np.ndarray]:
         """Return the columns (n,) that identify the events of a chunk; empty where the file lacks one."""
         if self.lacks:
             return {}
-        found = {name: frame.columns[name].content for name in self._identity}
-        for name, values in found.items():
+        columns = {name: frame.columns[name].content for name in self._identity}
+        for name, values in columns.items():
             if values.dtype.kind not in "iu":
                 raise FileError(self._file.path, f"{name}, by which events are identified, is missing in some of them")
-        return found
+        return columns
 
     def weights(self, frame: Frame) -> np.ndarray:
         """Return the physics weight (n,) f8 of all events of a chunk, before any cut."""
@@ -281,13 +283,13 @@ class TableBuilder:
         wrong = np.flatnonzero(masks.sum(axis=0) != 1)
         if len(wrong):
             claims = [name for name, mask in zip(self._classes, masks) if mask[wrong[0]]]
-            what = (
+            problem = (
                 f"is in the classes {' and '.join(claims)}"
                 if claims
                 else f"is in no class ({', '.join(self._classes)})"
             )
             raise UserError(
-                f"{self._place(frame, rows.events[wrong[0]])}: a row {what}, {len(wrong)} of {len(masks[0])} rows "
+                f"{self._place(frame, rows.events[wrong[0]])}: a row {problem}, {len(wrong)} of {len(masks[0])} rows "
                 "are so; each must be in exactly one: correct target.classes or select"
             )
         return masks.argmax(axis=0)
@@ -295,8 +297,8 @@ class TableBuilder:
     def _place(self, frame: Frame, event: int) -> str:
         identity = self.identity(frame)
         names = "run:lumi:event" if self._identity == IDENTITY else ":".join(self._identity)
-        shown = f" ({names} {':'.join(str(v[event]) for v in identity.values())})" if identity else ""
-        return f"{self._file.path}: entry {frame.start + int(event)}{shown}"
+        event_text = f" ({names} {':'.join(str(v[event]) for v in identity.values())})" if identity else ""
+        return f"{self._file.path}: entry {frame.start + int(event)}{event_text}"
 
 
 class TableBuilders:

@@ -58,15 +58,15 @@ class Hdf5Data(StoredData):
         }
 
     def _slabs(self) -> list[Slab]:
-        found = []
+        slabs = []
         for split in SPLITS:
             last = 0
             for sample, rows in enumerate(self._samples):
                 first, last = last, last + rows[split]
                 for start in range(first, last, SLAB_ROWS):
                     stop = min(start + SLAB_ROWS, last)
-                    found.append(Slab(sample, 0, self._folds(split, start, stop), (split, start, stop)))
-        return found
+                    slabs.append(Slab(sample, 0, self._folds(split, start, stop), (split, start, stop)))
+        return slabs
 
     def _folds(self, split: str, start: int, stop: int) -> np.ndarray:
         """Count rows per split and fold, (3, K)."""

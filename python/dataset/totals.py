@@ -34,8 +34,8 @@ def scales(analysis: Analysis, records: Sequence[ShardRecord]) -> list[float]:
     for name, sample in analysis.samples.items():
         factors[name] = 1.0
         if sample.xsec is not None:
-            own = [r for r in records if r.source.sample == name and r.rows]
-            factors[name] = sample.xsec * analysis.lumi / _sum_of_weights(analysis, name, own)
+            of_sample = [r for r in records if r.source.sample == name and r.rows]
+            factors[name] = sample.xsec * analysis.lumi / _sum_of_weights(analysis, name, of_sample)
     for record in records:
         _check_range(record, factors[str(record.source.sample)])
     return [factors[str(r.source.sample)] for r in records]
@@ -81,10 +81,10 @@ def _has_generator_weight(analysis: Analysis, name: str) -> bool:
 
 
 def _sum_of_weights(analysis: Analysis, name: str, records: Sequence[ShardRecord]) -> float:
-    given = analysis.samples[name].sumw
-    if isinstance(given, float):
-        total = given
-    elif given == "events":
+    sumw = analysis.samples[name].sumw
+    if isinstance(sumw, float):
+        total = sumw
+    elif sumw == "events":
         total = sum(r.sum_of_weights for r in records)
     else:
         without = next((r.source.path for r in records if r.gen_sum_of_weights is None), None)
@@ -105,7 +105,7 @@ def _sum_of_weights(analysis: Analysis, name: str, records: Sequence[ShardRecord
     return total
 
 
-def check(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord], books: Accounting) -> None:
+def check(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord], accounting: Accounting) -> None:
     """Refuse results that no training should silently start from.
 
     Raises
@@ -122,15 +122,15 @@ def check(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord],
         if record.rows and not record.accounting.events.read:
             say(f"note: {record.source.path} holds no events")
     for name in analysis.samples:
-        own = [r for r in records if r.source.sample == name]
-        if all(r.accounting.lost for r in own):
-            reason = own[0].accounting.lost[0]
+        of_sample = [r for r in records if r.source.sample == name]
+        if all(r.accounting.lost for r in of_sample):
+            reason = of_sample[0].accounting.lost[0]
             raise DataError(
-                f"samples.{name}: none of its {len(own)} file(s) can be used: {reason.file}: {reason.reason}"
+                f"samples.{name}: none of its {len(of_sample)} file(s) can be used: {reason.file}: {reason.reason}"
             )
-        if not any(r.accounting.events.read for r in own):
-            raise DataError(f"samples.{name}: its {len(own)} file(s) hold no events")
-    ledger = books.rows or books.events
+        if not any(r.accounting.events.read for r in of_sample):
+            raise DataError(f"samples.{name}: its {len(of_sample)} file(s) hold no events")
+    ledger = accounting.rows or accounting.events
     if not ledger.used:
         worst = max(ledger.rejected, key=lambda cut: ledger.rejected[cut], default=None)
         hint = f"; select.{worst} rejects most of them" if worst else ""
@@ -143,8 +143,8 @@ def check(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord],
 def unknown_targets(info: DatasetInfo, records: Sequence[ShardRecord]) -> dict[str, int]:
     """Return for each regression target the number of rows in which it is not known."""
     rows = sum(sum(r.rows.values()) for r in records)
-    known = _sum(records, "known").sum(axis=(0, 1))
-    return {name: rows - int(count) for name, count in zip(info.regression, known)}
+    counts = _sum(records, "known").sum(axis=(0, 1))
+    return {name: rows - int(count) for name, count in zip(info.regression, counts)}
 
 
 def _check_truth(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord]) -> None:

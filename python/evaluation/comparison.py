@@ -72,10 +72,10 @@ class Run:
 
     def curve(self, signal: str, whole: bool) -> tuple[Array, Array]:
         """Return the efficiencies of signal and background: all, or where about ten background rows are left."""
-        found = self.curves[signal]
-        passed, left = np.array([found["signal"], found["background"]], dtype=float)
-        shown = left > (-1 if whole else 10 / max(found["background_number"], 20.0))
-        return passed[shown], left[shown]
+        curve = self.curves[signal]
+        passed, left = np.array([curve["signal"], curve["background"]], dtype=float)
+        visible = left > (-1 if whole else 10 / max(curve["background_number"], 20.0))
+        return passed[visible], left[visible]
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ class Comparison:
         """Keys of the analysis in which runs differ, with the value of each run; None where it has no such key."""
         configs = [dict(flat(run.config)) for run in self.runs]
         keys = dict.fromkeys(key for config in configs for key in config)
-        found = {key: [config.get(key) for config in configs] for key in keys}
-        return {key: values for key, values in found.items() if len(set(values)) > 1}
+        values_by_key = {key: [config.get(key) for config in configs] for key in keys}
+        return {key: values for key, values in values_by_key.items() if len(set(values)) > 1}
 
     def content(self) -> dict[str, Any]:
         """Return everything as plain JSON types."""

@@ -102,21 +102,21 @@ def chosen_metrics(task: str, functions: Sequence[str] = ()) -> list[Metric]:
     UserError
         When one cannot be imported, or has the name of another.
     """
-    own = [_user_metric(spec, task) for spec in functions]
-    metrics = [*all_metrics(), *own]
-    for metric in own:
+    additions = [_user_metric(spec, task) for spec in functions]
+    metrics = [*all_metrics(), *additions]
+    for metric in additions:
         if [other.name for other in metrics].count(metric.name) > 1:
             raise UserError(f"{KEY}: there are two metrics {metric.name!r}: give yours another name")
     return [metric for metric in metrics if metric.task == task]
 
 
 def _user_metric(spec: str, task: str) -> Metric:
-    thing, name = import_object(spec, KEY), spec.rpartition(":")[2]
-    if isinstance(thing, type):
+    loaded, name = import_object(spec, KEY), spec.rpartition(":")[2]
+    if isinstance(loaded, type):
         return METRICS.load(spec, KEY)(name)
-    if not callable(thing):
+    if not callable(loaded):
         raise UserError(f"{KEY}: '{spec}' is neither a function nor a class of a metric")
-    return _TargetFunction(name, thing, spec) if task == "regression" else _ScoreFunction(name, thing, spec)
+    return _TargetFunction(name, loaded, spec) if task == "regression" else _ScoreFunction(name, loaded, spec)
 
 
 class _UserMetric(Metric[Rows]):

@@ -85,8 +85,8 @@ def render(title: str, results: Results, pictures: Sequence[Picture], facts: Map
     facts
         What the result was made from, as name and text.
     """
-    own = [_overtraining(results)] if results.task == "classification" else _bins(results)
-    sections: list[Section] = [_merits(results), *own, pictures, _parts(results)]
+    tables = [_overtraining(results)] if results.task == "classification" else _bins(results)
+    sections: list[Section] = [_merits(results), *tables, pictures, _parts(results)]
     return page(title, _lead(results), results.notices, sections, facts)
 
 
@@ -126,8 +126,8 @@ def _merits(results: Results) -> ReportTable:
 
 def _overtraining(results: Results) -> ReportTable:
     lines = [
-        [f"score of {score}, true {name}", f"{found.statistic:.4f}", str(found)]
-        for (score, name), found in results.tests.items()
+        [f"score of {score}, true {name}", f"{test.statistic:.4f}", str(test)]
+        for (score, name), test in results.tests.items()
     ]
     return ReportTable(
         "Training against test (Kolmogorov-Smirnov)", ["", "distance", "probability"], lines, _NOTES["tests"]
@@ -136,13 +136,13 @@ def _overtraining(results: Results) -> ReportTable:
 
 def _bins(results: Results) -> list[ReportTable]:
     head = ["true value", "rows", "bias", "resolution"]
-    found = []
+    tables = []
     for name, bins in results.bins.items():
         ranges = [f"{low:.4g} to {high:.4g}" for low, high in zip(bins.edges[:-1], bins.edges[1:])]
         columns = zip(ranges, bins.rows, bins.bias, bins.resolution)
-        lines = [[place, f"{rows:,}", str(bias), str(width)] for place, rows, bias, width in columns]
-        found.append(ReportTable(f"Bins of {name}", head, lines, "Test rows, in the unit of the target."))
-    return found
+        lines = [[interval, f"{rows:,}", str(bias), str(width)] for interval, rows, bias, width in columns]
+        tables.append(ReportTable(f"Bins of {name}", head, lines, "Test rows, in the unit of the target."))
+    return tables
 
 
 def _parts(results: Results) -> ReportTable:
@@ -151,7 +151,9 @@ def _parts(results: Results) -> ReportTable:
         model = f"fold {part.fold}, " if len(results.folds) > 1 else ""
         cells = [text for rows, weight in zip(part.rows, part.weight) for text in (f"{rows:,}", f"{weight:,.6g}")]
         lines.append([f"{model}{part.name}", *cells, f"{part.negative.sum():,}"])
-    columns = [f"{line}: {what}" for line in results.lines for what in ("rows", "\N{GREEK CAPITAL LETTER SIGMA}w")]
+    columns = [
+        f"{line}: {quantity}" for line in results.lines for quantity in ("rows", "\N{GREEK CAPITAL LETTER SIGMA}w")
+    ]
     return ReportTable("Rows", ["", *columns, "negative weight"], lines, _NOTES["parts"])
 
 

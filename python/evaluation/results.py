@@ -161,25 +161,25 @@ class Results:
             "spread": self.spread,
             "importance": {"metric": self.watched, "decrease": decrease},
         }
-        own = self._classification() if self.task == "classification" else {"bins": self._bins()}
-        return dict(_plain(content | own))
+        of_task = self._classification() if self.task == "classification" else {"bins": self._bins()}
+        return dict(_plain(content | of_task))
 
     def curves(self) -> dict[str, Any]:
         """Return the ROC curve of each signal class as plain JSON types, to six digits; empty for a regression.
 
         ``background_number`` is the effective number of background rows beneath it.
         """
-        found = {}
+        curves = {}
         for name in summary.signals(self.outputs) if self.task == "classification" else ():
             signal = self.test.of_class(self.outputs.index(name))
             curve = statistics.roc_curve(self.test.scores[:, self.outputs.index(name)], signal, self.test.weight)
             curve = statistics.thinned(curve, CURVE_POINTS)
-            found[name] = {
+            curves[name] = {
                 "signal": [float(f"{value:.6g}") for value in curve.signal],
                 "background": [float(f"{value:.6g}") for value in curve.background],
                 "background_number": statistics.effective_number(self.test.weight[~signal]),
             }
-        return dict(_plain(found))
+        return dict(_plain(curves))
 
     def _summary(self, rows: Scored) -> Summary:
         return summary.summarise(rows, self.outputs, self.metrics)
@@ -193,8 +193,8 @@ class Results:
         sums = self.confusion
         shares = {"by_truth": statistics.normalised(sums, 1), "by_prediction": statistics.normalised(sums, 0)}
         tests: dict[str, dict[str, Any]] = {}
-        for (score, true), found in self.tests.items():
-            tests.setdefault(score, {})[true] = vars(found)
+        for (score, true), test in self.tests.items():
+            tests.setdefault(score, {})[true] = vars(test)
         return {"confusion": {"weights": sums, **shares}, "kolmogorov_smirnov": tests}
 
     def _bins(self) -> dict[str, Any]:

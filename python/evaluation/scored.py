@@ -43,10 +43,10 @@ class Scored:
 
     def of_target(self, number: int) -> Prediction:
         """Return the rows of which a target is known."""
-        known = ~np.isnan(self.truth[:, number])
+        valid = ~np.isnan(self.truth[:, number])
         others = np.empty((len(self), 0)) if self.others is None else self.others[:, number]
-        true, predicted = self.truth[known, number], self.scores[known, number]
-        return Prediction(true, predicted, self.weight[known], others[known], self.levels)
+        true, predicted = self.truth[valid, number], self.scores[valid, number]
+        return Prediction(true, predicted, self.weight[valid], others[valid], self.levels)
 
     @property
     def none(self) -> Scored:
@@ -94,8 +94,8 @@ class Prediction:
     def coverage(self) -> dict[float, Estimate]:
         """Fraction of the truth that is not above each predicted quantile, by rising level."""
         below = self.true[:, np.newaxis] <= np.column_stack([self.predicted, self.others])
-        found = {level: statistics.average(below[:, k], self.weight) for k, level in enumerate(self.levels)}
-        return dict(sorted(found.items()))
+        fractions = {level: statistics.average(below[:, k], self.weight) for k, level in enumerate(self.levels)}
+        return dict(sorted(fractions.items()))
 
 
 @dataclass(frozen=True)

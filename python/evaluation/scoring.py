@@ -45,7 +45,9 @@ def score_folds(
     info = dataset.info
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
-        folds = [_Scorer(model, dataset, i, own, bar).fold() for i, (model, own) in enumerate(zip(models, factors))]
+        folds = [
+            _Scorer(model, dataset, i, of_fold, bar).fold() for i, (model, of_fold) in enumerate(zip(models, factors))
+        ]
     task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
     results = Results(task, names, folds, notices, functions)
     unknown = [*_unknown(dataset, results), *_crossings(results)] if info.regression else []
@@ -58,16 +60,19 @@ def score_folds(
 
 def _negative_sums(results: Results) -> Iterator[str]:
     """Say of which classes the weights do not sum to something positive, which leaves figures undefined."""
-    spoilt = {"val": "the validation loss means nothing", "test": "its figures of merit are undefined or mean nothing"}
-    parts = [part for fold in results.folds for part in fold.parts if part.name in spoilt]
+    effects = {
+        "val": "the validation loss means nothing",
+        "test": "its figures of merit are undefined or mean nothing",
+    }
+    parts = [part for fold in results.folds for part in fold.parts if part.name in effects]
     for part in sorted(parts, key=lambda part: part.name):
         of_fold = f" of fold {part.fold}" if len(results.folds) > 1 else ""
         for line, rows, weight, negative in zip(results.lines, part.rows, part.weight, part.negative):
             if rows and not weight > 0:
-                whose = "all" if line == "all" else f"class {line!r}"
+                subject = "all" if line == "all" else f"class {line!r}"
                 yield (
-                    f"The weights of {whose} in the {part.name} rows{of_fold} sum to {weight:.4g} ({negative:,} of "
-                    f"{rows:,} are negative): {spoilt[part.name]}. Use more events; with training.balance.negative "
+                    f"The weights of {subject} in the {part.name} rows{of_fold} sum to {weight:.4g} ({negative:,} of "
+                    f"{rows:,} are negative): {effects[part.name]}. Use more events; with training.balance.negative "
                     "(absolute, drop or rescale), training, losses, accuracy and calibration do without negative "
                     "weights, while AUC and rejections keep the physics weights."
                 )
@@ -128,8 +133,8 @@ class _Scorer:
         """Pass over a part and count it; beside each batch, say which of its rows are in the random subset."""
         rows = self._dataset.rows(part.name, self._fold)
         rng = np.random.default_rng([SEED, self._fold])
-        wanted = min(rows, most // self._dataset.info.folds)
-        subset = np.sort(rng.choice(rows, wanted, replace=False, shuffle=False))
+        size = min(rows, most // self._dataset.info.folds)
+        subset = np.sort(rng.choice(rows, size, replace=False, shuffle=False))
         start = 0
         for batch in self._dataset.batches(part.name, self._fold, BATCH_ROWS):
             label = None if batch.label is None else batch.label.numpy()

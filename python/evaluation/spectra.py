@@ -24,12 +24,12 @@ def draw(spectra: Occupancy, stem: Path) -> list[Path]:
 @cms_style
 def _panels(spectra: Occupancy) -> Figure:
     """Draw mass and pt; below them, where both have bins, the map of what was generated and that of what was kept."""
-    shown = [plane for plane in _TITLES if len(getattr(spectra, plane)) > 2]
-    rows = len(shown)  # two spectra have two maps
+    planes = [plane for plane in _TITLES if len(getattr(spectra, plane)) > 2]
+    rows = len(planes)  # two spectra have two maps
     figure = new_figure(10 * rows)
-    figure.set_size_inches(11 * len(shown), 10 * rows)
-    panels = figure.subplots(rows, len(shown), squeeze=False, gridspec_kw={"hspace": 0.25, "wspace": 0.4})
-    for axes, plane in zip(panels[0], shown):
+    figure.set_size_inches(11 * len(planes), 10 * rows)
+    panels = figure.subplots(rows, len(planes), squeeze=False, gridspec_kw={"hspace": 0.25, "wspace": 0.4})
+    for axes, plane in zip(panels[0], planes):
         _spectrum(axes, spectra, plane)
     if rows == 2:
         for axes, stage in zip(panels[1], _STAGES):
@@ -41,14 +41,14 @@ def _spectrum(axes: Axes, spectra: Occupancy, plane: str) -> None:
     edges = getattr(spectra, plane)
     highest = 0.0
     for (stage, name), colour in zip(_STAGES.items(), SIX_COLOURS):
-        counts, wanted = projection(spectra, stage, plane)
+        counts, expected = projection(spectra, stage, plane)
         scale = 1 / (max(counts.sum(), 1) * np.diff(edges))
         label = f"{name}, {counts.sum():,}: {_quality(spectra, stage, plane)}"
         axes.errorbar(
             (edges[1:] + edges[:-1]) / 2, counts * scale, np.sqrt(counts) * scale, np.diff(edges) / 2,
             fmt="o", color=colour, markersize=6, linewidth=2, label=label,
         )  # fmt: skip
-        axes.stairs(wanted * scale, edges, color=colour, linestyle="--", linewidth=2)
+        axes.stairs(expected * scale, edges, color=colour, linestyle="--", linewidth=2)
         highest = max(highest, float(np.max(counts * scale)))
     axes.set(xlabel=_TITLES[plane], ylabel="Probability density (1/GeV)", xlim=edges[[0, -1]], ylim=(0, 1.45 * highest))
     axes.legend(loc="upper center", fontsize="small", title="Dashed: flat", title_fontsize="small")

@@ -64,8 +64,10 @@ def draw_distribution(
     density, error = weighted_density(values, weight, edges)
     axes.stairs(density, edges, fill=True, color=SIX_COLOURS[0], alpha=0.3)
     axes.stairs(density, edges, color=SIX_COLOURS[0], linewidth=2)
-    shown = error > 0
-    axes.errorbar(((edges[1:] + edges[:-1]) / 2)[shown], density[shown], error[shown], fmt="none", color=SIX_COLOURS[0])
+    filled = error > 0
+    axes.errorbar(
+        ((edges[1:] + edges[:-1]) / 2)[filled], density[filled], error[filled], fmt="none", color=SIX_COLOURS[0]
+    )
     axes.text(0.05, 0.95, "\n".join(lines), transform=axes.transAxes, va="top", fontsize="small", linespacing=1.4)
     axes.set(xlim=(edges[0], edges[-1]), ylim=(0, float(np.max(density, initial=least) or 1.0) * 1.45))
     whole_ticks(axes)

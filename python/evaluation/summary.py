@@ -63,9 +63,9 @@ def summarise(scored: Scored, outputs: Sequence[str], metrics: Sequence[Metric])
         result.update(_named(whole.name, whole.evaluate(scored)))
     by_target = [metric for metric in metrics if isinstance(metric, TargetMetric)]
     for k, name in enumerate(outputs) if by_target else ():
-        known = scored.of_target(k)
+        rows_of_target = scored.of_target(k)
         for of_target in by_target:
-            result.update(_named(f"{of_target.name}.{name}", of_target.evaluate(known)))
+            result.update(_named(f"{of_target.name}.{name}", of_target.evaluate(rows_of_target)))
     return result
 
 

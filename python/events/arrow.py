@@ -41,18 +41,18 @@ class ArrowFile(EventFile):
         """Return what Arrow opens: the name of a local file, or an open remote one."""
         if not is_remote(self.path):
             return self.path
-        places = addresses(self.path, self.redirectors)
-        return remote_files(places[0]).open(self.path, places)
+        candidates = addresses(self.path, self.redirectors)
+        return remote_files(candidates[0]).open(self.path, candidates)
 
     @cached_property
     def _paths(self) -> dict[str, tuple[tuple[str, ...], Branch]]:
-        found = {}
+        paths = {}
         for field in self._schema:
             for name, path, dtype, jagged in _columns_of(field):
                 column = name.replace(".", "_")
                 type_name = f"{dtype or field.type}{'[]' if jagged else ''}"
-                found[column] = (path, Branch(column, dtype, jagged, type_name=type_name))
-        return found
+                paths[column] = (path, Branch(column, dtype, jagged, type_name=type_name))
+        return paths
 
     @cached_property
     def branches(self) -> Mapping[str, Branch]:  # type: ignore[override]

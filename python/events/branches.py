@@ -51,9 +51,9 @@ def layout(file: EventFile, kept: Callable[[str], bool]) -> tuple[list[Branch], 
 
     Counters follow their lists: there as long as any of these is, whatever the keep list says of them.
     """
-    found = {name: file.branches[name] for name in file.branches if kept(name)}
-    unwritable = {n: b.type_name for n, b in found.items() if b.dtype is None or b.dtype == np.float16}
-    lists = {n: b for n, b in found.items() if b.jagged and n not in unwritable}
+    kept_branches = {name: file.branches[name] for name in file.branches if kept(name)}
+    unwritable = {n: b.type_name for n, b in kept_branches.items() if b.dtype is None or b.dtype == np.float16}
+    lists = {n: b for n, b in kept_branches.items() if b.jagged and n not in unwritable}
     counters = _counters(file, lists)
     needed = set(counters.values())
     replaced = {b.counter for n, b in lists.items() if b.counter != counters[n]} - needed
@@ -61,7 +61,7 @@ def layout(file: EventFile, kept: Callable[[str], bool]) -> tuple[list[Branch], 
     for name in file.branches:
         if name in lists:
             branches.append(replace(lists[name], counter=counters[name]))
-        elif name in needed or (name in found and name not in unwritable and name not in replaced):
+        elif name in needed or (name in kept_branches and name not in unwritable and name not in replaced):
             branches.append(file.branches[name])
     return branches, unwritable
 
@@ -90,9 +90,9 @@ def _agreeing(file: EventFile, groups: Mapping[str, Sequence[str]]) -> list[str]
         shared: [*(file.branches[n].counter or n for n in names), *([shared] if shared in file.branches else [])]
         for shared, names in groups.items()
     }
-    wanted = {name for names in lengths.values() for name in names}
+    columns = {name for names in lengths.values() for name in names}
     agreeing = list(groups)
-    for chunk in file.chunks([n for n in file.branches if n in wanted]) if groups else ():
+    for chunk in file.chunks([n for n in file.branches if n in columns]) if groups else ():
         counts = {n: c.content if c.offsets is None else np.diff(c.offsets) for n, c in chunk.columns.items()}
         agreeing = [s for s in agreeing if all(np.array_equal(counts[n], counts[lengths[s][0]]) for n in lengths[s])]
     return agreeing

@@ -84,14 +84,14 @@ def _ask_server(path: ListedFile, address: str) -> None:
     server = "/".join(address.split("/")[:3])
     if server in _without:
         return
-    found = remote_files(address).checksum(address)
-    if found is None:
+    checksum = remote_files(address).checksum(address)
+    if checksum is None:
         _without.add(server)
         say(f"note: {server} tells no adler32 checksums: files from there are not compared with those of the list")
     else:
-        _compare(path, found, path.adler32, _LIST, "copy it again")
+        _compare(path, checksum, path.adler32, _LIST, "copy it again")
 
 
-def _compare(path: str, found: str, expected: str, source: str, remedy: str) -> None:
-    if found != expected:
-        raise FileError(path, f"its checksum (adler32) is {found}, but {source} {expected}: {remedy}")
+def _compare(path: str, checksum: str, expected: str, source: str, remedy: str) -> None:
+    if checksum != expected:
+        raise FileError(path, f"its checksum (adler32) is {checksum}, but {source} {expected}: {remedy}")

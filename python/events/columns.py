@@ -112,7 +112,7 @@ class Collection:
         return branch[len(self.name) :].lstrip("_")
 
 
-def collection_name(branch: Branch, known: Mapping[str, Any]) -> str:
+def collection_name(branch: Branch, branches: Mapping[str, Any]) -> str:
     """Say which collection a branch of lists belongs to.
 
     A counter that several branches share (``nJet``) names the collection; the private counter of a branch written by
@@ -122,9 +122,9 @@ def collection_name(branch: Branch, known: Mapping[str, Any]) -> str:
     counter = branch.counter
     if counter and counter.startswith("n") and branch.name.startswith(counter[1:] + "_"):
         return counter[1:]
-    words = branch.name.split("_")
-    prefixes = ["_".join(words[:i]) for i in range(len(words) - 1, 0, -1)]
-    return next((p for p in prefixes if f"n{p}" in known and p not in known), words[0])
+    parts = branch.name.split("_")
+    prefixes = ["_".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
+    return next((p for p in prefixes if f"n{p}" in branches and p not in branches), parts[0])
 
 
 def collections(branches: Mapping[str, Branch]) -> tuple[dict[str, Collection], dict[str, Branch]]:
@@ -142,8 +142,8 @@ def collections(branches: Mapping[str, Branch]) -> tuple[dict[str, Collection], 
             owner = collection_name(branch, branches)
             groups.setdefault(owner, Collection(owner)).branches[branch.name] = branch
     for name, group in groups.items():
-        own = {b.counter for b in group.branches.values() if b.counter} | {f"n{name}"}
-        group.counters = sorted(c for c in own if c in branches and not branches[c].jagged)
+        counts = {b.counter for b in group.branches.values() if b.counter} | {f"n{name}"}
+        group.counters = sorted(c for c in counts if c in branches and not branches[c].jagged)
         counters.update(dict.fromkeys(group.counters, name))
     flat = {n: b for n, b in branches.items() if not b.jagged and n not in counters}
     return groups, flat

@@ -37,9 +37,9 @@ _STRUCTURE = (
 
 def kind_of(head: bytes) -> str:
     """Say what a file is by its first bytes."""
-    known = next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), None)
-    if known is not None:
-        return known
+    by_signature = next((kind for start, kind in _SIGNATURES.items() if head.startswith(start)), None)
+    if by_signature is not None:
+        return by_signature
     text = head.lstrip().lower()
     if text.startswith((b"<!doctype html", b"<html", b"<?xml")):
         return "a web page, perhaps that of a login: copy the file itself"

@@ -291,8 +291,8 @@ class _Evaluation:
 
     def need_lists(self, node: Node, value: Any, verb: str) -> None:
         if depth(value) < 2:
-            shown = _quoted(self.expression.text[slice(*node.span)])
-            raise ExpressionError(f"has nothing to {verb}: {shown} is already one value per event")
+            source = _quoted(self.expression.text[slice(*node.span)])
+            raise ExpressionError(f"has nothing to {verb}: {source} is already one value per event")
 
     def cut(self, node: syntax.Slice, values: Sequence[Any]) -> Any:
         if any(not isinstance(value, int) for value in values):
@@ -354,10 +354,10 @@ def _owner(node: Node, inner: Sequence[tuple[Any, str | None]], owners: Mapping[
         return owner if depth(item) > 1 else None
     if isinstance(node, syntax.Call) and not _is_elementwise(node):
         return None if node.function in REDUCERS else UNTRACED
-    known = {owner for _, owner in inner} - {None}
-    if len(known) > 1:
-        return UNTRACED if UNTRACED in known else ""
-    return next(iter(known), None)
+    inner_owners = {owner for _, owner in inner} - {None}
+    if len(inner_owners) > 1:
+        return UNTRACED if UNTRACED in inner_owners else ""
+    return next(iter(inner_owners), None)
 
 
 def _is_elementwise(node: Node) -> bool:
@@ -368,25 +368,25 @@ def _is_elementwise(node: Node) -> bool:
 
 def _check_call(node: syntax.Call, functions: Mapping[str, Callable[..., Any]]) -> None:
     """Refuse an unknown function or a wrong number of arguments."""
-    name, given = node.function, len(node.arguments)
+    name, count = node.function, len(node.arguments)
     syntax.default_of(node)
     if name in FUNCTIONS:
         expected = FUNCTIONS[name].arity
     elif name in REDUCERS:
-        expected = max(given, 1) if name in MINMAX else 1
+        expected = max(count, 1) if name in MINMAX else 1
     elif name in functions:
         return
     else:
         raise ExpressionError(f"calls an unknown function '{name}'{nearest(name, [*FUNCTIONS, *REDUCERS, *functions])}")
-    if given != expected:
-        raise ExpressionError(f"calls {name} with {given} argument{'s' * (given != 1)}, it takes {expected}")
+    if count != expected:
+        raise ExpressionError(f"calls {name} with {count} argument{'s' * (count != 1)}, it takes {expected}")
 
 
 def _mistake(text: str, where: str, problem: str, node: Node | None = None) -> UserError:
     """Put the place before a problem: the key, the text, and the part of it where it is not the whole."""
     part = text[slice(*node.span)] if node and not isinstance(node, syntax.Name) else text
-    place = "" if part.strip() == text.strip() else f": {_quoted(part)}"
-    return UserError(f"{where}: {_quoted(text)}{place} {problem}")
+    location = "" if part.strip() == text.strip() else f": {_quoted(part)}"
+    return UserError(f"{where}: {_quoted(text)}{location} {problem}")
 
 
 def _quoted(text: str) -> str:

@@ -110,10 +110,10 @@ def with_files(analysis: Analysis, files: Mapping[str, Sequence[str]]) -> Analys
 
 def listed(analysis: Analysis) -> Analysis:
     """Return the analysis with all its files listed, in place of patterns, lists of files and datasets."""
-    there = [
+    existing = [
         name for name, sample in analysis.samples.items() if sample.files is not None or sample.dataset is not None
     ]
-    return with_files(analysis, {name: [_plain(path) for path in sample_files(analysis, name)] for name in there})
+    return with_files(analysis, {name: [_plain(path) for path in sample_files(analysis, name)] for name in existing})
 
 
 def _plain(path: str) -> str:
@@ -167,8 +167,8 @@ def size_of(path: str, redirectors: Sequence[str] = REDIRECTORS) -> int:
     try:
         if not is_remote(path):
             return Path(path).stat().st_size
-        places = addresses(path, redirectors)
-        return remote_files(places[0]).size(path, places)
+        candidates = addresses(path, redirectors)
+        return remote_files(candidates[0]).size(path, candidates)
     except Exception:  # every protocol has its own exceptions
         return 0
 
@@ -239,8 +239,8 @@ def _das_names(dataset: str, answer: str) -> list[str]:
         checksums: dict[str, str] = {}
         for file in files:
             checksum = str(file.get("adler32") or "")
-            known = checksum if re.fullmatch("[0-9a-fA-F]{1,8}", checksum) else ""  # DBS also has NOTSET
-            checksums[file["name"]] = checksums.get(file["name"]) or known
+            adler32 = checksum if re.fullmatch("[0-9a-fA-F]{1,8}", checksum) else ""  # DBS also has NOTSET
+            checksums[file["name"]] = checksums.get(file["name"]) or adler32
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{dataset}: dasgoclient answers in no known form: {answer[:100]!r}") from None
     return [ListedFile(name, checksum) if checksum else name for name, checksum in checksums.items()]
@@ -286,8 +286,8 @@ def _read_list(path: Path, where: str, redirectors: Sequence[str]) -> Iterator[s
     if not any(names):
         raise UserError(f"{where}: the file list {path} is empty")
     for name in filter(None, names):
-        place = name if is_remote(name) else str(path.parent / os.path.expanduser(name))  # noqa: PTH111 - never fails
-        yield from _expand_one(place, f"{where} ({path})", redirectors)
+        path_of_entry = name if is_remote(name) else str(path.parent / os.path.expanduser(name))  # noqa: PTH111 - never fails
+        yield from _expand_one(path_of_entry, f"{where} ({path})", redirectors)
 
 
 def _unquoted(line: str) -> str:

@@ -117,26 +117,30 @@ class Schema:
         return Chunk(0, events, nothing)
 
     def settle(
-        self, expression: Expression, owner: str | None, offsets: np.ndarray | None, known: Mapping[str, np.ndarray]
+        self,
+        expression: Expression,
+        owner: str | None,
+        offsets: np.ndarray | None,
+        shared_offsets: Mapping[str, np.ndarray],
     ) -> str | None:
         """Return the collection that an expression's lists belong to.
 
-        What a user's function returned is decided once, on the probe, by comparing with the ``known`` offsets.
+        What a user's function returned is decided once, on the probe, by comparing with the ``shared_offsets`` offsets.
         """
         if offsets is None or owner != UNTRACED:
             return None if offsets is None else owner
         key = (expression.where, expression.text)
         if key not in self._result_owner:
-            self._result_owner[key] = next((c for c, o in known.items() if np.array_equal(o, offsets)), "")
+            self._result_owner[key] = next((c for c, o in shared_offsets.items() if np.array_equal(o, offsets)), "")
         return self._result_owner[key]
 
 
-def resolver(known: Iterable[str], prefixes: Sequence[str], where: str, path: str) -> Resolver:
+def resolver(columns: Iterable[str], prefixes: Sequence[str], where: str, path: str) -> Resolver:
     """Make the function that finds the column a name means: ``pt`` is ``Jet_pt`` where Jet is a prefix.
 
     A prefix wins over a plain column of the same name, an earlier prefix over a later one.
     """
-    names = set(known)
+    names = set(columns)
 
     def resolve(name: str) -> str:
         for candidate in (*(f"{p}_{name}" for p in prefixes), name):
@@ -182,16 +186,16 @@ class Frame:
         for name, column in self.columns.items():
             owner = self.owner[name]
             if owner and column.offsets is not None:
-                known = self._offsets.setdefault(owner, column.offsets)
-                self._share(name, column, known)
+                offsets = self._offsets.setdefault(owner, column.offsets)
+                self._share(name, column, offsets)
 
-    def _share(self, name: str, column: Column, known: np.ndarray) -> None:
+    def _share(self, name: str, column: Column, offsets: np.ndarray) -> None:
         """Make the columns of a collection share one array of offsets: expressions then see that they fit together."""
-        if column.offsets is None or column.offsets is known:
+        if column.offsets is None or column.offsets is offsets:
             return
-        if not np.array_equal(column.offsets, known):
+        if not np.array_equal(column.offsets, offsets):
             raise FileError(self.schema.path, f"{name} has lists of other lengths than the rest of its collection")
-        column.offsets = known
+        column.offsets = offsets
 
     def offsets(self, collection: str) -> np.ndarray:
         """Return the (n + 1,) offsets of a collection's lists."""
@@ -212,20 +216,20 @@ class Frame:
         column, owner = self.evaluate(expression, resolve)
         if owner == "" and column.offsets is not None:
             owner = self._collection(name)
-            known = self._offsets.setdefault(owner, column.offsets)
-            if not np.array_equal(column.offsets, known):
+            offsets = self._offsets.setdefault(owner, column.offsets)
+            if not np.array_equal(column.offsets, offsets):
                 raise UserError(
                     f"{expression.where}: {expression.text!r} gives lists of other lengths than the rest of {owner}, "
                     f"whose name it begins with: call it something else, or select all columns of {owner} alike"
                 )
-            column.offsets = known
+            column.offsets = offsets
         self.owner[name] = owner
         self.columns[name] = column
 
     def _collection(self, name: str) -> str:
-        words = name.split("_")
-        beginnings = ["_".join(words[:i]) for i in range(len(words) - 1, 0, -1)]
-        return next((b for b in beginnings if b in self._offsets or b in self.schema.collections), words[0])
+        parts = name.split("_")
+        beginnings = ["_".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
+        return next((b for b in beginnings if b in self._offsets or b in self.schema.collections), parts[0])
 
     def evaluate(self, expression: Expression, resolve: Resolver) -> tuple[Column, str | None]:
         """Evaluate an expression for whole events.
@@ -279,14 +283,14 @@ class Frame:
         if not expression.elementwise:
             column, owner = self.evaluate(expression, resolve)
             return self._gather(column, owner, level, expression)
-        found = dict(self._label_column())
+        values = dict(self._label_column())
         for name in expression.names:
             if name in level.extra:
-                found[name] = level.extra[name]
+                values[name] = level.extra[name]
             elif not self._is_label(name):
                 source = resolve(name)
-                found[name] = self._gather(self.columns[source], self.owner[source], level, expression)
-        return full(expression.evaluate(found), level.size, expression)
+                values[name] = self._gather(self.columns[source], self.owner[source], level, expression)
+        return full(expression.evaluate(values), level.size, expression)
 
     def copy(self, expression: Expression, resolve: Resolver, level: Level, out: np.ndarray) -> None:
         """Write the values of an expression at a level into ``out``; plain columns go there without a detour."""
@@ -309,10 +313,10 @@ class Frame:
         return column.content if index is None else column.content[index]
 
     def _check_offsets(self, column: Column, owner: str | None, expression: Expression) -> None:
-        known = self._offsets[owner] if owner else None
-        if known is None or column.offsets is None or column.offsets is known:
+        offsets = self._offsets[owner] if owner else None
+        if offsets is None or column.offsets is None or column.offsets is offsets:
             return
-        if not np.array_equal(column.offsets, known):
+        if not np.array_equal(column.offsets, offsets):
             raise UserError(
                 f"{expression.where}: {expression.text!r} gives lists of other lengths than {owner} has in some "
                 f"events of {self.schema.path}: let its function keep all objects, and write a mask out, {owner}_x[...]"
@@ -348,9 +352,11 @@ def _has_flat(columns: Iterable[Column]) -> bool:
 
 
 def _wrong_depth(expression: Expression, owner: str | None, level: Level) -> str:
-    what = f"a list per event (one value per {owner})" if owner else "a list per event"
+    expected = f"a list per event (one value per {owner})" if owner else "a list per event"
     if level.events is None:
         remedy = "reduce it by sum(), max(), any(), num() ..., or take one element, [0]"
     else:
         remedy = f"use columns of {' and '.join(level.objects)}, or reduce it by sum(), max(), any() ..."
-    return f"{expression.where}: {expression.text!r} gives {what}, but one value per {level.name} is needed: {remedy}"
+    return (
+        f"{expression.where}: {expression.text!r} gives {expected}, but one value per {level.name} is needed: {remedy}"
+    )

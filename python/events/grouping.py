@@ -48,7 +48,7 @@ def lists_of_equal_lengths(file: EventFile, names: Sequence[str]) -> dict[str, d
 def _common_words(names: Sequence[str]) -> str:
     """Return the words with which all names begin, each with its ``_``; at least one word of every name is left."""
     columns = zip(*(name.split("_")[:-1] for name in names))
-    return "".join(f"{words[0]}_" for words in itertools.takewhile(lambda words: len(set(words)) == 1, columns))
+    return "".join(f"{parts[0]}_" for parts in itertools.takewhile(lambda parts: len(set(parts)) == 1, columns))
 
 
 def has_collection(members: Mapping[str, str], branches: Mapping[str, Branch]) -> str | None:

@@ -49,8 +49,8 @@ def likely_identity(branches: Mapping[str, Branch]) -> list[str]:
     if not lacking(IDENTITY, branches):
         return [*IDENTITY]
     names = integer_columns(branches)
-    found = [next((n for n in names if _plain(n) in usual), None) for usual in (_RUN, _SECTION, _EVENT)]
-    return [name for name in found if name is not None] if found[-1] is not None else []
+    columns = [next((n for n in names if _plain(n) in usual), None) for usual in (_RUN, _SECTION, _EVENT)]
+    return [name for name in columns if name is not None] if columns[-1] is not None else []
 
 
 def lumi_columns(identity: Sequence[str]) -> tuple[str, str]:

@@ -31,12 +31,12 @@ class BranchUnion:
         FileError
             When one has another type than in an earlier input, or when only some inputs have the tree.
         """
-        known = self.trees.get(tree)
-        if known is not None and bool(known) != bool(branches):
+        previous = self.trees.get(tree)
+        if previous is not None and bool(previous) != bool(branches):
             raise FileError(path, f"cannot be merged with the others: not all of them have a tree {tree}", mistake=True)
-        known = self.trees.setdefault(tree, {})
+        previous = self.trees.setdefault(tree, {})
         for branch in branches:
-            first, described = known.setdefault(branch.name, (path, branch))
+            first, described = previous.setdefault(branch.name, (path, branch))
             if _shape(branch) != _shape(described):
                 raise FileError(
                     path,
@@ -48,9 +48,9 @@ class BranchUnion:
 
     def branches(self, tree: str) -> list[Branch]:
         """Return the branches of the output, counters before their lists."""
-        found = [branch for _, branch in self.trees[tree].values()]
-        counters = {b.counter for b in found if b.jagged}
-        return sorted(found, key=lambda branch: branch.name not in counters)
+        branches = [branch for _, branch in self.trees[tree].values()]
+        counters = {b.counter for b in branches if b.jagged}
+        return sorted(branches, key=lambda branch: branch.name not in counters)
 
 
 class MergedTrees:
@@ -89,13 +89,13 @@ class MergedTrees:
         first = name not in self._union.trees
         before = set(self._union.trees.get(name, ()))
         self._union.add(path, name, branches)
-        own = {b.name for b in branches}
-        if not self._known and not first and own != before:
+        present = {b.name for b in branches}
+        if not self._known and not first and present != before:
             raise BranchesDifferError
         if name not in self._writers:
             ordered = self._union.branches(name) if self._known else list(branches)
             self._writers[name] = self._out.tree(name, ordered)
-        missing = [b for b in self._union.branches(name) if b.name not in own]
+        missing = [b for b in self._union.branches(name) if b.name not in present]
         if not missing:
             return self._writers[name]
         tree = FilledTree(self._writers[name], branches, missing, defaults or {})
@@ -113,11 +113,11 @@ class FilledTree:
     """Adds the branches that an input lacks to its entries."""
 
     def __init__(
-        self, tree: TreeWriter, own: Sequence[Branch], missing: Sequence[Branch], defaults: Mapping[str, Any]
+        self, tree: TreeWriter, stored: Sequence[Branch], missing: Sequence[Branch], defaults: Mapping[str, Any]
     ) -> None:
         self._tree = tree
-        self._lists = {str(b.counter): b.name for b in own if b.jagged}
-        counters = {b.counter for b in (*own, *missing) if b.jagged}
+        self._lists = {str(b.counter): b.name for b in stored if b.jagged}
+        counters = {b.counter for b in (*stored, *missing) if b.jagged}
         self._missing = [b for b in missing if b.name not in counters]
         self._defaults = defaults
 

@@ -28,8 +28,8 @@ def format_of(path: str, formats: Sequence[str] = ()) -> InputFormat:
 
 @functools.cache
 def _all_formats(specs: tuple[str, ...]) -> list[InputFormat]:
-    own = [FORMATS.load(spec, f"formats[{number}]")() for number, spec in enumerate(specs)]
-    return own + [kind() for _, kind in FORMATS.all()]
+    additions = [FORMATS.load(spec, f"formats[{number}]")() for number, spec in enumerate(specs)]
+    return additions + [kind() for _, kind in FORMATS.all()]
 
 
 @functools.cache

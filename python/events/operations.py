@@ -279,20 +279,20 @@ def _pushed(value: Any, lists: Any) -> Any:
 
 def _either(a: Any, b: Any) -> Any:
     """Join by or. True or missing is true, so that ``nJet < 2 | Jet_pt[1] > 50`` keeps the events with one jet."""
-    found = np.logical_or(a, b)
-    if not _is_option(found):
-        return found
+    result = np.logical_or(a, b)
+    if not _is_option(result):
+        return result
     import awkward as ak
 
     sure = np.logical_or(missing_to_false(np.not_equal(a, 0)), missing_to_false(np.not_equal(b, 0)))
-    return ak.mask(sure, np.logical_or(sure, _present(found)))
+    return ak.mask(sure, np.logical_or(sure, _present(result)))
 
 
 def _both(a: Any, b: Any) -> Any:
     """Join by and; false and missing is false."""
-    found = np.logical_and(a, b)
-    if not _is_option(found):
-        return found
+    result = np.logical_and(a, b)
+    if not _is_option(result):
+        return result
     return np.logical_not(_either(np.logical_not(a), np.logical_not(b)))
 
 
@@ -374,8 +374,8 @@ def _where(condition: Any, chosen: Any, other: Any) -> Any:
     result = ak.values_astype(ak.where(*solid), _common((chosen, other)))
     if not any(map(_is_option, (condition, chosen, other))):
         return result
-    there = _where(_solid(condition), _present(chosen), _present(other))
-    return ak.mask(result, np.logical_and(_present(condition), there))
+    present = _where(_solid(condition), _present(chosen), _present(other))
+    return ak.mask(result, np.logical_and(_present(condition), present))
 
 
 def _apply(function: Callable[..., Any], operands: Sequence[Any]) -> Any:
@@ -577,8 +577,8 @@ def joined(operator: str, conditions: Sequence[Any]) -> Any:
 def compare(operator: str, left: Any, right: Any) -> Any:
     """Compare two values, or one with the tuple behind ``in``."""
     if operator in ("in", "not in"):
-        found = joined("||", [compare("==", left, item) for item in right])
-        return found if operator == "in" else operate(UNARY["!"], [found])
+        result = joined("||", [compare("==", left, item) for item in right])
+        return result if operator == "in" else operate(UNARY["!"], [result])
     if "string" in (kind_of(left), kind_of(right)) and operator not in ("==", "!="):
         raise ExpressionError("orders strings, which only have ==, != and in")
     return operate(_COMPARE[operator], [left, right])

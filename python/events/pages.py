@@ -54,8 +54,8 @@ class TupleReader:
         self._records = records
         self._bounds = [(c.num_first_entry, c.num_first_entry + c.num_entries) for c in ntuple.cluster_summaries]
         fields = Fields(ntuple)
-        found = {name: fields.numbers(steps) for name, (steps, _) in paths.items()}
-        numbers = {name: columns for name, columns in found.items() if columns is not None}
+        numbers_of = {name: fields.numbers(steps) for name, (steps, _) in paths.items()}
+        numbers = {name: columns for name, columns in numbers_of.items() if columns is not None}
 
         def reader(name: str, column: int) -> PageReader:
             return PageReader(path, name, ntuple, column, records)
@@ -112,8 +112,8 @@ class TupleReader:
                 ends.setdefault(column, []).append(bounds)
         return ends
 
-    def _prefetch(self, wanted: Iterable[tuple[PageReader, Part]]) -> None:
-        self._records.prefetch(place for reader, part in wanted for place in reader.places(*part))
+    def _prefetch(self, requests: Iterable[tuple[PageReader, Part]]) -> None:
+        self._records.prefetch(interval for reader, part in requests for interval in reader.places(*part))
 
     def _read_others(self, parts: Sequence[Part]) -> dict[str, Column]:
         """Read what is not simply numbers; a cluster is kept until the next one is needed."""
@@ -219,13 +219,13 @@ class _Encoding(NamedTuple):
 def _encodings() -> dict[int, _Encoding]:
     """Return the encodings by the number of the column's type, but for those of truncated floats and variants."""
     const = uproot.const
-    found = {}
+    encodings = {}
     for number, name in const.rntuple_col_num_to_dtype_dict.items():
         if number not in const.rntuple_custom_float_types and name != "switch":
             sets = (const.rntuple_split_types, const.rntuple_zigzag_types, const.rntuple_delta_types)
             dtype = np.dtype("?" if name == "bit" else name)
-            found[number] = _Encoding(dtype, name == "bit", *(number in numbers for numbers in sets))
-    return found
+            encodings[number] = _Encoding(dtype, name == "bit", *(number in numbers for numbers in sets))
+    return encodings
 
 
 _ENCODINGS = _encodings()

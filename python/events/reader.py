@@ -107,7 +107,7 @@ class EventFile(ABC):
 
 
 @contextlib.contextmanager
-def broken_file(path: str, what: str) -> Iterator[None]:
+def broken_file(path: str, problem: str) -> Iterator[None]:
     """Turn whatever a reading library raises on a broken file into a :class:`FileError`."""
     try:
         yield
@@ -116,18 +116,18 @@ def broken_file(path: str, what: str) -> Iterator[None]:
     except Exception as error:
         lack = machine_failure(error)
         if lack is not None:  # which is no fault of the file: it must not be counted as lost
-            raise DataError(f"{path}: {what}: {lack}") from error
-        raise FileError(path, f"{what}: {reason(error)}") from error
+            raise DataError(f"{path}: {problem}: {lack}") from error
+        raise FileError(path, f"{problem}: {reason(error)}") from error
 
 
 def awkward_chunk(start: int, arrays: Mapping[str, Any], size: int) -> Chunk:
     """Build a chunk from awkward arrays; lists of equal lengths share their offsets."""
     columns: dict[str, Column] = {}
-    known: dict[bytes, Any] = {}
+    offsets_by_content: dict[bytes, Any] = {}
     for name, array in arrays.items():
         column = column_of_awkward(array)
         if column.offsets is not None:
-            column.offsets = known.setdefault(
+            column.offsets = offsets_by_content.setdefault(
                 hashlib.md5(column.offsets.tobytes(), usedforsecurity=False).digest(), column.offsets
             )
         columns[name] = column

@@ -20,11 +20,11 @@ class LocalRecords:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         os.close(self._descriptor)
 
-    def prefetch(self, places: Iterable[tuple[int, int]]) -> None:
+    def prefetch(self, intervals: Iterable[tuple[int, int]]) -> None:
         """Do nothing: the system reads ahead."""
 
-    def __getitem__(self, place: tuple[int, int]) -> bytes:
-        seek, size = place
+    def __getitem__(self, interval: tuple[int, int]) -> bytes:
+        seek, size = interval
         return os.pread(self._descriptor, size, seek)
 
 
@@ -41,14 +41,14 @@ class RemoteRecords:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._records.clear()
 
-    def prefetch(self, places: Iterable[tuple[int, int]]) -> None:
+    def prefetch(self, intervals: Iterable[tuple[int, int]]) -> None:
         """Get these, and forget all others."""
-        ranges = sorted((seek, seek + size) for seek, size in set(places))
+        ranges = sorted((seek, seek + size) for seek, size in set(intervals))
         chunks = self._source.chunks(ranges, queue.Queue())
         self._records = {(c.start, c.stop - c.start): c.raw_data.tobytes() for c in chunks}
 
-    def __getitem__(self, place: tuple[int, int]) -> bytes:
-        return self._records[place]
+    def __getitem__(self, interval: tuple[int, int]) -> bytes:
+        return self._records[interval]
 
 
 Records = Union[LocalRecords, RemoteRecords]

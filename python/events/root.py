@@ -48,8 +48,8 @@ def open_file(path: str, redirectors: Sequence[str] = REDIRECTORS) -> Any:
         refuse_damaged(path, ROOT)
         handler = uproot.source.file.MultithreadedFileSource  # without threads: to start one takes as long as opening
         return uproot.open({path: None}, handler=handler, use_threads=False)
-    places = addresses(path, redirectors)
-    return remote_files(places[0]).open_root(path, places)
+    candidates = addresses(path, redirectors)
+    return remote_files(candidates[0]).open_root(path, candidates)
 
 
 def tree_names(file: Any) -> list[str]:
@@ -65,12 +65,12 @@ def open_root(path: str, tree: str, redirectors: Sequence[str] = REDIRECTORS) ->
     """Open a tree of a ROOT file."""
     file = open_file(path, redirectors)
     _refuse_old_ntuple(path, tree, file.classnames(cycle=False).get(tree, ""))
-    found = reader(path, file, tree)
-    if found is None:
-        known = tree_names(file)
-        has = f"it has {', '.join(known)}" if known else f"it has no tree at all{_unclosed(file)}"
-        raise FileError(path, f"no tree {tree!r}; {has}{nearest(tree, known)}", mistake=True)
-    return found
+    events = reader(path, file, tree)
+    if events is None:
+        trees = tree_names(file)
+        has = f"it has {', '.join(trees)}" if trees else f"it has no tree at all{_unclosed(file)}"
+        raise FileError(path, f"no tree {tree!r}; {has}{nearest(tree, trees)}", mistake=True)
+    return events
 
 
 def _unclosed(file: Any) -> str:
@@ -219,16 +219,16 @@ class RNTupleFile(_RootFile):
 
     @cached_property
     def _paths(self) -> dict[str, tuple[tuple[str, ...], Branch]]:
-        found = {}
+        paths = {}
         for field in self._tree.fields:
             if field.name.startswith("_"):  # storage behind the projected fields that ROOT's importer makes
                 continue
             for name, path, dtype, jagged in _columns_of_field(field):
                 column = name.replace(".", "_")
-                shown = field.typename if len(path) == 1 else f"{dtype or 'unreadable'}{'[]' if jagged else ''}"
+                type_text = field.typename if len(path) == 1 else f"{dtype or 'unreadable'}{'[]' if jagged else ''}"
                 counter = self._counters.get(name) if len(path) == 1 else f"n{field.name}" if jagged else None
-                found[column] = (path, Branch(column, dtype, jagged, counter, field.description, shown))
-        return found
+                paths[column] = (path, Branch(column, dtype, jagged, counter, field.description, type_text))
+        return paths
 
     @cached_property
     def _counters(self) -> dict[str, str]:
@@ -302,7 +302,7 @@ class _Baskets:
         """Return seek position and size of the baskets of entries ``start`` to ``stop`` that are still to be read."""
         first, last = bisect.bisect_right(self._edges, start) - 1, bisect.bisect_left(self._edges, stop)
         first += first == self._last[0]
-        return [place for place in self._places[first:last] if place[0]]
+        return [interval for interval in self._places[first:last] if interval[0]]
 
     def pieces(self, start: int, stop: int, offsets: np.ndarray | None) -> list[np.ndarray]:
         """Return views of the stored values of entries ``start`` to ``stop``; offsets are relative to ``start``."""
@@ -337,12 +337,12 @@ class _Baskets:
     def _basket(self, index: int) -> Basket:
         last, basket = self._last
         if last != index or basket is None:
-            place = self._places[index] if index < len(self._places) else (0, 0)  # others are embedded in the tree
-            basket = decode_basket(self._records[place]) if place[0] else None
+            interval = self._places[index] if index < len(self._places) else (0, 0)  # others are embedded in the tree
+            basket = decode_basket(self._records[interval]) if interval[0] else None
             if basket is None:
-                found = self._branches(self._name).basket(index)
-                starts = found.byte_offsets
-                basket = Basket(np.asarray(found.data), None if starts is None else np.asarray(starts[:-1]))
+                unread = self._branches(self._name).basket(index)
+                starts = unread.byte_offsets
+                basket = Basket(np.asarray(unread.data), None if starts is None else np.asarray(starts[:-1]))
             self._last = (index, basket)
         return basket
 
@@ -352,8 +352,10 @@ def _plain_columns(
 ) -> dict[str, Column]:
     """Read entries ``start`` to ``stop``; branches with one counter share their offsets."""
     offsets = {name: _offsets(counter, start, stop) for name, counter in counters.items()}
-    own = {name: offsets[reader.counter] if reader.counter else None for name, reader in baskets.items()}
-    return {name: Column(reader.pieces(start, stop, own[name]), own[name]) for name, reader in baskets.items()}
+    offsets_of = {name: offsets[reader.counter] if reader.counter else None for name, reader in baskets.items()}
+    return {
+        name: Column(reader.pieces(start, stop, offsets_of[name]), offsets_of[name]) for name, reader in baskets.items()
+    }
 
 
 def _offsets(counter: _Baskets, start: int, stop: int) -> np.ndarray:
@@ -425,24 +427,24 @@ def _counter(branch: Any) -> Any | None:
     return leaf.parent if leaf is not None and isinstance(leaf.parent, uproot.TBranch) else None
 
 
-def _is_plain(what: Any, branch: Any) -> bool:
+def _is_plain(interpretation: Any, branch: Any) -> bool:
     """Whether the bytes of the baskets are the values: numbers, or C arrays of numbers with a counter branch."""
-    if isinstance(what, uproot.AsJagged):
-        return _counter(branch) is not None and what.header_bytes == 0 and _is_number(what.content)
-    return _is_number(what)
+    if isinstance(interpretation, uproot.AsJagged):
+        return _counter(branch) is not None and interpretation.header_bytes == 0 and _is_number(interpretation.content)
+    return _is_number(interpretation)
 
 
 def _is_number(interpretation: Any) -> bool:
     return type(interpretation) is uproot.AsDtype and interpretation.from_dtype.shape == ()
 
 
-def _dtype(what: Any, branch: Any) -> tuple[np.dtype | None, bool]:
+def _dtype(interpretation: Any, branch: Any) -> tuple[np.dtype | None, bool]:
     """Return the type of the numbers of a branch (None: it holds something else), and whether it has lists of them."""
-    jagged = isinstance(what, uproot.AsJagged)
-    content = what.content if jagged else what
+    jagged = isinstance(interpretation, uproot.AsJagged)
+    content = interpretation.content if jagged else interpretation
     if not isinstance(content, uproot.interpretation.numerical.Numerical) or content.to_dtype.names is not None:
         return None, jagged
-    stored = np.dtype(content.from_dtype if _is_plain(what, branch) else content.to_dtype)
+    stored = np.dtype(content.from_dtype if _is_plain(interpretation, branch) else content.to_dtype)
     base, shape = stored.subdtype or (stored, ())
     if len(shape) > (0 if jagged else 1):
         return None, True
@@ -451,13 +453,13 @@ def _dtype(what: Any, branch: Any) -> tuple[np.dtype | None, bool]:
 
 def _stored_branch(branch: Any) -> StoredBranch | None:
     """Return where the values of a branch of uproot are; None unless its baskets are those values."""
-    what, counter = _interpretation(branch), _counter(branch)
-    if not _is_plain(what, branch):
+    interpretation, counter = _interpretation(branch), _counter(branch)
+    if not _is_plain(interpretation, branch):
         return None
     return StoredBranch(
         branch.name,
         branch.title,
-        np.dtype(getattr(what, "content", what).from_dtype),
+        np.dtype(getattr(interpretation, "content", interpretation).from_dtype),
         counter.name if counter is not None else None,
         int(branch.num_entries),
         int(branch.compressed_bytes),
@@ -498,8 +500,8 @@ def _describe_branch(name: str, branch: Any) -> Branch:
     """Describe a branch; one that nobody can interpret, or that holds nothing, does no harm until it is used."""
     counter = _counter(branch)
     try:
-        what = _interpretation(branch)
-        dtype, jagged = _dtype(what, branch)
+        interpretation = _interpretation(branch)
+        dtype, jagged = _dtype(interpretation, branch)
     except Exception:  # uproot's, of every kind
         dtype, jagged = None, counter is not None
     problem = _lack(branch.num_entries, branch.tree.num_entries)

@@ -75,20 +75,20 @@ class Selection:
 
     def columns_of(self, expressions: Iterable[Expression]) -> set[str]:
         """Return the columns that expressions need."""
-        wanted: set[str] = set()
+        columns: set[str] = set()
         for expression in expressions:
             resolve = self.resolver(expression.where)
-            wanted |= {resolve(n) for n in expression.names if n != LABEL or self._label is None}
-        return wanted
+            columns |= {resolve(n) for n in expression.names if n != LABEL or self._label is None}
+        return columns
 
-    def restrict(self, wanted: set[str]) -> None:
+    def restrict(self, columns: set[str]) -> None:
         """Drop the definitions that neither cuts nor wanted columns need: a file need not have what is unused."""
-        wanted = wanted | self.columns_of(self._cuts.values())
+        columns = columns | self.columns_of(self._cuts.values())
         kept: dict[str, Expression] = {}
         for name, expression in reversed(self.defines.items()):
-            if name in wanted:
+            if name in columns:
                 kept[name] = expression
-                wanted |= self.columns_of([expression])
+                columns |= self.columns_of([expression])
         self.defines = dict(reversed(kept.items()))
 
     def columns(self) -> set[str]:
@@ -143,10 +143,10 @@ def condition(values: np.ndarray, expression: Expression, path: str) -> np.ndarr
     return values
 
 
-def cut(ledger: Ledger, name: str, places: np.ndarray, passed: np.ndarray) -> np.ndarray:
+def cut(ledger: Ledger, name: str, indices: np.ndarray, passed: np.ndarray) -> np.ndarray:
     """Return those of the places that pass, and book the others as rejected."""
-    kept = places[passed[places]]
-    ledger.reject(name, len(places) - len(kept))
+    kept = indices[passed[indices]]
+    ledger.reject(name, len(indices) - len(kept))
     return kept
 
 

@@ -229,13 +229,13 @@ def tokenize(text: str) -> list[Token]:
         For a character or a name that the language does not have.
     """
     tokens: list[Token] = []
-    place = 0
-    while place < len(text):
-        match = _TOKEN.match(text, place)
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
         if match is None:
-            remedy = REFUSED.get(text[place], "the language has no such character")
-            raise ExpressionError(f"stumbles over {text[place]!r} at character {place + 1}: {remedy}")
-        place = match.end()
+            remedy = REFUSED.get(text[position], "the language has no such character")
+            raise ExpressionError(f"stumbles over {text[position]!r} at character {position + 1}: {remedy}")
+        position = match.end()
         if match.lastgroup != "space":
             tokens.append(_word(str(match.lastgroup), match.group(), match.start()))
     return [*tokens, Token("end", "", len(text), len(text))]
@@ -285,9 +285,9 @@ class _ExpressionParser:
         return token
 
     def take(self, symbol: str) -> bool:
-        found = self.token.kind == "symbol" and self.token.text == symbol
-        self.place += found
-        return found
+        matches = self.token.kind == "symbol" and self.token.text == symbol
+        self.place += matches
+        return matches
 
     def expect(self, symbol: str) -> None:
         if not self.take(symbol):
@@ -297,8 +297,8 @@ class _ExpressionParser:
         """Raise for the token at hand; ``missing`` says what the end of the text lacks."""
         if self.token.kind == "end":
             raise ExpressionError(f"ends too early, {missing}")
-        word, start = self.text[self.token.start : self.token.end], self.token.start
-        raise ExpressionError(f"has an unexpected '{word}' at character {start + 1}{HINTS.get(word, '')}")
+        token_text, start = self.text[self.token.start : self.token.end], self.token.start
+        raise ExpressionError(f"has an unexpected '{token_text}' at character {start + 1}{HINTS.get(token_text, '')}")
 
     def span(self, start: int) -> tuple[int, int]:
         return start, self.tokens[self.place - 1].end
@@ -399,13 +399,13 @@ class _ExpressionParser:
         raise ExpressionError("needs a list after 'in', such as [11, 13]")
 
     def items(self, closing: str) -> tuple[Node, ...]:
-        found: list[Node] = []
+        nodes: list[Node] = []
         if self.take(closing):
             return ()
-        while not found or self.take(","):
-            found.append(self.nested())
+        while not nodes or self.take(","):
+            nodes.append(self.nested())
         self.expect(closing)
-        return tuple(found)
+        return tuple(nodes)
 
     def index(self, value: Node) -> Node:
         item = self.item()
@@ -467,12 +467,12 @@ def postorder(tree: Node) -> Sequence[Node]:
     sequence of Node
         All nodes, the root last.
     """
-    pending, found = [tree], []
+    pending, nodes = [tree], []
     while pending:
         node = pending.pop()
-        found.append(node)
+        nodes.append(node)
         pending.extend(node.children)
-    return found[::-1]
+    return nodes[::-1]
 
 
 def default_of(node: Node) -> tuple[str, bool | int | float] | None:

@@ -340,9 +340,9 @@ class _TreeParser:
         self._object()
         self._string()
         size, _ = self._unpack(_ARRAY)
-        found = [self._pointer(read) for _ in range(size)]
+        elements = [self._pointer(read) for _ in range(size)]
         self._check(end)
-        return found
+        return elements
 
     def _pointer(self, read: Callable[[str], Any]) -> Any:
         """Return what a pointer refers to: a new object, or one that was read before; None for none."""

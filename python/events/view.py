@@ -150,19 +150,19 @@ def _mentions_default(analysis: Analysis) -> bool:
     return any("default" in text for text, _ in _expressions(analysis))
 
 
-def _absent(analysis: Analysis, known: set[str]) -> dict[str, Any]:
+def _absent(analysis: Analysis, names: set[str]) -> dict[str, Any]:
     """Return the columns with defaults that a file lacks, and what stands for them."""
     defaults: dict[str, Any] = {}
     for text, prefixes in _expressions(analysis):
         for name, value in _defaults(text):
             candidates = [*(f"{prefix}_{name}" for prefix in prefixes), name]
-            if known.union(analysis.define).isdisjoint(candidates):
+            if names.union(analysis.define).isdisjoint(candidates):
                 column = candidates[0]
                 if defaults.setdefault(column, value) != value:
                     raise UserError(f"default({name}, ...) stands for {defaults[column]} and for {value}: give it one")
     for column in set(defaults) - _said:
-        shown = str(defaults[column]).lower()
-        say(f"note: {column} is not in every file: its default, {shown}, counts where it is absent")
+        default_text = str(defaults[column]).lower()
+        say(f"note: {column} is not in every file: its default, {default_text}, counts where it is absent")
         _said.add(column)
     return defaults
 
@@ -177,9 +177,9 @@ def _expressions(analysis: Analysis) -> Iterator[tuple[str, list[str]]]:
     for block in blocks:
         yield from ((text, row) for text in block.values())
     for input_block in analysis.inputs.values():
-        own = [input_block.collection] if input_block.collection else row
+        collections = [input_block.collection] if input_block.collection else row
         texts = [input_block.where, input_block.sort, input_block.match, *input_block.feature_expressions.values()]
-        yield from ((text, own) for text in texts if text)
+        yield from ((text, collections) for text in texts if text)
 
 
 def _defaults(text: str) -> Iterable[tuple[str, Any]]:
@@ -187,16 +187,16 @@ def _defaults(text: str) -> Iterable[tuple[str, Any]]:
     if "default" not in text:
         return []
     try:
-        found = [syntax.default_of(node) for node in syntax.postorder(syntax.parse_tree(text))]
+        values = [syntax.default_of(node) for node in syntax.postorder(syntax.parse_tree(text))]
     except syntax.ExpressionError:
         return []
-    return [default for default in found if default is not None]
+    return [default for default in values if default is not None]
 
 
 def _list_beside(name: str, branches: Mapping[str, Branch]) -> str | None:
     """Return a column of the collection that a name belongs to; None where the file has none."""
-    words = name.split("_")
-    for prefix in ("_".join(words[:i]) for i in range(len(words) - 1, 0, -1)):
+    parts = name.split("_")
+    for prefix in ("_".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)):
         for other in (n for n in branches if n.startswith(f"{prefix}_")):
             branch = branches[other]
             if branch.jagged and branch.dtype is not None and collection_name(branch, branches) == prefix:

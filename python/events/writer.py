@@ -106,9 +106,9 @@ class TreeWriter:
         """
         offsets: dict[str, np.ndarray] = {}
         for name, counter in self._lists.items():
-            own = np.asarray(columns[name].offsets)
-            first = offsets.setdefault(counter, own)
-            if own is not first and not np.array_equal(own, first):
+            list_offsets = np.asarray(columns[name].offsets)
+            first = offsets.setdefault(counter, list_offsets)
+            if list_offsets is not first and not np.array_equal(list_offsets, first):
                 raise DataError(f"{self._name}: {name} has lists of other lengths than the rest of {counter}")
         for name in self._types:
             self._pieces[name] += columns[name].pieces

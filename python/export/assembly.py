@@ -193,8 +193,8 @@ def _combined(
     fold_shape: list[int | str],
 ) -> str:
     """Put models into the graph and combine their scores as the rule says."""
-    given = {name: inputs[name] for name in spec.graph_inputs}
-    scores = [graph.include(model, f"fold{i}/", given) for i, model in enumerate(models)]
+    features = {name: inputs[name] for name in spec.graph_inputs}
+    scores = [graph.include(model, f"fold{i}/", features) for i, model in enumerate(models)]
     if rule != BY_EVENT:
         return graph.op("Mean", *scores) if len(scores) > 1 else scores[0]
     fold = graph.unsqueeze(graph.cast(graph.input(FOLD, fold_shape), INT), 1)

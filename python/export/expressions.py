@@ -92,8 +92,8 @@ class _Compiler(Emitter):
         if operator == "!":
             return self.result(values, BOOL, self.op("Not", self.truth(operand)))
         emit = {"+": Math.positive, "-": Math.negative, "~": Math.complement}[operator]
-        found = emit(Math(self.graph, sample.dtype), self.tensor(operand, sample.dtype))
-        return self.result(values, sample.dtype, found)
+        tensor = emit(Math(self.graph, sample.dtype), self.tensor(operand, sample.dtype))
+        return self.result(values, sample.dtype, tensor)
 
     def binary(self, node: syntax.Binary, values: list[Value]) -> Value:
         operator = node.operator
@@ -169,8 +169,8 @@ class _Compiler(Emitter):
         if operator == "!=":
             return self.negated(self.compared("==", left, right))
         kind = {"<": "Less", "<=": "LessOrEqual", ">": "Greater", ">=": "GreaterOrEqual", "==": "Equal"}[operator]
-        found = self.op(kind, self.tensor(left, dtype), self.tensor(right, dtype))
-        return self.result([left, right], BOOL, found)
+        tensor = self.op(kind, self.tensor(left, dtype), self.tensor(right, dtype))
+        return self.result([left, right], BOOL, tensor)
 
     # --- numbers ---
 
@@ -199,10 +199,10 @@ class _Compiler(Emitter):
         """Say what is NaN or missing, or what is finite and not missing."""
         emit = Math(self.graph, value.dtype)
         if name == "isfinite":
-            found = self.op("And", emit.is_finite(value.tensor), self.there(value))
+            tensor = self.op("And", emit.is_finite(value.tensor), self.there(value))
         else:
-            found = self.op("Or", emit.is_nan(value.tensor), self.op("Not", self.there(value)))
-        return Value(BOOL, found, lists=value.lists)
+            tensor = self.op("Or", emit.is_nan(value.tensor), self.op("Not", self.there(value)))
+        return Value(BOOL, tensor, lists=value.lists)
 
     def chosen(self, values: Sequence[Value], dtype: DType) -> Value:
         """Choose; what is missing in the other branch does not matter."""
@@ -211,8 +211,8 @@ class _Compiler(Emitter):
         tensor = self.graph.where(truth, self.tensor(a, dtype), self.tensor(b, dtype), dtype)
         present = condition.present
         if a.present is not None or b.present is not None:
-            there = self.graph.where(truth, self.there(a), self.there(b), BOOL)
-            present = there if present is None else self.op("And", present, there)
+            chosen_present = self.graph.where(truth, self.there(a), self.there(b), BOOL)
+            present = chosen_present if present is None else self.op("And", present, chosen_present)
         return Value(dtype, tensor, lists=any(v.lists for v in values), present=present)
 
     def integral(self, operator: str, values: Sequence[Value], dtype: DType) -> Value:

@@ -19,30 +19,30 @@ class Lists(Emitter):
 
     def reduced(self, name: str, value: Value) -> Value:
         """Reduce a list to a value; missing elements are as if they were not in it."""
-        there = self.op("Expand", self.there(value), self.op("Shape", value.tensor))
+        elements = self.op("Expand", self.there(value), self.op("Shape", value.tensor))
         if name in ("num", "count_nonzero", "any", "all"):
-            return self._counted(name, value, there)
+            return self._counted(name, value, elements)
         if value.dtype == BOOL:
             value = Value(INT, self.tensor(value, INT), lists=True, present=value.present)
         if name == "sum":
-            return Value(value.dtype, self._sum(value, there))
-        count = self._total(there)
+            return Value(value.dtype, self._sum(value, elements))
+        count = self._total(elements)
         present = self.op("Greater", count, self.graph.constant(0, INT))
         if name == "mean":
-            total = self.graph.cast(self._sum(value, there), DOUBLE)
+            total = self.graph.cast(self._sum(value, elements), DOUBLE)
             return Value(DOUBLE, self.op("Div", total, self.graph.cast(count, DOUBLE)), present=present)
-        extreme = self._extreme("Min" if name.endswith("min") else "Max", value, there)
+        extreme = self._extreme("Min" if name.endswith("min") else "Max", value, elements)
         if name in MINMAX:
             return Value(value.dtype, extreme, present=present)
-        return Value(INT, self._place(value, there, extreme), present=present)
+        return Value(INT, self._place(value, elements, extreme), present=present)
 
-    def _counted(self, name: str, value: Value, there: str) -> Value:
+    def _counted(self, name: str, value: Value, present: str) -> Value:
         zero, truth = self.graph.constant(0, INT), self.truth(value)
         if name == "all":
-            failed = self._total(self.op("And", there, self.op("Not", truth)))
+            failed = self._total(self.op("And", present, self.op("Not", truth)))
             return Value(BOOL, self.op("Equal", failed, zero))
         every = name == "num" and value.dtype != BOOL
-        count = self._total(there if every else self.op("And", there, truth))
+        count = self._total(present if every else self.op("And", present, truth))
         return Value(BOOL, self.op("Greater", count, zero)) if name == "any" else Value(INT, count)
 
     def _total(self, conditions: str) -> str:
@@ -54,31 +54,31 @@ class Lists(Emitter):
         longer = self.graph.longer(tensor, neutral, dtype)
         return self.op(f"Reduce{kind}", longer, self.graph.constant([0], INT), keepdims=1)
 
-    def _sum(self, value: Value, there: str) -> str:
+    def _sum(self, value: Value, present: str) -> str:
         wide = INT if value.dtype == INT else DOUBLE
-        solid = self.op("Where", there, self.tensor(value, wide), self.graph.constant(0, wide))
+        solid = self.op("Where", present, self.tensor(value, wide), self.graph.constant(0, wide))
         total = self._reduce("Sum", solid, 0, wide)
         return total if wide == value.dtype else self.graph.cast(total, value.dtype)
 
-    def _extreme(self, kind: str, value: Value, there: str) -> str:
+    def _extreme(self, kind: str, value: Value, present: str) -> str:
         """Return the least or the largest element that is there and not NaN."""
         low, high = (-MAX_INT - 1, MAX_INT) if value.dtype == INT else (-math.inf, math.inf)
         neutral = high if kind == "Min" else low
-        counted = self.op("And", there, self.op("Not", Math(self.graph, value.dtype).is_nan(value.tensor)))
+        counted = self.op("And", present, self.op("Not", Math(self.graph, value.dtype).is_nan(value.tensor)))
         solid = self.op("Where", counted, value.tensor, self.graph.constant(neutral, value.dtype))
         return self._reduce(kind, solid, neutral, value.dtype)
 
-    def _place(self, value: Value, there: str, extreme: str) -> str:
+    def _place(self, value: Value, present: str, extreme: str) -> str:
         """Return the first place of the extreme; as in a search from the left, a NaN only counts as the very first."""
-        is_extreme = self.op("And", there, self.op("Equal", value.tensor, extreme))
-        is_nan = self.op("And", there, Math(self.graph, value.dtype).is_nan(value.tensor))
-        first, best, nan = (self._first(value.tensor, found) for found in (there, is_extreme, is_nan))
+        is_extreme = self.op("And", present, self.op("Equal", value.tensor, extreme))
+        is_nan = self.op("And", present, Math(self.graph, value.dtype).is_nan(value.tensor))
+        first, best, nan = (self._first(value.tensor, condition) for condition in (present, is_extreme, is_nan))
         return self.op("Where", self.op("Equal", first, nan), first, best)
 
     def _first(self, tensor: str, conditions: str) -> str:
-        places = self.graph.range(self.graph.size(tensor))
-        found = self.op("Where", conditions, places, self.graph.constant(MAX_INT, INT))
-        return self._reduce("Min", found, MAX_INT, INT)
+        indices = self.graph.range(self.graph.size(tensor))
+        candidates = self.op("Where", conditions, indices, self.graph.constant(MAX_INT, INT))
+        return self._reduce("Min", candidates, MAX_INT, INT)
 
     # --- indices ---
 
@@ -120,11 +120,11 @@ class Lists(Emitter):
         valid = self.op("And", not_low, self.op("Less", index, size))
         if item.present is not None:
             valid = self.op("And", valid, item.present)
-        place = self.op("Where", valid, index, size)
+        gathered = self.op("Where", valid, index, size)
         # one more element, to which an index to nothing points
-        found = self._each(self._extended(value), lambda tensor: self.op("Gather", tensor, place, axis=0))
-        present = valid if found.present is None else self.op("And", valid, found.present)
-        return Value(value.dtype, found.tensor, lists=item.lists, present=present)
+        picked = self._each(self._extended(value), lambda tensor: self.op("Gather", tensor, gathered, axis=0))
+        present = valid if picked.present is None else self.op("And", valid, picked.present)
+        return Value(value.dtype, picked.tensor, lists=item.lists, present=present)
 
     def _extended(self, value: Value) -> Value:
         longer = self.graph.longer(value.tensor, 0, value.dtype)

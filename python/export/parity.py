@@ -133,11 +133,11 @@ class ParityCheck:
         expected = np.full((len(rows.positions), len(self._models[0].spec.outputs)), np.nan, np.float32)
         expected[good] = self._expected(table, fold[rows.events[good]])
         if self._by_columns:
-            found = self._found_by_columns(builder, frame, chunk, rows, fold)
+            scores = self._found_by_columns(builder, frame, chunk, rows, fold)
         else:
             expected = expected[good]
-            found = self._found_by_features(table, fold[rows.events[good]])
-        self._book(chunk.size, expected, found)
+            scores = self._found_by_features(table, fold[rows.events[good]])
+        self._book(chunk.size, expected, scores)
 
     def _folds(self, builder: TableBuilder, file: EventFile, frame: Frame) -> np.ndarray:
         identity = builder.identity(frame)
@@ -175,9 +175,9 @@ class ParityCheck:
         for event, feed in enumerate(feeds(chunk, sorted(self._wanted()))):
             if self._rule == BY_EVENT:
                 feed[FOLD] = fold[event : event + 1].astype(np.float32)
-            found = self._run(feed)
-            scores.append(found[0])
-            selected.append(found[1])
+            outputs = self._run(feed)
+            scores.append(outputs[0])
+            selected.append(outputs[1])
         by_rows = np.concatenate(selected) if selected else np.empty(0, np.float32)
         total = frame.size if self._analysis.row == "event" else int(frame.offsets(self._analysis.row)[-1])
         expected = np.zeros(total, np.float32)
@@ -198,17 +198,17 @@ class ParityCheck:
         assert self.parity.lengths is not None  # noqa: S101 - with columns only
         for item in self._inputs:
             if item["kind"] == "object":
-                known = self.parity.lengths.get(item["collection"], [])
-                found = np.diff(np.asarray(chunk.columns[item["name"]].offsets))
-                self.parity.lengths[item["collection"]] = sorted({*known, *found.tolist()})
+                before = self.parity.lengths.get(item["collection"], [])
+                lengths = np.diff(np.asarray(chunk.columns[item["name"]].offsets))
+                self.parity.lengths[item["collection"]] = sorted({*before, *lengths.tolist()})
 
-    def _book(self, events: int, expected: np.ndarray, found: np.ndarray) -> None:
-        unlike = np.isfinite(expected) != np.isfinite(found)
-        difference = np.abs(found - expected) / np.maximum(1, np.abs(expected))
+    def _book(self, events: int, expected: np.ndarray, scores: np.ndarray) -> None:
+        unlike = np.isfinite(expected) != np.isfinite(scores)
+        difference = np.abs(scores - expected) / np.maximum(1, np.abs(expected))
         worst = float(np.max(difference, initial=0, where=np.isfinite(difference)))
         if unlike.any() or not worst <= TOLERANCE:
-            what = "in what is NaN" if unlike.any() else f"by {worst:.1e}"
-            raise DataError(f"ONNX Runtime differs from predict {what}, {TOLERANCE:g} is allowed: please report this")
+            how = "in what is NaN" if unlike.any() else f"by {worst:.1e}"
+            raise DataError(f"ONNX Runtime differs from predict {how}, {TOLERANCE:g} is allowed: please report this")
         self.parity.events += events
         self.parity.rows += len(expected)
         self.parity.worst = max(self.parity.worst, worst)
@@ -250,8 +250,8 @@ def _resized(chunk: Chunk, counters: Mapping[str, str], size: int) -> Chunk:
         lengths = np.diff(column.offsets[: events + 1])
         new = np.where(lengths > 0, size, 0)
         offsets = offsets_of(new)
-        place = np.arange(offsets[-1]) - np.repeat(offsets[:-1], new)
-        picks = np.repeat(column.offsets[:events], new) + place % np.repeat(np.maximum(lengths, 1), new)
+        index = np.arange(offsets[-1]) - np.repeat(offsets[:-1], new)
+        picks = np.repeat(column.offsets[:events], new) + index % np.repeat(np.maximum(lengths, 1), new)
         columns[name] = Column([column.content[picks]], offsets)
         if name in counters:
             counts[counters[name]] = new

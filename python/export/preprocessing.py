@@ -122,16 +122,16 @@ class Preprocessing:
 
     def column(self, name: str, defines: int | None = None) -> Value:
         """Return a column of the event, of the first ``defines`` definitions or of the file."""
-        place = next((i for i, (n, _) in enumerate(self._defines[:defines]) if n == name), None)
-        key = name if place is None else f"define.{name}"
+        index = next((i for i, (n, _) in enumerate(self._defines[:defines]) if n == name), None)
+        key = name if index is None else f"define.{name}"
         if key not in self._known:
-            self._known[key] = self._source(name) if place is None else self._definition(place)
+            self._known[key] = self._source(name) if index is None else self._definition(index)
         return self._known[key]
 
-    def _definition(self, place: int) -> Value:
-        _, expression = self._defines[place]
+    def _definition(self, index: int) -> Value:
+        _, expression = self._defines[index]
         resolve = self._selection.resolver(expression.where)
-        value = compile_expression(self.graph, expression, lambda n: self.column(resolve(n), place))
+        value = compile_expression(self.graph, expression, lambda n: self.column(resolve(n), index))
         return value if value.tensor else self._spread(value)
 
     def _spread(self, value: Value) -> Value:
@@ -260,13 +260,13 @@ class _Block:
         names = [f"{c}_{v}" for c in (str(self.block.collection), str(self.row)) for v in ("eta", "phi")]
         eta1, phi1, eta2, phi2 = (self.placed(self.event.column(n), self.event.owner(n)) for n in names)
         operands = {"delta_r": [eta1, phi1, eta2, phi2], "delta_phi": [phi1, phi2], "delta_eta": [eta1, eta2]}
-        found = {}
+        variables = {}
         for name, values in operands.items():
             dtype = np.result_type(*(v.dtype for v in values))
             working, function = (dtype, "-") if name == "delta_eta" else (DOUBLE, name)
             tensors = [v.tensor if v.dtype == working else self.graph.cast(v.tensor, working) for v in values]
-            found[name] = Value(dtype, apply(self.graph, function, dtype, tensors), lists=True)
-        return found
+            variables[name] = Value(dtype, apply(self.graph, function, dtype, tensors), lists=True)
+        return variables
 
     # --- constituents ---
 
@@ -285,8 +285,8 @@ class _Block:
         conditions = []
         if self.block.index is not None:
             column = self.event.column(self.resolve(self.block.index))
-            own = self.graph.longer(self.graph.range(self.event.length(str(self.row))), -1, INT)
-            conditions.append(self.graph.op("Equal", column.tensor, self.graph.unsqueeze(own, 1)))
+            rows = self.graph.longer(self.graph.range(self.event.length(str(self.row))), -1, INT)
+            conditions.append(self.graph.op("Equal", column.tensor, self.graph.unsqueeze(rows, 1)))
         for key in ("match", "where"):
             text = getattr(self.block, key)
             if text is not None:
@@ -306,31 +306,31 @@ class _Block:
         graph, rows, length = self.graph, self.event.rows, int(self.block.length or 0)
         count = len(self.block.feature_names)
         longer = graph.op("Concat", features, graph.filled(graph.shape(rows, length, count), 0, FLOAT), axis=1)
-        there = graph.op("Expand", keep or graph.constant(True, BOOL), graph.shape(*shape))
-        there = graph.op("Concat", there, graph.filled(graph.shape(rows, length), False, BOOL), axis=1)
+        occupied = graph.op("Expand", keep or graph.constant(True, BOOL), graph.shape(*shape))
+        occupied = graph.op("Concat", occupied, graph.filled(graph.shape(rows, length), False, BOOL), axis=1)
         if keep is None and key is None:
             zero, axis = graph.constant([0], INT), graph.constant([1], INT)
-            front = [graph.op("Slice", t, zero, graph.constant([length], INT), axis) for t in (longer, there)]
+            front = [graph.op("Slice", t, zero, graph.constant([length], INT), axis) for t in (longer, occupied)]
             return front[0], front[1]
-        order = self.order(there, key, shape)
+        order = self.order(occupied, key, shape)
         _, picks = graph.ops("TopK", 2, order, graph.constant([length], INT), axis=1, largest=0, sorted=1)
-        valid = graph.op("GatherElements", graph.cast(there, INT), picks, axis=1)
+        valid = graph.op("GatherElements", graph.cast(occupied, INT), picks, axis=1)
         wide = graph.op("Expand", graph.unsqueeze(picks, 2), graph.shape(rows, length, count))
         return graph.op("GatherElements", longer, wide, axis=1), graph.cast(valid, BOOL)
 
-    def order(self, there: str, key: str | None, shape: Sequence[str | int]) -> str:
+    def order(self, occupied: str, key: str | None, shape: Sequence[str | int]) -> str:
         """Return (R, n + L) numbers that ascend as the constituents should; ``TopK`` leaves equal ones in order."""
         graph = self.graph
         end = graph.constant(np.inf, DOUBLE)
         if key is None:
-            return graph.op("Where", there, graph.constant(0, DOUBLE), end)
+            return graph.op("Where", occupied, graph.constant(0, DOUBLE), end)
         bounded = graph.op(
             "Where", graph.op("Less", key, graph.constant(_LAST, DOUBLE)), key, graph.constant(_LAST, DOUBLE)
         )
         bounded = graph.op("Where", graph.op("IsNaN", key), graph.constant(1.01 * _LAST, DOUBLE), bounded)
         bounded = graph.op("Expand", bounded, graph.shape(*shape))
         padding = graph.filled(graph.shape(self.event.rows, int(self.block.length or 0)), np.inf, DOUBLE)
-        return graph.op("Where", there, graph.op("Concat", bounded, padding, axis=1), end)
+        return graph.op("Where", occupied, graph.op("Concat", bounded, padding, axis=1), end)
 
     def mended(self, features: str, valid: str | None) -> str:
         """Apply the policies for "not there", NaN and infinities, and set the padding to 0."""
@@ -339,9 +339,9 @@ class _Block:
             features = graph.op("Where", graph.op("Equal", features, graph.constant(missing, FLOAT)), nan, features)
         bad = graph.op("Not", graph.is_finite(features, FLOAT))
         if valid is not None:
-            there = graph.unsqueeze(valid, 2)
-            features = graph.op("Where", there, features, graph.constant(0, FLOAT))
-            bad = graph.op("And", bad, there)
+            occupied = graph.unsqueeze(valid, 2)
+            features = graph.op("Where", occupied, features, graph.constant(0, FLOAT))
+            bad = graph.op("And", bad, occupied)
         if self.block.replacement is not None:
             return graph.op("Where", bad, graph.constant(self.block.replacement, FLOAT), features)
         self.event.forbid(bad, [1] if valid is None else [1, 2])

@@ -42,8 +42,8 @@ class BoostedTrees(Model):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return the final scores, (N, C): probabilities of the classes, or targets in their own units."""
-        given = {name: tensor.cpu().numpy() for name, tensor in zip(self.spec.graph_inputs, tensors)}
-        table = flatten(self.spec, given)
+        inputs = {name: tensor.cpu().numpy() for name, tensor in zip(self.spec.graph_inputs, tensors)}
+        table = flatten(self.spec, inputs)
         if not len(table):
             return torch.zeros(0, len(self.spec.outputs))
         raw = np.column_stack([booster.sums(table, torch.get_num_threads()) for booster in self.boosters])

@@ -41,19 +41,19 @@ def check_network(model: NetworkModel, rows: Batch, *, processes: int, last_batc
         With the class, and what to change in it.
     """
     before = deepcopy(model.state_dict())
-    given = _presentable(model, rows)
+    tensors = _presentable(model, rows)
     model.eval()
     with torch.no_grad():
-        together = _logits(model, given, f"of {len(rows)} rows")
+        together = _logits(model, tensors, f"of {len(rows)} rows")
         _check_output(model, together, len(rows))
-        _check_repetition(model, given, together)
-        _check_single_rows(model, given, together)
-        if depends_on_padding(model.spec, model.logits, given, together):
+        _check_repetition(model, tensors, together)
+        _check_single_rows(model, tensors, together)
+        if depends_on_padding(model.spec, model.logits, tensors, together):
             say(
                 f"warning: model.type: the scores of {name_of(model)} change with the number of padded places, so its "
                 "ONNX file takes just as many as there are now: where that is not meant, leave them out by the masks"
             )
-    _check_training(model, given, rows, processes, last_batch)
+    _check_training(model, tensors, rows, processes, last_batch)
     model.load_state_dict(before)
 
 
@@ -97,24 +97,24 @@ def explained_network(model: NetworkModel) -> Iterator[None]:
 
 def _presentable(model: NetworkModel, rows: Batch) -> dict[str, Tensor]:
     """Return finite inputs; the first row has no constituents."""
-    given = {name: rows.inputs[name].clone() for name in model.spec.graph_inputs}
+    tensors = {name: rows.inputs[name].clone() for name in model.spec.graph_inputs}
     for name, info in model.spec.inputs.items():
-        given[name] = given[name].nan_to_num(0.0, 0.0, 0.0)
+        tensors[name] = tensors[name].nan_to_num(0.0, 0.0, 0.0)
         if info.length is not None:
-            given[f"{name}_mask"][:1] = False
-            given[name][:1] = 0.0
-    return given
+            tensors[f"{name}_mask"][:1] = False
+            tensors[name][:1] = 0.0
+    return tensors
 
 
-def _logits(model: NetworkModel, given: Mapping[str, Tensor], what: str) -> Tensor:
-    tensors = [given[name] for name in model.spec.graph_inputs]
+def _logits(model: NetworkModel, columns: Mapping[str, Tensor], situation: str) -> Tensor:
+    tensors = [columns[name] for name in model.spec.graph_inputs]
     copies = [tensor.clone() for tensor in tensors]
     try:
-        found: Tensor = model.logits(*tensors)
+        output: Tensor = model.logits(*tensors)
     except Exception as error:  # the user's code may fail in any way
         line = _line(model, error) or ""
         raise UserError(
-            f"model.type: {name_of(model)}.forward fails {line + ' ' if line else ''}on a batch {what} "
+            f"model.type: {name_of(model)}.forward fails {line + ' ' if line else ''}on a batch {situation} "
             f"({_reason(error)}): correct it"
         ) from error
     if not all(map(torch.equal, tensors, copies)):
@@ -122,22 +122,22 @@ def _logits(model: NetworkModel, given: Mapping[str, Tensor], what: str) -> Tens
             f"model.type: {name_of(model)}.forward changes the features that it is given: write x = x + 1 in place of "
             "x += 1, and relu() in place of relu_()"
         )
-    return found
+    return output
 
 
-def _check_output(model: NetworkModel, found: Tensor, rows: int) -> None:
+def _check_output(model: NetworkModel, output: Tensor, rows: int) -> None:
     """Check type, shape and values of what the network returns."""
-    name, wanted = name_of(model), (rows, len(model.spec.outputs))
-    if not isinstance(found, Tensor):
-        raise UserError(f"model.type: {name}.forward returns a {type(found).__name__}: return a tensor, {wanted} here")
-    if tuple(found.shape) != wanted:
+    name, shape = name_of(model), (rows, len(model.spec.outputs))
+    if not isinstance(output, Tensor):
+        raise UserError(f"model.type: {name}.forward returns a {type(output).__name__}: return a tensor, {shape} here")
+    if tuple(output.shape) != shape:
         raise UserError(
-            f"model.type: {name}.forward returns the shape {tuple(found.shape)} for {rows} rows and {wanted[1]} "
-            f"outputs: return {wanted}, one line per row (no squeeze(), no mean over the rows)"
+            f"model.type: {name}.forward returns the shape {tuple(output.shape)} for {rows} rows and {shape[1]} "
+            f"outputs: return {shape}, one line per row (no squeeze(), no mean over the rows)"
         )
-    if not found.is_floating_point():
-        raise UserError(f"model.type: {name}.forward returns {found.dtype}: return logits or targets as floats")
-    bad = ~torch.isfinite(found).all(dim=1)
+    if not output.is_floating_point():
+        raise UserError(f"model.type: {name}.forward returns {output.dtype}: return logits or targets as floats")
+    bad = ~torch.isfinite(output).all(dim=1)
     if bad.any():
         where = "a row without constituents" if bad[0] and not bad[1:].any() else f"{int(bad.sum())} of {rows} rows"
         raise UserError(
@@ -146,9 +146,9 @@ def _check_output(model: NetworkModel, found: Tensor, rows: int) -> None:
         )
 
 
-def _check_repetition(model: NetworkModel, given: Mapping[str, Tensor], together: Tensor) -> None:
+def _check_repetition(model: NetworkModel, tensors: Mapping[str, Tensor], together: Tensor) -> None:
     for _ in range(2):
-        if not torch.equal(_logits(model, given, "again"), together):
+        if not torch.equal(_logits(model, tensors, "again"), together):
             raise UserError(
                 f"model.type: {name_of(model)}.forward gives other scores for the same rows when it is called again: "
                 "use torch.nn.Dropout, or draw random numbers only 'if self.training', and keep nothing of one call "
@@ -156,9 +156,9 @@ def _check_repetition(model: NetworkModel, given: Mapping[str, Tensor], together
             )
 
 
-def _check_single_rows(model: NetworkModel, given: Mapping[str, Tensor], together: Tensor) -> None:
+def _check_single_rows(model: NetworkModel, tensors: Mapping[str, Tensor], together: Tensor) -> None:
     for row in range(len(together)):
-        alone = _logits(model, {name: tensor[row : row + 1] for name, tensor in given.items()}, "of a single row")
+        alone = _logits(model, {name: tensor[row : row + 1] for name, tensor in tensors.items()}, "of a single row")
         if not isinstance(alone, Tensor) or alone.shape != together[row : row + 1].shape:
             shape = tuple(getattr(alone, "shape", ()))
             raise UserError(
@@ -173,7 +173,7 @@ def _check_single_rows(model: NetworkModel, given: Mapping[str, Tensor], togethe
 
 
 def _check_training(
-    model: NetworkModel, given: Mapping[str, Tensor], rows: Batch, processes: int, last_batch: int
+    model: NetworkModel, tensors: Mapping[str, Tensor], rows: Batch, processes: int, last_batch: int
 ) -> None:
     """Make a step's gradients."""
     name = name_of(model)
@@ -182,12 +182,12 @@ def _check_training(
         raise UserError(f"model.type: {name} has no parameters to train: assign its layers to self in __init__")
     model.train()
     if last_batch == 1:
-        one = {key: tensor[:1] for key, tensor in given.items()}
+        one = {key: tensor[:1] for key, tensor in tensors.items()}
         _logits(model, one, "of one row, as the last one of an epoch is with this training.batch_size")
     truth = rows.label if rows.targets is None else model.standardise_targets(rows.targets).nan_to_num()
     assert truth is not None  # noqa: S101 — a dataset has labels or targets
     with explained_network(model):
-        total, _ = model.objective.loss(_logits(model, given, "in training"), truth, torch.ones(len(rows)))
+        total, _ = model.objective.loss(_logits(model, tensors, "in training"), truth, torch.ones(len(rows)))
         total.backward()
     unused = [key for key, p in trained.items() if p.grad is None]
     broken = [key for key, p in trained.items() if p.grad is not None and not torch.isfinite(p.grad).all()]

@@ -53,8 +53,8 @@ class ConvertedEstimator(Model):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return the final scores, (N, C): probabilities of the classes, or targets in their own units."""
-        given = {name: tensor.cpu().numpy() for name, tensor in zip(self.spec.graph_inputs, tensors)}
-        table = flatten(self.spec, given, self.padding)
+        inputs = {name: tensor.cpu().numpy() for name, tensor in zip(self.spec.graph_inputs, tensors)}
+        table = flatten(self.spec, inputs, self.padding)
         if not len(table):
             return torch.zeros(0, len(self.spec.outputs))
         scores = [np.asarray(session.run(None, {"features": table})[0], np.float32) for session in self._sessions]

@@ -28,7 +28,7 @@ class Momenta:
         The inputs with constituents.
     kinematics
         The block ``model.kinematics``: the features of an input that are its momenta, where they have other names.
-    wanted
+    quantities
         What must be there: "pt", "eta", "phi", "mass" (for which "energy" will do).
 
     Raises
@@ -38,15 +38,15 @@ class Momenta:
     """
 
     def __init__(
-        self, inputs: Mapping[str, InputInfo], kinematics: Mapping[str, Mapping[str, Any]], wanted: tuple[str, ...]
+        self, inputs: Mapping[str, InputInfo], kinematics: Mapping[str, Mapping[str, Any]], quantities: tuple[str, ...]
     ) -> None:
         self._columns: dict[str, dict[str, int]] = {}
         for name, info in inputs.items():
             try:
-                found = Kinematics(**kinematics.get(name, {})).find(name, info.features, wanted)
+                features = Kinematics(**kinematics.get(name, {})).find(name, info.features, quantities)
             except ValueError as error:
                 raise UserError(str(error)) from None
-            self._columns[name] = {quantity: info.features.index(feature) for quantity, feature in found.items()}
+            self._columns[name] = {quantity: info.features.index(feature) for quantity, feature in features.items()}
 
     def angles(self, raw: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return pseudorapidity and azimuth, (N, ΣL) each."""

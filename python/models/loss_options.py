@@ -59,8 +59,8 @@ class RegressionLossOptions(LossOptions, _TargetWeights):
         """Refuse weights of targets that are not there, and names that two outputs would share."""
         for name in self.weights:
             if name not in targets:
-                known = f"{nearest(name, targets)}; known: {', '.join(targets)}"
-                raise ValueError(f"training.loss.weights.{name}: no such target{known}")
+                choices = f"{nearest(name, targets)}; known: {', '.join(targets)}"
+                raise ValueError(f"training.loss.weights.{name}: no such target{choices}")
         outputs = [target + suffix for target in targets for suffix in self.suffixes]
         twice = next((name for name in outputs if outputs.count(name) > 1), None)
         if twice is not None:

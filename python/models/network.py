@@ -48,12 +48,12 @@ class NetworkModel(Model):
         A feature without spread gets the scale 1.
         """
         scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1.0)
-        for what, values in (("center", center), ("scale", scale)):
-            self.get_buffer(f"{name}_{what}").copy_(torch.from_numpy(np.asarray(values, np.float32)))
+        for statistic, values in (("center", center), ("scale", scale)):
+            self.get_buffer(f"{name}_{statistic}").copy_(torch.from_numpy(np.asarray(values, np.float32)))
 
     def typical(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return centre and spread, (F,), of the raw features of an input, as the normalisation knows them."""
-        center, scale = (self.get_buffer(f"{name}_{what}").cpu().numpy() for what in ("center", "scale"))
+        center, scale = (self.get_buffer(f"{name}_{statistic}").cpu().numpy() for statistic in ("center", "scale"))
         return center, scale
 
     def forward(self, *tensors: Tensor) -> Tensor:
@@ -63,15 +63,15 @@ class NetworkModel(Model):
 
     def logits(self, *tensors: Tensor) -> Tensor:
         """Return what the loss takes, (N, C): logits of the classes, or standardised targets."""
-        given = dict(zip(self.spec.graph_inputs, tensors))
+        inputs = dict(zip(self.spec.graph_inputs, tensors))
         features: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
         raw: dict[str, Tensor] = {}
         for name, info in self.spec.inputs.items():
-            raw[name] = given[name]
-            features[name] = self._standardise(name, given[name])
+            raw[name] = inputs[name]
+            features[name] = self._standardise(name, inputs[name])
             if info.length is not None:
-                masks[name] = given[f"{name}_mask"] > 0.5
+                masks[name] = inputs[f"{name}_mask"] > 0.5
                 valid = masks[name].unsqueeze(-1)
                 raw[name] = torch.where(valid, raw[name], 0.0)
                 features[name] = torch.where(valid, features[name], 0.0)

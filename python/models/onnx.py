@@ -101,14 +101,14 @@ def _check_parity(
     for sample in samples:
         feed = {name: np.asarray(sample[name], np.float32) for name in model.spec.graph_inputs}
         expected = score(model, feed)
-        found = np.asarray(session.run(["scores"], feed)[0])
-        difference = np.abs(found - expected) / np.maximum(1, np.abs(expected))
-        largest = float(np.max(difference, initial=0, where=~(np.isnan(found) & np.isnan(expected))))
+        scores = np.asarray(session.run(["scores"], feed)[0])
+        difference = np.abs(scores - expected) / np.maximum(1, np.abs(expected))
+        largest = float(np.max(difference, initial=0, where=~(np.isnan(scores) & np.isnan(expected))))
         worst = max(worst, largest)
         if not largest <= TOLERANCE:  # NaN is a difference too
-            own = model.spec.options.code is not None
-            remedy = "its forward must take all sizes from its inputs, as tensors" if own else "please report it"
+            custom = model.spec.options.code is not None
+            remedy = "its forward must take all sizes from its inputs, as tensors" if custom else "please report it"
             raise DataError(
-                f"{path}: ONNX Runtime differs from the model by {largest:.1e} in {len(found)} row(s): {remedy}"
+                f"{path}: ONNX Runtime differs from the model by {largest:.1e} in {len(scores)} row(s): {remedy}"
             )
     return worst

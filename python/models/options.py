@@ -84,8 +84,8 @@ class EstimatorOptions(ModelOptions):
         """See :meth:`ModelOptions.check_loss`."""
         smoothed = getattr(loss, "label_smoothing", 0) > 0
         if smoothed or loss.type not in ("cross_entropy", *self.fitted_losses):
-            what = "label smoothing" if smoothed else repr(loss.type)
-            raise ValueError(f"training.loss: {self.type} has no {what}: use {self.losses(loss.task or '')}")
+            option = "label smoothing" if smoothed else repr(loss.type)
+            raise ValueError(f"training.loss: {self.type} has no {option}: use {self.losses(loss.task or '')}")
 
 
 class BoosterOptions(EstimatorOptions, TreeLibrary):

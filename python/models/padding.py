@@ -13,21 +13,21 @@ _MORE = 3  # padded places
 
 
 def depends_on_padding(
-    spec: ModelSpec, logits: Callable[..., Tensor], given: Mapping[str, Tensor], scores: Tensor
+    spec: ModelSpec, logits: Callable[..., Tensor], tensors: Mapping[str, Tensor], scores: Tensor
 ) -> bool:
     """Whether more padded places change what the network gives; one that takes no other length is no such case."""
-    longer = dict(given)
+    longer = dict(tensors)
     for name, info in spec.inputs.items():
         if info.length is not None:
             for key in (name, f"{name}_mask"):
-                tensor = given[key]
+                tensor = tensors[key]
                 padding = tensor.new_zeros((tensor.shape[0], _MORE, *tensor.shape[2:]))
                 longer[key] = torch.cat([tensor, padding], dim=1)
     try:
-        found = logits(*(longer[name] for name in spec.graph_inputs))
+        padded_logits = logits(*(longer[name] for name in spec.graph_inputs))
     except Exception:  # the user's code may fail in any way
         return False
-    return not equal(found, scores)
+    return not equal(padded_logits, scores)
 
 
 def equal(first: Tensor, second: Tensor) -> bool:

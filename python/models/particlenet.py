@@ -117,8 +117,8 @@ def nearest(distance: Tensor, mask: Tensor, most: int) -> tuple[Tensor, Tensor]:
     table = torch.where(other, distance, torch.inf).flatten(0, 1)
     # Not topk: it resolves ties one way here, another way in ONNX Runtime; sort is stable on the CPU. The row more is
     # for ONNX Runtime 1.14, which divides by the number of rows.
-    found = functional.pad(table, (0, 0, 0, 1)).sort(dim=1)
-    ordered, index = (values[:-1].unflatten(0, distance.shape[:2]) for values in found)
+    ranked = functional.pad(table, (0, 0, 0, 1)).sort(dim=1)
+    ordered, index = (values[:-1].unflatten(0, distance.shape[:2]) for values in ranked)
     return index[:, :, :most], ordered[:, :, :most] < torch.inf
 
 

@@ -112,11 +112,11 @@ class Regression(Objective):
 
     def loss(self, raw: Tensor, truth: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`Objective.loss`."""
-        known = ~truth.isnan()
+        valid = ~truth.isnan()
         # masked before and after: what is not known has a gradient of 0, and not 0 times NaN
-        losses = self._each(self._by_target(raw).to(weight.dtype), torch.where(known, truth, 0.0))
+        losses = self._each(self._by_target(raw).to(weight.dtype), torch.where(valid, truth, 0.0))
         weights = self.weights(truth, weight)
-        return (weights * torch.where(known, losses, 0.0)).sum(), weights.sum()
+        return (weights * torch.where(valid, losses, 0.0)).sum(), weights.sum()
 
     def weights(self, truth: Tensor, weight: Tensor) -> Tensor:
         """See :meth:`Objective.weights`."""

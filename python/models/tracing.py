@@ -63,9 +63,9 @@ def takes_one_length(model: Model, logits: Callable[..., Tensor]) -> bool:
     """Whether other scores would follow from more padded places: a file that takes them would be wrong in silence."""
     lengths = {name: info.length for name, info in model.spec.inputs.items() if info.length is not None}
     columns = random_inputs(model, 3, lengths, np.random.default_rng(0))
-    given = {name: torch.from_numpy(values) for name, values in columns.items()}
+    tensors = {name: torch.from_numpy(values) for name, values in columns.items()}
     with torch.no_grad():
-        return depends_on_padding(model.spec, logits, given, logits(*given.values()))
+        return depends_on_padding(model.spec, logits, tensors, logits(*tensors.values()))
 
 
 def _trace(model: Model, free: bool) -> onnx.ModelProto:
@@ -124,7 +124,7 @@ def _never_empty(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProt
     nodes = []
     for name, axes in [(n, 3) for n in names] + [(f"{n}_mask", 2) for n in names]:
         for node in graph.node:
-            node.input[:] = [f"{name}_padded" if given == name else given for given in node.input]
+            node.input[:] = [f"{name}_padded" if source == name else source for source in node.input]
         pads = ["never_empty_0"] * (2 * axes)
         pads[axes + 1] = f"{name}_lack"
         nodes += [

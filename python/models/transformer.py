@@ -118,8 +118,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, bias: Tensor) -> Tensor:
         """Update x, (N, Q, W), by what it finds in the context, (N, K, W); the bias broadcasts to (N, H, Q, K)."""
-        found = self.attention(self.before_attention(x), self.before_attention(context), bias)
-        x = x + self.after_attention(found)
+        attended = self.attention(self.before_attention(x), self.before_attention(context), bias)
+        x = x + self.after_attention(attended)
         return x + self.feed_forward(x)
 
 
@@ -139,8 +139,8 @@ class Attention(nn.Module):
         key, value = self.key_value(context).chunk(2, dim=2)
         query, key, value = (t.unflatten(2, (self.heads, -1)).transpose(1, 2) for t in (self.query(x), key, value))
         dropout = self.dropout if self.training else 0.0
-        found = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype), dropout)
-        out: Tensor = self.out(torch.cat(found.unbind(dim=1), dim=2))
+        attended = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype), dropout)
+        out: Tensor = self.out(torch.cat(attended.unbind(dim=1), dim=2))
         return out
 
 

@@ -43,7 +43,9 @@ def flat_table(
         if info.length is None:
             flat.append(name)
             continue
-        mask, valid, only, masked, column = (f"{name}_{what}" for what in ("mask", "valid", "only", "masked", "flat"))
+        mask, valid, only, masked, column = (
+            f"{name}_{suffix}" for suffix in ("mask", "valid", "only", "masked", "flat")
+        )
         inputs.append(helper.make_tensor_value_info(mask, TensorProto.FLOAT, shape[:-1]))
         steps += [
             helper.make_node("Greater", [mask, "half"], [valid]),

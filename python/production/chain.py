@@ -194,12 +194,12 @@ def configure(chain: Chain, step: StepOfChain, areas: Path, log: IO[bytes]) -> N
 
 def call(chain: Chain, step: StepOfChain, action: str, folder: Path, areas: Path, log: IO[bytes]) -> int:
     """Run the script of a chain in a folder, in the operating system of a step; returns the exit code."""
-    words = ["bash", str(chain.folder.resolve() / script.SCRIPT), action, step.name]
-    places = dict.fromkeys(path.resolve() for path in (folder, areas, chain.folder))
-    words = systems.inside(step.system, words, list(places))
+    argv = ["bash", str(chain.folder.resolve() / script.SCRIPT), action, step.name]
+    folders = dict.fromkeys(path.resolve() for path in (folder, areas, chain.folder))
+    argv = systems.inside(step.system, argv, list(folders))
     environment = systems.environment({"NANOFORGE_AREAS": str(areas.resolve())})
     done = subprocess.run(  # noqa: S603 - no shell, and the words are ours
-        words, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
+        argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False
     )
     return done.returncode
 

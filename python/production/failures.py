@@ -46,5 +46,5 @@ def message(code: int, kind: str, text: str) -> str:
 
 def code_in(error: str) -> int | None:
     """Return the exit code of cmsRun that a line of error names."""
-    found = _WORDS.search(error)
-    return int(found[1]) if found else None
+    match = _WORDS.search(error)
+    return int(match[1]) if match else None

@@ -179,9 +179,9 @@ class Job:
         while True:
             chosen = pileup.share(mixed, settings["seed"], settings["lumi"], subset) if mixed else []
             premixed = pileup.readable(chosen, self.redirectors, subset)
-            found, code, text = self._attempt(step, {**settings, "pileup": premixed}, log)
-            if code == 0 and found is not None:
-                return self._checked(step, found, before, log, subset if mixed else None)
+            result, code, text = self._attempt(step, {**settings, "pileup": premixed}, log)
+            if code == 0 and result is not None:
+                return self._checked(step, result, before, log, subset if mixed else None)
             failure = failure_of(code)
             print(last_lines(log, _TAIL), file=sys.stderr)  # noqa: T201 - the log of the job
             if failure is Failure.INPUT and mixed and subset + 1 < _INPUT_TRIES:
@@ -202,38 +202,38 @@ class Job:
         (self.folder / f"{step.name}_job.json").write_text(json.dumps(settings))
         with log.open("wb") as file:
             status = call(self.chain, step, "run", self.folder, self.areas, file)
-        found = report.read(fjr)
-        code = found.code if found is not None and found.code else of_process(status)
-        if code == 0 and found is None:
+        result = report.read(fjr)
+        code = result.code if result is not None and result.code else of_process(status)
+        if code == 0 and result is None:
             return None, 1, f"cmsRun ended well, but wrote no {fjr.name}"
-        kind, text = ("", last_lines(log, 1)) if found is None else (found.kind, found.text)
-        return found, code, message(code, kind, text)
+        kind, text = ("", last_lines(log, 1)) if result is None else (result.kind, result.text)
+        return result, code, message(code, kind, text)
 
     def _error(self, step: StepOfChain, lumi: int, failure: Failure, text: str) -> Exception:
-        place = f"{self.chain.sample}, lumi section {lumi}, step {step.name}"
+        subject = f"{self.chain.sample}, lumi section {lumi}, step {step.name}"
         if failure is Failure.CONFIGURATION:
-            return UserError(f"{place}: {failure.value}: {text}")
+            return UserError(f"{subject}: {failure.value}: {text}")
         if failure is Failure.CRASH:
-            return UserError(f"{place}: crashed twice with the same random numbers, so this section is lost: {text}")
-        return DataError(f"{place}: {'' if failure is Failure.OTHER else f'{failure.value}: '}{text}")
+            return UserError(f"{subject}: crashed twice with the same random numbers, so this section is lost: {text}")
+        return DataError(f"{subject}: {'' if failure is Failure.OTHER else f'{failure.value}: '}{text}")
 
     def _checked(
-        self, step: StepOfChain, found: report.Report, before: StepRecord | None, log: Path, subset: int | None
+        self, step: StepOfChain, result: report.Report, before: StepRecord | None, log: Path, subset: int | None
     ) -> StepRecord:
         """Return the record of a step, where its events are those of the step before."""
-        place = f"{self.chain.sample}, step {step.name}"
-        written, path = found.written.get(step.module), self.folder / f"{step.name}.root"
+        subject = f"{self.chain.sample}, step {step.name}"
+        written, path = result.written.get(step.module), self.folder / f"{step.name}.root"
         if written is None or not path.exists():
-            raise DataError(f"{place}: cmsRun ended well, but {step.module} wrote no {path.name}")
-        read = _tried(report.summary(log), place) if before is None else found.read
+            raise DataError(f"{subject}: cmsRun ended well, but {step.module} wrote no {path.name}")
+        read = _tried(report.summary(log), subject) if before is None else result.read
         if before is not None and read != before.written:
-            raise DataError(f"{place}: read {read:,} of {before.written:,} events")
+            raise DataError(f"{subject}: read {read:,} of {before.written:,} events")
         may_drop = before is None or (step.name == "nano" and self.chain.skimmed)
         if written > read or (written < read and not may_drop):
-            raise DataError(f"{place}: read {read:,} events and wrote {written:,}")
+            raise DataError(f"{subject}: read {read:,} events and wrote {written:,}")
         return StepRecord(
             step.name, step.release, step.arch, step.conditions, self.chain.sha256(step.name), read, written,
-            found.seconds, found.cpu, found.memory, subset,
+            result.seconds, result.cpu, result.memory, subset,
         )  # fmt: skip
 
     # -- what was tried -----------------------------------------------------------------------------------------------
@@ -247,9 +247,11 @@ class Job:
         counts = report.summary(self.folder / "gensim.log")
         rejected: dict[str, int] = {}
         for name in (gen.GENERATOR, *self.chain.filters):
-            found = counts.get(f"generation_step/{name}")
-            if found is not None and (found.seen > found.passed or name != gen.GENERATOR):
-                rejected[name] = found.seen - found.passed
+            passed_of_filter = counts.get(f"generation_step/{name}")
+            if passed_of_filter is not None and (
+                passed_of_filter.seen > passed_of_filter.passed or name != gen.GENERATOR
+            ):
+                rejected[name] = passed_of_filter.seen - passed_of_filter.passed
         tried, passed = counts["generation_step"].seen, counts["generation_step"].passed
         if tried - passed != sum(rejected.values()):  # by a module of the release
             rejected["generation_step"] = tried - passed - sum(rejected.values())

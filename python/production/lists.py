@@ -59,8 +59,8 @@ def write(
                 for path in sorted(entries)
                 if path.startswith(f"{name}/{step}-") and entries[path]
             ]
-            own = "" if step == production.produce.chain else f"_{step}"
-            written.append(f"{FOLDER}/{name}{own}.txt")
+            suffix = "" if step == production.produce.chain else f"_{step}"
+            written.append(f"{FOLDER}/{name}{suffix}.txt")
             (folder / written[-1]).write_text("".join(lines))
         if production.produce.chain == "nano":
             samples[name] = {"files": str(output.resolve() / FOLDER / f"{name}.txt")}
@@ -115,12 +115,12 @@ def _summary(production: Production, records: list[LumiRecord]) -> dict[str, Any
 
 def _lines(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = []
-    for name, found in summaries.items():
-        line = f"samples.{name}: {found['events']:,} events in {found['lumi_sections']:,} lumi sections"
-        line += f", efficiency {found['efficiency']:.4g} +- {found['efficiency_error']:.2g}"
-        if found["seconds_per_event"]:
-            line += f", {found['seconds_per_event']:.3g} s per event"
-        lines.append(line + (", without pile-up: a test" if found["pileup"] == "none" else ""))
+    for name, summary in summaries.items():
+        line = f"samples.{name}: {summary['events']:,} events in {summary['lumi_sections']:,} lumi sections"
+        line += f", efficiency {summary['efficiency']:.4g} +- {summary['efficiency_error']:.2g}"
+        if summary["seconds_per_event"]:
+            line += f", {summary['seconds_per_event']:.3g} s per event"
+        lines.append(line + (", without pile-up: a test" if summary["pileup"] == "none" else ""))
     return lines
 
 

@@ -37,37 +37,37 @@ def with_lumis(analysis: Analysis, folder: Path, *, write: bool = True) -> Analy
     DataError
         When it is damaged.
     """
-    wanted = plan(analysis)
+    requested = plan(analysis)
     produce = analysis.cmssw.produce if analysis.cmssw is not None else None
     if analysis.cmssw is None or produce is None or isinstance(produce.first_lumi, dict):
         return analysis  # frozen: they were given when the jobs were submitted
-    given = _reserve(Path(produce.journal), wanted, folder.resolve(), write)
-    produce = produce.model_copy(update={"first_lumi": given})
+    reserved = _reserve(Path(produce.journal), requested, folder.resolve(), write)
+    produce = produce.model_copy(update={"first_lumi": reserved})
     return analysis.model_copy(update={"cmssw": analysis.cmssw.model_copy(update={"produce": produce})})
 
 
-def _reserve(journal: Path, wanted: Mapping[str, Production], folder: Path, write: bool) -> dict[str, int]:
+def _reserve(journal: Path, requested: Mapping[str, Production], folder: Path, write: bool) -> dict[str, int]:
     try:
         descriptor = os.open(journal, os.O_RDWR | os.O_CREAT if write else os.O_RDONLY, 0o644)
     except FileNotFoundError:
         if write:
             raise UserError(f"cmssw.produce.journal: {journal}: there is no such folder") from None
-        return {name: _first([], production) for name, production in wanted.items()}
+        return {name: _first([], production) for name, production in requested.items()}
     except OSError as error:
         raise UserError(f"cmssw.produce.journal: {journal}: {error.strerror}: name a file that you can write") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if write else fcntl.LOCK_SH)
         text = os.pread(descriptor, os.fstat(descriptor).st_size, 0).rpartition(b"\n")[0]  # a torn line does not count
-        entries, given, lines = _entries(journal, text), {}, b""
-        for name, production in wanted.items():
-            given[name], line = _give(entries, production, folder)
+        entries, reserved, lines = _entries(journal, text), {}, b""
+        for name, production in requested.items():
+            reserved[name], line = _give(entries, production, folder)
             lines += line
         if write and lines:
             end = len(text) + 1 if text else 0
             os.ftruncate(descriptor, end)
             os.pwrite(descriptor, lines, end)
             os.fsync(descriptor)
-        return given
+        return reserved
     finally:
         os.close(descriptor)
 
@@ -76,8 +76,8 @@ def _give(entries: list[dict[str, Any]], production: Production, folder: Path) -
     """Return the first section of a production, and the line of the journal that says so, where one is needed."""
     of_sample = [entry for entry in entries if entry["sample"] == production.sample]
     count = len(production.sizes)
-    there = folder.exists() or folder.with_name(f".{folder.name}.unfinished").exists()
-    same = [entry for entry in of_sample if entry["folder"] == str(folder)] if there else []
+    exists = folder.exists() or folder.with_name(f".{folder.name}.unfinished").exists()
+    same = [entry for entry in of_sample if entry["folder"] == str(folder)] if exists else []
     if (
         same
         and same[-1]["last"] - same[-1]["first"] + 1 == count

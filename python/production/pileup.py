@@ -80,5 +80,5 @@ def readable(names: Sequence[str], redirectors: Sequence[str], subset: int) -> l
 def _address(name: str, redirectors: Sequence[str], subset: int) -> str:
     if not is_logical(name):
         return name if "://" in name else f"file:{name}"
-    places = addresses(name, redirectors)
-    return places[subset % len(places)]
+    candidates = addresses(name, redirectors)
+    return candidates[subset % len(candidates)]

@@ -79,8 +79,8 @@ def frozen_filter(kind: str, values: Mapping[str, Any], key: str) -> dict[str, A
     described = _described(kind, key)
     for parameter in values:
         if parameter not in described:
-            known = nearest(parameter, described) or f"; it has {', '.join(described)}"
-            raise UserError(f"{key}.{parameter}: {name} has no such parameter{known}")
+            choices = nearest(parameter, described) or f"; it has {', '.join(described)}"
+            raise UserError(f"{key}.{parameter}: {name} has no such parameter{choices}")
     for parameter, description in described.items():
         if description.required and parameter not in values:
             raise UserError(f"{key}.{parameter}: {name} needs this parameter ({description.type})")
@@ -103,9 +103,9 @@ def _described(kind: str, key: str) -> Mapping[str, Parameter]:
         raise UserError(f"{key}.type: {path}: its fillDescriptions cannot be read ({error})") from None
     if name not in offered:
         names = [other for other in offered if other not in _OF_BLOCKS]
-        place = f" in {path}" if path else ""
-        known = f"; known: {', '.join(names)}" if names else ": no filter there has a fillDescriptions"
-        raise UserError(f"{key}.type: there is no filter {name!r}{place}{known}{nearest(name, names)}")
+        location = f" in {path}" if path else ""
+        choices = f"; known: {', '.join(names)}" if names else ": no filter there has a fillDescriptions"
+        raise UserError(f"{key}.type: there is no filter {name!r}{location}{choices}{nearest(name, names)}")
     return offered[name]
 
 

@@ -41,7 +41,7 @@ def system() -> str:
     return f"el{values.get('VERSION_ID', '').partition('.')[0]}" if alike else values.get("ID", "unknown")
 
 
-def inside(name: str, words: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
+def inside(name: str, command: Sequence[str], folders: Sequence[Path] = ()) -> list[str]:
     """Return a command as it runs in an operating system, with these folders at hand.
 
     Raises
@@ -50,24 +50,24 @@ def inside(name: str, words: Sequence[str], folders: Sequence[Path] = ()) -> lis
         When it cannot be run on this machine: another one may do.
     """
     if name == system():
-        return list(words)
+        return list(command)
     script = software() / "common" / f"cmssw-{name}"
     if not script.is_file():
         raise DataError(f"{script} is not on this machine, which runs {system()}: is CVMFS mounted?")
     proxy = os.environ.get("X509_USER_PROXY")
-    places = [*map(str, folders), *(place for place in _BOUND if Path(place).is_dir())]
-    places += [str(Path(proxy).parent)] if proxy else []
-    binds = [word for place in dict.fromkeys(places) for word in ("-B", place)]
-    return [str(script), *binds, "--command-to-run", *words]
+    bound = [*map(str, folders), *(folder for folder in _BOUND if Path(folder).is_dir())]
+    bound += [str(Path(proxy).parent)] if proxy else []
+    binds = [argument for folder in dict.fromkeys(bound) for argument in ("-B", folder)]
+    return [str(script), *binds, "--command-to-run", *command]
 
 
 def probe(name: str) -> None:
     """Raise a :class:`DataError` where programs of an operating system cannot be run on this machine."""
-    words = inside(name, ["true"])
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603
+    argv = inside(name, ["true"])
+    done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise DataError(f"{words[0]} does not work on this machine ({''.join(last) or done.returncode})")
+        raise DataError(f"{argv[0]} does not work on this machine ({''.join(last) or done.returncode})")
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -79,4 +79,4 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def _folders(*programs: str) -> list[str]:
-    return [str(Path(place).parent) for program in programs if (place := shutil.which(program))]
+    return [str(Path(program_path).parent) for program in programs if (program_path := shutil.which(program))]

@@ -39,12 +39,12 @@ def remember(made: Made, modules: Iterable[str]) -> None:
             file.write(f"{_token(made, names)}\n")
 
 
-def require(place: Path, made: Made, modules: Iterable[str], *, trust: bool, how: str = "trained") -> None:
+def require(folder: Path, made: Made, modules: Iterable[str], *, trust: bool, how: str = "trained") -> None:
     """Raise a :class:`UserError` where a run names Python code that this user neither trained with nor trusts.
 
     Parameters
     ----------
-    place, made
+    folder, made
         The run and its manifest, whose outputs have been verified; or the job directory and its plan.
     modules
         What would be imported: files, or names of modules.
@@ -58,8 +58,8 @@ def require(place: Path, made: Made, modules: Iterable[str], *, trust: bool, how
         return
     if not trust:
         raise UserError(
-            f"{place}: was not {how} by you, and its Python code would be run: {', '.join(map(_located, names))}: read "
-            "it, then give --trust (once)"
+            f"{folder}: was not {how} by you, and its Python code would be run: {', '.join(map(_located, names))}: "
+            "read it, then give --trust (once)"
         )
     remember(made, names)
 

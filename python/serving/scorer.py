@@ -72,6 +72,6 @@ class Scorer:
         inputs = table.tensors()
         scores = np.empty((len(fold), len(self.outputs)), dtype=np.float32)
         for number, model in enumerate(self._models):
-            mine = fold == number
-            scores[mine] = score(model, {name: values[mine] for name, values in inputs.items()})
+            of_fold = fold == number
+            scores[of_fold] = score(model, {name: values[of_fold] for name, values in inputs.items()})
         return scores

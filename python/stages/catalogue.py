@@ -84,14 +84,14 @@ def _look_up(pattern: str, tree: str) -> list[CatalogueEntry]:
 
 def _of_analysis(analysis: Analysis) -> dict[str, CatalogueEntry]:
     """Look up the samples of an analysis, with their labels as categories."""
-    found: dict[str, CatalogueEntry] = {}
+    result: dict[str, CatalogueEntry] = {}
     for name, sample in analysis.samples.items():
         sources = [sample.dataset] if sample.dataset is not None else sample.files or []
         for number, source in enumerate(sources):
             for entry in _look_up(source, analysis.tree):
-                key = name if number == 0 and name not in found else f"{name}_{len(found)}"
-                found[key] = CatalogueEntry(**{**vars(entry), "category": sample.label or name})
-    return found
+                key = name if number == 0 and name not in result else f"{name}_{len(result)}"
+                result[key] = CatalogueEntry(**{**vars(entry), "category": sample.label or name})
+    return result
 
 
 def _read(path: Path) -> Catalogue:

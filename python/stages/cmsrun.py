@@ -68,9 +68,9 @@ def cmsrun(
     """
     name = _checked(analysis, sample, step, era)
     files, copies = _contents(analysis, sample, step, name, model)
-    asked = {"sample": sample, "step": step, "era": name}
+    request = {"sample": sample, "step": step, "era": name}
     made = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
-    key = {**asked, "files": made, "copies": {path: adler32(source) for path, source in copies.items()}}
+    key = {**request, "files": made, "copies": {path: adler32(source) for path, source in copies.items()}}
     previous = up_to_date(output, STAGE, key)
     if previous is not None:
         say(f"{output} is up to date")
@@ -83,8 +83,8 @@ def cmsrun(
             shutil.copyfile(source, work / path)
         configuration = next((path for path in files if path.endswith("_cfg.py")), None)
         row = _row(name, step)
-        manifest = Manifest(STAGE, {"cmsrun": asked}, [])
-        manifest.details = {"key": fingerprint(key), **asked, "release": row.release, "arch": row.arch,
+        manifest = Manifest(STAGE, {"cmsrun": request}, [])
+        manifest.details = {"key": fingerprint(key), **request, "release": row.release, "arch": row.arch,
                             "configuration": configuration}  # fmt: skip
         manifest.write(work, dict.fromkeys([*files, *copies]))
     _tell(output, manifest)
@@ -104,8 +104,8 @@ def _checked(analysis: Analysis, sample: str, step: str, era: str | None) -> str
             raise UserError(f"cmssw.acceptance.{other}: there is no such sample{nearest(other, analysis.samples)}")
     name = era or block.era
     if name not in ERAS:
-        place = "cmssw.era" if era is None else "--era"
-        raise UserError(f"{place}: {name!r} is unknown{nearest(name, ERAS)}; known: {', '.join(ERAS)}")
+        key = "cmssw.era" if era is None else "--era"
+        raise UserError(f"{key}: {name!r} is unknown{nearest(name, ERAS)}; known: {', '.join(ERAS)}")
     return name
 
 

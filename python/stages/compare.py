@@ -55,7 +55,7 @@ def compare(runs: Sequence[Path], output: Path, *, force: bool = False) -> Manif
             raise UserError(f"{run.name} is {run.task}, and {evaluated[0].name} is {evaluated[0].task}: compare alike")
     comparison = Comparison(evaluated)
     _show(comparison)
-    sources = [str(place.resolve() / NAME) for run in runs for place in (run, run / EVALUATION)]
+    sources = [str(made.resolve() / NAME) for run in runs for made in (run, run / EVALUATION)]
     key = {"names": [run.name for run in evaluated]}
     request = Request(STAGE, output, key, key, sources, force=force)
     finished = request.finished()
@@ -81,16 +81,16 @@ def _read(run: Path, name: str) -> Run:
     """Read a run and its evaluation."""
     trained = Manifest.read(run, "train")
     trained.verify(run)
-    place = run / EVALUATION
-    if not (place / NAME).exists():
+    folder = run / EVALUATION
+    if not (folder / NAME).exists():
         raise UserError(f"{run}: not evaluated yet: run 'nanoforge evaluate {run}'")
-    evaluation = Manifest.read(place, "evaluate")
-    evaluation.verify(place)
+    evaluation = Manifest.read(folder, "evaluate")
+    evaluation.verify(folder)
     if evaluation.details["run"] != trained.identity():
-        raise UserError(f"{place}: of an earlier training: run 'nanoforge evaluate {run} --force'")
-    content = json.loads((place / "metrics.json").read_text())
+        raise UserError(f"{folder}: of an earlier training: run 'nanoforge evaluate {run} --force'")
+    content = json.loads((folder / "metrics.json").read_text())
     try:
-        curves = json.loads((place / "curves.json").read_text()) if content["task"] == "classification" else {}
+        curves = json.loads((folder / "curves.json").read_text()) if content["task"] == "classification" else {}
         details = trained.details["cost"], evaluation.details["dataset"], evaluation.details["test_rows"]
     except (FileNotFoundError, KeyError):
         raise DataError(
@@ -133,9 +133,11 @@ def _table(content: report.ReportTable, columns: Sequence[int], width: int | Non
     """Make a table of the first and of other columns; with a width, names wrap to fit into it."""
     table = Table(title=content.title, title_justify="left", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
     for number in (0, *columns):
-        own = None if width is None else _column_width(content, number, width) - _GAP
+        column_width = None if width is None else _column_width(content, number, width) - _GAP
         justify: Literal["left", "right"] = "right" if number else "left"
-        table.add_column(Text(content.head[number]), justify=justify, overflow="fold", no_wrap=width is None, width=own)
+        table.add_column(
+            Text(content.head[number]), justify=justify, overflow="fold", no_wrap=width is None, width=column_width
+        )
     for line in content.lines:
         table.add_row(*(Text(line[number]) for number in (0, *columns)))
     return table

@@ -217,11 +217,11 @@ def _merge_plan(
     """Divide files into the shards that one conversion of all would make, to be filled from those of parts."""
     units: dict[str | None, int] = {name: len(paths) for name, paths in files.items()}
     stored: dict[str, list[StoredFile | None]] = {name: [None] * len(paths) for name, paths in files.items()}
-    found = gather(parts, None, STAGE, analysis.dataset_part(), units, skip_bad_files, jobs)
-    for part, folder, manifest in found.parts:
+    finished_parts = gather(parts, None, STAGE, analysis.dataset_part(), units, skip_bad_files, jobs)
+    for part, folder, manifest in finished_parts.parts:
         stems = [(folder / o.path).with_suffix("") for o in manifest.outputs if o.path.endswith(".json")]
-        own = [file for stem in stems for file in stored_files(stem)]
-        stored[str(part.sample)][part.first : part.last + 1] = own
+        of_parts = [file for stem in stems for file in stored_files(stem)]
+        stored[str(part.sample)][part.first : part.last + 1] = of_parts
     all_stored = [file for name in files for file in stored[name]]
     return _plan(analysis, _numbered(files), work, skip_bad_files, all_stored)
 

@@ -111,22 +111,22 @@ def _rule(folds: int, fold: str | None) -> str:
     if fold is None or fold in (AVERAGE, BY_EVENT):
         return fold or AVERAGE
     if not fold.isdecimal() or int(fold) >= folds:
-        words = (AVERAGE, BY_EVENT)
+        rules = (AVERAGE, BY_EVENT)
         raise UserError(
-            f"--fold {fold}: give '{AVERAGE}', '{BY_EVENT}', or a number from 0 to {folds - 1}{nearest(fold, words)}"
+            f"--fold {fold}: give '{AVERAGE}', '{BY_EVENT}', or a number from 0 to {folds - 1}{nearest(fold, rules)}"
         )
     return str(int(fold))
 
 
 def _files(analysis: Analysis, check: Sequence[str]) -> list[str]:
     if check:
-        found = expand(check, "--check", analysis.redirectors)
+        paths = expand(check, "--check", analysis.redirectors)
     else:
         try:
-            found = list(dict.fromkeys(sample_files(analysis, name)[0] for name in analysis.samples))
+            paths = list(dict.fromkeys(sample_files(analysis, name)[0] for name in analysis.samples))
         except UserError as error:
             raise UserError(f"{error}; say with --check which files to compare graph and model on") from None
-    return list(map(from_root, found))
+    return list(map(from_root, paths))
 
 
 def _exported(

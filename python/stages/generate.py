@@ -103,8 +103,8 @@ def generate(
             made, checksums = _write(files, folder, jobs)
             entries: dict[str, int | None] = {file.name: made[file.sample].passed for file in files}
         else:
-            found = gather(parts, folder, STAGE, whole, units, incomplete=False, jobs=jobs)
-            made, entries, checksums = _gathered(found), found.entries, found.checksums
+            finished_parts = gather(parts, folder, STAGE, whole, units, incomplete=False, jobs=jobs)
+            made, entries, checksums = _gathered(finished_parts), finished_parts.entries, finished_parts.checksums
         trials.update(made)
         if share is None:
             entries |= {path.name: None for path in _draw(trials, folder)}
@@ -127,13 +127,13 @@ def _made_from(sample: str, generator: Generator) -> dict[str, Any]:
     return content | ({"adler32": sums} if sums else {})
 
 
-def _gathered(found: Gathered) -> dict[str, Trials]:
+def _gathered(finished_parts: Gathered) -> dict[str, Trials]:
     """Sum up the books of all parts."""
-    books: dict[str, Trials] = {}
-    for part, _, manifest in found.parts:
+    trials: dict[str, Trials] = {}
+    for part, _, manifest in finished_parts.parts:
         name = str(part.sample)
-        books.setdefault(name, Trials()).add(Trials.from_dict(manifest.details["samples"][name]["books"]))
-    return books
+        trials.setdefault(name, Trials()).add(Trials.from_dict(manifest.details["samples"][name]["books"]))
+    return trials
 
 
 def _plan(analysis: Analysis, sample: str | None, events: int | None) -> dict[str, Generator]:
@@ -142,8 +142,8 @@ def _plan(analysis: Analysis, sample: str | None, events: int | None) -> dict[st
         raise UserError("no sample has a 'generator': there is nothing to generate")
     if sample is not None:
         if sample not in plan:
-            known = nearest(sample, plan) or f"; samples with a generator: {', '.join(plan)}"
-            raise UserError(f"--sample {sample}: there is no such sample with a 'generator'{known}")
+            choices = nearest(sample, plan) or f"; samples with a generator: {', '.join(plan)}"
+            raise UserError(f"--sample {sample}: there is no such sample with a 'generator'{choices}")
         plan = {sample: plan[sample]}
     return {n: g if events is None else g.model_copy(update={"events": events}) for n, g in plan.items()}
 
@@ -182,8 +182,8 @@ def _write(files: Sequence[_File], work: Path, jobs: int) -> tuple[dict[str, Tri
                 for block in islice(stream, len(blocks)):
                     out.append(block)
             unfinished.rename(work / file.name)
-            books = out.trials.as_dict()
-            pieces[file.name] = Piece.write(records[file.name], _key(file), [work / file.name], books)
+            counts = out.trials.as_dict()
+            pieces[file.name] = Piece.write(records[file.name], _key(file), [work / file.name], counts)
     remove(work / _RECORDS)
     done = [(file, piece) for file in files if (piece := pieces[file.name]) is not None]
     return (
@@ -228,18 +228,18 @@ def _survey(name: str, generator: Generator) -> Occupancy | None:
     return occupancy
 
 
-def _accounting(books: Mapping[str, Trials]) -> Accounting:
+def _accounting(trials_by_sample: Mapping[str, Trials]) -> Accounting:
     """Book all events that were tried: passed, or rejected by a filter."""
     accounting = Accounting()
-    for name, trials in books.items():
+    for name, trials in trials_by_sample.items():
         rejected = {f"{name}.{cut}": count for cut, count in trials.rejected.items()}
         accounting.events.add(Ledger("events", trials.tried, trials.passed, rejected))
     return accounting
 
 
-def _draw(books: Mapping[str, Trials], work: Path) -> list[Path]:
+def _draw(trials_by_sample: Mapping[str, Trials], work: Path) -> list[Path]:
     """Draw the spectra of all guns."""
-    guns = {name: trials.spectra for name, trials in books.items() if trials.spectra is not None}
+    guns = {name: trials.spectra for name, trials in trials_by_sample.items() if trials.spectra is not None}
     if not guns:
         return []
     from ..evaluation import spectra
@@ -261,8 +261,8 @@ def _details(generator: Generator, trials: Trials) -> dict[str, Any]:
     return out
 
 
-def _tell(plan: Mapping[str, Generator], books: Mapping[str, Trials]) -> None:
-    for name, trials in books.items():
+def _tell(plan: Mapping[str, Generator], trials_by_sample: Mapping[str, Trials]) -> None:
+    for name, trials in trials_by_sample.items():
         efficiency, uncertainty = trials.efficiency
         line = f"samples.{name}: {trials.passed:,} events"
         if plan[name].filters:

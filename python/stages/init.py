@@ -217,19 +217,19 @@ def _find_collections(file: EventFile, look: Look) -> None:
         return
     members = [branch for group in groups.values() for branch in group.branches.values()]
     for name, lists in lists_of_equal_lengths(file, _usable(members, _NO_OBJECT_FEATURE)).items():
-        said = has_collection(lists, file.branches)
-        if said is None:
+        proposed = has_collection(lists, file.branches)
+        if proposed is None:
             look.grouped[name] = lists
-        look.inputs.setdefault(said or name, f"{(said or name).lower()}s")
+        look.inputs.setdefault(proposed or name, f"{(proposed or name).lower()}s")
 
 
 def _present(grouped: Mapping[str, Mapping[str, str]], file: EventFile) -> dict[str, dict[str, str]]:
     """Leave out what another file does not have."""
-    there = {
+    present = {
         name: {a: m for a, m in members.items() if m in file.branches and file.branches[m].jagged}
         for name, members in grouped.items()
     }
-    return {name: members for name, members in there.items() if members}
+    return {name: members for name, members in present.items() if members}
 
 
 def _look_at_events(file: EventFile, look: Look) -> bool:
@@ -245,11 +245,11 @@ def _look_at_events(file: EventFile, look: Look) -> bool:
     for name in names:
         look.at(name, chunk.columns[name])
     for collection, members in lists.items():
-        lengths = {n: np.diff(own) for n in members if (own := chunk.columns[n].offsets) is not None}
+        lengths = {n: np.diff(offsets) for n in members if (offsets := chunk.columns[n].offsets) is not None}
         first = next(iter(lengths.values()), None)
         if first is not None:
             look.lengths.setdefault(collection, []).append(first)
-            look.uneven |= {name for name, own in lengths.items() if not np.array_equal(own, first)}
+            look.uneven |= {name for name, offsets in lengths.items() if not np.array_equal(offsets, first)}
     return recorded and bool((chunk.columns[IDENTITY[0]].content > 1).all())  # simulation is run 1
 
 
@@ -308,9 +308,9 @@ def _propose(common: Mapping[str, Branch], look: Look) -> list[Features]:
 
 def _choose(name: str, columns: Mapping[str, str], first: Sequence[str], most: int) -> Features | None:
     """Use the well-known ones of some features, or simply the first where none is well known."""
-    known = [feature for feature in columns if _is_expression(feature)]
-    used = ([feature for feature in first if feature in known] or known)[:most]
-    further = [feature for feature in known if feature not in used]
+    usable = [feature for feature in columns if _is_expression(feature)]
+    used = ([feature for feature in first if feature in usable] or usable)[:most]
+    further = [feature for feature in usable if feature not in used]
     return Features(name, used, further, [columns[feature] for feature in used]) if used else None
 
 
@@ -540,10 +540,10 @@ def _wrapped(start: str, names: Iterable[str], end: str, indent: str) -> list[st
 
 
 def _say_what_next(output: Path, sources: Sequence[Source], inputs: Sequence[Features]) -> None:
-    shown = [f"{block.name} ({len(block.used)} features)" for block in inputs]
+    blocks = [f"{block.name} ({len(block.used)} features)" for block in inputs]
     name = shlex.quote(str(output))
     samples = f"{len(sources)} sample{'s' if len(sources) > 1 else ''}"
-    out.print(f"wrote {output}: {samples}; inputs {', '.join(shown)}", markup=False)
+    out.print(f"wrote {output}: {samples}; inputs {', '.join(blocks)}", markup=False)
     todo = "correct labels, selection and features in it"
     if len(sources) == 1:
         todo = "add a second sample or classes to it (the comments say how)"

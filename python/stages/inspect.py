@@ -155,15 +155,15 @@ def inspect(files: list[str], tree: str | None, filter: str | None, ranges: bool
             _show(summary, done, filter, ranges)
         done.append(summary)
     if filter is not None and not any(t.groups for summary in done for t in summary.trees):
-        known = {name for summary in done for t in summary.trees for name in t.branches}
-        raise UserError(f"--filter {filter!r} matches no branch{nearest(filter.strip('*?'), sorted(known))}")
+        names = {name for summary in done for t in summary.trees for name in t.branches}
+        raise UserError(f"--filter {filter!r} matches no branch{nearest(filter.strip('*?'), sorted(names))}")
     if as_json:
         out.print(json.dumps([_as_dict(summary) for summary in done], indent=1, allow_nan=False), markup=False)
 
 
 def summarise(path: str, tree: str | None = None, filter: str | None = None, ranges: bool = False) -> FileSummary:
     """Describe one file; the parameters are those of :func:`inspect`."""
-    found = []
+    trees = []
     uuid = ""
     with broken_file(path, "cannot be opened"):
         opened = list(_open_tables(path, tree))
@@ -174,9 +174,9 @@ def summarise(path: str, tree: str | None = None, filter: str | None = None, ran
         summary = TreeSummary(name, kind, file.entries, branches, _groups(branches, filter))
         if ranges:
             _measure(file, summary)
-        found.append(summary)
+        trees.append(summary)
     opened[0][2].close()
-    return FileSummary(path, uuid, None if is_remote(path) else Path(path).stat().st_size, found)
+    return FileSummary(path, uuid, None if is_remote(path) else Path(path).stat().st_size, trees)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ def _measure(file: EventFile, summary: TreeSummary) -> None:
 
 def _groups(branches: Mapping[str, Branch], filter: str | None) -> list[Group]:
     """Group the branches that match: those of the event, then the collections, then flat ones with a common prefix."""
-    found, flat = collections(branches)
+    grouped, flat = collections(branches)
     prefixes = {name: _prefix(name) for name in flat}
     common = Counter(prefixes.values())
     loose: dict[str, dict[str, Branch]] = {"": {}}
@@ -244,7 +244,7 @@ def _groups(branches: Mapping[str, Branch], filter: str | None) -> list[Group]:
         prefix = prefixes[name] if common[prefixes[name]] > 1 else ""
         loose.setdefault(prefix, {})[name] = branch
     groups = [Group("", loose.pop(""))]
-    for name, collection in found.items():
+    for name, collection in grouped.items():
         counters = {c: branches[c] for c in collection.counters if not _is_private(c, collection)}
         groups.append(Group(name, {**counters, **collection.branches}, collection))
     groups += [Group(prefix, members) for prefix, members in loose.items()]
@@ -265,8 +265,8 @@ def _is_private(counter: str, collection: Collection) -> bool:
 
 
 def _total_bytes(branches: Iterable[Branch]) -> tuple[int, int] | None:
-    known = [(b.compressed, b.uncompressed or 0) for b in branches if b.compressed is not None]
-    return (sum(c for c, _ in known), sum(u for _, u in known)) if known else None
+    sizes = [(b.compressed, b.uncompressed or 0) for b in branches if b.compressed is not None]
+    return (sum(c for c, _ in sizes), sum(u for _, u in sizes)) if sizes else None
 
 
 # -- JSON -------------------------------------------------------------------------------------------------------------
@@ -333,32 +333,32 @@ def _show(summary: FileSummary, earlier: list[FileSummary], filter: str | None, 
     out.print(Text(summary.path, style="bold") + Text(size, style="not bold"))
     for tree in summary.trees:
         out.print(Text(f"  {_headline(tree)}"))
-        known = [(s.path, t) for s in earlier for t in s.trees if (t.name, t.kind) == (tree.name, tree.kind)]
+        previous = [(s.path, t) for s in earlier for t in s.trees if (t.name, t.kind) == (tree.name, tree.kind)]
         if filter is not None and not tree.groups:
             out.print(Text(f"  no branch matches {filter!r}"))
-        elif not _show_as_known(tree, known) or ranges:
+        elif not _show_as_known(tree, previous) or ranges:
             show_table(_table(tree, filter, ranges))
 
 
 def _headline(tree: TreeSummary) -> str:
     entries = "entries not counted (--ranges reads them)" if tree.entries is None else f"{tree.entries:,} entries"
-    words = [tree.name or "", tree.kind, entries, f"{len(tree.branches):,} branches"]
+    texts = [tree.name or "", tree.kind, entries, f"{len(tree.branches):,} branches"]
     size = _total_bytes(tree.branches.values())
     if size is not None:
-        words.append(f"{_bytes(size[0])}, {_codec(tree)} {_ratio(*size)}")
-    return "  ".join(word for word in words if word)
+        texts.append(f"{_bytes(size[0])}, {_codec(tree)} {_ratio(*size)}")
+    return "  ".join(text for text in texts if text)
 
 
-def _show_as_known(tree: TreeSummary, known: list[tuple[str, TreeSummary]]) -> bool:
+def _show_as_known(tree: TreeSummary, previous: list[tuple[str, TreeSummary]]) -> bool:
     """Say how a tree differs from one that was shown; False where there is none, or they have little in common."""
     types = tree.types
-    same = next((path for path, other in known if other.types == types), None)
+    same = next((path for path, other in previous if other.types == types), None)
     if same is not None:
         out.print(Text(f"  same branches as {same}"))
         return True
-    if not known or len(known[0][1].types.keys() & types) < len(types) / 2:
+    if not previous or len(previous[0][1].types.keys() & types) < len(types) / 2:
         return False
-    path, other = known[0][0], known[0][1].types
+    path, other = previous[0][0], previous[0][1].types
     out.print(Text(f"  branches as {path}, but"))
     changed = [f"{n} ({types[n]}, there {other[n]})" for n in types if n in other and types[n] != other[n]]
     differences = {
@@ -366,9 +366,9 @@ def _show_as_known(tree: TreeSummary, known: list[tuple[str, TreeSummary]]) -> b
         "only there": [n for n in other if n not in types],
         "of another type": changed,
     }
-    for what, names in differences.items():
+    for difference, names in differences.items():
         if names:
-            out.print(Text(f"    {what}: {_some(names)}"))
+            out.print(Text(f"    {difference}: {_some(names)}"))
     return True
 
 
@@ -394,9 +394,9 @@ def _table(tree: TreeSummary, filter: str | None, ranges: bool) -> Table:
 def _group_row(tree: TreeSummary, group: Group, compact: bool, ranges: bool) -> list[Text]:
     lists = sum(branch.jagged for branch in group.branches.values())
     if group.collection is not None:
-        name, what = group.name, f"{lists} list{'s' if lists != 1 else ''}"
+        name, content = group.name, f"{lists} list{'s' if lists != 1 else ''}"
     else:
-        name, what = f"{group.name}_*" if group.name else "(event)", f"{len(group.branches)} values"
+        name, content = f"{group.name}_*" if group.name else "(event)", f"{len(group.branches)} values"
     notes = [_counter_note(group.collection)] if group.collection is not None else []
     if compact:
         notes = [f"--filter {f'{group.name}_*'!r} lists them"]
@@ -404,7 +404,7 @@ def _group_row(tree: TreeSummary, group: Group, compact: bool, ranges: bool) -> 
     notes += [f"longest list {longest}"] if longest is not None else []
     size = group.bytes
     numbers = ["", "", ""] if ranges else [_bytes(size[0]), _ratio(*size)] if size else ["", ""]
-    return [Text(cell) for cell in (f"  {name}", what, *numbers, "; ".join(note for note in notes if note))]
+    return [Text(cell) for cell in (f"  {name}", content, *numbers, "; ".join(note for note in notes if note))]
 
 
 def _counter_note(collection: Collection) -> str:

@@ -125,9 +125,16 @@ def predict(
 
     def work(folder: Path) -> Outcome:
         if parts is not None:
-            found = gather(parts, folder, STAGE, whole, {None: len(paths)}, skip_bad_files, jobs)
-            accounting = found.accounting({None: paths})
-            return Outcome(trained.config, found.inputs, found.entries, accounting, details, found.checksums)
+            finished_parts = gather(parts, folder, STAGE, whole, {None: len(paths)}, skip_bad_files, jobs)
+            accounting = finished_parts.accounting({None: paths})
+            return Outcome(
+                trained.config,
+                finished_parts.inputs,
+                finished_parts.entries,
+                accounting,
+                details,
+                finished_parts.checksums,
+            )
         folds, threads = trained.details["dataset"]["info"]["folds"], 0 if jobs == 1 else 1
         scorer = fingerprint([request.key, str(share), trained.details["sha256"]])
         key = fingerprint(request.key)
@@ -183,7 +190,7 @@ def predict_file(job: PredictJob, report: Report) -> ScoredFile:
                 report(1)
                 return ScoredFile(piece.inputs[0], Accounting.from_dict(piece.payload), piece.outputs[0].adler32)
             make_room(job.record, job.output)
-            books, lacks = _score_file(job, file, report)
+            accounting, lacks = _score_file(job, file, report)
     except FileError as error:
         job.output.unlink(missing_ok=True)
         if not job.skip_bad_files:
@@ -191,9 +198,9 @@ def predict_file(job: PredictJob, report: Report) -> ScoredFile:
         lost = Accounting.of_lost(job.path, error.reason, entries)
         report(1)
         return ScoredFile(input_record(job.path, entries), lost)
-    source = replace(source, entries=books.events.read)
-    piece = Piece.write(job.record, job.key, [job.output], books.as_dict(), [source])
-    return ScoredFile(source, books, piece.outputs[0].adler32, lacks)
+    source = replace(source, entries=accounting.events.read)
+    piece = Piece.write(job.record, job.key, [job.output], accounting.as_dict(), [source])
+    return ScoredFile(source, accounting, piece.outputs[0].adler32, lacks)
 
 
 _scorers: dict[str, Scorer] = {}
@@ -217,19 +224,19 @@ def _score_file(job: PredictJob, file: EventFile, report: Report) -> tuple[Accou
     scorer = _scorer(job)
     file = view(file, job.analysis)
     builder = scorer.builder(file)
-    books = Accounting()
+    accounting = Accounting()
     row = job.analysis.row if job.analysis.row != "event" else None
     temporary = job.output.with_name(f".{job.output.name}.part")
     try:
         with FORMATS[job.format](temporary, job.analysis.tree, row) as writer:
             if not file.entries:
-                writer.write(scorer.entries(file, builder, builder.frame(builder.empty_chunk()), books))
+                writer.write(scorer.entries(file, builder, builder.frame(builder.empty_chunk()), accounting))
             for chunk in file.chunks(builder.columns):
-                writer.write(scorer.entries(file, builder, builder.frame(chunk), books))
+                writer.write(scorer.entries(file, builder, builder.frame(chunk), accounting))
                 report(chunk.size / file.entries if file.entries else 0)
         temporary.replace(job.output)
     finally:
         temporary.unlink(missing_ok=True)
     if not file.entries:
         report(1)
-    return books, builder.lacks if job.folds > 1 else ()
+    return accounting, builder.lacks if job.folds > 1 else ()

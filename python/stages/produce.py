@@ -108,10 +108,10 @@ def produce(
 
     def work(folder: Path) -> Outcome:
         if parts is not None:
-            found = gather(
+            finished_parts = gather(
                 parts, None, STAGE, whole, units, incomplete=skip_bad_files, jobs=jobs, verify=parts_at is None
             )
-            return _listed(analysis, productions, whole, found, folder, output, parts_at)
+            return _listed(analysis, productions, whole, finished_parts, folder, output, parts_at)
         sections = list(_sections(productions, share))
         maker = _Maker(analysis, folder, threads, chain)
         records, entries, checksums = maker.make(sections, jobs)
@@ -189,21 +189,21 @@ class _Maker:
         done = Piece.read(record, section.key())
         if done is not None:
             return done
-        place = self._free.get()
+        slot = self._free.get()
         try:
-            return self._run(section, record, place)
+            return self._run(section, record, slot)
         finally:
-            self._free.put(place)
+            self._free.put(slot)
 
-    def _run(self, section: _Section, record: Path, place: Path) -> Piece:
+    def _run(self, section: _Section, record: Path, slot: Path) -> Piece:
         production = section.production
-        own = place / "chain" / production.sample
-        if not own.exists():
-            shutil.copytree(self._chains / production.sample, own)  # type: ignore[operator]
+        chain = slot / "chain" / production.sample
+        if not chain.exists():
+            shutil.copytree(self._chains / production.sample, chain)  # type: ignore[operator]
         kept = {step: self._folder / section.file(step) for step in production.kept}
         kept |= {f"FJR-{step}": self._folder / section.file(f"FJR-{step}") for step in production.steps}
         make_room(record, *kept.values())
-        job = Job(Chain.read(own), place / "job", place, self._threads, self._analysis.redirectors)
+        job = Job(Chain.read(chain), slot / "job", slot, self._threads, self._analysis.redirectors)
         size = production.sizes[section.unit]
         made = job.run(section.lumi, size, production.tries(size), kept)
         nano = kept.get("nano")
@@ -220,29 +220,31 @@ def _listed(
     analysis: Analysis,
     productions: Mapping[str, Production],
     whole: dict[str, Any],
-    found: Gathered,
+    finished_parts: Gathered,
     folder: Path,
     output: Path,
     parts_at: str | None,
 ) -> Outcome:
     """List the files of all parts."""
     records: dict[str, list[LumiRecord]] = {}
-    places: dict[str, str] = {}
-    for part, path, manifest in found.parts:
+    addresses: dict[str, str] = {}
+    for part, path, manifest in finished_parts.parts:
         of_part = manifest.details["lumis"][str(part.sample)]
         records.setdefault(str(part.sample), []).extend(map(LumiRecord.from_dict, of_part))
         base = str(path.resolve()) if parts_at is None else f"{parts_at.rstrip('/')}/{path.name}"
-        places |= {record.path: f"{base}/{record.path}" for record in manifest.outputs}
+        addresses |= {record.path: f"{base}/{record.path}" for record in manifest.outputs}
     if not records:
         raise UserError("no part has a lumi section: there is nothing to list")
     _compare_configurations(records)
-    made = lists.write(analysis, productions, records, found.entries, places, found.checksums, folder, output)
+    made = lists.write(
+        analysis, productions, records, finished_parts.entries, addresses, finished_parts.checksums, folder, output
+    )
     sections: dict[str | None, list[str]] = {
         name: [f"{name}: run {RUN}, lumi section {production.lumi(unit)}" for unit in range(len(production.sizes))]
         for name, production in productions.items()
     }
     details = {"samples": lists.summaries(productions, records)}
-    return Outcome({"samples": whole}, [], made, found.accounting(sections), details)
+    return Outcome({"samples": whole}, [], made, finished_parts.accounting(sections), details)
 
 
 def _accounting(records: Mapping[str, Iterable[LumiRecord]]) -> Accounting:

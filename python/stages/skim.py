@@ -157,8 +157,15 @@ def skim(
 
     def work(folder: Path) -> Outcome:
         if parts is not None:
-            found = gather(parts, folder, STAGE, request.key, units, skip_bad_files, jobs)
-            return _outcome(analysis, folder, _gathered(found, groups), found.entries, found.checksums, share)
+            finished_parts = gather(parts, folder, STAGE, request.key, units, skip_bad_files, jobs)
+            return _outcome(
+                analysis,
+                folder,
+                _gathered(finished_parts, groups),
+                finished_parts.entries,
+                finished_parts.checksums,
+                share,
+            )
         plan = _plan(analysis, groups, folder, skip_bad_files)
         records = _work(plan, jobs, scheduler)
         done = {str(job.output.relative_to(folder)): record for job, record in zip(plan, records)}
@@ -212,16 +219,16 @@ def _work(plan: Sequence[SkimJob], jobs: int, scheduler: str | None) -> list[Rec
     return run_on_dask(skim_files, plan, scheduler, "skimming files")
 
 
-def _gathered(found: Gathered, groups: Mapping[str, Mapping[str, tuple[str, ...]]]) -> list[Record]:
+def _gathered(finished_parts: Gathered, groups: Mapping[str, Mapping[str, tuple[str, ...]]]) -> list[Record]:
     """Return what parts say of themselves, and what is lost with the outputs that are in none of them."""
     records = []
-    for manifest in found.manifests:
+    for manifest in finished_parts.manifests:
         entries = sum(output.entries or 0 for output in manifest.outputs) if manifest.outputs else None
         unwritable, idle = manifest.details["not_written"], manifest.details["idle"]
         record = Record(manifest.inputs, manifest.accounting or Accounting(), entries, unwritable, idle)
         record.filled = manifest.details.get("filled", {})
         records.append(record)
-    for sample, numbers in found.missing.items():
+    for sample, numbers in finished_parts.missing.items():
         outputs = list(groups[str(sample)].values())
         for path in (path for number in numbers for path in outputs[number]):
             record = Record([input_record(path, sample=sample)])
@@ -233,9 +240,9 @@ def _gathered(found: Gathered, groups: Mapping[str, Mapping[str, tuple[str, ...]
 def _check(records: Sequence[Record]) -> None:
     refuse_copies(source for record in records for source in record.sources)
     for sample in dict.fromkeys(record.sources[0].sample for record in records):
-        own = [record for record in records if record.sources[0].sample == sample]
-        if all(r.entries is None for r in own):
-            lost = own[0].accounting.lost[0]
+        of_sample = [record for record in records if record.sources[0].sample == sample]
+        if all(r.entries is None for r in of_sample):
+            lost = of_sample[0].accounting.lost[0]
             raise DataError(f"samples.{sample}: none of its files can be used: {lost.file}: {lost.reason}")
 
 
@@ -269,8 +276,8 @@ def _tell(details: Mapping[str, Any], files: int, *, complete: bool) -> None:
     """Name the branches that could not be written, and lines of the keep list that never did anything."""
     unwritable = details["not_written"]
     if unwritable:
-        shown = ", ".join(f"{name} ({kind})" for name, kind in unwritable.items())
-        say(f"warning: not written, since only numbers and lists of them can be: {shown}")
+        names = ", ".join(f"{name} ({kind})" for name, kind in unwritable.items())
+        say(f"warning: not written, since only numbers and lists of them can be: {names}")
     filled = [f"{name} ({count} of {files} files: {value})" for name, (count, value) in details["filled"].items()]
     if filled:
         more = f" and {len(filled) - _MOST_NAMED} more" if len(filled) > _MOST_NAMED else ""
@@ -288,10 +295,10 @@ def skim_files(job: SkimJob, report: Report) -> Record:
     A file that turns out to be bad in the middle is left out altogether: the output is begun again without it.
     """
     key = fingerprint([job.part, job.sample, job.paths])
-    known = Record.read(job, key)
-    if known is not None:
+    previous = Record.read(job, key)
+    if previous is not None:
         report(1)
-        return known
+        return previous
     make_room(job.record, job.output)
     lost: dict[str, Lost] = {}
     sources: dict[str, FileRecord] = {}
@@ -458,11 +465,11 @@ class Skimmer:
 
     def _lay_out(self, stored: EventFile) -> None:
         """Settle the branches of the output: those of the input, then the defined ones."""
-        own, self.unwritable = layout(stored, self._kept)
-        self._copied = values(own)
-        appended = [self._counted(branch, own) for branch in self._defined.values()]
+        stored_branches, self.unwritable = layout(stored, self._kept)
+        self._copied = values(stored_branches)
+        appended = [self._counted(branch, stored_branches) for branch in self._defined.values()]
         counters = {b.counter for b in appended if b.jagged}
-        self.branches = [*own, *(b for b in appended if b.name not in counters)]
+        self.branches = [*stored_branches, *(b for b in appended if b.name not in counters)]
         if not self.branches:
             raise UserError("skim.keep: no branch is left")
 
@@ -484,9 +491,11 @@ class Skimmer:
             defined[name] = Branch(name, dtype, column.offsets is not None, f"n{owner}", expression.text)
         return defined
 
-    def _counted(self, branch: Branch, own: Sequence[Branch]) -> Branch:
+    def _counted(self, branch: Branch, stored_branches: Sequence[Branch]) -> Branch:
         """Give a defined list the counter of its collection."""
-        members = (b for b in own if b.jagged and f"n{collection_name(b, self._file.branches)}" == branch.counter)
+        members = (
+            b for b in stored_branches if b.jagged and f"n{collection_name(b, self._file.branches)}" == branch.counter
+        )
         counter = next((b.counter for b in members), branch.counter)
         return replace(branch, counter=counter if branch.jagged else None)
 
@@ -498,8 +507,8 @@ class Skimmer:
         tuple
             How many events are kept, how many were read, and the columns of those that are kept.
         """
-        wanted = {*self._needed, *self._copied}
-        for chunk in self._file.chunks([name for name in self._file.branches if name in wanted]):
+        names = {*self._needed, *self._copied}
+        for chunk in self._file.chunks([name for name in self._file.branches if name in names]):
             part = Chunk(chunk.start, chunk.size, {name: chunk.columns[name] for name in self._needed})
             frame = self._selection.frame(self._schema, part)
             events, _ = self._selection.events(frame, ledger)

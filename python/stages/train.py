@@ -199,18 +199,18 @@ def _fold(
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     if not dataset.rows("val", fold):
         say(f"fold {fold}: no rows to validate on (split.val), so the last epoch is used")
-    found = fit_fold(fabric, analysis, dataset, spec, fold, folder / "checkpoints")
+    fitted = fit_fold(fabric, analysis, dataset, spec, fold, folder / "checkpoints")
     if fabric.is_global_zero:
-        if found.range_test is not None:
+        if fitted.range_test is not None:
             from ..evaluation import learning_rate
 
-            test = found.range_test
+            test = fitted.range_test
             learning_rate.draw(test.rates, test.losses, test.suggestion, folder / "learning_rate")
-        found.model.save(folder / "model.pt")
-        found.factors.write(folder / BALANCE)
+        fitted.model.save(folder / "model.pt")
+        fitted.factors.write(folder / BALANCE)
         sources = {"name": analysis.name, "config_sha256": fingerprint(analysis.model_dump(mode="json"))}
-        export_onnx(found.model, folder / "model.onnx", sources)
-        write_history(folder / "history.csv", found.history)
+        export_onnx(fitted.model, folder / "model.onnx", sources)
+        write_history(folder / "history.csv", fitted.history)
         make_room(record)
         Piece.write(record, folder.name, [folder / name for name in _FILES], None)
-    return found.history
+    return fitted.history

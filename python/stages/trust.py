@@ -18,10 +18,10 @@ def check_runs(analysis: Analysis, run: Path | None, *, trust: bool) -> None:
     """Refuse the Python code that runs of somebody else name, and the analysis file does not: the jobs would run it."""
     init = analysis.training.init
     runs = [run, None if init is None else Path(init.run)]
-    for place in (place for place in runs if place is not None):
-        trained = Manifest.read(place, "train")
-        code = own_code(trained, place) - named_code(analysis.model_dump(mode="json"))
-        require(place, trained, code, trust=trust)
+    for folder in (folder for folder in runs if folder is not None):
+        trained = Manifest.read(folder, "train")
+        code = own_code(trained, folder) - named_code(analysis.model_dump(mode="json"))
+        require(folder, trained, code, trust=trust)
 
 
 def vouch(directory: Path, run: Path) -> None:

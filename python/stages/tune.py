@@ -81,9 +81,9 @@ def tune(
     dataset = open_dataset(data, in_memory=training.in_memory, workers=training.workers, skip_bad_files=skip_bad_files)
     check_same_analysis(analysis, dataset)
     key = made_from(analysis, dataset) | {"search": search.model_dump(mode="json", exclude={"trials"})}
-    wanted = trials or search.trials
+    number = trials or search.trials
     request = Request(STAGE, output, key, accept_lost=skip_bad_files)
-    finished = request.finished(lambda manifest: manifest.details["trials"] >= wanted)
+    finished = request.finished(lambda manifest: manifest.details["trials"] >= number)
     if finished is not None:
         return finished
     check_initial(analysis, trust=trust)
@@ -93,11 +93,11 @@ def tune(
         _check_validation(dataset)
         output.mkdir(parents=True, exist_ok=True)
         (output / NAME).unlink(missing_ok=True)  # until the trials are done
-        study = Study(output / JOURNAL, key, search, space, training.epochs, wanted)
-        _work(study, analysis, dataset, wanted)
+        study = Study(output / JOURNAL, key, search, space, training.epochs, number)
+        _work(study, analysis, dataset, number)
     if dataset.accounting is not None:
         show_accounting(f"tune: {output}", dataset.accounting)
-    if len(study.trials()) < wanted:
+    if len(study.trials()) < number:
         say(f"{output}: other processes do the last trials; the one that ends last writes the result")
         return None
     with writing_to(output):
@@ -135,7 +135,7 @@ def _check_validation(dataset: TrainingData) -> None:
             raise UserError(f"{dataset.name}: no rows to validate on, whose loss tells the trials apart: set split.val")
 
 
-def _work(study: Study, analysis: Analysis, dataset: TrainingData, wanted: int) -> None:
+def _work(study: Study, analysis: Analysis, dataset: TrainingData, total: int) -> None:
     """Do trials until there are none left for this process."""
 
     def train(trial: Trial) -> float:
@@ -148,7 +148,7 @@ def _work(study: Study, analysis: Analysis, dataset: TrainingData, wanted: int) 
             say(f"trial {trial.number}: another process does it, since this one was silent for too long")
             continue
         number = len(study.trials())
-        say(f"trial {done.number} ({number} of {wanted} are done): {outcome_text(done)}  {values_text(done)}")
+        say(f"trial {done.number} ({number} of {total} are done): {outcome_text(done)}  {values_text(done)}")
 
 
 @contextlib.contextmanager

@@ -125,8 +125,8 @@ class Checkpoints:
 
 
 def _state(content: dict[str, Any]) -> State:
-    found = State(**content)
-    found.history = [Epoch(**epoch) for epoch in content["history"]]
+    state = State(**content)
+    state.history = [Epoch(**epoch) for epoch in content["history"]]
     if content["range_test"] is not None:
-        found.range_test = RangeTest(**content["range_test"])
-    return found
+        state.range_test = RangeTest(**content["range_test"])
+    return state

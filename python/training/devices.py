@@ -27,10 +27,10 @@ def make_fabric(training: Training) -> Fabric:
     accelerator = "cuda" if cuda and training.accelerator != "cpu" else "cpu"
     if training.precision == "fp16" and accelerator == "cpu":
         raise UserError("training.precision: 'fp16' needs a GPU; on a CPU use 'bf16' or 'fp32'")
-    world, here = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if world == 1:
         return Fabric(accelerator=accelerator, devices=1)
-    fabric = Fabric(accelerator=accelerator, devices=here, num_nodes=world // here, strategy="ddp")
+    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp")
     fabric.launch()
     return fabric
 

@@ -133,9 +133,9 @@ def _curve(spec: ModelSpec, rows: Rows, losses: Sequence[Sequence[float]], scale
 
 def _aligned(losses: Sequence[Mapping[str, Sequence[float]]], part: str) -> list[list[float]]:
     """Bring the losses of all outputs to one length: one that stopped early stays as good as it was at its best."""
-    number = max(len(found[part]) for found in losses)
+    number = max(len(by_part[part]) for by_part in losses)
     bests = list(map(_best, losses))
-    return [[*found[part], *[found[part][b]] * (number - len(found[part]))] for found, b in zip(losses, bests)]
+    return [[*by_part[part], *[by_part[part][b]] * (number - len(by_part[part]))] for by_part, b in zip(losses, bests)]
 
 
 def _rows(batch: Batch) -> Rows:

@@ -91,17 +91,17 @@ def continues(analysis: Analysis, dataset: TrainingData, run: Path) -> bool:
     if earlier.stage != _STAGE or not analysis.model.has_epochs:
         return False
     stop = {name: earlier.config["training"][name] for name in ("epochs", "patience")}
-    wanted = {name: getattr(analysis.training, name) for name in stop}
+    requested = {name: getattr(analysis.training, name) for name in stop}
     before = change(analysis, {f"training.{name}": value for name, value in stop.items()}, str(run))
-    more = wanted != stop and all(wanted[name] >= value for name, value in stop.items())
+    more = requested != stop and all(requested[name] >= value for name, value in stop.items())
     if not more or fingerprint(made_from(before, dataset)) != earlier.details["key"]:
         return False
     schedule = analysis.training.schedule
-    if schedule.uses_epochs and wanted["epochs"] > stop["epochs"]:
+    if schedule.uses_epochs and requested["epochs"] > stop["epochs"]:
         raise UserError(
             f"{run}: trained for {stop['epochs']} epochs, and with training.schedule {schedule.type!r}"
             f"{' and its warmup' if schedule.type in ('constant', 'plateau') else ''} the learning rate depends on "
-            f"their number: train all {wanted['epochs']} with another -o, or begin with these weights, "
+            f"their number: train all {requested['epochs']} with another -o, or begin with these weights, "
             f"training.init.run={run}"
         )
     return True
@@ -167,8 +167,8 @@ def _has_moved(made_with: Analysis, analysis: Analysis, dataset: TrainingData) -
         files = [input_record(path) for name in analysis.samples for path in sample_files(analysis, name)]
     except NanoForgeError:  # they are elsewhere, and need not be here
         return False
-    known, found = (sorted((Path(r.path).name, r.size) for r in records) for records in (dataset.inputs, files))
-    return bool(known) and known == found
+    recorded, current = (sorted((Path(r.path).name, r.size) for r in records) for records in (dataset.inputs, files))
+    return bool(recorded) and recorded == current
 
 
 def _spelt_out(analysis: Analysis) -> dict[str, Any]:
@@ -244,8 +244,8 @@ def fit_fold(
     else:
         model = _new_model(training, dataset, spec, fold)
         if options.code is not None:
-            own = dataset.rows("train", fold) // fabric.world_size
-            last = own % training.batch_size or training.batch_size
+            rows = dataset.rows("train", fold) // fabric.world_size
+            last = rows % training.batch_size or training.batch_size
             check_network(model, dataset.first("train", fold, ROWS), processes=fabric.world_size, last_batch=last)
         key = fingerprint([steps_from(analysis, dataset), fold])
         fit = Fit(fabric, training, dataset, model, fold, checkpoints, key, balancer, report)
@@ -276,8 +276,8 @@ def _check(fitted: Fitted, dataset: TrainingData, fold: int) -> None:
 def _factors(fabric: Fabric, training: Training, dataset: TrainingData, fold: int) -> WeightFactors:
     """Let the first process find the factors on the weights of the rows."""
     dataset.load_columns(training.balance.columns)
-    found = compute_factors(training.balance, dataset, fold, fabric.world_size) if fabric.is_global_zero else None
-    return fabric.broadcast(found)  # type: ignore[return-value]
+    factors = compute_factors(training.balance, dataset, fold, fabric.world_size) if fabric.is_global_zero else None
+    return fabric.broadcast(factors)  # type: ignore[return-value]
 
 
 def _new_model(training: Training, dataset: TrainingData, spec: ModelSpec, fold: int) -> NetworkModel:

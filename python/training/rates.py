@@ -45,18 +45,18 @@ def range_test(step: Callable[[float], float], rates: Iterable[float] | None = N
     rates
         The learning rates.
     """
-    found = RangeTest([], [])
+    result = RangeTest([], [])
     average = 0.0
     for number, rate in enumerate(rates or _geometric(), 1):
         loss = step(rate)
         average = SMOOTHING * average + (1 - SMOOTHING) * loss
         smooth = average / (1 - SMOOTHING**number)
-        first = found.losses[0] if found.losses else smooth
+        first = result.losses[0] if result.losses else smooth
         if not math.isfinite(smooth) or smooth > first + 3 * abs(first):
             break
-        found.rates.append(rate)
-        found.losses.append(smooth)
-    return found
+        result.rates.append(rate)
+        result.losses.append(smooth)
+    return result
 
 
 def _geometric() -> list[float]:

@@ -44,18 +44,18 @@ def take_weights(model: NetworkModel, path: Path) -> list[str]:
     other = load_model(path)
     if not isinstance(other, NetworkModel):
         raise UserError(f"training.init.run: {path} is no network: remove 'init', or name the run of a network")
-    own, given = model.state_dict(), other.state_dict()
+    target, source = model.state_dict(), other.state_dict()
     foreign = {
-        f"{name}_{what}"
+        f"{name}_{statistic}"
         for name, info in model.spec.inputs.items()
         if other.spec.inputs.get(name) != info
-        for what in ("center", "scale")
+        for statistic in ("center", "scale")
     }
     if model.spec.targets != other.spec.targets:
         foreign |= {"target_center", "target_scale"}
-    foreign |= {n for n, t in own.items() if n not in given or given[n].shape != t.shape}
+    foreign |= {n for n, t in target.items() if n not in source or source[n].shape != t.shape}
     layers = {layer for layer in map(_layer, foreign) if layer}
-    fitting = {n: given[n] for n in own if n not in foreign and _layer(n) not in layers}
+    fitting = {n: source[n] for n in target if n not in foreign and _layer(n) not in layers}
     parameters = [name for name, _ in model.named_parameters()]
     new = [name for name in parameters if name not in fitting]
     if len(new) == len(parameters):
@@ -103,6 +103,6 @@ def train_mode(model: nn.Module) -> None:
     """Set a model to training, but leave what is frozen as it is: batch normalisation has averages, too."""
     model.train()
     for module in model.modules():
-        own = list(module.parameters(recurse=False))
-        if own and not any(p.requires_grad for p in own):
+        parameters = list(module.parameters(recurse=False))
+        if parameters and not any(p.requires_grad for p in parameters):
             module.eval()

@@ -140,15 +140,15 @@ def log_evaluation(run: Path, link: Mapping[str, str], content: Mapping[str, Any
 def _log_evaluation(run: Path, run_id: str, content: Mapping[str, Any], evaluation: Path) -> None:
     (run / DATABASE).stat()  # where it is gone, MLflow would make an empty one
     with _database(run / DATABASE) as client:
-        found = dict(_merits(content))
+        merits = dict(_merits(content))
         earlier = (key for key in client.get_run(run_id).data.metrics if key.startswith(tuple(_MERITS)))
         now = int(time.time() * 1000)
-        metrics = [(key, found.get(key, np.nan), now, 0) for key in dict.fromkeys([*found, *earlier])]
+        metrics = [(key, merits.get(key, np.nan), now, 0) for key in dict.fromkeys([*merits, *earlier])]
         _log(client, run_id, params={}, metrics=metrics)
-    place = _artifacts(run, run_id) / EVALUATION
-    shutil.rmtree(place, ignore_errors=True)
+    folder = _artifacts(run, run_id) / EVALUATION
+    shutil.rmtree(folder, ignore_errors=True)
     for file in [evaluation / "metrics.json", evaluation / "report.html", *evaluation.glob("plots/*.png")]:
-        _copy(file, place / file.relative_to(evaluation))
+        _copy(file, folder / file.relative_to(evaluation))
 
 
 def follow(run: Path) -> None:
@@ -169,18 +169,18 @@ def follow(run: Path) -> None:
         say(f"warning: {run / DATABASE} names artifacts where they were before the run moved ({error})")
 
 
-def _renamed(database: Path, place: str) -> bool:
+def _renamed(database: Path, name: str) -> bool:
     """Write another place of all artifacts; False where they are there."""
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         names = {
             row[0] for row in connection.execute("SELECT artifact_location FROM experiments WHERE name != 'Default'")
         }
-        before = names - {place}
+        before = names - {name}
         for old in before:
             for table, column in _PLACES:
                 connection.execute(
                     f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
-                    (place, len(old) + 1, len(old), old),
+                    (name, len(old) + 1, len(old), old),
                 )
     return bool(before)
 
@@ -234,10 +234,10 @@ def _log(client: MlflowClient, run: str, params: Mapping[str, str], metrics: Ite
     """Log everything in portions that MLflow takes, under names that it takes."""
     from mlflow.entities import Metric, Param
 
-    known = [Param(_name(key), text[:_LONGEST]) for key, text in params.items()]
+    parameters = [Param(_name(key), text[:_LONGEST]) for key, text in params.items()]
     measured = [Metric(_name(key), *rest) for key, *rest in metrics]
-    for start in range(0, len(known), _PARAMS_AT_ONCE):
-        client.log_batch(run, params=known[start : start + _PARAMS_AT_ONCE])
+    for start in range(0, len(parameters), _PARAMS_AT_ONCE):
+        client.log_batch(run, params=parameters[start : start + _PARAMS_AT_ONCE])
     for start in range(0, len(measured), _METRICS_AT_ONCE):
         client.log_batch(run, metrics=measured[start : start + _METRICS_AT_ONCE])
 

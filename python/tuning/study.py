@@ -253,8 +253,8 @@ def searches(path: Path) -> list[Any]:
     """Return what each search in a journal was made from, in order; nothing where there is no journal."""
     if not path.exists():
         return []
-    found = optuna.get_all_study_summaries(_storage(path), include_best_trial=False)
-    return [study.user_attrs[_MADE_FROM] for study in found if _MADE_FROM in study.user_attrs]
+    summaries = optuna.get_all_study_summaries(_storage(path), include_best_trial=False)
+    return [study.user_attrs[_MADE_FROM] for study in summaries if _MADE_FROM in study.user_attrs]
 
 
 @dataclass(frozen=True)
@@ -272,12 +272,12 @@ class _SeededSampler(BaseSampler):
     So processes do not propose the same, and a search goes on as if it had not been interrupted.
     """
 
-    def __init__(self, search: Search, place: Callable[[int], int]) -> None:
-        self._search, self._find_place = search, place
+    def __init__(self, search: Search, position: Callable[[int], int]) -> None:
+        self._search, self._find_place = search, position
         self._own = self._make(0)
 
-    def _make(self, place: int) -> BaseSampler:
-        seed = int(np.random.SeedSequence([self._search.seed, place]).generate_state(1)[0])
+    def _make(self, position: int) -> BaseSampler:
+        seed = int(np.random.SeedSequence([self._search.seed, position]).generate_state(1)[0])
         if self._search.sampler == "random":
             return RandomSampler(seed)
         return TPESampler(seed=seed, constant_liar=True)  # keeps away from what other processes are trying

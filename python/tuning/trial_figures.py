@@ -28,8 +28,8 @@ def history(losses: Sequence[float], complete: Sequence[bool]) -> Figure:
         )
     least = np.fmin.accumulate(np.where(done, loss, np.nan))
     axes.step(number, least, where="post", color=SIX_COLOURS[2], label="least so far")
-    known = loss[np.isfinite(loss)]
-    if known.min() > 0 and known.max() > 10 * np.median(known):
+    finite = loss[np.isfinite(loss)]
+    if finite.min() > 0 and finite.max() > 10 * np.median(finite):
         axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.xaxis.minorticks_off()

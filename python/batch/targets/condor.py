@@ -99,8 +99,8 @@ class CondorTarget(Target):
     def withdraw(self, directory: JobDir, submission: Submission, jobs: Sequence[int]) -> None:
         """Take jobs of a submission out of the queue."""
         numbers = ", ".join(map(str, jobs))
-        mine = f"{_mine(directory, submission.attempt)} && member(NanoForgeJob, {{ {numbers} }})"
-        answer = call(["condor_rm", "-constraint", mine])
+        constraint = f"{_mine(directory, submission.attempt)} && member(NanoForgeJob, {{ {numbers} }})"
+        answer = call(["condor_rm", "-constraint", constraint])
         if answer.returncode and "find/remove all jobs" not in answer.stderr:  # that is: they had left
             raise DataError(f"{directory.path}: condor_rm: {last_words(answer)}")
 
@@ -141,8 +141,8 @@ def queued(directory: JobDir, submission: Submission) -> list[dict[str, Any]]:
 
     It is all there is until the results of a submission in spool mode are fetched: their logs are with the scheduler.
     """
-    mine = _mine(directory, submission.attempt)
-    answer = call(["condor_q", "-constraint", mine, "-json", "-attributes", ",".join(_ATTRIBUTES)])
+    constraint = _mine(directory, submission.attempt)
+    answer = call(["condor_q", "-constraint", constraint, "-json", "-attributes", ",".join(_ATTRIBUTES)])
     if answer.returncode:
         raise DataError(f"{directory.path}: condor_q does not answer: {last_words(answer)}: try again later")
     return json.loads(answer.stdout or "[]")

@@ -104,18 +104,23 @@ class Task:
 def tasks(directory: JobDir, attempt: int, numbers: Sequence[int]) -> list[Task]:
     """Divide jobs into tasks: by sample and dataset, with as many jobs as CRAB takes."""
     jobs = [directory.plan.jobs[number] for number in sorted(numbers)]
-    found: list[tuple[Optional[str], tuple[BatchJob, ...]]] = []
+    result: list[tuple[Optional[str], tuple[BatchJob, ...]]] = []
     for (_, dataset), group in groupby(jobs, lambda job: (job.sample, dataset_of(job.inputs[0] if job.inputs else ""))):
-        own = tuple(group)
-        found += [(dataset, own[first : first + MOST_JOBS]) for first in range(0, len(own), MOST_JOBS)]
+        jobs_of_group = tuple(group)
+        result += [
+            (dataset, jobs_of_group[first : first + MOST_JOBS]) for first in range(0, len(jobs_of_group), MOST_JOBS)
+        ]
     name = f"{directory.plan.run_id}-{attempt}"
-    return [Task(directory.path / AREA / f"{name}-{i}", dataset, own) for i, (dataset, own) in enumerate(found)]
+    return [
+        Task(directory.path / AREA / f"{name}-{i}", dataset, jobs_of_group)
+        for i, (dataset, jobs_of_group) in enumerate(result)
+    ]
 
 
 def dataset_of(path: str) -> str | None:
     """Return the dataset of an official file: its name follows from that of the file."""
-    found = _OFFICIAL.search(path)
-    return f"/{found['primary']}/{found['era']}-{found['version']}/{found['tier']}" if found else None
+    match = _OFFICIAL.search(path)
+    return f"/{match['primary']}/{match['era']}-{match['version']}/{match['tier']}" if match else None
 
 
 def settings(directory: JobDir) -> Crab:
@@ -161,8 +166,8 @@ class CrabTarget(Target):
         """
         for task in tasks(directory, attempt, jobs):
             task.folder.mkdir(parents=True, exist_ok=True)
-            words = (directory.words(job, overrides) for job in task.jobs)
-            (task.folder / "items.txt").write_text("".join(f"{shlex.join(row)}\n" for row in words))
+            arguments = (directory.words(job, overrides) for job in task.jobs)
+            (task.folder / "items.txt").write_text("".join(f"{shlex.join(row)}\n" for row in arguments))
             (task.folder / "crab_job.py").write_text(template("crab_job.py", AREA))
             reads = bool(task.jobs[0].inputs)
             pset = {"source": "PoolSource" if reads else "EmptySource", "no_files": "" if reads else None}
@@ -282,14 +287,14 @@ def _accelerator(directory: JobDir, resources: Resources) -> dict[str, Any]:
     return {"accelerator": True if gpu else None, "accelerator_needs": needs}
 
 
-def _list(words: Iterator[str] | Sequence[str] | map[str]) -> Code | None:
+def _list(items: Iterator[str] | Sequence[str] | map[str]) -> Code | None:
     """Write a list as Python does, one word a line where there are several; None where there are none."""
-    quoted = [json.dumps(word) for word in words]
+    quoted = [json.dumps(item) for item in items]
     if not quoted:
         return None
     if len(quoted) == 1:
         return Code(f"[{quoted[0]}]")
-    return Code("[\n" + "".join(f"    {word},\n" for word in quoted) + "]")
+    return Code("[\n" + "".join(f"    {item},\n" for item in quoted) + "]")
 
 
 # -- submission -------------------------------------------------------------------------------------------------------
@@ -314,8 +319,8 @@ def _send(directory: JobDir, submission: Submission) -> Submission:
 def _client() -> bool:
     """Whether the Python of this environment has CRAB's client."""
     python = shutil.which("python3")
-    words = [str(python), "-c", "import CRABAPI.RawCommand"]
-    return python is not None and subprocess.run(words, capture_output=True, check=False).returncode == 0  # noqa: S603
+    argv = [str(python), "-c", "import CRABAPI.RawCommand"]
+    return python is not None and subprocess.run(argv, capture_output=True, check=False).returncode == 0  # noqa: S603
 
 
 def _call(task: Task, command: str, answer: Path, **options: object) -> Any:
@@ -323,9 +328,9 @@ def _call(task: Task, command: str, answer: Path, **options: object) -> Any:
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
         script.write(template("call.py", AREA))
         script.flush()
-        words = [f"{name}={value}" for name, value in options.items()]
+        assignments = [f"{name}={value}" for name, value in options.items()]
         done = subprocess.run(  # noqa: S603 - no shell, and the words are ours
-            [str(shutil.which("python3")), script.name, str(answer), command, *words],
+            [str(shutil.which("python3")), script.name, str(answer), command, *assignments],
             cwd=task.folder, capture_output=True, text=True, check=False,
         )  # fmt: skip
     if done.returncode:
@@ -368,7 +373,7 @@ def _was_damaged(directory: JobDir, submission: Submission, job: BatchJob) -> bo
 def unpack(directory: JobDir, task: Task) -> None:
     """Put the outputs that the client has fetched where parts belong."""
     outputs = {path: re.fullmatch(r"part_(\d+)", path.stem) for path in task.results.glob("part_*.tar")}
-    numbered = {path: int(found[1]) for path, found in outputs.items() if found}
+    numbered = {path: int(match[1]) for path, match in outputs.items() if match}
     for path, number in numbered.items():
         if not 1 <= number <= len(task.jobs):
             say(f"{path}: the task has no job {number}: it is left alone")

@@ -74,8 +74,8 @@ class DaskTarget(LocalTarget):
 
     def logged(self, directory: JobDir, submission: Submission) -> dict[int, Process]:
         """Return what the log of the submission says, and the jobs in logs of their own."""
-        own = read_logs({number: _log(directory, submission, number) for number in submission.jobs})
-        return {**super().logged(directory, submission), **own}
+        logs = read_logs({number: _log(directory, submission, number) for number in submission.jobs})
+        return {**super().logged(directory, submission), **logs}
 
 
 def work(row: int, path: str, attempt: int) -> int:
@@ -114,16 +114,18 @@ def _client(directory: JobDir, resources: Resources, workers: int) -> Iterator[A
 
     dask = directory.batch.dask
     with contextlib.ExitStack() as stack:
-        place: Any = dask.scheduler
+        scheduler: Any = dask.scheduler
         if dask.cluster is not None:
-            place = stack.enter_context(_cluster(dask.cluster, resources))
-            place.scale(jobs=workers)
-        elif place is None:
-            place = stack.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None))
+            scheduler = stack.enter_context(_cluster(dask.cluster, resources))
+            scheduler.scale(jobs=workers)
+        elif scheduler is None:
+            scheduler = stack.enter_context(
+                LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+            )
         try:
-            client = Client(place)
+            client = Client(scheduler)
         except OSError as error:
-            raise DataError(f"batch.dask: {place}: no scheduler answers ({error})") from None
+            raise DataError(f"batch.dask: {scheduler}: no scheduler answers ({error})") from None
         yield stack.enter_context(client)
 
 
@@ -134,12 +136,16 @@ def _cluster(name: str, resources: Resources) -> Any:
         make = getattr(importlib.import_module(module), cls)
     except ImportError:
         raise UserError(f"batch.dask.cluster: {name}: pip install {package}") from None
-    own: dict[str, Any] = {"disk": f"{resources.disk}MB"}
+    options: dict[str, Any] = {"disk": f"{resources.disk}MB"}
     if name == "slurm":
         minutes = resources.runtime // 60
-        own = {"walltime": f"{minutes // 60:02}:{minutes % 60:02}:00"}
+        options = {"walltime": f"{minutes // 60:02}:{minutes % 60:02}:00"}
     elif name == "lxplus":  # the workers have the Python that submits, and not that of the image
-        own |= {"container_runtime": "none", "job_extra_directives": {"+MaxRuntime": str(resources.runtime)}}
+        options |= {"container_runtime": "none", "job_extra_directives": {"+MaxRuntime": str(resources.runtime)}}
     return make(
-        cores=resources.cores, memory=f"{resources.memory}MB", processes=1, worker_extra_args=["--nthreads", "1"], **own
+        cores=resources.cores,
+        memory=f"{resources.memory}MB",
+        processes=1,
+        worker_extra_args=["--nthreads", "1"],
+        **options,
     )

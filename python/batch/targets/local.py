@@ -140,7 +140,7 @@ class Pool:
             link = folder / source.name
             link.unlink(missing_ok=True)
             link.symlink_to(source)
-        words = ["bash", str(self.directory.path / JOB_SCRIPT), *self.directory.words(job, self.submission.overrides)]
+        argv = ["bash", str(self.directory.path / JOB_SCRIPT), *self.directory.words(job, self.submission.overrides)]
         resources = replace(self.submission.resources, checkpoint=0)  # needed only where jobs are evicted
         environment = os.environ | self.directory.environment(resources, self.submission.overrides)
         lock = (_pools[self.log.path].fileno(),) if self.log.path in _pools else ()
@@ -149,7 +149,7 @@ class Pool:
             out.open("wb") as stdout,
             err.open("wb") as stderr,
             subprocess.Popen(  # noqa: S603 - our own script
-                words,
+                argv,
                 cwd=folder,
                 env=environment,
                 stdout=stdout,

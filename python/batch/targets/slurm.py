@@ -92,10 +92,10 @@ class SlurmTarget(Target):
             if queue is None:
                 raise DataError("squeue does not answer: try again later")
             begun = any(_log(directory, submission, number).exists() for number in submission.jobs)
-            known = bool(queue) or begun
-            if known and submission.state == "submitted":
+            accepted = bool(queue) or begun
+            if accepted and submission.state == "submitted":
                 return submission
-            return directory.conclude(submission, "submitted" if known else "void", None, None)
+            return directory.conclude(submission, "submitted" if accepted else "void", None, None)
 
     def withdraw(self, directory: JobDir, submission: Submission, jobs: Sequence[int]) -> None:
         """Cancel jobs that Slurm holds: released later, they would do what another does by then."""
@@ -148,15 +148,15 @@ def _sbatch(directory: JobDir, submission: Submission, script: Path, first: int,
         "sbatch", "--parsable", f"--job-name={_name(directory, submission, first)}", f"--array=0-{len(numbers) - 1}",
         f"--export=ALL,NANOFORGE_FIRST={first}", str(script), lock=lock,
     )  # fmt: skip
-    found = re.match(r"\d+", answer.stdout)
-    if answer.returncode or found is None:
+    match = re.match(r"\d+", answer.stdout)
+    if answer.returncode or match is None:
         if first == 0:
             directory.conclude(submission, "void", None, None)
         raise DataError(f"{script}: sbatch refuses it: {answer.stderr.strip() or answer.stdout.strip()}")
     log = JobLog(directory.event_log(submission.attempt))
     for row, number in enumerate(numbers, first):
         log.submitted(row, number)
-    return int(found[0])
+    return int(match[0])
 
 
 def _name(directory: JobDir, submission: Submission, row: int) -> str:
@@ -193,8 +193,8 @@ def _queue(directory: JobDir, submission: Submission) -> Mapping[int, _Entry] | 
     if shutil.which("squeue") is None:
         return None
     names = {_name(directory, submission, row): row for row in range(0, len(submission.jobs), ARRAY)}
-    words = ("--array", "--noheader", "--states=all", f"--name={','.join(names)}", "--format=%j %K %T %A")
-    answer = _call("squeue", *words)
+    options = ("--array", "--noheader", "--states=all", f"--name={','.join(names)}", "--format=%j %K %T %A")
+    answer = _call("squeue", *options)
     if answer.returncode:
         return None
     rows = (line.rsplit(maxsplit=3) for line in answer.stdout.splitlines())

@@ -37,8 +37,8 @@ class SaltFormat(Hdf5Format):
                 fields.update(zip(described.features, block.inputs[name].T))
             else:
                 features, valid = block.inputs[name]
-                own = dict(zip(described.features, np.moveaxis(features, 2, 0)))
-                arrays[name] = _structured({**own, "valid": valid})
+                columns = dict(zip(described.features, np.moveaxis(features, 2, 0)))
+                arrays[name] = _structured({**columns, "valid": valid})
         arrays[self._row()] = _structured({**block.columns(), **fields})
         return arrays
 

@@ -38,9 +38,9 @@ def roc_log(test: Scored, classes: Sequence[str], summary: Summary) -> Figure:
     lowest = 0.1
     for name, curve, look in roc_curves(test, classes):
         number = statistics.effective_number(test.weight[~test.of_class(list(classes).index(name))])
-        shown = curve.background > 10 / max(number, 20.0)
-        axes.plot(curve.signal[shown], curve.background[shown], label=f"{plain_text(name)}", **look)
-        lowest = min(lowest, float(np.min(curve.background[shown], initial=0.1)))
+        visible = curve.background > 10 / max(number, 20.0)
+        axes.plot(curve.signal[visible], curve.background[visible], label=f"{plain_text(name)}", **look)
+        lowest = min(lowest, float(np.min(curve.background[visible], initial=0.1)))
         for efficiency in (0.5, 0.8):
             mark = summary[f"rejection.{name}.{efficiency * 100:.0f}"].value
             if np.isfinite(mark):

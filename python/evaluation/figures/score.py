@@ -50,9 +50,17 @@ def scores(train: Scored, test: Scored, classes: Sequence[str], score: str, test
         density, error = weighted_density(test.scores[chosen, number], test.weight[chosen], edges)
         axes.stairs(filled, edges, fill=True, color=colour, alpha=0.3)
         axes.stairs(filled, edges, color=colour, linewidth=2)
-        shown = error > 0
+        filled_bins = error > 0
         centres = (edges[1:] + edges[:-1]) / 2
-        axes.errorbar(centres[shown], density[shown], error[shown], fmt="o", color=colour, markersize=5, linewidth=1.5)
+        axes.errorbar(
+            centres[filled_bins],
+            density[filled_bins],
+            error[filled_bins],
+            fmt="o",
+            color=colour,
+            markersize=5,
+            linewidth=1.5,
+        )
         highest = max(highest, np.max(filled, initial=0.0), np.max(density, initial=0.0))
         handles.append(Patch(facecolor=(colour, 0.3), edgecolor=colour, linewidth=2))
         handles[-1].set_label(f"{plain_text(name)}, KS {tests[score, name]}")

@@ -27,8 +27,8 @@ class WebDavFiles(RemoteFiles):
         """Return the addresses that fit one with wildcards, sorted."""
         import fsspec
 
-        scheme, _, place = pattern.partition("://")
-        server, _, path = place.partition("/")
+        scheme, _, location = pattern.partition("://")
+        server, _, path = location.partition("/")
         base = f"{_http(f'{scheme}://{server}')}/"
         require_protocol("webdav", pattern)
         system = fsspec.filesystem("webdav", base_url=base, **_for_listing())

@@ -103,7 +103,7 @@ class XRootDSource(Source):
 
     def chunks(self, ranges: list[Range], notifications: queue.Queue) -> list[Chunk]:
         """Return parts of the file, for uproot; all are there already."""
-        chunks = [self._chunk(place, data) for place, data in zip(ranges, self.read(ranges))]
+        chunks = [self._chunk(interval, data) for interval, data in zip(ranges, self.read(ranges))]
         for chunk in chunks:
             notifications.put(chunk)
         return chunks
@@ -122,8 +122,8 @@ class XRootDSource(Source):
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self._close()
 
-    def _chunk(self, place: Range, data: bytes) -> Chunk:
-        return Chunk(self, *place, TrivialFuture(data))
+    def _chunk(self, interval: Range, data: bytes) -> Chunk:
+        return Chunk(self, *interval, TrivialFuture(data))
 
     def _attempt(self, work: Callable[[Any], Result]) -> Result:
         """Do something with the open file, at the next servers too where it fails."""
@@ -209,8 +209,8 @@ def checksum(address: str) -> str | None:
     status, answer = FileSystem(f"{scheme}://{server}").query(
         QueryCode.CHECKSUM, f"/{path.lstrip('/')}", _CHECKSUM_WAIT
     )
-    words = bytes(answer or b"").decode(errors="replace").rstrip("\0\n ").split() if status.ok else []
-    return words[1].zfill(8) if len(words) == 2 and words[0].lower() == "adler32" else None
+    fields = bytes(answer or b"").decode(errors="replace").rstrip("\0\n ").split() if status.ok else []
+    return fields[1].zfill(8) if len(fields) == 2 and fields[0].lower() == "adler32" else None
 
 
 def _said_limits() -> str:
@@ -222,18 +222,18 @@ def _said_limits() -> str:
 
 
 def _read(file: Any, ranges: Sequence[Range]) -> list[bytes]:
-    pieces = [list(_pieces(*place)) for place in ranges]
-    wanted = list(dict.fromkeys(itertools.chain.from_iterable(pieces)))
-    found: dict[Range, bytes] = {}
-    for i in range(0, len(wanted), _MOST_RANGES):
-        batch = wanted[i : i + _MOST_RANGES]
+    pieces = [list(_pieces(*interval)) for interval in ranges]
+    unique = list(dict.fromkeys(itertools.chain.from_iterable(pieces)))
+    contents: dict[Range, bytes] = {}
+    for i in range(0, len(unique), _MOST_RANGES):
+        batch = unique[i : i + _MOST_RANGES]
         chunks = _answer(file.vector_read(batch)).chunks if len(batch) > 1 else None
         buffers = [c.buffer for c in chunks] if chunks else [_answer(file.read(*batch[0]))]
-        short = next((place for place, data in zip(batch, buffers) if len(data) != place[1]), None)
+        short = next((interval for interval, data in zip(batch, buffers) if len(data) != interval[1]), None)
         if short is not None or len(buffers) != len(batch):
             raise OSError(f"fewer bytes than asked for at {short or batch[-1]}")
-        found.update(zip(batch, buffers))
-    return [b"".join(found[piece] for piece in parts) for parts in pieces]
+        contents.update(zip(batch, buffers))
+    return [b"".join(contents[piece] for piece in parts) for parts in pieces]
 
 
 def _pieces(start: int, stop: int) -> Iterator[Range]:

@@ -50,9 +50,9 @@ class CustomModelOptions(NetworkOptions):
         except Exception as error:  # the user's code may fail in any way
             module, _, name = code.rpartition(":")
             problem = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            given = "".join(f", {key}={value!r}" for key, value in self.options.items())
+            arguments = "".join(f", {key}={value!r}" for key, value in self.options.items())
             raise UserError(
-                f"model: {name}(inputs, outputs{given}) of '{module}' fails"
+                f"model: {name}(inputs, outputs{arguments}) of '{module}' fails"
                 f"{raised_at(error, code_file(made.__init__))} ({problem}): correct it, or model.options"
             ) from error
 

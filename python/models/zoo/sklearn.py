@@ -80,9 +80,9 @@ class SklearnOptions(EstimatorOptions):
                 raise UserError(
                     f"model.{key}: unknown key{nearest(key, parameters) or '; known here: ' + ', '.join(parameters)}"
                 )
-        given = {"random_state": seed} if "random_state" in parameters else {}
+        defaults = {"random_state": seed} if "random_state" in parameters else {}
         try:
-            estimator = kind(**{**given, **options})
+            estimator = kind(**{**defaults, **options})
             fits = base.is_classifier(estimator) if task == "classification" else base.is_regressor(estimator)
         except Exception as error:
             raise UserError(f"model.type: {self.estimator} cannot be made: {first_line(error)}") from error
