@@ -32,6 +32,7 @@ LXPLUS = {"site": "lxplus", "shared": ["/"]}
 GENERIC = {"site": "generic", "runtime": "2 min"}
 SPOOL = {**LXPLUS, "mode": "spool"}
 MODES = [LXPLUS, SPOOL, GENERIC, {"site": "lpc", "shared": ["/"], "proxy": False}]
+PRODUCE = {"samples": ["gun"], "events_per_job": 20, "seconds_per_event": 1, "pileup": "none"}
 CASES = [(stage, batch) for stage in STAGES for batch in MODES if (stage, batch) != ("tune", SPOOL)]
 
 
@@ -50,6 +51,7 @@ def analysis(tmp_path: Path) -> Callable[..., Analysis]:
                 "gun": {"generator": {"process": "ttbar", "events": 1000}, "files": "data/tt0.root", "label": "other"},
             },
             "inputs": {"event": {"features": ["MET_pt"]}},
+            "cmssw": {"era": "2022", "produce": PRODUCE},
             "batch": batch,
         }
         path = tmp_path / "analysis.yaml"
