@@ -26,16 +26,17 @@ if TYPE_CHECKING:
     from .stages.export import export as export_model
     from .stages.generate import generate
     from .stages.predict import predict
+    from .stages.produce import produce
     from .stages.skim import skim
     from .stages.train import train
     from .workflow import run_all as run
 
 __all__ = [
     "DataError", "NanoForgeError", "UserError", "__version__", "convert", "evaluate", "export_model", "generate",
-    "load", "load_model", "open_dataset", "open_events", "predict", "run", "skim", "train",
+    "load", "load_model", "open_dataset", "open_events", "predict", "produce", "run", "skim", "train",
 ]  # fmt: skip
 
-_STAGES = ("convert", "evaluate", "generate", "predict", "skim", "train")
+_STAGES = ("convert", "evaluate", "generate", "predict", "produce", "skim", "train")
 _SOURCES = {
     "export_model": ("stages.export", "export"),  # `nanoforge.export` is a package
     "load": ("config", "load"),

@@ -12,6 +12,7 @@ from ..events.files import is_remote
 from ..pipeline.graph import PRODUCE, STAGES
 from ..production import lumis, pileup
 from ..production.plan import plan as productions
+from ..production.plugin_filters import sources_of
 from . import plan as planning
 from .environments import absolute, is_dry, refuse, shared_folders, visible_to_jobs
 from .jobdir import JobDir, as_yaml, create, new_run_id, sha256
@@ -43,6 +44,7 @@ def make(
     jobs = planning.jobs(analysis, stage, Division(files=split) if split else needs.split)
     _check_visible(batch, analysis, jobs, stage)
     if stage == PRODUCE.name:
+        _check_containers(batch)
         _check_time(analysis, jobs, resources)
         analysis = lumis.with_lumis(analysis, output, write=not is_dry())
     data, run = data and absolute(data), run and absolute(run)
@@ -76,6 +78,15 @@ def _resources(batch: BatchBlock, stage: str) -> Resources:
 def _reads_grid(analysis: Analysis) -> bool:
     """Whether premixed events come from the grid; refuses those that are nowhere on disk."""
     return any(is_remote(name) for production in productions(analysis).values() for name in pileup.files(production))
+
+
+def _check_containers(batch: BatchBlock) -> None:
+    """Refuse containers around jobs that start containers themselves."""
+    if batch.environment.apptainer is not None:
+        refuse(
+            "batch.environment.apptainer: a production starts a container for each release, which few machines let "
+            "another one do: take lcg or venv"
+        )
 
 
 def _check_time(analysis: Analysis, jobs: tuple[BatchJob, ...], resources: Resources) -> None:
@@ -122,6 +133,8 @@ def _check_place(batch: BatchBlock, stage: str, output: Path) -> None:
 def _check_visible(batch: BatchBlock, analysis: Analysis, jobs: tuple[BatchJob, ...], stage: str) -> None:
     """Refuse files that the jobs would not find."""
     read = analysis.generator_files() if stage == "generate" else []
+    if stage == PRODUCE.name and analysis.cmssw is not None:
+        read += map(str, sources_of(analysis.cmssw.filters))
     for path in read:
         if not Path(path).is_file():
             raise UserError(f"{path}: a generator names this file, and it is not there")

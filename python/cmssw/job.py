@@ -34,7 +34,8 @@ def apply(process, settings, seeds):
         process.maxEvents.input = cms.untracked.int32(settings["tries"])
         process.maxEvents.output = cms.untracked.int32(settings["events"])
     if settings["pileup"]:
-        process.mixData.input.fileNames = cms.untracked.vstring(*settings["pileup"])
+        names = [str(name) for name in settings["pileup"]]  # Python 2 reads JSON as unicode, which FWCore refuses
+        process.mixData.input.fileNames = cms.untracked.vstring(*names)
     process.Timing = cms.Service("Timing", summaryOnly=cms.untracked.bool(True))
     process.SimpleMemoryCheck = cms.Service(
         "SimpleMemoryCheck", ignoreTotal=cms.untracked.int32(1), jobReportOutputOnly=cms.untracked.bool(True)

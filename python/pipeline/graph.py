@@ -38,7 +38,7 @@ GENERATE = Stage(
 )  # fmt: skip
 PRODUCE = Stage(
     "produce", "files", "produced", reads=(), in_parts=True, may_lose=True, in_place=True, on_grid=True,
-    needed=lambda analysis: bool(to_produce(analysis)), flavour="tomorrow",
+    needed=lambda analysis: bool(to_produce(analysis)), cores=2, flavour="tomorrow",
 )  # fmt: skip
 SKIM = Stage(
     "skim", "files", "skimmed", in_parts=True, may_lose=True, on_grid=True,

@@ -141,7 +141,7 @@ def _description(
     rows = [asdict(StepOfChain(s.name, s.row.release, s.row.arch, s.system, s.row.conditions, s.module)) for s in steps]
     return {
         "sample": production.sample, "era": production.era, "seed": production.generator.seed, "steps": rows,
-        "filters": [label(name, "Filter") for name in block["filters"]],
+        "filters": [label(name, "Filter") for name in (*block["filters"], *block.get("plugins", {}))],
         "accepted": production.acceptance is not None,
         "skimmed": bool(production.skim) and steps[-1].name == "nano",
         "pileup": pileup.sha256(mixed) if mixed else "none",

@@ -99,6 +99,11 @@ def test_jobs_that_last_too_long_are_not_submitted(cms: Path, tmp_path: Path, na
     done = nanoforge("submit", "local", "analysis.yaml", "--stage", "produce", "-o", "jobs")
     assert done.returncode == 2 and "2 events of 500 s (seconds_per_event) take 0.3 h on 1 core(s)" in done.stderr
     assert "make it 1 at most" in done.stderr and not (tmp_path / "jobs").exists()
+    image = "batch.environment={apptainer: {image: /cvmfs/image}}"
+    done = nanoforge(
+        "submit", "local", "analysis.yaml", image, "cmssw.produce.seconds_per_event=1", "--stage", "produce"
+    )
+    assert done.returncode == 2 and "batch.environment.apptainer: a production starts a container" in done.stderr
 
 
 DAS = """#!/bin/bash
@@ -150,6 +155,23 @@ def test_files_at_an_address_are_listed_there(cms: Path, tmp_path: Path, nanofor
         assert not list((tmp_path / "jobs" / "fetched").rglob("*.root")), "they stay there"
     finally:
         server.kill()
+
+
+def test_a_pipeline_reads_what_is_produced(cms: Path, tmp_path: Path, nanoforge: Command) -> None:
+    write(tmp_path, 3)
+    words = ["submit", "condor", "analysis.yaml", "--stage", "all", "-o", "all", "--dry-run"]
+    target = "target={regression: {x: MET_pt}}"
+    done = nanoforge(*words, target)
+    assert done.returncode == 0, done.stderr
+    frozen = yaml.safe_load((tmp_path / "all" / "convert" / "analysis.yaml").read_text())
+    parts = tmp_path / "all" / "produce" / "parts"
+    assert frozen["samples"]["other"]["files"] == [
+        str(parts / f"part-{n:05}" / "other" / f"nano-{n + 1:05}.root") for n in range(3)
+    ]
+    dag = (tmp_path / "all" / "pipeline.dag").read_text()
+    assert "PARENT produce-merge CHILD convert-00000" in dag
+    mini = nanoforge(*words, target, "cmssw.produce.chain=mini")
+    assert mini.returncode == 2 and "cmssw.produce.chain: 'mini' makes no NanoAOD" in mini.stderr
 
 
 def test_crabs_wrapper_runs_a_chain(cms: Path, tmp_path: Path, nanoforge: Command) -> None:
