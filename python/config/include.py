@@ -30,9 +30,9 @@ def merged(config: DictConfig, path: Path) -> DictConfig:
     UserError
         When a file cannot be read, or has no samples.
     """
-    names = OmegaConf.to_container(config, resolve=False).get(_KEY)  # type: ignore[union-attr]
-    if names is None:
+    if _KEY not in config:
         return config
+    names = OmegaConf.to_container(config, resolve=False)[_KEY]  # type: ignore[call-overload, index]
     whole = OmegaConf.create({})
     for name in [names] if isinstance(names, str) else names:
         if not isinstance(name, str):

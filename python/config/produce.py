@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from .base import FileName, Positive, Strict, of_form
 
@@ -16,18 +16,30 @@ _Lumi = Annotated[int, Field(gt=0, lt=2**31)]
 
 
 class PileupFiles(Strict):
-    """Premixed events in place of those of the era: a ``dataset`` of DAS, or a list of ``files``."""
+    """Premixed events: those of the era, of another ``dataset`` of DAS, or of a list of ``files``; or none."""
 
     dataset: Optional[Annotated[str, of_form("/[^/]+/[^/]+/[^/]+", "a dataset of DAS, /primary/processed/TIER")]] = None
     """A dataset of premixed events."""
     files: Optional[str] = None
     """A list of files (``.txt``), one a line."""
+    mix: bool = True
+    """False, for tests: nothing is mixed in. ``pileup: none`` says the same."""
 
     @model_validator(mode="after")
     def _one(self) -> PileupFiles:
-        if (self.dataset is None) == (self.files is None):
-            raise ValueError("give exactly one of 'dataset' and 'files'")
+        if self.dataset is not None and self.files is not None:
+            raise ValueError("give 'dataset' or 'files', not both")
+        if not self.mix and (self.dataset or self.files):
+            raise ValueError("'mix: false' mixes nothing in: leave the others out")
         return self
+
+
+_PILEUP: dict[Any, dict[str, Any]] = {"premix": {}, "none": {"mix": False}}
+
+
+def _by_word(value: Any) -> Any:
+    """Accept ``pileup: none`` and ``pileup: premix``."""
+    return _PILEUP.get(value, value) if isinstance(value, str) else value
 
 
 class Produce(Strict):
@@ -51,7 +63,10 @@ class Produce(Strict):
     """The last step."""
     keep: list[ChainStep] = []
     """Steps whose files come back, beside those of the last one."""
-    pileup: Union[Literal["premix", "none"], PileupFiles] = "premix"
+    pileup: Annotated[
+        PileupFiles,
+        BeforeValidator(_by_word, json_schema_input_type=Union[Literal["premix", "none"], PileupFiles]),
+    ] = PileupFiles()
     """``premix``: premixed events of the era; ``none``, for tests: no pile-up at all; or a dataset or list of files."""
     first_lumi: Union[_Lumi, dict[FileName, _Lumi], None] = None
     """Number of the first lumi section; by default the next that ``journal`` has free."""
@@ -70,6 +85,6 @@ class Produce(Strict):
     def anchored(self, anchor: Callable[[str], str]) -> Produce:
         """Return the same with the names of files changed by ``anchor``."""
         changed: dict[str, Any] = {"journal": anchor(self.journal)}
-        if isinstance(self.pileup, PileupFiles) and self.pileup.files is not None:
+        if self.pileup.files is not None:
             changed["pileup"] = self.pileup.model_copy(update={"files": anchor(self.pileup.files)})
         return self.model_copy(update=changed)

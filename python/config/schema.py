@@ -204,14 +204,14 @@ class Analysis(Strict):
 
     name: FileName
     """Of the analysis; score branches begin with it."""
-    include: Annotated[list[str], BeforeValidator(one_as_list)] = Field(default=[], exclude=True)
-    """Files whose ``samples`` are taken over, as ``nanoforge catalogue`` and ``produce`` write them; what stands here
-    has the last word.
-    """
     tree: str = "Events"
     """The TTree or RNTuple with the events; ``dir/tree`` works."""
     samples: Annotated[dict[FileName, Sample], Field(min_length=1)]
     """The samples by name."""
+    include: Annotated[list[str], BeforeValidator(one_as_list)] = Field(default=[], exclude=True)
+    """Files whose ``samples`` are taken over, as ``nanoforge catalogue`` and ``produce`` write them; what stands here
+    has the last word.
+    """
     redirectors: Annotated[list[Redirector], BeforeValidator(one_as_list), Field(min_length=1)] = [*REDIRECTORS]
     """Servers for files with logical names (``/store/...``, DAS), in the order of trying."""
     functions: list[Annotated[str, of_form(r"[^:]+:\w+", "module:function")]] = []

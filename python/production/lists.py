@@ -104,7 +104,7 @@ def _summary(production: Production, records: list[LumiRecord]) -> dict[str, Any
     return {
         "events": trials.passed - sum(record.skimmed for record in records),
         "lumi_sections": len(records),
-        "pileup": "none" if production.produce.pileup == "none" else "premixed",
+        "pileup": "premixed" if production.produce.pileup.mix else "none",
         "efficiency": efficiency,
         "efficiency_error": error,
         "seconds_per_event": seconds / trials.passed if trials.passed else None,

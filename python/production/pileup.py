@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..cmssw.eras import ERAS
-from ..config.produce import PileupFiles
 from ..errors import UserError
 from ..events.files import addresses, das_files, expand, is_logical
 from .plan import Production
@@ -26,7 +25,7 @@ _FILES_PER_JOB = 50
 
 def is_mixed(production: Production) -> bool:
     """Whether premixed events are mixed into those of a production."""
-    return production.produce.pileup != "none" and "digi" in production.steps
+    return production.produce.pileup.mix and "digi" in production.steps
 
 
 def files(production: Production) -> list[str]:
@@ -40,10 +39,9 @@ def files(production: Production) -> list[str]:
     chosen = production.produce.pileup
     if not is_mixed(production):
         return []
-    if isinstance(chosen, PileupFiles) and chosen.files is not None:
+    if chosen.files is not None:
         return expand([chosen.files], "cmssw.produce.pileup.files")
-    dataset = chosen.dataset if isinstance(chosen, PileupFiles) else ERAS[production.era].pileup.partition(":")[2]
-    return _on_disk(str(dataset))
+    return _on_disk(chosen.dataset or ERAS[production.era].pileup.partition(":")[2])
 
 
 @functools.cache
