@@ -344,7 +344,8 @@ def test_condor_submit_accepts_all_descriptions(
     batch = {"site": site, "mode": mode, "shared": ["/"], "train": {"gpu": {"count": 2, "memory": "20 GB"}}}
     names = [str(tmp_path / f"file{i}.root") for i in range(2)]
     samples = {"tt": {"files": names, "generator": {"process": "ttbar", "events": 500}}}
-    path = write_analysis(tmp_path, 2, batch=batch, samples=samples)
+    produce = {"events_per_job": 5, "seconds_per_event": 1, "pileup": "none"}
+    path = write_analysis(tmp_path, 2, batch=batch, samples=samples, cmssw={"era": "2022", "produce": produce})
     for name in ("dataset", "run"):
         (tmp_path / name).mkdir()
     Manifest("train", load(path).model_dump(mode="json"), []).write(tmp_path / "run", {})
