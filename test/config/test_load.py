@@ -306,7 +306,7 @@ def test_mistakes_are_named(tmp_path: Path, changes: dict[str, Any], message: st
         ("", "name: this key is required (and 2 more)"),
         ("# nothing yet\n", "name: this key is required (and 2 more)"),
         ("- name\n- samples\n", "expected 'key: value' lines, found a list"),
-        ("nonsense", "nonsense: unknown key; known here: name, include, tree, samples,"),
+        ("nonsense", "nonsense: unknown key; known here: name, tree, samples, include,"),
     ],
 )
 def test_a_broken_text_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
