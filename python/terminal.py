@@ -18,6 +18,14 @@ _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "ended (SIGTERM)"}
 _INTACT = "earlier results are intact; the same command goes on where it was"
 
 
+class InterruptionError(KeyboardInterrupt):
+    """A signal to end.
+
+    Not a plain KeyboardInterrupt: where that comes up inside ``exec`` or ``eval`` of a text, as dataclasses use them,
+    CPython ends the process by SIGINT later, whatever became of it.
+    """
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """End the block on Ctrl-C (exit code 130) or SIGTERM (143) with one line, whatever comes of it inside.
@@ -32,7 +40,7 @@ def interruptible() -> Iterator[None]:
         if len(received) > 1:
             _tell(received[0])
             os._exit(128 + received[0])
-        raise KeyboardInterrupt
+        raise InterruptionError
 
     with _handling(answer):
         try:

@@ -34,8 +34,10 @@ def test_an_interruption_is_told_whatever_comes_of_it(
     assert (answer.returncode, answer.stderr) == (128 + number, f"{words}: {INTACT}")
 
 
-def test_the_first_import_is_interruptible_already(tmp_path: Path) -> None:
-    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+@pytest.mark.parametrize("form", ["{}", "exec('{}')"])  # after the second, CPython ends by a plain KeyboardInterrupt
+def test_the_first_import_is_interruptible_already(tmp_path: Path, form: str) -> None:
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    (tmp_path / "typer.py").write_text(form.format(kill))
     command = [sys.executable, "-m", "nanoforge", "inspect", "x.root"]
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     answer = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -33,7 +33,7 @@ from ..config.change import change
 from ..config.schema import Analysis
 from ..config.search import Search, SearchParameter
 from ..console import say
-from ..errors import TrainingError, UserError
+from ..errors import DataError, TrainingError, UserError
 from ..provenance import fingerprint
 
 BEAT = 20.0
@@ -81,15 +81,16 @@ class Study:
         self._space = dict(space)
         self._most = trials
         self._seen: dict[int, _Seen] = {}
-        self._storage = _storage(path)
-        self._study = optuna.create_study(
-            storage=self._storage,
-            sampler=_SeededSampler(search, self._place),
-            pruner=_pruner(search.pruner, epochs),
-            study_name=fingerprint(made_from),
-            direction="minimize",
-            load_if_exists=True,
-        )
+        with _damage_named(path):
+            self._storage = _storage(path)
+            self._study = optuna.create_study(
+                storage=self._storage,
+                sampler=_SeededSampler(search, self._place),
+                pruner=_pruner(search.pruner, epochs),
+                study_name=fingerprint(made_from),
+                direction="minimize",
+                load_if_exists=True,
+            )
         self._study.set_user_attr(_MADE_FROM, made_from)
 
     def claim(self) -> Trial | None:
@@ -253,8 +254,20 @@ def searches(path: Path) -> list[Any]:
     """Return what each search in a journal was made from, in order; nothing where there is no journal."""
     if not path.exists():
         return []
-    summaries = optuna.get_all_study_summaries(_storage(path), include_best_trial=False)
+    with _damage_named(path):
+        summaries = optuna.get_all_study_summaries(_storage(path), include_best_trial=False)
     return [study.user_attrs[_MADE_FROM] for study in summaries if _MADE_FROM in study.user_attrs]
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Say of a journal that Optuna cannot read what helps."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, AssertionError) as error:
+        raise DataError(
+            f"{path}: is damaged ({type(error).__name__}: {error}): restore it, or remove it to begin the search anew"
+        ) from error
 
 
 @dataclass(frozen=True)

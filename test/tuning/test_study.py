@@ -12,7 +12,7 @@ import optuna
 import pytest
 from datasets import make_analysis
 from nanoforge.config.search import Search
-from nanoforge.errors import TrainingError, UserError
+from nanoforge.errors import DataError, TrainingError, UserError
 from nanoforge.tuning import study as module
 from nanoforge.tuning.study import search_space, searches, values
 from optuna.trial import TrialState
@@ -156,6 +156,19 @@ def test_a_line_that_was_not_written_to_its_end_is_cut_off(tmp_path):
     again = open_study(journal, 3)
     assert len(again.trials()) == 3 and searches(journal) == [{"toy": 1}]
     assert journal.read_bytes().endswith(b"\n") and not list(tmp_path.glob("journal.*"))
+
+
+def test_a_damaged_journal_is_named(tmp_path):
+    journal = tmp_path / "journal"
+    study = open_study(journal, 2)
+    study.run(study.claim(), lambda _: 1.0)
+    whole = journal.read_bytes()
+    for damaged in (whole.replace(b",", b"+", 5), whole.replace(b'"op_code":0', b'"op_code":77')):
+        journal.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"journal: is damaged .*remove it to begin the search anew"):
+            open_study(journal, 2)
+        with pytest.raises(DataError, match="is damaged"):
+            searches(journal)
 
 
 @pytest.mark.parametrize("pruner, pruned", [("asha", True), ("hyperband", True), ("none", False)])
