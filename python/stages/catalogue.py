@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 from rich.table import Table
 
 from ..catalogue import das, folders
@@ -18,6 +19,8 @@ from ..errors import UserError
 from ..provenance.manifest import write_atomically
 
 _HEAD = "# Written by nanoforge catalogue, {date}. In the analysis file: include: {name}\n"
+_PIPE_WIDTH = 1000
+"""Where no terminal shows a table, names stay whole."""
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
@@ -129,7 +132,7 @@ def _text(found: Catalogue, table: Mapping[str, float], name: str) -> str:
 
 def _show(found: Catalogue) -> None:
     table = Table(box=None, pad_edge=False)
-    table.add_column("sample")
+    table.add_column("sample", overflow="fold")
     for column in ("files", "events", "size", "sum of weights"):
         table.add_column(column, justify="right")
     for column in ("status", "on disk at"):
@@ -141,7 +144,8 @@ def _show(found: Catalogue) -> None:
                           ", ".join(entry.sites[:3]) + (", ..." if len(entry.sites) > 3 else ""))  # fmt: skip
         sums = [_sum(getattr(entry, key) for entry in own.values()) for key in ("files", "events", "size")]
         table.add_row(f"= {category}", *_numbers(*sums), "", "", "", style="bold", end_section=True)
-    out.print(table)
+    console = out if out.is_terminal else Console(file=out.file, width=_PIPE_WIDTH, highlight=False)
+    console.print(table)
 
 
 def _sum(values: Any) -> int | None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
 from nanoforge.errors import DataError, UserError
-from nanoforge.evaluation import report
 from nanoforge.evaluation.comparison import Comparison, Run
+from nanoforge.evaluation.report import ReportTable
 from nanoforge.provenance import Manifest
 from nanoforge.stages import compare as stage
 from nanoforge.stages import train as train_stage
@@ -105,7 +105,7 @@ def test_tables_fit_a_narrow_terminal_and_cut_no_number(monkeypatch):
         ["background rejection at 50 % efficiency, low", *(f"{n}.1234 \N{PLUS-MINUS SIGN} 0.0012" for n in range(4))]
     ]
     lines += [["parameters", *(f"{10**n:,}" for n in range(6, 10))]]
-    tables = [report.Table("Figures of merit", ["", *names], lines)]
+    tables = [ReportTable("Figures of merit", ["", *names], lines)]
     text = io.StringIO()
     console = Console(file=text, width=64, force_terminal=True, color_system=None, soft_wrap=True)
     monkeypatch.setattr("nanoforge.console.out", console)
