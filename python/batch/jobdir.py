@@ -41,6 +41,7 @@ from ..pipeline.graph import PRODUCE, STAGES
 from ..production.chain import FOLDER as CHAIN
 from ..production.chain import make_all
 from ..production.plan import plan as productions
+from ..provenance.journal import append_lines, whole_lines
 from ..provenance.manifest import fingerprint
 from .environments import PACKAGES, SCRIPT, SOFTWARE, VENV, write_environment
 from .plan import FILES, BatchJob, Plan, Resources, scored
@@ -234,11 +235,7 @@ class JobDir:
         descriptor = os.open(self.path / JOURNAL, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            whole = os.pread(descriptor, os.fstat(descriptor).st_size, 0).rpartition(b"\n")[0]
-            end = len(whole) + 1 if whole else 0
-            os.ftruncate(descriptor, end)
-            os.pwrite(descriptor, text.encode(), end)
-            os.fsync(descriptor)
+            append_lines(descriptor, whole_lines(descriptor), text.encode())
         finally:
             os.close(descriptor)
 

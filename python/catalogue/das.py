@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 from ..errors import DataError, UserError
+from ..events.files import ask_das
 from ..provenance.manifest import fingerprint
 from .entry import CatalogueEntry
 
@@ -61,15 +60,9 @@ def _number(record: dict[str, Any], *names: str) -> int | None:
 
 def _records(query: str, key: str) -> Iterator[dict[str, Any]]:
     """Ask DAS; yields what stands under a key of each record."""
-    client = shutil.which("dasgoclient")
-    if client is None:
-        raise UserError(f"{query}: dasgoclient is not here: run on LXPLUS (or with CMSSW set up)")
-    command = [client, "-query", query, "-json"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if answer.returncode:
-        raise DataError(f"{query}: dasgoclient failed: {answer.stderr.strip() or answer.stdout.strip()}")
+    answer = ask_das(query, query)
     try:
-        records = json.loads(answer.stdout or "[]")
+        records = json.loads(answer or "[]")
         yield from [record for line in records for record in line.get(key, [])]
     except (ValueError, TypeError, AttributeError):
-        raise DataError(f"{query}: dasgoclient answers in no known form: {answer.stdout[:100]!r}") from None
+        raise DataError(f"{query}: dasgoclient answers in no known form: {answer[:100]!r}") from None

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ..errors import FileError
 from ..events.files import expand, is_remote, size_of
+from ..events.open import open_events
 from ..provenance.manifest import adler32, fingerprint
 from .entry import CatalogueEntry
 
@@ -42,16 +42,8 @@ def entry(pattern: str, tree: str) -> CatalogueEntry:
 
 def _count(name: str, tree: str) -> tuple[int, float | None]:
     """Return the events of a file, and the sum of its weights where ``Runs`` tells it."""
-    import uproot
-
-    try:
-        with uproot.open(name) as file:
-            runs = file.get("Runs")
-            sumw = next((n for n in ("genEventSumw", "genEventSumw_") if runs is not None and n in runs), None)
-            weight = None if runs is None or sumw is None else float(runs[sumw].array(library="np").sum())
-            return int(file[tree].num_entries), weight
-    except (OSError, ValueError, KeyError) as error:
-        raise FileError(name, f"cannot be read ({error})") from None
+    with open_events(name, tree) as file:
+        return int(file.entries or 0), file.gen_sum_of_weights()
 
 
 def _checksums(names: Sequence[str]) -> str:

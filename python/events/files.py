@@ -218,18 +218,38 @@ def das_files(dataset: str, site: str | None = None) -> list[str]:
 
     With a ``site`` these are the files that lie there, and may be none.
     """
-    client = shutil.which("dasgoclient")
-    if client is None:
-        raise UserError(f"{dataset}: dasgoclient is not here: run on LXPLUS (or with CMSSW set up), or list 'files'")
     query = f"file dataset={dataset}" + (f" site={site}" if site else "")
-    command = [client, "-query", query, "-json"]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if answer.returncode:
-        raise DataError(f"{dataset}: dasgoclient failed: {answer.stderr.strip() or answer.stdout.strip()}")
-    names = _das_names(dataset, answer.stdout)
+    names = _das_names(dataset, ask_das(query, dataset, ", or list 'files'"))
     if not names and site is None:
         raise UserError(f"{dataset}: DAS knows no files of this dataset")
     return sorted(names)
+
+
+def ask_das(query: str, subject: str, remedy: str = "") -> str:
+    """Ask DAS through ``dasgoclient``, and return its answer, JSON.
+
+    Parameters
+    ----------
+    query, subject
+        The question, and what it is about, for messages.
+    remedy
+        What helps besides where there is no ``dasgoclient``.
+
+    Raises
+    ------
+    UserError
+        When there is none.
+    DataError
+        When it fails.
+    """
+    client = shutil.which("dasgoclient")
+    if client is None:
+        raise UserError(f"{subject}: dasgoclient is not here: run on LXPLUS (or with CMSSW set up){remedy}")
+    command = [client, "-query", query, "-json"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if answer.returncode:
+        raise DataError(f"{subject}: dasgoclient failed: {answer.stderr.strip() or answer.stdout.strip()}")
+    return answer.stdout
 
 
 def _das_names(dataset: str, answer: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..config.schema import Analysis
 from ..errors import DataError, UserError
+from ..provenance.journal import append_lines, whole_lines
 from .plan import Production, plan
 
 
@@ -57,16 +58,13 @@ def _reserve(journal: Path, requested: Mapping[str, Production], folder: Path, w
         raise UserError(f"cmssw.produce.journal: {journal}: {error.strerror}: name a file that you can write") from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX if write else fcntl.LOCK_SH)
-        text = os.pread(descriptor, os.fstat(descriptor).st_size, 0).rpartition(b"\n")[0]  # a torn line does not count
+        text = whole_lines(descriptor)
         entries, reserved, lines = _entries(journal, text), {}, b""
         for name, production in requested.items():
             reserved[name], line = _give(entries, production, folder)
             lines += line
         if write and lines:
-            end = len(text) + 1 if text else 0
-            os.ftruncate(descriptor, end)
-            os.pwrite(descriptor, lines, end)
-            os.fsync(descriptor)
+            append_lines(descriptor, text, lines)
         return reserved
     finally:
         os.close(descriptor)

@@ -159,9 +159,11 @@ def _alone_in(output: Path) -> Iterator[Path]:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         shutil.rmtree(work, ignore_errors=True)  # of a process that was killed
-        work.mkdir()
-        yield work
-        shutil.rmtree(work)
+        try:
+            work.mkdir()
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     finally:
         os.close(descriptor)
 
