@@ -25,6 +25,14 @@ def say(message: str) -> None:
         err.print(message, markup=False)
 
 
+def size_text(size: int) -> str:
+    """Write a number of bytes with three digits and a unit."""
+    for unit, step in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= step:
+            return f"{size / step:.3g} {unit}" if size < 999.5 * step else f"{size / step:,.0f} {unit}"
+    return f"{size} B"
+
+
 @contextmanager
 def hushed() -> Iterator[None]:
     """Show progress bars but no messages: of one of many trainings the details are too much."""

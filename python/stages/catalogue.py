@@ -14,14 +14,13 @@ from rich.table import Table
 from ..catalogue import das, folders
 from ..catalogue.entry import Catalogue, CatalogueEntry, changes, cross_sections, named
 from ..config.schema import Analysis
-from ..console import out, say
+from ..console import out, say, size_text
 from ..errors import UserError
 from ..provenance.manifest import write_atomically
 
 _HEAD = "# Written by nanoforge catalogue, {date}. In the analysis file: include: {name}\n"
 _PIPE_WIDTH = 1000
 """Where no terminal shows a table, names stay whole."""
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def catalogue(
@@ -155,15 +154,7 @@ def _sum(values: Any) -> int | None:
 
 def _numbers(files: int | None, events: int | None, size: int | None) -> list[str]:
     counts = ["?" if number is None else f"{number:,}" for number in (files, events)]
-    return [*counts, "?" if size is None else _bytes(size)]
-
-
-def _bytes(size: float) -> str:
-    for unit in _UNITS:
-        if size < 1000 or unit == _UNITS[-1]:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return ""
+    return [*counts, "?" if size is None else size_text(size)]
 
 
 def _weight(entry: CatalogueEntry) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from ..console import out, progress, show_table
+from ..console import out, progress, show_table, size_text
 from ..errors import FileError, UserError, nearest
 from ..events.columns import Branch, Collection, Column, collections
 from ..events.damage import ROOT
@@ -329,7 +329,7 @@ def _longest(tree: TreeSummary, group: Group) -> int | None:
 def _show(summary: FileSummary, earlier: list[FileSummary], filter: str | None, ranges: bool) -> None:
     if earlier:
         out.print()
-    size = f"  {_bytes(summary.size)}" if summary.size is not None else ""
+    size = f"  {size_text(summary.size)}" if summary.size is not None else ""
     out.print(Text(summary.path, style="bold") + Text(size, style="not bold"))
     for tree in summary.trees:
         out.print(Text(f"  {_headline(tree)}"))
@@ -345,7 +345,7 @@ def _headline(tree: TreeSummary) -> str:
     texts = [tree.name or "", tree.kind, entries, f"{len(tree.branches):,} branches"]
     size = _total_bytes(tree.branches.values())
     if size is not None:
-        texts.append(f"{_bytes(size[0])}, {_codec(tree)} {_ratio(*size)}")
+        texts.append(f"{size_text(size[0])}, {_codec(tree)} {_ratio(*size)}")
     return "  ".join(text for text in texts if text)
 
 
@@ -403,7 +403,7 @@ def _group_row(tree: TreeSummary, group: Group, compact: bool, ranges: bool) -> 
     longest = _longest(tree, group)
     notes += [f"longest list {longest}"] if longest is not None else []
     size = group.bytes
-    numbers = ["", "", ""] if ranges else [_bytes(size[0]), _ratio(*size)] if size else ["", ""]
+    numbers = ["", "", ""] if ranges else [size_text(size[0]), _ratio(*size)] if size else ["", ""]
     return [Text(cell) for cell in (f"  {name}", content, *numbers, "; ".join(note for note in notes if note))]
 
 
@@ -420,7 +420,9 @@ def _size_cells(branch: Branch, usual: str) -> list[Text]:
     notes = [title, "" if branch.dtype is not None else _not_read(branch)]
     if branch.codec not in (None, usual):
         notes.append(f"({branch.codec})")
-    size = [_bytes(branch.compressed), _ratio(branch.compressed, branch.uncompressed or 0)] if branch.compressed else []
+    size = (
+        [size_text(branch.compressed), _ratio(branch.compressed, branch.uncompressed or 0)] if branch.compressed else []
+    )
     return [Text(cell) for cell in (*(size or ("", "")), " ".join(note for note in notes if note))]
 
 
@@ -455,13 +457,6 @@ def _number(value: float | None) -> str:
     if value is None:
         return "-"
     return str(value) if isinstance(value, int) else f"{value:.4g}"
-
-
-def _bytes(size: int) -> str:
-    for unit, step in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= step:
-            return f"{size / step:.3g} {unit}" if size < 999.5 * step else f"{size / step:,.0f} {unit}"
-    return f"{size} B"
 
 
 def _some(names: list[str]) -> str:
