@@ -530,6 +530,9 @@ def export(
     check: Annotated[
         Optional[list[str]], typer.Option("--check", help="Files to check on; default: one of each sample.")
     ] = None,
+    repository: Annotated[
+        Optional[Path], typer.Option("--repository", help="Add it as a version to a folder of models, to be served.")
+    ] = None,
     force: Force = False,
     trust: Trust = False,
 ) -> None:
@@ -537,12 +540,62 @@ def export(
 
     It is compared with predict on real events; what cannot be compiled into it is named.
 
-    Example: nanoforge export run -o export --check data/nano.root
+    Example: nanoforge export run -o export --check data/nano.root --repository models
     """
     _read_run(run)
-    from .stages.export import export
+    from .stages.export import export, publish
 
     export(run, output, features=features, fold=fold, check=check or (), force=force, trust=trust)
+    if repository is not None:
+        publish(run, output, repository, fold=fold, check=check or (), trust=trust)
+        _next("serve", repository)
+
+
+@app.command()
+def serve(
+    models: Annotated[Path, typer.Argument(help="The folder of models that export --repository makes.")],
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen; others than this machine need more.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
+    token_file: Annotated[
+        Optional[Path], typer.Option("--token-file", help="Lines of 'read TOKEN' and 'write TOKEN'.")
+    ] = None,
+    tls_cert: Annotated[Optional[Path], typer.Option("--tls-cert", help="The certificate, for HTTPS.")] = None,
+    tls_key: Annotated[Optional[Path], typer.Option("--tls-key", help="Its key.")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Let other machines in without tokens and TLS all the same.")
+    ] = False,
+    max_body: Annotated[int, typer.Option("--max-body", min=1000, help="Bytes of a request at most.")] = 16_000_000,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Models that score at a time, in each.")] = 1,
+    watch: Annotated[float, typer.Option("--watch", min=0.1, help="Seconds between looks at the folder.")] = 5.0,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Change nothing by request.")] = False,
+    log: Annotated[Optional[Path], typer.Option("--log", help="A file of answered requests.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Load all models, say what they take, and end.")] = False,
+) -> None:
+    """Serve models over HTTP by the Open Inference Protocol v2, as Triton does.
+
+    Example: nanoforge serve models --port 8000
+    """
+    from .stages.serve import serve
+
+    serve(
+        models,
+        host=host,
+        port=port,
+        token_file=token_file,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        insecure=insecure,
+        max_body=max_body,
+        workers=workers,
+        threads=threads,
+        watch=watch,
+        read_only=read_only,
+        log=log,
+        check=check,
+    )
 
 
 @app.command()

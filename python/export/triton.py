@@ -7,18 +7,21 @@ from collections.abc import Iterable
 
 import onnx
 
+MAX_BATCH = 4096
+"""At most so many rows are scored at a time."""
 
-def config(name: str, model: onnx.ModelProto) -> str:
+
+def config(name: str, model: onnx.ModelProto, *, many_rows: bool = False) -> str:
     """Write the configuration of a model for Triton.
-
-    It batches nothing itself (``max_batch_size: 0``), so that shapes are those of the graph, -1 where they are free.
 
     Parameters
     ----------
     name
         Of the model, and of its folder.
     model
-        The graph; all its inputs and outputs are float32.
+        The graph; all its inputs and outputs are float32. Shapes are those of the graph, -1 where they are free.
+    many_rows
+        Whether the first dimension counts rows, so that Triton may put requests together.
 
     Returns
     -------
@@ -26,14 +29,22 @@ def config(name: str, model: onnx.ModelProto) -> str:
         The protocol buffer ``inference.ModelConfig`` in its text form
         (https://docs.nvidia.com/deeplearning/triton-inference-server).
     """
-    blocks = [_block("input", model.graph.input), _block("output", model.graph.output)]
-    return f'name: {json.dumps(name)}\nplatform: "onnxruntime_onnx"\nmax_batch_size: 0\n{"".join(blocks)}'
+    skipped = 1 if many_rows else 0
+    blocks = [_block("input", model.graph.input, skipped), _block("output", model.graph.output, skipped)]
+    batches = (
+        f"max_batch_size: {MAX_BATCH}\ndynamic_batching {{ max_queue_delay_microseconds: 500 }}\n"
+        if many_rows
+        else "max_batch_size: 0\n"
+    )
+    versions = "version_policy: { all {} }\n"
+    return f'name: {json.dumps(name)}\nplatform: "onnxruntime_onnx"\n{batches}{versions}{"".join(blocks)}'
 
 
-def _block(kind: str, tensors: Iterable[onnx.ValueInfoProto]) -> str:
+def _block(kind: str, tensors: Iterable[onnx.ValueInfoProto], skipped: int) -> str:
     lines = []
     for tensor in tensors:
-        sizes = [str(d.dim_value) if d.HasField("dim_value") else "-1" for d in tensor.type.tensor_type.shape.dim]
+        dimensions = list(tensor.type.tensor_type.shape.dim)[skipped:]
+        sizes = [str(d.dim_value) if d.HasField("dim_value") else "-1" for d in dimensions]
         lines.append(
             f"{kind} {{ name: {json.dumps(tensor.name)}, data_type: TYPE_FP32, dims: [ {', '.join(sizes)} ] }}\n"
         )

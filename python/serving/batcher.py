@@ -68,7 +68,9 @@ class Batcher:
         """
         self.model.check(tensors)
         if len(self._waiting) >= self._limit:
-            raise RequestError(429, f"{len(self._waiting)} requests wait for {self.model.version.name}: try again later")
+            raise RequestError(
+                429, f"{len(self._waiting)} requests wait for {self.model.version.name}: try again later"
+            )
         waiting = _Waiting(tensors, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._task is None:
@@ -112,9 +114,7 @@ class Batcher:
         together = {name: _joined([w.tensors[name] for w in batch]) for name in self.model.inputs}
         results = self.model.run(together)
         ends = np.cumsum([w.rows for w in batch])
-        return [
-            {name: values[end - w.rows : end] for name, values in results.items()} for w, end in zip(batch, ends)
-        ]
+        return [{name: values[end - w.rows : end] for name, values in results.items()} for w, end in zip(batch, ends)]
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

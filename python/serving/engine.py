@@ -99,7 +99,9 @@ class Engine:
         if number is None:
             return self._served[ModelVersion(name, numbers[-1])][1]
         if not (number.isascii() and number.isdecimal() and int(number) in numbers):
-            raise RequestError(404, f"model {name!r} has no version {number!r}; there are {', '.join(map(str, numbers))}")
+            raise RequestError(
+                404, f"model {name!r} has no version {number!r}; there are {', '.join(map(str, numbers))}"
+            )
         return self._served[ModelVersion(name, int(number))][1]
 
     def index(self) -> Iterator[dict[str, Any]]:

@@ -88,7 +88,9 @@ def parse(body: bytes, json_size: str | None) -> InferenceRequest:
     return InferenceRequest(tensors, outputs, None if identifier is None else str(identifier), wants_binary)
 
 
-def encode(request: InferenceRequest, version: ModelVersion, results: Mapping[str, np.ndarray]) -> tuple[bytes, int | None]:
+def encode(
+    request: InferenceRequest, version: ModelVersion, results: Mapping[str, np.ndarray]
+) -> tuple[bytes, int | None]:
     """Write the body of the answer; also returns how many bytes of it are JSON, None for all."""
     wanted = dict.fromkeys(results, request.binary) if request.outputs is None else request.outputs
     outputs, tail = [], []
@@ -139,7 +141,8 @@ def _tensor(name: str, item: Mapping[str, Any], binary: memoryview) -> tuple[np.
         size = parameters["binary_data_size"]
         if size != count * _BYTES or size > len(binary):
             raise RequestError(
-                400, f"input {name!r}: {size} bytes of {len(binary)} that are there, and shape {shape} has {count * _BYTES}"
+                400,
+                f"input {name!r}: {size} bytes of {len(binary)} that are there, and shape {shape} has {count * _BYTES}",
             )
         return np.frombuffer(binary[:size], "<f4").reshape(shape), binary[size:]
     return _numbers(name, _list(item, "data"), count).reshape(shape), binary

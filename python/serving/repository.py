@@ -30,7 +30,7 @@ class ModelVersion:
     number: int
 
 
-class VersionExists(Exception):
+class VersionExistsError(Exception):
     """The version is in the repository already, and versions never change."""
 
 
@@ -89,7 +89,7 @@ class Repository:
 
         Raises
         ------
-        VersionExists
+        VersionExistsError
             When the number is taken.
         DataError
             When it cannot be written.
@@ -100,13 +100,15 @@ class Repository:
             numbers = [v.number for v in self._versions() if v.name == name]
             chosen = number or max(numbers, default=0) + 1
             if chosen in numbers:
-                raise VersionExists(f"{name}: version {chosen} exists, and versions never change: take another number")
+                raise VersionExistsError(
+                    f"{name}: version {chosen} exists, and versions never change: take another number"
+                )
             try:
                 self._stage(ModelVersion(name, chosen), files, config)
                 return chosen
             except FileExistsError:  # somebody else was faster
                 if number is not None:
-                    raise VersionExists(f"{name}: version {number} was added by somebody else") from None
+                    raise VersionExistsError(f"{name}: version {number} was added by somebody else") from None
 
     def _stage(self, version: ModelVersion, files: Mapping[str, bytes | Path], config: str) -> None:
         """Write the files beside where they belong, and rename the folder."""
@@ -122,7 +124,7 @@ class Repository:
                 _write(folder / name, data)
             if is_new:
                 _write(staged / CONFIG, config.encode())
-            os.rename(staged, target)
+            staged.rename(target)
         except FileExistsError:
             raise
         except OSError as error:
@@ -137,7 +139,7 @@ class Repository:
         path = self.path(version)
         gone = path.with_name(f".removed-{version.number}-{os.getpid()}")
         try:
-            os.rename(path, gone)  # never seen half removed
+            path.rename(gone)  # never seen half removed
             shutil.rmtree(gone)
             if not any(v.name == version.name for v in self._versions()):
                 shutil.rmtree(path.parent)

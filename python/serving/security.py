@@ -125,9 +125,10 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> tuple[int, str] | None:
         """Say why a request is not passed on; None where it is."""
-        host = headers.get(b"host", b"").decode("latin-1").rpartition("]")[0].lstrip("[") or headers.get(
-            b"host", b""
-        ).decode("latin-1").partition(":")[0]
+        host = (
+            headers.get(b"host", b"").decode("latin-1").rpartition("]")[0].lstrip("[")
+            or headers.get(b"host", b"").decode("latin-1").partition(":")[0]
+        )
         if self._hosts and host not in self._hosts:
             return 403, f"host {host!r} is not a name of this server"
         writes = scope["path"].startswith("/v2/repository/") and scope["path"] != "/v2/repository/index"

@@ -63,7 +63,9 @@ class ServedModel:
     def example(self, rows: int = 1) -> Tensors:
         """Return inputs of zeros that it takes."""
         return {
-            t.name: np.zeros([rows if i == 0 and self.many_rows else max(size, 1) for i, size in enumerate(t.sizes)], "f4")
+            t.name: np.zeros(
+                [rows if i == 0 and self.many_rows else max(size, 1) for i, size in enumerate(t.sizes)], "f4"
+            )
             for t in self.inputs.values()
         }
 
@@ -81,14 +83,20 @@ class ServedModel:
         """
         for name in tensors:
             if name not in self.inputs:
-                raise RequestError(400, f"input {name!r}: {self.version.name} has none of this name{nearest(name, self.inputs)}")
+                raise RequestError(
+                    400, f"input {name!r}: {self.version.name} has none of this name{nearest(name, self.inputs)}"
+                )
         missing = [name for name in self.inputs if name not in tensors]
         if missing:
-            raise RequestError(400, f"input {missing[0]!r} is missing; {self.version.name} takes {', '.join(self.inputs)}")
+            raise RequestError(
+                400, f"input {missing[0]!r} is missing; {self.version.name} takes {', '.join(self.inputs)}"
+            )
         for name, expected in self.inputs.items():
             shape = tensors[name].shape
             if len(shape) != len(expected.sizes) or any(s not in (-1, n) for s, n in zip(expected.sizes, shape)):
-                raise RequestError(400, f"input {name!r}: the shape is {list(shape)}, and {list(expected.sizes)} is expected")
+                raise RequestError(
+                    400, f"input {name!r}: the shape is {list(shape)}, and {list(expected.sizes)} is expected"
+                )
         if self.many_rows and len({len(values) for values in tensors.values()}) > 1:
             rows = ", ".join(f"{len(values)} of {name}" for name, values in tensors.items())
             raise RequestError(400, f"the inputs have different numbers of rows: {rows}")

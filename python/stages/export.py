@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import onnx
+import yaml
 
 from ..config.schema import Analysis
 from ..console import out
@@ -26,10 +28,10 @@ from ..pipeline.outcome import Outcome, Request
 from ..provenance import FileRecord, Manifest
 from ..provenance.manifest import write_atomically
 from ..provenance.trust import require
+from ..serving.repository import ANALYSIS, DESCRIPTION, FEATURES_SUFFIX, GRAPH, Repository
 from ..training.runs import load_models, settings_of
 
 STAGE = "export"
-GRAPH, DESCRIPTION = "model.onnx", "model.json"
 
 
 def export(
@@ -100,6 +102,52 @@ def export(
         f"differ from predict by {parity.worst:.1e} at most"
     )
     return manifest
+
+
+def publish(
+    run: str | Path,
+    exported: str | Path,
+    repository: str | Path,
+    *,
+    fold: str | None = None,
+    check: Sequence[str] = (),
+    trust: bool = False,
+) -> int:
+    """Add an export to a repository of models, for ``nanoforge serve`` and Triton, and the model of rows beside it.
+
+    Parameters
+    ----------
+    run, fold, check, trust
+        As :func:`export` had them.
+    exported
+        What it made.
+    repository
+        The folder of models; made where there is none.
+
+    Returns
+    -------
+    int
+        The number of the version.
+    """
+    exported, repository = Path(exported), Path(repository)
+    description = json.loads((exported / DESCRIPTION).read_text())
+    if description["level"] != "columns":
+        raise UserError("--repository: adds the model of columns and that of features: leave --features out")
+    repository.mkdir(parents=True, exist_ok=True)
+    models, name = Repository(repository), description["name"]
+    number = 1 + max((v.number for v in models.versions() if v.name in (name, name + FEATURES_SUFFIX)), default=0)
+    run = Path(run)
+    analysis = settings_of(Manifest.read(run, "train"), run)
+    text = yaml.safe_dump(analysis.model_dump(mode="json"), sort_keys=False).encode()
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = Path(scratch) / "features"
+        export(run, rows, features=True, fold=fold, check=check, trust=trust)
+        for served, folder, many_rows in ((name + FEATURES_SUFFIX, rows, True), (name, exported, False)):
+            files: dict[str, bytes | Path] = {n: folder / n for n in (GRAPH, DESCRIPTION)}
+            files[ANALYSIS] = text
+            models.add(served, files, config(served, onnx.load(folder / GRAPH), many_rows=many_rows), number=number)
+    out.print(f"{repository}: {name} and {name}{FEATURES_SUFFIX}, version {number}", markup=False)
+    return number
 
 
 def _rule(folds: int, fold: str | None) -> str:
