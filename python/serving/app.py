@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from ..errors import DataError, UserError
 from ..version import __version__
-from .engine import Engine
+from .engine import InferenceEngine
 from .metrics import Metrics
 from .protocol import JSON_SIZE, encode, metadata, parse
 from .repository import ModelVersion, Repository, VersionExistsError
@@ -64,7 +64,7 @@ class ServerOptions:
 def create(options: ServerOptions) -> App:
     """Make the application of a repository, behind its :class:`.security.Guard`."""
     metrics = Metrics()
-    engine = Engine(Repository(options.folder), metrics, options.threads)
+    engine = InferenceEngine(Repository(options.folder), metrics, options.threads)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -90,13 +90,13 @@ def create(options: ServerOptions) -> App:
 
 
 class _Endpoints:
-    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+    def __init__(self, engine: InferenceEngine, metrics: Metrics) -> None:
         self._engine = engine
         self._metrics = metrics
 
     def add_to(self, app: FastAPI) -> None:
         one, version = "/v2/models/{name}", "/v2/models/{name}/versions/{number}"
-        kept = "/v2/repository/models/{name}"
+        stored = "/v2/repository/models/{name}"
         for method, paths, answer in (
             ("GET", ["/"], self.page),
             ("GET", ["/metrics"], self.metrics),
@@ -107,10 +107,10 @@ class _Endpoints:
             ("GET", [f"{one}/ready", f"{version}/ready"], self.model_ready),
             ("POST", [f"{one}/infer", f"{version}/infer"], self.infer),
             ("POST", ["/v2/repository/index"], self.index),
-            ("POST", [f"{kept}/load"], self.load),
-            ("POST", [f"{kept}/unload"], self.unload),
-            ("PUT", [f"{kept}/versions/{{number}}"], self.upload),
-            ("DELETE", [f"{kept}/versions/{{number}}"], self.delete),
+            ("POST", [f"{stored}/load"], self.load),
+            ("POST", [f"{stored}/unload"], self.unload),
+            ("PUT", [f"{stored}/versions/{{number}}"], self.upload),
+            ("DELETE", [f"{stored}/versions/{{number}}"], self.delete),
         ):
             for path in paths:
                 app.add_route(path, self._counted(answer), methods=[method])
@@ -155,11 +155,11 @@ class _Endpoints:
         return _json({"ready": self._engine.ready}, 200 if self._engine.ready else 503)
 
     async def model(self, request: Request) -> Response:
-        name, number = _named(request)
+        name, number = _requested_version(request)
         return _json(metadata(self._engine.model(name, number).model, self._engine.numbers(name)))
 
     async def model_ready(self, request: Request) -> Response:
-        self._engine.model(*_named(request))
+        self._engine.model(*_requested_version(request))
         return _json({"ready": True})
 
     async def index(self, request: Request) -> Response:
@@ -168,7 +168,7 @@ class _Endpoints:
     # -- scores -------------------------------------------------------------------------------------------------------
 
     async def infer(self, request: Request) -> Response:
-        batcher = self._engine.model(*_named(request))
+        batcher = self._engine.model(*_requested_version(request))
         if request.headers.get("content-encoding", "identity") != "identity":
             raise RequestError(415, "compressed bodies are not taken")
         asked = parse(await request.body(), request.headers.get(JSON_SIZE))
@@ -197,7 +197,7 @@ class _Endpoints:
         return _json({})
 
     async def upload(self, request: Request) -> Response:
-        version = _kept(request)
+        version = _stored_version(request)
         body = await request.body()
         files, config = await asyncio.get_running_loop().run_in_executor(None, check_upload, version.name, body)
         try:
@@ -212,7 +212,7 @@ class _Endpoints:
         return _json({"name": version.name, "version": str(version.number)}, 201)
 
     async def delete(self, request: Request) -> Response:
-        version = _kept(request)
+        version = _stored_version(request)
         if version not in self._engine.repository.versions():
             raise RequestError(404, f"model {version.name!r} has no version {version.number} in the repository")
         self._engine.repository.remove(version)
@@ -220,11 +220,11 @@ class _Endpoints:
         return _json({})
 
 
-def _named(request: Request) -> tuple[str, str | None]:
+def _requested_version(request: Request) -> tuple[str, str | None]:
     return request.path_params["name"], request.path_params.get("number")
 
 
-def _kept(request: Request) -> ModelVersion:
+def _stored_version(request: Request) -> ModelVersion:
     number = request.path_params["number"]
     if not (number.isascii() and number.isdecimal() and 0 < int(number) < 10**9 and number[0] != "0"):
         raise RequestError(400, f"version {number!r} is no positive integer")

@@ -21,7 +21,7 @@ QUEUE = 1024
 _Stamp = tuple[int, int, int]
 
 
-class Engine:
+class InferenceEngine:
     """Serves the models of a repository. All methods are called from one event loop.
 
     Parameters
@@ -49,12 +49,12 @@ class Engine:
             loop = asyncio.get_running_loop()
             present = await loop.run_in_executor(self._loader, self._present)
             for version, stamp in present.items():
-                known = self._served.get(version) or self._failed.get(version)
-                if known is None or known[0] != stamp:
+                before = self._served.get(version) or self._failed.get(version)
+                if before is None or before[0] != stamp:
                     await self._load(version, stamp)
-            for gone in [v for v in (*self._served, *self._failed) if v not in present]:
-                self._served.pop(gone, None)
-                self._failed.pop(gone, None)
+            for removed in [v for v in (*self._served, *self._failed) if v not in present]:
+                self._served.pop(removed, None)
+                self._failed.pop(removed, None)
 
     def _present(self) -> dict[ModelVersion, _Stamp]:
         """Find what ought to be served, and what tells whether a file is another one."""

@@ -32,8 +32,13 @@ class Metrics:
             buckets=[2**i for i in range(13)],
             registry=registry,
         )
-        gauge = {"registry": registry, "multiprocess_mode": "livesum"}
-        self._waiting = Gauge("nanoforge_waiting_requests", "Requests that wait.", ["model"], **gauge)
+        self._waiting = Gauge(
+            "nanoforge_waiting_requests",
+            "Requests that wait.",
+            ["model"],
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self._load_seconds = Gauge(
             "nanoforge_load_seconds",
             "What loading a version took.",

@@ -80,21 +80,21 @@ def parse(body: bytes, json_size: str | None) -> InferenceRequest:
         tensors[name], binary = _tensor(name, item, binary)
     if len(binary):
         raise RequestError(400, f"{len(binary)} bytes follow the last binary tensor")
-    wants_binary = _flag(content, "binary_data_output")
+    binary_by_default = _flag(content, "binary_data_output")
     outputs = None
     if content.get("outputs"):
-        outputs = {_text(o, "name"): _flag(o, "binary_data", wants_binary) for o in _list(content, "outputs")}
+        outputs = {_text(o, "name"): _flag(o, "binary_data", binary_by_default) for o in _list(content, "outputs")}
     identifier = content.get("id")
-    return InferenceRequest(tensors, outputs, None if identifier is None else str(identifier), wants_binary)
+    return InferenceRequest(tensors, outputs, None if identifier is None else str(identifier), binary_by_default)
 
 
 def encode(
     request: InferenceRequest, version: ModelVersion, results: Mapping[str, np.ndarray]
 ) -> tuple[bytes, int | None]:
     """Write the body of the answer; also returns how many bytes of it are JSON, None for all."""
-    wanted = dict.fromkeys(results, request.binary) if request.outputs is None else request.outputs
+    chosen = dict.fromkeys(results, request.binary) if request.outputs is None else request.outputs
     outputs, tail = [], []
-    for name, binary in wanted.items():
+    for name, binary in chosen.items():
         if name not in results:
             raise RequestError(400, f"output {name!r}: {version.name} has none of this name{nearest(name, results)}")
         values = np.ascontiguousarray(results[name], np.float32)

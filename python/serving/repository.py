@@ -137,10 +137,10 @@ class Repository:
     def remove(self, version: ModelVersion) -> None:
         """Remove a version; the model itself with its last."""
         path = self.path(version)
-        gone = path.with_name(f".removed-{version.number}-{os.getpid()}")
+        removed = path.with_name(f".removed-{version.number}-{os.getpid()}")
         try:
-            path.rename(gone)  # never seen half removed
-            shutil.rmtree(gone)
+            path.rename(removed)  # never seen half removed
+            shutil.rmtree(removed)
             if not any(v.name == version.name for v in self._versions()):
                 shutil.rmtree(path.parent)
         except OSError as error:

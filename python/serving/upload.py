@@ -9,9 +9,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .repository import DESCRIPTION, GRAPH
 from .request_error import RequestError
+
+if TYPE_CHECKING:
+    import onnx
 
 MEMORY = 2 << 30
 SECONDS = 30
@@ -72,9 +76,9 @@ def _look_at(path: Path, name: str) -> dict[str, object]:
     import onnx
 
     from ..errors import DataError
-    from ..export.triton import config
     from .repository import ModelVersion
     from .served_model import ServedModel
+    from .triton import config
 
     try:
         model = onnx.load_from_string(path.read_bytes())
@@ -96,7 +100,7 @@ def _look_at(path: Path, name: str) -> dict[str, object]:
     return {"description": served.description, "config": config(name, model)}
 
 
-def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:  # noqa: F821
+def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
     """List the stored tensors of a graph and of the graphs inside it."""
     tensors = list(graph.initializer)
     for node in graph.node:

@@ -21,7 +21,6 @@ from ..events.open import open_for, reading
 from ..events.view import view
 from ..export.assembly import AVERAGE, BY_EVENT, Exported, export_columns, export_features
 from ..export.parity import Parity, ParityCheck
-from ..export.triton import config
 from ..models.base import ModelSpec
 from ..models.load import own_code
 from ..pipeline.outcome import Outcome, Request
@@ -29,6 +28,7 @@ from ..provenance import FileRecord, Manifest
 from ..provenance.manifest import write_atomically
 from ..provenance.trust import require
 from ..serving.repository import ANALYSIS, DESCRIPTION, FEATURES_SUFFIX, GRAPH, Repository
+from ..serving.triton import config
 from ..training.runs import load_models, settings_of
 
 STAGE = "export"
