@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nanoforge
 import pytest
-from nanoforge.cli import app
+from nanoforge.cli import COMMANDS, app
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -139,10 +139,6 @@ def test_help_needs_none_of_the_heavy_packages() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert answer.stdout.splitlines()[-1] == "loaded []", answer.stdout + answer.stderr
-
-
-COMMANDS = ["init", "inspect", "generate", "skim", "convert", "train", "tune", "evaluate", "compare", "predict"]
-COMMANDS += ["produce", "catalogue", "export", "run", "submit", "status", "resubmit", "collect", "cmsrun", "schema"]
 
 
 def test_help_has_an_example() -> None:

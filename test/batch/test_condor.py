@@ -291,7 +291,7 @@ def test_the_software_of_the_jobs(analysis: Callable, tmp_path: Path, environmen
     subprocess.run(["bash", "-n", script], check=True)
     with tarfile.open(directory.path / "nanoforge.tar.gz") as archive:
         names = archive.getnames()
-    assert "nanoforge/cli.py" in names
+    assert "nanoforge/cli/__init__.py" in names
     assert not [name for name in names if "__pycache__" in name]
     assert directory.path / "nanoforge.tar.gz" in directory.transferred()
 
