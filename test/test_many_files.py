@@ -136,7 +136,7 @@ def same_rows(one: Path, other: Path) -> None:
 def test_hundreds_of_files_make_the_dataset_of_one(converted: Converted) -> None:
     same_rows(converted.many, converted.one)
     with h5py.File(converted.many / "train.h5") as file:
-        assert len(file["event/features"].virtual_sources()) == 32
+        assert len(file["event/features"].virtual_sources()) == 8
         assert set(file["id/file"][:]) == set(range(MOST))
     assert not list((converted.many / "shards").glob("*.json"))
     assert converted.peaks[0] <= converted.peaks[1] + MEGABYTES
@@ -147,7 +147,7 @@ def test_other_layouts_are_bounded_and_equal(folder: Path, tmp_path: Path, optio
     for number, content in enumerate(both(folder, dataset=options)):
         convert(content, tmp_path / str(number))
     same_rows(tmp_path / "0", tmp_path / "1")
-    assert len(Manifest.read(tmp_path / "0", "convert").outputs) < 3 * 32 + 8
+    assert len(Manifest.read(tmp_path / "0", "convert").outputs) < 3 * 8 + 8
     if "format" in options:
         one, other = (open_dataset(tmp_path / name, in_memory="never").arrays("train", 0) for name in "01")
         assert one.inputs["event"].equal(other.inputs["event"])
@@ -157,7 +157,7 @@ def test_many_samples_share_shards(folder: Path, tmp_path: Path) -> None:
     samples = {f"s{i:03d}": {"files": str(folder / f"many-{i:05d}.root")} for i in range(40)}
     dataset, rows = tmp_path / "dataset", 0
     details = convert(analysis(folder, "", samples=samples), dataset).details
-    assert len(details["shards"]) == 32
+    assert len(details["shards"]) == 8
     with h5py.File(dataset / "train.h5") as file:
         sample = file["id/sample"][:]
     for number, counts in enumerate(details["samples"].values()):

@@ -25,7 +25,10 @@ from .statistics import merge
 
 SHARDS = "shards"
 """The folder with them."""
-MOST_SHARDS = 32
+MOST_SHARDS, FEWEST_SHARDS = 32, 8
+"""What a dataset has, but for one of fewer files; and in between as many as hold this:"""
+_SHARD_BYTES = 1 << 26
+"""Of input files. To make the datasets inside a shard costs as much as to convert some small files."""
 _PER_INPUT = ("moments", "extremes")
 Record = TypeVar("Record", bound="ShardRecord")
 SplitRows = Mapping[str, Any]
@@ -33,19 +36,19 @@ SplitRows = Mapping[str, Any]
 
 
 def shard_groups(sizes: Sequence[int | None]) -> list[range]:
-    """Divide input files into at most ``MOST_SHARDS`` groups of neighbours, of about the same size.
+    """Divide input files into groups of neighbours, of about the same size.
 
     Parameters
     ----------
     sizes
         Of the files, in bytes. Where one is not known, all count the same.
     """
-    groups = min(len(sizes), MOST_SHARDS)
-    if groups == len(sizes):
-        return [range(i, i + 1) for i in range(groups)]
     counted = [max(1, size) for size in sizes if size is not None]
+    groups = min(MOST_SHARDS, max(FEWEST_SHARDS, sum(counted) // _SHARD_BYTES))
     if len(counted) < len(sizes):
-        counted = [1] * len(sizes)
+        counted, groups = [1] * len(sizes), MOST_SHARDS
+    if groups >= len(sizes):
+        return [range(i, i + 1) for i in range(len(sizes))]
     total, filled, edges = sum(counted), 0, [0]
     for number, size in enumerate(counted):
         if (2 * filled + size) * groups // (2 * total) >= len(edges) and number > edges[-1]:
