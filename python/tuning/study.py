@@ -1,17 +1,19 @@
 """A search for hyperparameters in one file that many processes share, by Optuna (Akiba et al., arXiv:1907.10902).
 
 Every process appends what it does to a journal, and all read the same order of events in it: no trial is lost or done
-twice. The first N trials that are not given up are the search. A trial is given up when its process says so, or gives
-no sign of life for a while; its parameters are tried again. Signs of life are lines in the journal too, and silence is
-measured by the clock of the one who listens, so that neither hosts nor their clocks have to agree.
+twice. A search has positions 0 to N - 1, each of which is filled by the first trial there that is not given up. A trial
+is given up when its process says so, is dead on this host, or gives no sign of life for a while; its position is filled
+before later ones, with the same random numbers and, where they had been drawn, the same parameters. So one process that
+is interrupted goes on as if it had not been. Signs of life are lines in the journal too, and silence is measured by the
+clock of the one who listens, so that neither hosts nor their clocks have to agree.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
-import socket
 import threading
 import time
 import warnings
@@ -27,7 +29,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.pruners import BasePruner, HyperbandPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, JournalStorage
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from ..config.change import change
 from ..config.schema import Analysis
@@ -35,6 +37,7 @@ from ..config.search import Search, SearchParameter
 from ..console import say
 from ..errors import DataError, TrainingError, UserError
 from ..provenance import fingerprint
+from .owner import is_dead, this_process
 
 BEAT = 20.0
 """Seconds between signs of life."""
@@ -44,7 +47,7 @@ MOST_DEATHS = 3
 """A trial whose process died so often has failed: its parameters may be what kills, by the memory they need, say."""
 REDUCTION = 3
 """Of so many trials one is not pruned at each check."""
-_REASON, _DEATHS, _BEAT, _HOST, _MADE_FROM = "reason", "deaths", "beat", "host", "made_from"
+_REASON, _DIED, _BEAT, _MADE_FROM, _POSITION, _PROCESS = "reason", "died", "beat", "made_from", "position", "process"
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # before 5.0, of TPE with several processes
@@ -85,13 +88,14 @@ class Study:
             self._storage = _storage(path)
             self._study = optuna.create_study(
                 storage=self._storage,
-                sampler=_SeededSampler(search, self._place),
+                sampler=_SeededSampler(search),
                 pruner=_pruner(search.pruner, epochs),
                 study_name=fingerprint(made_from),
                 direction="minimize",
                 load_if_exists=True,
             )
         self._study.set_user_attr(_MADE_FROM, made_from)
+        self._id = self._storage.get_study_id_from_name(self._study.study_name)
 
     def claim(self) -> Trial | None:
         """Return a trial for this process to do; None when the rest is done or other processes are alive with it."""
@@ -100,7 +104,6 @@ class Study:
             self._give_up_dead()
             trial = self._next()
             if trial is not None:
-                trial.set_user_attr(_HOST, socket.gethostname())
                 return trial
             silent = [number for number, seen in self._seen.items() if not seen.alive]
             if not silent:
@@ -129,75 +132,103 @@ class Study:
             except BaseException:
                 self._give_up(trial.number)
                 raise
-        return self._all()[trial.number] if done else None
+        return _at_position(self._all()[trial.number]) if done else None
 
     def trials(self) -> list[FrozenTrial]:
-        """Return the trials that are finished: complete, pruned or failed."""
-        return [trial for trial in self._all() if trial.state.is_finished() and _counts(trial)]
+        """Return the trials that are finished: complete, pruned or failed; their numbers are their positions."""
+        filled = sorted(self._filled().items())
+        return [_at_position(trial) for _, trial in filled if trial.state.is_finished()]
 
     def importance(self, seed: int) -> dict[str, float]:
         """Return the share of each parameter in the variance of the loss of all complete trials (fANOVA).
 
         Empty where fewer than 4 are complete, or all have the same loss. Source: Hutter, Hoos, Leyton-Brown, ICML 2014.
         """
-        losses = {trial.value for trial in self.trials() if trial.state == TrialState.COMPLETE}
-        if len(losses) < 4:
+        complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+        if len({trial.value for trial in complete}) < 4:
             return {}
+        by_position = optuna.create_study()
+        by_position.add_trials(complete)
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
-        return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+        return optuna.importance.get_param_importances(by_position, evaluator=evaluator)
 
     def _next(self) -> Trial | None:
-        """Begin a trial, unless there are enough."""
+        """Begin the trial of the first position that is free, unless none is."""
         while True:
-            trials = self._all()
-            waiting = any(trial.state == TrialState.WAITING for trial in trials)
-            if sum(map(_counts, trials)) >= self._most and not waiting:
+            filled = self._filled()
+            position = next((i for i in range(self._most) if i not in filled), None)
+            if position is None:
                 return None
-            trial = self._study.ask(self._space)
-            if self._place(trial.number) < self._most:
+            trial = self._begin(position)
+            if self._filled()[position].number == trial.number:
                 return trial
             self._tell(trial.number, state=TrialState.FAIL)  # another process was faster
 
-    def _place(self, number: int) -> int:
-        """Return how many trials before this one count: the same for every process, whatever happened in between."""
-        return sum(map(_counts, self._all()[:number]))
+    def _begin(self, position: int) -> Trial:
+        """Write a trial into the journal, its process in the same line, and draw its parameters.
+
+        Those of an earlier trial at this position are taken, unless its process died before it had drawn all of them.
+        """
+        earlier = (t.params for t in reversed(self._all()) if _position(t) == position)
+        params = next((p for p in earlier if p.keys() == self._space.keys()), {})
+        template = create_trial(
+            state=TrialState.RUNNING,
+            user_attrs={_POSITION: position, _PROCESS: this_process()},
+            system_attrs={"fixed_params": params},
+        )
+        trial_id = self._storage.create_new_trial(self._id, template)
+        number = self._storage.get_trial_number_from_id(trial_id)
+        try:
+            trial = Trial(self._study, trial_id)
+            for name, distribution in self._space.items():
+                trial._suggest(name, distribution)  # as Study.ask does
+        except BaseException:
+            self._give_up(number)
+            raise
+        return trial
+
+    def _filled(self) -> dict[int, FrozenTrial]:
+        """Return the trial that fills each position: the first one in the journal that is not given up."""
+        filled: dict[int, FrozenTrial] = {}
+        for trial in filter(_counts, self._all()):
+            filled.setdefault(_position(trial), trial)
+        return {position: trial for position, trial in filled.items() if position < self._most}
 
     def _give_up_dead(self) -> None:
-        """Give up the trials of which there has been no sign of life for long."""
+        """Give up the trials whose process is dead, or has given no sign of life for long."""
         now = time.monotonic()
         running = {trial.number: trial for trial in self._all() if trial.state == TrialState.RUNNING}
         self._seen = {number: self._seen.get(number, _Seen(_sign(t), now)) for number, t in running.items()}
         for number, trial in running.items():
             if _sign(trial) != self._seen[number].sign:
                 self._seen[number] = _Seen(_sign(trial), now, alive=True)
-            elif now - self._seen[number].since > SILENCE:
+            elif now - self._seen[number].since > SILENCE or is_dead(_process(trial)):
                 del self._seen[number]
                 self._bury(trial)
 
     def _bury(self, trial: FrozenTrial) -> None:
-        """Give up a trial whose process is dead, unless it is not the first one to die of it."""
-        deaths = 1 + int(trial.user_attrs.get(_DEATHS, 0))
-        if deaths < MOST_DEATHS:
-            say(f"trial {trial.number}: its process on {trial.user_attrs.get(_HOST)} is dead: it is done again")
-            self._give_up(trial.number, deaths)
+        """Give up a trial whose process is dead, unless too many have died at its position."""
+        position = _position(trial)
+        died = [t for t in self._all() if _position(t) == position and _DIED in t.user_attrs and not _counts(t)]
+        if len(died) + 1 < MOST_DEATHS:
+            say(f"trial {position}: its process on {_process(trial)[0]} is dead: it is done again")
+            self._give_up(trial.number, died=True)
         else:
-            reason = f"{deaths} processes that did it died: it may need too much memory"
+            reason = f"{len(died) + 1} processes that did it died: it may need too much memory"
             self._tell(trial.number, state=TrialState.FAIL, reason=reason)
 
-    def _give_up(self, number: int, deaths: int = 0) -> None:
-        """Take a trial out of the search, and put its parameters on the list of what is to be done."""
-        if self._tell(number, state=TrialState.FAIL) and self._place(number) < self._most:
-            self._study.enqueue_trial(self._all()[number].params, user_attrs={_DEATHS: deaths})
+    def _give_up(self, number: int, *, died: bool = False) -> None:
+        """Take a trial out of the search, so that its position is filled again."""
+        self._tell(number, state=TrialState.FAIL, **{_DIED: True} if died else {})
 
     def _tell(
-        self, number: int, value: float | None = None, state: TrialState | None = None, reason: str | None = None
+        self, number: int, value: float | None = None, state: TrialState | None = None, **attributes: Any
     ) -> bool:
         """Finish a trial; False where another process has done so: the first one in the journal is right."""
         try:
-            if reason is not None:
-                study = self._storage.get_study_id_from_name(self._study.study_name)
-                trial = self._storage.get_trial_id_from_study_id_trial_number(study, number)
-                self._storage.set_trial_user_attr(trial, _REASON, reason)
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._id, number)
+            for name, attribute in attributes.items():
+                self._storage.set_trial_user_attr(trial_id, name, attribute)
             self._study.tell(number, value, state)
         except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
             return False
@@ -280,13 +311,13 @@ class _Seen:
 
 
 class _SeededSampler(BaseSampler):
-    """Gives each trial random numbers of its own: they follow from the seed and its place among the trials that count.
+    """Gives each trial random numbers of its own: they follow from the seed and its position.
 
     So processes do not propose the same, and a search goes on as if it had not been interrupted.
     """
 
-    def __init__(self, search: Search, position: Callable[[int], int]) -> None:
-        self._search, self._find_place = search, position
+    def __init__(self, search: Search) -> None:
+        self._search = search
         self._own = self._make(0)
 
     def _make(self, position: int) -> BaseSampler:
@@ -296,7 +327,7 @@ class _SeededSampler(BaseSampler):
         return TPESampler(seed=seed, constant_liar=True)  # keeps away from what other processes are trying
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self._own = self._make(self._find_place(trial.number))
+        self._own = self._make(_position(trial))
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._own.infer_relative_search_space(study, trial)
@@ -310,6 +341,30 @@ class _SeededSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         return self._own.sample_independent(study, trial, param_name, param_distribution)
+
+
+class _Asha(SuccessiveHalvingPruner):
+    """Does not compare with trials that were given up: done again, they would compete with themselves."""
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        return super().prune(_CountedTrials(study), trial)  # type: ignore[arg-type]
+
+
+class _CountedTrials:
+    """What successive halving reads of a study, without the trials that were given up."""
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study, self._storage, self.direction = study, study._storage, study.direction
+
+    def get_trials(self, deepcopy: bool = True) -> list[FrozenTrial]:
+        return [trial for trial in self._study.get_trials(deepcopy=deepcopy) if _counts(trial)]
+
+
+class _Hyperband(HyperbandPruner):
+    """Sorts trials into brackets by their positions, and those that were given up into none."""
+
+    def _get_bracket_id(self, study: optuna.Study, trial: FrozenTrial) -> int:
+        return super()._get_bracket_id(study, _at_position(trial)) if _counts(trial) else -1
 
 
 class _MendingLock(JournalFileOpenLock):
@@ -358,9 +413,9 @@ def _pruner(name: str, epochs: int) -> BasePruner:
     """Make a pruner that looks after a ninth and after a third of the epochs."""
     first = math.ceil(epochs / REDUCTION**2)
     if name == "asha":
-        return SuccessiveHalvingPruner(min_resource=first, reduction_factor=REDUCTION)
+        return _Asha(min_resource=first, reduction_factor=REDUCTION)
     if name == "hyperband":
-        return HyperbandPruner(min_resource=first, max_resource=epochs, reduction_factor=REDUCTION)
+        return _Hyperband(min_resource=first, max_resource=epochs, reduction_factor=REDUCTION)
     return NopPruner()
 
 
@@ -399,6 +454,23 @@ def _takes_fractions(analysis: Analysis, key: str, low: float) -> bool:
 def _counts(trial: FrozenTrial) -> bool:
     """Whether a trial belongs to the search: one that failed for no reason of its own was given up."""
     return trial.state != TrialState.FAIL or _REASON in trial.user_attrs
+
+
+def _position(trial: FrozenTrial) -> int:
+    """Return the position of a trial in the search."""
+    return int(trial.user_attrs.get(_POSITION, trial.number))
+
+
+def _at_position(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial under the number of its position, which does not depend on interruptions."""
+    numbered = copy.copy(trial)
+    numbered.number = _position(trial)
+    return numbered
+
+
+def _process(trial: FrozenTrial) -> list[str]:
+    """Return the name of the process that does a trial (see :func:`.owner.this_process`)."""
+    return list(trial.user_attrs.get(_PROCESS, ["an unknown host"]))
 
 
 def _sign(trial: FrozenTrial) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from nanoforge.config.search import Search
 from nanoforge.errors import DataError, TrainingError, UserError
 from nanoforge.tuning import study as module
 from nanoforge.tuning.study import search_space, searches, values
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 from searching import open_study, work
 
@@ -68,6 +70,69 @@ def test_a_search_that_was_interrupted_is_like_one_that_was_not(tmp_path):
     assert tried(parts) == tried(whole) and len(tried(whole)) == 14
 
 
+@pytest.fixture
+def mortal(monkeypatch):
+    """End the process at its n-th line of the journal, by a signal that it handles or not; return how many it wrote."""
+    append = JournalFileBackend.append_logs
+
+    def live(path, *, end=None, killed=False, **changes):
+        lines = 0
+
+        def counted(backend, logs):
+            nonlocal lines
+            lines += 1
+            if killed and end is not None and lines > end:
+                raise SystemExit
+            append(backend, logs)
+            if lines == end:
+                raise KeyboardInterrupt
+
+        name = [str(time.monotonic_ns())]
+        monkeypatch.setattr(JournalFileBackend, "append_logs", counted)
+        monkeypatch.setattr(module, "this_process", lambda: name)
+        monkeypatch.setattr(module, "is_dead", lambda process: process != name)
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            search_pruned(open_study(path, 13, **changes))
+        return lines
+
+    monkeypatch.setattr("os.fsync", lambda _: None)  # these three only take time here
+    monkeypatch.setattr(JournalFileOpenLock, "acquire", lambda lock: True)
+    monkeypatch.setattr(JournalFileOpenLock, "release", lambda lock: None)
+    return live
+
+
+def search_pruned(study):
+    def objective(trial):
+        loss = abs(trial.params[RATE] - 0.01)
+        for epoch in range(1, 10):
+            trial.report(loss + 1 / epoch, epoch)
+            if epoch < 9 and trial.should_prune():
+                raise optuna.TrialPruned
+        return loss
+
+    while (trial := study.claim()) is not None:
+        study.run(trial, objective)
+
+
+def outcomes(study):
+    return [(t.number, t.state.name, t.params, t.last_step, t.value) for t in study.trials()]
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("pruner", ["asha", "hyperband", "none"])
+def test_a_search_that_ends_at_any_line_of_its_journal_goes_on_as_if_it_had_not(pruner, killed, mortal, tmp_path):
+    lines = mortal(tmp_path / "whole", pruner=pruner)
+    expected = outcomes(open_study(tmp_path / "whole", 13, pruner=pruner))
+    assert [number for number, *_ in expected] == list(range(13))
+    assert any(state == "PRUNED" for _, state, *_ in expected) == (pruner != "none")
+    for first in (1, 2, 3, 5, 7, *range(11, lines, 29)):
+        journal = tmp_path / f"{first}"
+        mortal(journal, end=first, killed=killed, pruner=pruner)
+        mortal(journal, end=1 + first % 7, killed=killed, pruner=pruner)
+        mortal(journal, pruner=pruner)
+        assert outcomes(open_study(journal, 13, pruner=pruner)) == expected, first
+
+
 def test_processes_share_the_trials_exactly(tmp_path):
     workers = [start(tmp_path / "journal", 40, 0.01) for _ in range(2)]
     counts = [int(worker.communicate(timeout=60)[0]) for worker in workers]
@@ -81,7 +146,7 @@ def test_the_trial_of_a_killed_process_is_done_again(tmp_path, impatient):
     journal = tmp_path / "journal"
     worker = start(journal, 3, 1000)
     study = open_study(journal, 3)
-    while not any("host" in trial.user_attrs for trial in study._all()):
+    while not any(trial.params for trial in study._all()):
         assert worker.poll() is None
         time.sleep(0.02)
     worker.send_signal(signal.SIGKILL)
