@@ -29,6 +29,42 @@ SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
+class ImageInfo:
+    """How the hits of an input are drawn.
+
+    The features of a hit are ``eta`` and ``phi`` relative to the middle of the image, then one for each of C channels.
+
+    Attributes
+    ----------
+    grid
+        The input whose grid it is: itself, or the one that it is drawn onto.
+    size
+        Pixels in eta and in phi, (H, W).
+    pixel
+        Their size in eta and in phi.
+    cell
+        How many pixels in eta and in phi a hit covers: (1, 1) unless its detector is coarser than the grid.
+    circular
+        Whether the W columns are the whole circle.
+    combine
+        What becomes of several hits in a pixel, for each channel: "sum", "max", "count" or "hardest".
+    scale
+        What a pixel's value becomes, for each channel: "none", "sqrt", "linear(x)" or "log1p(x)".
+    deterministic
+        Whether sums are equal bit by bit also on a GPU.
+    """
+
+    grid: str
+    size: tuple[int, int]
+    pixel: tuple[float, float]
+    combine: tuple[str, ...]
+    scale: tuple[str, ...]
+    cell: tuple[int, int] = (1, 1)
+    circular: bool = False
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
 class InputInfo:
     """One input: names of its F features; ``length`` L for constituents, None for features of the row itself."""
 

@@ -1,0 +1,118 @@
+"""Images inside the model: hits of rows drawn on a grid, so that whoever feeds hits gets the picture of the training."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..config.images import parse_scale
+from ..dataset.info import ImageInfo
+
+
+class Raster(nn.Module):
+    """Draws the hits of rows on a grid.
+
+    A hit at (eta, phi) from the middle fills pixel ``floor(eta / pixel + H / 2)``, and in phi likewise. One that covers
+    k pixels in a direction begins at pixel ``floor(eta / pixel + (H - k + 1) / 2)``; its value is spread evenly over
+    them, and the sum is kept. What lies outside is dropped. Nothing is learnt, and no gradients are needed.
+
+    Sums are scattered. On a GPU their order, and so the last bit, is another one in each run; ``image.deterministic``
+    multiplies one-hot matrices instead, which costs memory of L · (H + W) numbers a row.
+    """
+
+    def __init__(self, image: ImageInfo) -> None:
+        super().__init__()
+        self.image = image
+        (height, width), (tall, wide) = image.size, image.cell
+        self._canvas = height + tall - 1, width if image.circular else width + wide - 1  # of where cells begin
+        self._summed = [c for c, how in enumerate(image.combine) if how in ("sum", "count")]
+
+    def forward(self, hits: Tensor, valid: Tensor) -> Tensor:
+        """Draw hits, (N, L, 2 + C), of which some are ``valid``, (N, L) bool: an image (N, C, H, W) for each row."""
+        row, column, inside = self._cells(hits, valid)
+        channels = torch.where(inside.unsqueeze(-1), hits[:, :, 2:], 0.0).transpose(1, 2)
+        canvas = self._drawn(row, column, inside, channels)
+        return torch.cat([scaled(p, s) for p, s in zip(canvas.split(1, dim=1), self.image.scale)], dim=1)
+
+    def _cells(self, hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return where on the canvas hits begin, two times (N, L) i8, and which of them are on it."""
+        (height, width), (tall, wide), (eta, phi) = self.image.size, self.image.cell, self.image.pixel
+        row = torch.floor(hits[:, :, 0] / eta + (height - tall + 1) / 2) + (tall - 1)
+        column = torch.floor(hits[:, :, 1] / phi + (width - wide + 1) / 2)
+        if self.image.circular:
+            column = column - width * torch.floor(column / width)
+        else:
+            column = column + (wide - 1)
+        rows, columns = self._canvas
+        inside = valid & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+        return torch.where(inside, row, 0.0).long(), torch.where(inside, column, 0.0).long(), inside
+
+    def _drawn(self, row: Tensor, column: Tensor, inside: Tensor, channels: Tensor) -> Tensor:
+        """Combine hits that fill the same pixels, plane by plane, (N, C, H, W)."""
+        index = (row * self._canvas[1] + column).unsqueeze(1)
+        summed = self._spread_sums(self._sums(row, column, index, inside, channels)) if self._summed else None
+        if summed is not None and len(self._summed) == len(self.image.combine):
+            return summed
+        planes = []
+        for c, how in enumerate(self.image.combine):
+            if c in self._summed and summed is not None:
+                planes.append(summed[:, self._summed.index(c)].unsqueeze(1))
+            else:
+                chosen = inside if how == "max" else self._hardest(index, inside, channels)
+                planes.append(self._spread_largest(self._largest(index, chosen, channels[:, c])))
+        return torch.cat(planes, dim=1)
+
+    def _sums(self, row: Tensor, column: Tensor, index: Tensor, inside: Tensor, channels: Tensor) -> Tensor:
+        """Sum up the hits that begin at the same place, for the channels that are summed, (N, S, canvas)."""
+        ones = inside.to(channels.dtype)
+        weights = torch.stack([ones if self.image.combine[c] == "count" else channels[:, c] for c in self._summed], 1)
+        rows, columns = self._canvas
+        if self.image.deterministic:
+            one_hot = (column.unsqueeze(2) == torch.arange(columns, device=column.device)).to(weights.dtype)
+            at_row = (row.unsqueeze(1) == torch.arange(rows, device=row.device).unsqueeze(1)).to(weights.dtype)
+            return (at_row.unsqueeze(1) * weights.unsqueeze(2)) @ one_hot.unsqueeze(1)
+        canvas = weights.new_zeros((weights.shape[0], weights.shape[1], rows * columns))
+        return canvas.scatter_add(2, index.expand_as(weights), weights).unflatten(2, (rows, columns))
+
+    def _largest(self, index: Tensor, chosen: Tensor, values: Tensor) -> Tensor:
+        """Take the largest of the chosen hits that begin at the same place, (N, 1, canvas); -inf where there is none."""
+        rows, columns = self._canvas
+        values = torch.where(chosen, values, -math.inf).unsqueeze(1)
+        canvas = values.new_full((values.shape[0], 1, rows * columns), -math.inf)
+        return canvas.scatter_reduce(2, index, values, "amax").unflatten(2, (rows, columns))
+
+    def _hardest(self, index: Tensor, inside: Tensor, channels: Tensor) -> Tensor:
+        """Say which hits have the largest first channel of their pixel, (N, L)."""
+        first = channels[:, 0]
+        largest = self._largest(index, inside, first).flatten(2).gather(2, index).squeeze(1)
+        return inside & (first == largest)
+
+    def _spread_sums(self, canvas: Tensor) -> Tensor:
+        if self.image.cell == (1, 1):
+            return canvas
+        return functional.avg_pool2d(self._around(canvas), self.image.cell, stride=1)
+
+    def _spread_largest(self, canvas: Tensor) -> Tensor:
+        if self.image.cell != (1, 1):
+            canvas = functional.max_pool2d(self._around(canvas), self.image.cell, stride=1)
+        return torch.where(torch.isinf(canvas), 0.0, canvas)
+
+    def _around(self, canvas: Tensor) -> Tensor:
+        """Let cells that cross the end of the circle begin before its first column."""
+        wide = self.image.cell[1]
+        if not self.image.circular or wide == 1:
+            return canvas
+        return torch.cat([canvas[:, :, :, -(wide - 1) :], canvas], dim=3)
+
+
+def scaled(values: Tensor, scale: str) -> Tensor:
+    """Bring a channel to the order of one, as ``ImageInfo.scale`` says; zero stays zero, and signs stay."""
+    kind, number = parse_scale(scale)
+    if kind == "linear":
+        return values / number
+    if kind == "log1p":
+        return values.sign() * torch.log1p(values.abs() / number)
+    return values.sign() * values.abs().sqrt() if kind == "sqrt" else values
