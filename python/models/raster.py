@@ -1,4 +1,4 @@
-"""Images inside the model: hits of rows drawn on a grid, so that whoever feeds hits gets the picture of the training."""
+"""Images inside the model: hits drawn on a grid, so that whoever feeds hits gets the picture of the training."""
 
 from __future__ import annotations
 
@@ -42,10 +42,7 @@ class Raster(nn.Module):
         (height, width), (tall, wide), (eta, phi) = self.image.size, self.image.cell, self.image.pixel
         row = torch.floor(hits[:, :, 0] / eta + (height - tall + 1) / 2) + (tall - 1)
         column = torch.floor(hits[:, :, 1] / phi + (width - wide + 1) / 2)
-        if self.image.circular:
-            column = column - width * torch.floor(column / width)
-        else:
-            column = column + (wide - 1)
+        column = column - width * torch.floor(column / width) if self.image.circular else column + (wide - 1)
         rows, columns = self._canvas
         inside = valid & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
         return torch.where(inside, row, 0.0).long(), torch.where(inside, column, 0.0).long(), inside
@@ -78,7 +75,7 @@ class Raster(nn.Module):
         return canvas.scatter_add(2, index.expand_as(weights), weights).unflatten(2, (rows, columns))
 
     def _largest(self, index: Tensor, chosen: Tensor, values: Tensor) -> Tensor:
-        """Take the largest of the chosen hits that begin at the same place, (N, 1, canvas); -inf where there is none."""
+        """Take the largest of the chosen hits that begin at the same place, (N, 1, canvas); -inf where none does."""
         rows, columns = self._canvas
         values = torch.where(chosen, values, -math.inf).unsqueeze(1)
         canvas = values.new_full((values.shape[0], 1, rows * columns), -math.inf)
