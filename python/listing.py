@@ -53,7 +53,7 @@ def _named(analysis: Analysis, place: RegistryPlace) -> list[str]:
     for key in filter(None, place.key.split(".")):
         blocks = [value for value in values if isinstance(value, dict)]
         values = [one for block in blocks for one in (block.values() if key == "*" else [block.get(key)])]
-    texts = [text for value in values for text in (value if isinstance(value, list) else [value])]
+    texts = [text for value in values for text in (value if isinstance(value, (list, dict)) else [value])]
     return [text for text in dict.fromkeys(texts) if isinstance(text, str) and (":" in text or "/" in text)]
 
 

@@ -36,6 +36,7 @@ REGISTRIES = {
     "dataset-formats": RegistryPlace("dataset.formats:FORMATS", "dataset.format"),
     "protocols": RegistryPlace("events.remote:PROTOCOLS"),
     "targets": RegistryPlace("batch.targets:TARGETS"),
+    "environments": RegistryPlace("config.environments:ENVIRONMENTS", "batch.environment"),
 }
 """All registries, by what ``nanoforge list`` calls them."""
 

@@ -25,11 +25,11 @@ from ..production.plan import plan as productions
 from ..provenance.manifest import write_atomically
 from ..version import __version__
 from . import condor_commands, condor_description, proxy
-from .environments import noting_refusals, refuse, shared_folders, visible_to_jobs
 from .jobdir import DAG, JobDir
 from .lint import Rules
 from .make import make
 from .plan import BatchJob, Resources
+from .sites import noting_refusals, refuse, shared_folders, visible_to_jobs
 from .target import Target
 from .templates import fill, template
 

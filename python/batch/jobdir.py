@@ -43,8 +43,8 @@ from ..production.chain import make_all
 from ..production.plan import plan as productions
 from ..provenance.journal import append_lines, whole_lines
 from ..provenance.manifest import fingerprint
-from .environments import PACKAGES, SCRIPT, SOFTWARE, VENV, write_environment
 from .plan import FILES, BatchJob, Plan, Resources, scored
+from .software import software_files, write_environment
 from .templates import template
 
 ANALYSIS, BATCH, PLAN, JOURNAL, LOCK = "analysis.yaml", "batch.yaml", "plan.json", "submissions.jsonl", ".lock"
@@ -134,9 +134,8 @@ class JobDir:
 
     def transferred(self) -> list[Path]:
         """Return the files that a job takes along, beside :data:`JOB_SCRIPT`."""
-        names = (ANALYSIS, FILES, CHAIN, SCRIPT, SOFTWARE, VENV, PACKAGES)
-        files = [self.path / name for name in names if (self.path / name).exists()]
-        return files + [Path(path) for path in self.plan.carried]
+        files = [self.path / name for name in (ANALYSIS, FILES, CHAIN) if (self.path / name).exists()]
+        return [*files, *software_files(self.path), *map(Path, self.plan.carried)]
 
     @property
     def parts(self) -> Path | None:

@@ -14,9 +14,9 @@ from ..production import lumis, pileup
 from ..production.plan import plan as productions
 from ..production.plugin_filters import sources_of
 from . import plan as planning
-from .environments import absolute, is_dry, refuse, shared_folders, visible_to_jobs
 from .jobdir import JobDir, as_yaml, create, new_run_id, sha256
 from .plan import BatchJob, Plan, Resources
+from .sites import absolute, is_dry, refuse, shared_folders, visible_to_jobs
 from .target import Target
 from .templates import check_one_line
 
@@ -82,9 +82,10 @@ def _reads_grid(analysis: Analysis) -> bool:
 
 def _check_containers(batch: BatchBlock) -> None:
     """Refuse containers around jobs that start containers themselves."""
-    if batch.environment.apptainer is not None:
+    environment = batch.environment.resolved()
+    if environment.is_container:
         refuse(
-            "batch.environment.apptainer: a production starts a container for each release, which few machines let "
+            f"{environment.key_path}: a production starts a container for each release, which few machines let "
             "another one do: take lcg or venv"
         )
 

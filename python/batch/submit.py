@@ -10,9 +10,9 @@ from ..errors import UserError, nearest
 from ..events.files import expand, listed, with_files
 from ..pipeline.graph import STAGES
 from ..provenance.manifest import NAME, Manifest
-from .environments import noting_refusals
 from .jobdir import JobDir, Submission
 from .make import make
+from .sites import noting_refusals
 from .target import Target
 from .targets import find_target, trust_target
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from .base import Strict, of_form
 from .crab import Crab
 from .dask import Dask
+from .environments import JobEnvironment
 
 FLAVOURS = {
     "espresso": 1200,
@@ -54,65 +55,6 @@ PlainPath = Annotated[str, Field(min_length=1), AfterValidator(_plain)]
 Word = Annotated[str, of_form(r"[\w.-]+", "one word of letters, digits, '_', '.' and '-'")]
 Megabytes = Annotated[int, Field(gt=0), _quantity(_SIZE)]
 Seconds = Annotated[int, Field(gt=0), _quantity(_TIME)]
-
-
-_OLD_VIEWS = 107
-
-
-class LCG(Strict):
-    """A view of the LCG releases, and the packages that it lacks or has too old.
-
-    ``packages`` is a folder of ``pip install --target`` that the jobs see, or an archive (``.tar.xz``, as ``make grid``
-    makes it for the Python of the view) that goes along.
-    The default of ``platform`` is EL9 with the compiler of the view: gcc 11 up to LCG_107, then gcc 13.
-    """
-
-    view: Annotated[str, of_form(r"[\w.-]+", "a view of CVMFS, such as LCG_107")]
-    """The view."""
-    platform: Optional[Word] = None
-    """Its platform, where it is not the usual one."""
-    packages: Optional[PlainPath] = None
-    """What the view lacks: a folder of ``pip install --target``, or an archive of ``make grid``."""
-
-    @property
-    def setup(self) -> str:
-        """The script of the view that sets it up."""
-        number = re.match(r"LCG_(\d+)", self.view)
-        compiler = "gcc11" if number is not None and int(number[1]) <= _OLD_VIEWS else "gcc13"
-        platform = self.platform or f"x86_64-el9-{compiler}-opt"
-        return f"/cvmfs/sft.cern.ch/lcg/views/{self.view}/{platform}/setup.sh"
-
-
-class Apptainer(Strict):
-    """An image with Python and NanoForge's requirements: a file, a folder of CVMFS, or ``docker://...``."""
-
-    image: PlainPath
-    """An image file, a folder of CVMFS, or ``docker://...``."""
-
-
-class Environment(Strict):
-    """Where the jobs' Python comes from; with none of these (``local``) it is the one that submits.
-
-    ``venv`` is a virtual environment. Where the jobs do not see it, it is packed and travels with them.
-    """
-
-    lcg: Optional[LCG] = None
-    """A view of the LCG releases on CVMFS."""
-    apptainer: Optional[Apptainer] = None
-    """A container."""
-    venv: Optional[PlainPath] = None
-    """A virtual environment; where jobs do not see it, it is packed and travels with them."""
-
-    @model_validator(mode="after")
-    def _one(self) -> Environment:
-        if sum(value is not None for value in (self.lcg, self.apptainer, self.venv)) > 1:
-            raise ValueError("give one of 'lcg', 'apptainer', 'venv' and 'local'")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """The one that is given: lcg, apptainer, venv or local."""
-        return next((name for name in ("lcg", "apptainer", "venv") if getattr(self, name)), "local")
 
 
 class GPU(Strict):
@@ -197,12 +139,7 @@ class BatchBlock(Needs):
     """Whose rules hold: the CERN batch service, the LPC at Fermilab, or none."""
     mode: Literal["afs", "spool", "eossubmit"] = "afs"
     """How HTCondor gets and returns files: by a shared file system, by its spool, or by EOS."""
-    environment: Annotated[
-        Environment,
-        BeforeValidator(
-            lambda v: {} if v == "local" else v, json_schema_input_type=Union[Literal["local"], Environment]
-        ),
-    ] = Environment()
+    environment: JobEnvironment = Field(default="local", validate_default=True)
     """Where the Python of the jobs comes from; ``local``: the one that submits."""
     output: Optional[PlainPath] = None
     """Where results go: a folder, or an address such as ``root://eosuser.cern.ch//eos/user/j/jdoe/ttbar``."""

@@ -150,6 +150,9 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
     if analysis.training.init is not None:
         init = analysis.training.init.model_copy(update={"run": anchor(analysis.training.init.run)})
         changes["training"] = changes["training"].model_copy(update={"init": init})
+    environment = analysis.batch.environment.with_code(lambda spec: beside(spec, folder))
+    if environment is not analysis.batch.environment:
+        changes["batch"] = analysis.batch.model_copy(update={"environment": environment})
     if analysis.golden_json:
         changes["golden_json"] = anchor(analysis.golden_json)
     return analysis.model_copy(update=changes)

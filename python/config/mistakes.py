@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from ..errors import nearest
+from .keyed import Keyed
 from .text import AnalysisText
 from .typed import Typed
 
@@ -79,7 +80,7 @@ def _complaint(problems: list[Any], parent: type[BaseModel] | None, path: Path, 
     kind, context = problems[0]["type"], problems[0].get("ctx", {})
     if kind == "extra_forbidden":
         fields = list(parent.model_fields) if parent else []
-        return "unknown key" + (nearest(path[-1], fields) or f"; known here: {', '.join(fields)}")
+        return "unknown key" + (nearest(path[-1], fields) or f"; known here: {', '.join(fields) or 'none'}")
     if kind in ("missing", "union_tag_not_found"):
         return "this key is required"
     if kind == "union_tag_invalid":
@@ -149,6 +150,7 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[type[
         typed = _typed(node)
         if typed is not None:  # the step names the alternative
             node = typed.options(str(step))
+            keys += [str(step)] if isinstance(typed, Keyed) else []
             continue
         branches = alternatives(node)
         if step == "[key]":  # pydantic's mark for a key that is wrong itself
@@ -169,14 +171,14 @@ def _walk(location: tuple[int | str, ...], root: type[BaseModel]) -> tuple[type[
 
 def _annotation(field: FieldInfo) -> Any:
     """Return the annotation of a field, with what pydantic took out of it."""
-    typed = next((extra for extra in field.metadata if isinstance(extra, Typed)), None)
+    typed = next((extra for extra in field.metadata if isinstance(extra, (Typed, Keyed))), None)
     return field.annotation if typed is None else typing.Annotated[field.annotation, typed]
 
 
-def _typed(annotation: Any) -> Typed | None:
-    """Return the alternatives of a block whose ``type`` names one of a registry; of an optional one, too."""
+def _typed(annotation: Any) -> Typed | Keyed | None:
+    """Return the alternatives of a block whose ``type`` or key names one of a registry; of an optional one, too."""
     for branch in (annotation, *typing.get_args(annotation)):
-        if typing.get_origin(branch) is typing.Annotated and isinstance(branch.__metadata__[0], Typed):
+        if typing.get_origin(branch) is typing.Annotated and isinstance(branch.__metadata__[0], (Typed, Keyed)):
             return branch.__metadata__[0]
     return None
 

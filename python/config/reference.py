@@ -64,6 +64,8 @@ def _within(node: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", _name(node)
     for alternative in (*node.get("anyOf", ()), *node.get("oneOf", ())):
         yield from _within(alternative)
+    for key, value in node.get("properties", {}).items():
+        yield from ((f".{key}{suffix}", name) for suffix, name in _within(value))
     if isinstance(node.get("items"), dict):
         yield from _within(node["items"])
     if isinstance(node.get("additionalProperties"), dict):
@@ -125,6 +127,10 @@ def _takes(node: dict[str, Any], anchors: dict[str, str]) -> str:
         return ", ".join(f"`{value}`" for value in node.get("enum", [node.get("const")]))
     if "type" in node.get("properties", {}):
         return "block of type `module:Class`"
+    if "title" in node:
+        return f"`{node['title']}`"
+    if "properties" in node:
+        return " or ".join(f"`{key}:` {_takes(value, anchors)}" for key, value in node["properties"].items())
     if node.get("type") == "array":
         return _list(node, anchors)
     if isinstance(node.get("additionalProperties"), dict):

@@ -258,7 +258,7 @@ class Analysis(Strict):
     """Metrics and figures of yours."""
     search: Optional[Search] = None
     """What ``nanoforge tune`` varies."""
-    batch: BatchBlock = BatchBlock()
+    batch: BatchBlock = Field(default_factory=BatchBlock)
     """How the stages run as batch jobs."""
     cmssw: Optional[CmsRun] = None
     """What only the CMSSW chain needs to know."""

@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 import pytest
 import yaml
-from nanoforge.batch import condor_commands, condor_description, environments, proxy
+from nanoforge.batch import condor_commands, condor_description, proxy
 from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.lint import Rules, lint
 from nanoforge.batch.make import make
@@ -304,7 +304,7 @@ def test_a_view_that_is_not_there_ends_the_job_and_is_refused_where_it_can_be_lo
     done = subprocess.run(["bash", script], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ") and "LCG_0" in done.stderr and done.stderr.count("\n") == 1
-    monkeypatch.setattr(environments, "_CVMFS", tmp_path)
+    monkeypatch.setattr("nanoforge.batch.environments.lcg._CVMFS", tmp_path)
     with pytest.raises(UserError, match=r"batch\.environment\.lcg: there is no .*LCG_0"):
         make(find_target("condor"), toy, "convert", tmp_path / "again")
 
@@ -319,7 +319,7 @@ def test_packages_that_a_view_lacks_go_along_in_an_archive(
     with tarfile.open(tmp_path / "site.tar.xz", "w:xz") as archive:
         archive.add(tmp_path / "site" / "extra", "extra")
     (tmp_path / "setup.sh").write_text(f"export PYTHONPATH={tmp_path / 'view'} LD_LIBRARY_PATH=/view/lib\n")
-    monkeypatch.setattr("nanoforge.config.batch.LCG.setup", property(lambda view: str(tmp_path / "setup.sh")))
+    monkeypatch.setattr("nanoforge.batch.environments.lcg.LCG.setup", property(lambda view: str(tmp_path / "setup.sh")))
     lcg = {"view": "LCG_108", "packages": str(tmp_path / "site.tar.xz")}
     directory = make(
         find_target("crab"), listed(analysis(environment={"lcg": lcg}, shared=["/"])), "convert", tmp_path / "jobs"
