@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from pathlib import Path
 from typing import Any, Callable
 
@@ -145,8 +146,10 @@ def test_every_key_of_a_block_says_what_it_means() -> None:
         return [c for child in base.__subclasses__() for c in (child, *blocks(child))]
 
     for block in blocks(Analysis.__bases__[0]):
+        if not block.__module__.startswith("nanoforge.") or block.__module__ not in sys.modules:  # of another test
+            continue
         silent = set(block.model_fields) - set(descriptions(block)) - {"type"}
-        assert not silent or not block.__module__.startswith("nanoforge."), f"{block.__name__}: {silent}"
+        assert not silent, f"{block.__name__}: {silent}"
 
 
 def test_the_command_prints_the_schema_and_the_tables(nanoforge: Callable[..., Any]) -> None:
