@@ -339,13 +339,19 @@ class process:
     class source:
         lumisToProcess = ["1:3-1:4", "2:7"]
 """
+GENERATING = """
+class process:
+    class source:
+        class firstLuminosityBlock:
+            value = staticmethod(lambda: 1)
+"""
 
 
-def run_job(folder: Path, behaviour: str = "", *variables: str) -> int:
+def run_job(folder: Path, behaviour: str = "", *variables: str, pset: str = PSET) -> int:
     (folder / "job.sh").write_text(STAND_IN)
     (folder / "items.txt").write_text("part-00003 convert\npart-00007 convert 'tt of mine:0-1'\n")
     (folder / "behaviour").write_text(behaviour)
-    (folder / "PSet.py").write_text(PSET)
+    (folder / "PSet.py").write_text(pset)
     shutil.copy(SCRIPT, folder)
     environment = {**os.environ, "CMSSW_BASE": "/somewhere", "PYTHONPATH": ""}
     return subprocess.run(
@@ -366,6 +372,13 @@ def test_the_job_does_its_line(tmp_path):
     lumis = [(run.get("ID"), lumi.get("ID")) for run in report.iter("Run") for lumi in run.iter("LumiSection")]
     assert lumis == [("1", "3"), ("1", "4"), ("2", "7")]
     assert report.find("FrameworkError") is None
+
+
+def test_a_job_that_generates_does_the_line_of_its_luminosity_block(tmp_path):
+    assert run_job(tmp_path, pset=GENERATING) == 0
+    assert (tmp_path / "words").read_text() == "part-00003 convert\n"
+    assert run_job(tmp_path, pset="import FWCore.ParameterSet.Config") == 0, "a release without it for Python 3"
+    assert (tmp_path / "words").read_text() == "part-00007 convert tt of mine:0-1\n"
 
 
 @pytest.mark.parametrize(
