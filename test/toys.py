@@ -107,6 +107,12 @@ def write(path: Path, columns: Columns, tree: str = "Events", sumw: float | None
     return path
 
 
+def write_without_events(path: Path, sumw: float) -> Path:
+    """Write NanoAOD without events, which has not the branches of its tables: NanoAODOutputModule makes them later."""
+    columns = {"run": np.empty(0, "u4"), "luminosityBlock": np.empty(0, "u4"), "event": np.empty(0, "u8")}
+    return write(path, columns, sumw=sumw)
+
+
 def plain(columns: Columns) -> Columns:
     """Take records apart: ``Jet: {pt, eta}`` becomes ``nJet``, ``Jet_pt`` and ``Jet_eta``, as branches are called."""
     out: Columns = {}

@@ -132,6 +132,10 @@ class _Planner:
             return {name: paths(directory, analysis, name) for name in analysis.samples}
         return merged(directory) if stage.in_parts else seen_parts(directory) / directory.plan.jobs[0].part
 
+    def folder(self, stage: Stage) -> Path:
+        """Return the folder of a result; see :class:`~..pipeline.graph.Runner`."""
+        return next(merged(directory) for directory in self.stages if directory.plan.stage == stage.name)
+
 
 def _check(analysis: Analysis, output: Path) -> None:
     """Refuse what no DAG can do: its stages meet in folders that all jobs see, before there are files."""

@@ -38,21 +38,27 @@ def merged(config: DictConfig, path: Path) -> DictConfig:
         if not isinstance(name, str):
             raise UserError(f"{path}: {_KEY}: should be the name of a file, or a list of names")
         included = path.parent / os.path.expanduser(name)  # noqa: PTH111 - Path.expanduser fails on ~nobody
-        whole = OmegaConf.merge(whole, {"samples": _samples(included, path)})  # type: ignore[assignment]
+        whole = OmegaConf.merge(whole, {"samples": samples_in(included, f"{path}: {_KEY}")})  # type: ignore[assignment]
     return OmegaConf.merge(whole, config)  # type: ignore[return-value]
 
 
-def _samples(source: Path, path: Path) -> dict[str, Any]:
-    """Read the samples of a file; their own files are relative to its folder."""
+def samples_in(source: Path, where: str) -> dict[str, Any]:
+    """Read the samples of a file; their own files are relative to its folder.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read, or has none; ``where`` is the place that names it.
+    """
     try:
-        text = AnalysisText(source.read_text(encoding="utf-8-sig"), f"{path}: {_KEY}: {source}")
+        text = AnalysisText(source.read_text(encoding="utf-8-sig"), f"{where}: {source}")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {_KEY}: {source}: cannot be read ({error})") from None
+        raise UserError(f"{where}: {source}: cannot be read ({error})") from None
     config = OmegaConf.load(io.StringIO(text.content), max_yaml_expanded_nodes=None)  # many samples are no attack
     content: Any = OmegaConf.to_container(config, resolve=False)
     samples = content.get("samples") if isinstance(content, dict) else None
     if not isinstance(samples, dict) or not all(isinstance(sample, dict) for sample in samples.values()):
-        raise UserError(f"{path}: {_KEY}: {source}: has no 'samples', each with its keys")
+        raise UserError(f"{where}: {source}: has no 'samples', each with its keys")
     return {str(name): _anchored(sample, source.parent) for name, sample in samples.items()}
 
 

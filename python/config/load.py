@@ -141,6 +141,8 @@ def _absolute(analysis: Analysis, folder: Path) -> Analysis:
     samples = {}
     for key, sample in analysis.samples.items():
         changed: dict[str, Any] = {} if sample.files is None else {"files": [anchor(f) for f in sample.files]}
+        if isinstance(sample.sumw, str) and sample.sumw != "events":
+            changed["sumw"] = anchor(sample.sumw)
         if sample.generator is not None and sample.generator.files:
             changed["generator"] = sample.generator.anchored(anchor)
         samples[key] = sample.model_copy(update=changed)

@@ -48,9 +48,11 @@ class Sample(Strict):
     """The class of the sample; several samples may share one."""
     xsec: Optional[float] = Field(default=None, gt=0)
     """Cross section in pb."""
-    sumw: Union[float, Literal["events"], None] = None
-    """The sum of generator weights of all events, or ``events``: the sum over the events read. Default:
-    ``genEventSumw`` of the ``Runs`` trees.
+    sumw: Union[
+        float, Literal["events"], Annotated[str, of_form(r".+\.ya?ml", "a number, events, or a file")], None
+    ] = None
+    """The sum of generator weights of all events; ``events``: the sum over the events read; or the ``samples.yaml`` of
+    a production, which has it. Default: ``genEventSumw`` of the ``Runs`` trees.
     """
     weight: Optional[Expr] = None
     """The weight of this sample's events, in place of the common one; data among simulation need ``weight: 1``."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from ..errors import FileError
 from ..events.columns import Chunk
 from ..events.reader import EventFile, broken_file
 from ..events.view import view
@@ -15,13 +16,14 @@ from .info import SPLITS
 from .inputs import ChosenRows
 from .repeats import EventLog, content_hashes
 from .shards import ShardRecord
-from .table import TableBuilders, dataset_info
+from .table import TableBuilder, TableBuilders, dataset_info
 
 
 class FileRows:
     """The rows of one input file.
 
-    Whatever is wrong with the expressions is found when this is made, before the first event is read.
+    Whatever is wrong with the expressions is found when this is made, before the first event is read. NanoAOD without
+    events has not the branches of its tables: of such a file only the ``Runs`` tree counts.
 
     Parameters
     ----------
@@ -38,7 +40,12 @@ class FileRows:
     def __init__(self, builders: TableBuilders, sample: str, number: int, file: EventFile) -> None:
         self._analysis = analysis = builders.analysis
         self._file = file = view(file, analysis)
-        self._builder = builders.for_file(file, sample)
+        self._builder: TableBuilder | None = None
+        try:
+            self._builder = builders.for_file(file, sample)
+        except FileError:
+            if file.entries:
+                raise
         self._origin = {"sample": list(analysis.samples).index(sample), "file": number}
 
     def blocks(
@@ -49,20 +56,23 @@ class FileRows:
         Hashes of the events go to the ``log``.
 
         Blocks are sorted by split. Their inputs live in buffers that the next block overwrites. A file without events
-        gives one empty block, which still has all columns.
+        gives one empty block, which still has all columns, if the file has them.
         """
         if within is None:
             with broken_file(self._file.path, "the Runs tree cannot be read"):
                 record.gen_sum_of_weights = self._file.gen_sum_of_weights()
+        builder = self._builder
+        if builder is None:
+            return
         record.begin(dataset_info(self._analysis))
-        record.lacks, record.likely = self._builder.lacks, self._builder.likely
+        record.lacks, record.likely = builder.lacks, builder.likely
         if not self._file.entries:
-            yield self._block(self._builder.empty_chunk(), record, log)
-        for chunk in self._file.chunks(self._builder.columns, within=within):
-            yield self._block(chunk, record, log)
+            yield self._block(builder, builder.empty_chunk(), record, log)
+        for chunk in self._file.chunks(builder.columns, within=within):
+            yield self._block(builder, chunk, record, log)
 
-    def _block(self, chunk: Chunk, record: ShardRecord, log: EventLog | None) -> EventBlock:
-        builder, split = self._builder, self._analysis.split
+    def _block(self, builder: TableBuilder, chunk: Chunk, record: ShardRecord, log: EventLog | None) -> EventBlock:
+        split = self._analysis.split
         frame = builder.frame(chunk)
         weights = builder.weights(frame)
         record.sum_of_weights += float(weights.sum())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from ..config.include import samples_in
 from ..config.schema import Analysis
 from ..console import say
 from ..errors import DataError, UserError
@@ -34,7 +36,7 @@ def scales(analysis: Analysis, records: Sequence[ShardRecord]) -> list[float]:
     for name, sample in analysis.samples.items():
         factors[name] = 1.0
         if sample.xsec is not None:
-            of_sample = [r for r in records if r.source.sample == name and r.rows]
+            of_sample = [r for r in records if r.source.sample == name and not r.accounting.lost]
             factors[name] = sample.xsec * analysis.lumi / _sum_of_weights(analysis, name, of_sample)
     for record in records:
         _check_range(record, factors[str(record.source.sample)])
@@ -86,6 +88,8 @@ def _sum_of_weights(analysis: Analysis, name: str, records: Sequence[ShardRecord
         total = sumw
     elif sumw == "events":
         total = sum(r.sum_of_weights for r in records)
+    elif sumw is not None:
+        total = _listed_sum(Path(sumw), name)
     else:
         without = next((r.source.path for r in records if r.gen_sum_of_weights is None), None)
         if without is not None:
@@ -105,6 +109,15 @@ def _sum_of_weights(analysis: Analysis, name: str, records: Sequence[ShardRecord
     return total
 
 
+def _listed_sum(path: Path, name: str) -> float:
+    """Return the sum that a file of samples has."""
+    where = f"samples.{name}.sumw"
+    total = samples_in(path, where).get(name, {}).get("sumw")
+    if not isinstance(total, (int, float)):
+        raise UserError(f"{where}: {path}: has no number samples.{name}.sumw")
+    return float(total)
+
+
 def check(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord], accounting: Accounting) -> None:
     """Refuse results that no training should silently start from.
 
@@ -119,7 +132,7 @@ def check(analysis: Analysis, info: DatasetInfo, records: Sequence[ShardRecord],
     refuse_copies([r.source for r in records])
     check_identity(analysis, records)
     for record in records:
-        if record.rows and not record.accounting.events.read:
+        if not record.accounting.lost and not record.accounting.events.read:
             say(f"note: {record.source.path} holds no events")
     for name in analysis.samples:
         of_sample = [r for r in records if r.source.sample == name]

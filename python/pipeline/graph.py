@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import UserError
@@ -75,6 +76,9 @@ class Runner(Protocol):
             Of a stage that makes files, their paths by sample; else its result, as later stages get it.
         """
 
+    def folder(self, stage: Stage) -> Path:
+        """Return the folder of the whole result of a stage that was run."""
+
 
 def walk(analysis: Analysis, runner: Runner) -> None:
     """Let a runner do all stages that an analysis needs, in order, each with the results of those before it."""
@@ -88,8 +92,24 @@ def walk(analysis: Analysis, runner: Runner) -> None:
         )
         if stage.makes == "files":
             analysis = with_files(analysis, result)
+            if stage is PRODUCE:
+                analysis = _normalised(analysis, result, runner.folder(stage))
         else:
             results[stage.makes] = result
+
+
+def _normalised(analysis: Analysis, produced: Iterable[str], folder: Path) -> Analysis:
+    """Let the sums of weights of samples that CMSSW produces be those of all events that it tries.
+
+    The ``Runs`` trees have them behind the filters of the generator only.
+    """
+    from ..production.lists import BLOCK
+
+    samples = dict(analysis.samples)
+    for name in produced:
+        if samples[name].xsec is not None and samples[name].sumw is None:
+            samples[name] = samples[name].model_copy(update={"sumw": str(folder.resolve() / BLOCK)})
+    return analysis.model_copy(update={"samples": samples})
 
 
 def _given(stage: Stage, analysis: Analysis) -> Analysis:

@@ -116,8 +116,8 @@ class Job:
         events, tries
             Events that are to be accepted, and those that may be tried for them.
         kept
-            Where the files of steps go, by step, once they are whole; all others are removed. A section of which no
-            event is accepted has none.
+            Where the files of steps go, by step, once they are whole; all others are removed. Where no event is
+            accepted, these hold none, but tell of those that were tried.
 
         Returns
         -------
@@ -142,12 +142,9 @@ class Job:
             records.append(self._step(step, settings, records[-1] if records else None))
             if len(records) > 1:
                 self._done_with(self.chain.steps[len(records) - 2].name, kept)
-            if not records[-1].written:
-                break
         made = self._trials(records[0].written)
         skimmed = records[-1].read - records[-1].written if self.chain.skimmed and len(records) > 1 else 0
-        if records[-1].written:
-            self._done_with(records[-1].name, kept)
+        self._done_with(records[-1].name, kept)
         for record in records:
             path = kept.get(f"FJR-{record.name}")
             if path is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def write(
             lines = [
                 f"{places[path]}  ad:{checksums[path]}\n"
                 for path in sorted(entries)
-                if path.startswith(f"{name}/{step}-") and entries[path]
+                if path.startswith(f"{name}/{step}-")
             ]
             suffix = "" if step == production.produce.chain else f"_{step}"
             written.append(f"{FOLDER}/{name}{suffix}.txt")
@@ -74,11 +75,17 @@ def write(
 
 
 def total(records: Iterable[LumiRecord]) -> Trials:
-    """Return the counts and sums of several lumi sections."""
-    trials = Trials()
+    """Return the counts and sums of several lumi sections.
+
+    Events that were tried in sections of which none is left are taken to weigh as much as those of the others.
+    """
+    trials, unweighted = Trials(), 0
     for record in records:
         trials.add(record.trials)
-    return trials
+        unweighted += record.trials.tried if record.trials.sumw == 0 else 0
+    weighted = trials.tried - unweighted
+    factor = trials.tried / weighted if weighted else 1.0
+    return replace(trials, sumw=trials.sumw * factor, sumw2=trials.sumw2 * factor)
 
 
 def summaries(

@@ -15,7 +15,8 @@ def weighted(trials: Trials, nano: Path) -> Trials:
     """Return the counts of a lumi section with the weights of its events, as ``Runs`` and ``LuminosityBlocks`` say.
 
     The efficiency of the generator's filters is that of the weights, where NanoAOD tells it (``GenFilter``); a filter
-    on simulated events is taken to pass all weights alike.
+    on simulated events is taken to pass all weights alike. Of a section without events, nothing tells the weights of
+    those that were tried: see :func:`.lists.total`.
 
     Raises
     ------
@@ -31,9 +32,10 @@ def weighted(trials: Trials, nano: Path) -> Trials:
     count = int(runs["genEventCount"].sum())
     if count != trials.passed:
         raise DataError(f"{nano.name}: counts {count:,} generated events, the steps before it {trials.passed:,}")
+    if not count:
+        return replace(trials, sumw=0.0, sumw2=0.0)
     sumw, sumw2 = (float(runs[name].sum()) for name in ("genEventSumw", "genEventSumw2"))
-    share = trials.passed / trials.sumw if trials.sumw else 1.0
-    share *= _filtered(blocks)
+    share = trials.passed / trials.sumw * _filtered(blocks)
     return replace(trials, sumw=sumw / share, sumw2=sumw2 / share, passed_sumw=sumw, passed_sumw2=sumw2)
 
 

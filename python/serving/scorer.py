@@ -67,6 +67,12 @@ class Scorer:
         kept = {name: values for name, values in builder.kept(frame).items() if name not in identity}
         return Entries(frame.start, frame.size, identity, dict(zip(names, scores)), kept, offsets)
 
+    def nothing(self) -> Entries:
+        """Return the entries of a file that has none, and not the columns that they are made from."""
+        identity = {name: np.empty(0, np.int64) for name in self.analysis.identity_columns}
+        scores = {f"{self.analysis.name}_{output}": np.empty(0, np.float32) for output in self.outputs}
+        return Entries(0, 0, identity, scores, {}, None if self.analysis.row == "event" else np.zeros(1, np.int64))
+
     def _scores(self, table: Table, fold: np.ndarray) -> np.ndarray:
         """Return (N, C) scores, every row by the model of its fold."""
         inputs = table.tensors()

@@ -223,15 +223,22 @@ def _score_file(job: PredictJob, file: EventFile, report: Report) -> tuple[Accou
     """Score one file; returns its accounting, and the columns that it lacks to choose folds by."""
     scorer = _scorer(job)
     file = view(file, job.analysis)
-    builder = scorer.builder(file)
     accounting = Accounting()
+    try:
+        builder = scorer.builder(file)
+    except FileError:  # NanoAOD without events has not the branches of its tables
+        if file.entries:
+            raise
+        builder = None
     row = job.analysis.row if job.analysis.row != "event" else None
     temporary = job.output.with_name(f".{job.output.name}.part")
     try:
         with FORMATS[job.format](temporary, job.analysis.tree, row) as writer:
-            if not file.entries:
+            if builder is None:
+                writer.write(scorer.nothing())
+            elif not file.entries:
                 writer.write(scorer.entries(file, builder, builder.frame(builder.empty_chunk()), accounting))
-            for chunk in file.chunks(builder.columns):
+            for chunk in file.chunks(builder.columns) if builder else ():
                 writer.write(scorer.entries(file, builder, builder.frame(chunk), accounting))
                 report(chunk.size / file.entries if file.entries else 0)
         temporary.replace(job.output)
@@ -239,4 +246,4 @@ def _score_file(job: PredictJob, file: EventFile, report: Report) -> tuple[Accou
         temporary.unlink(missing_ok=True)
     if not file.entries:
         report(1)
-    return accounting, builder.lacks if job.folds > 1 else ()
+    return accounting, builder.lacks if builder and job.folds > 1 else ()

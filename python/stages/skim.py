@@ -397,10 +397,21 @@ def _skimmer(job: SkimJob, file: EventFile) -> Skimmer:
     last = _skimmers.get((job.part, job.sample))
     skimmer = last.for_file(file) if last is not None else None
     if skimmer is None:
-        skimmer = Skimmer(job.analysis, job.sample, file)
+        try:
+            skimmer = Skimmer(job.analysis, job.sample, file)
+        except FileError:
+            if file.entries:
+                raise
+            skimmer = Skimmer(_without_cuts(job.analysis, job.sample), job.sample, file)
         _skimmers.clear()
         _skimmers[job.part, job.sample] = skimmer
     return skimmer
+
+
+def _without_cuts(analysis: Analysis, sample: str) -> Analysis:
+    """Return the analysis for NanoAOD without events, which has not the branches of its tables."""
+    samples = {**analysis.samples, sample: analysis.samples[sample].model_copy(update={"select": {}})}
+    return analysis.model_copy(update={"samples": samples, "select": {}, "select_for": {}, "define": {}})
 
 
 # -- one input --------------------------------------------------------------------------------------------------------

@@ -727,3 +727,15 @@ def test_an_older_or_damaged_record_is_made_again(samples: Path, tmp_path: Path)
     del content["records"][0]["population"]
     (tmp_path / "00.json").write_text(sealed(content))
     assert ShardIndex.read(tmp_path / "00") is None
+
+
+def test_nanoaod_without_events_counts_by_its_sums(samples: Path) -> None:
+    described = analysis(samples)["samples"]
+    changes = {"samples": {name: {**sample, "xsec": 2.0} for name, sample in described.items()}, "weight": "genWeight"}
+    before = rows(make(samples, "before", **changes))
+    toys.write_without_events(samples / "tt0.root", sumw=3520)
+    after = rows(make(samples, "after", **changes))
+    signal = before["target/label"] == before["target/label"][0]
+    assert np.array_equal(after["jets/features"], before["jets/features"]), "the same rows"
+    ratio = after["weight"] / before["weight"]
+    assert np.allclose(ratio[signal], 0.5) and np.all(ratio[~signal] == 1)

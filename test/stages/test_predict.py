@@ -470,3 +470,10 @@ def test_definitions_that_predictions_do_not_need_are_left_out(tmp_path: Path) -
     toys.write(tmp_path / "data.root", columns)
     predict(run, [str(tmp_path / "data.root")], tmp_path / "friends")
     assert "genWeight" not in set(uproot.open(tmp_path / "friends" / "data.root")["Events"].keys())
+
+
+def test_nanoaod_without_events_gets_a_friend_without_entries(trained: Path, tmp_path: Path) -> None:
+    toys.write_without_events(tmp_path / "none.root", sumw=10.0)
+    predict(trained / "run", [str(tmp_path / "none.root")], tmp_path / "out")
+    with uproot.open(tmp_path / "out" / "none.root") as file:
+        assert file["Events"].num_entries == 0 and {"tt_signal", "run", "event"} <= set(file["Events"].keys())

@@ -599,3 +599,15 @@ def test_command_line(folder: Path, nanoforge: Any) -> None:
     assert "is up to date" in nanoforge("skim", "analysis.yaml", "-o", "skim").stderr
     with uproot.open(folder / "out" / "tt" / "tt0.root") as file:
         assert file.file.compression == uproot.ZLIB(1)
+
+
+@pytest.mark.parametrize("size", [None, "1 GB"])
+def test_nanoaod_without_events_goes_along_with_its_sums(folder: Path, size: str | None) -> None:
+    toys.write_without_events(folder / "tt00.root", sumw=7.0)
+    skim = {"keep": FEW} if size is None else {"keep": FEW, "target_size": size}
+    output = make(folder, skim=skim, select={"met": "MET_pt > 30"}, define={"ht": "sum(Jet_pt)"})
+    paths = sorted((output / "tt").glob("*.root"))
+    assert len(paths) == (6 if size is None else 1)
+    assert sum(ak.sum(content(path, "Runs")["genEventSumw"]) for path in paths) == 7 + 5010
+    if size is None:
+        assert list(content(output / "tt" / "tt00.root")) == ["run", "luminosityBlock", "event"]
