@@ -76,9 +76,9 @@ class _Here:
         """Run a stage; see :class:`.graph.Runner`."""
         return getattr(self, f"_{stage.name}")(analysis, stage.output(self.output), **results)
 
-    def folder(self, stage: Stage) -> Path:
-        """Return the folder of a result; see :class:`.graph.Runner`."""
-        return stage.output(self.output)
+    def sums(self) -> Path:
+        """Return the file with the sums of weights of a production; see :class:`.graph.Runner`."""
+        return graph.PRODUCE.output(self.output) / lists.BLOCK
 
     def _generate(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
         generate(analysis, output, jobs=self.jobs, force=True)

@@ -21,6 +21,7 @@ from ..errors import DataError, UserError
 from ..events.files import listed, skim_outputs
 from ..pipeline.graph import GENERATE, PRODUCE, SKIM, STAGES, check_chain, check_sums, needed, readers, walk
 from ..pipeline.stage import Stage
+from ..production.lists import BLOCK
 from ..production.plan import plan as productions
 from ..provenance.manifest import write_atomically
 from ..version import __version__
@@ -132,9 +133,9 @@ class _Planner:
             return {name: paths(directory, analysis, name) for name in analysis.samples}
         return merged(directory) if stage.in_parts else seen_parts(directory) / directory.plan.jobs[0].part
 
-    def folder(self, stage: Stage) -> Path:
-        """Return the folder of a result; see :class:`~..pipeline.graph.Runner`."""
-        return next(merged(directory) for directory in self.stages if directory.plan.stage == stage.name)
+    def sums(self) -> Path:
+        """Return the file with the sums of weights of a production; see :class:`~..pipeline.graph.Runner`."""
+        return next(merged(stage) for stage in self.stages if stage.plan.stage == PRODUCE.name) / BLOCK
 
 
 def _check(analysis: Analysis, output: Path) -> None:

@@ -76,8 +76,8 @@ class Runner(Protocol):
             Of a stage that makes files, their paths by sample; else its result, as later stages get it.
         """
 
-    def folder(self, stage: Stage) -> Path:
-        """Return the folder of the whole result of a stage that was run."""
+    def sums(self) -> Path:
+        """Return the file that has the sums of weights of what CMSSW produces."""
 
 
 def walk(analysis: Analysis, runner: Runner) -> None:
@@ -93,22 +93,20 @@ def walk(analysis: Analysis, runner: Runner) -> None:
         if stage.makes == "files":
             analysis = with_files(analysis, result)
             if stage is PRODUCE:
-                analysis = _normalised(analysis, result, runner.folder(stage))
+                analysis = _normalised(analysis, result, runner.sums())
         else:
             results[stage.makes] = result
 
 
-def _normalised(analysis: Analysis, produced: Iterable[str], folder: Path) -> Analysis:
+def _normalised(analysis: Analysis, produced: Iterable[str], sums: Path) -> Analysis:
     """Let the sums of weights of samples that CMSSW produces be those of all events that it tries.
 
     The ``Runs`` trees have them behind the filters of the generator only.
     """
-    from ..production.lists import BLOCK
-
     samples = dict(analysis.samples)
     for name in produced:
         if samples[name].xsec is not None and samples[name].sumw is None:
-            samples[name] = samples[name].model_copy(update={"sumw": str(folder.resolve() / BLOCK)})
+            samples[name] = samples[name].model_copy(update={"sumw": str(sums.resolve())})
     return analysis.model_copy(update={"samples": samples})
 
 

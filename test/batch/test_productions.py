@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -174,31 +174,150 @@ def test_a_pipeline_reads_what_is_produced(cms: Path, tmp_path: Path, nanoforge:
     assert mini.returncode == 2 and "cmssw.produce.chain: 'mini' makes no NanoAOD" in mini.stderr
 
 
-def test_crabs_wrapper_runs_a_chain(cms: Path, tmp_path: Path, nanoforge: Command) -> None:
-    """As CRAB does: the files of the sandbox in one folder, the script with the number of the job."""
-    write(tmp_path, 3, chain="digi")
-    grid = "batch.crab={site: T2_CH_CERN, output: /store/user/jdoe}"
-    done = nanoforge("submit", "crab", "analysis.yaml", grid, "--stage", "produce", "-o", "jobs", "--dry-run")
-    assert done.returncode == 0, done.stderr
-    [path] = (tmp_path / "jobs" / "crab").glob("*/crab_cfg.py")
-    values = Configuration(path.read_text(), path.parent)
-    assert (values.get("JobType.pluginName"), values.get("Data.unitsPerJob"), values.jobs) == ("PrivateMC", 2, 3)
-    sandbox = tmp_path / "sandbox"
+PSET = """
+class process:
+    class source:
+        class firstLuminosityBlock:
+            value = staticmethod(lambda: {lumi})
+"""
+
+
+def run_on_grid(task: Path, sandbox: Path, number: int) -> tuple[int, ElementTree.Element]:
+    """Do as CRAB's wrapper does: unpack the files of a task, tweak PSet.py, call the script with the number of the job.
+
+    Returns the exit code of the script, and the job report.
+    """
+    values = Configuration((task / "crab_cfg.py").read_text(), task)
     sandbox.mkdir()
     for name in (values.get("JobType.scriptExe"), *values.get("JobType.inputFiles")):
         copy = shutil.copytree if Path(name).is_dir() else shutil.copyfile
         copy(name, sandbox / Path(name).name)
-    (sandbox / "PSet.py").write_text("class process:\n    class source:\n        firstLuminosityBlock = 2\n")
-    (cms / "faults" / "digi-2").write_text("once 8020")
-    codes, told = [], []
-    for _ in range(2):
-        words = [sys.executable, "crab_job.py", "2"]
-        codes.append(subprocess.run(words, cwd=sandbox, capture_output=True, check=False).returncode)
-        error = ElementTree.parse(sandbox / "FrameworkJobReport.xml").getroot().find("FrameworkError")
-        told.append(None if error is None else error.get("ExitStatus"))
-    assert (codes, told) == ([1, 0], ["8020", None])
-    with tarfile.open(sandbox / "part.tar") as archive:
-        assert {"part-00001/other/digi-00002.root", "part-00001/manifest.json"} <= set(archive.getnames())
+    (sandbox / "PSet.py").write_text(PSET.format(lumi=number))
+    words = [sys.executable, "crab_job.py", str(number)]
+    code = subprocess.run(words, cwd=sandbox, capture_output=True, check=False).returncode
+    return code, ElementTree.parse(sandbox / "FrameworkJobReport.xml").getroot()
+
+
+def bring(task: Path, sandbox: Path, number: int) -> None:
+    """Put the output of a job where the client puts what it fetches, and say that the job is finished."""
+    project = task.with_name(f"crab_{task.name}")
+    (project / "results").mkdir(parents=True, exist_ok=True)
+    (project / ".requestcache").touch()
+    status = task / "status.json"
+    states = json.loads(status.read_text()) if status.exists() else {}
+    whole = (sandbox / "part.tar").exists()
+    error = {} if whole else {"Error": [8020, "cmsRun ended with 8020"]}
+    states[str(number)] = {"State": "finished" if whole else "failed", **error}
+    status.write_text(json.dumps(states))
+    if whole:
+        shutil.copyfile(sandbox / "part.tar", project / "results" / f"part_{number}.tar")
+
+
+def test_crabs_wrapper_runs_whole_chains(
+    cms: Path, tmp_path: Path, nanoforge: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job reports of all steps are merged to one; a recovery task makes the section that is missing, no other."""
+    monkeypatch.setattr("nanoforge.batch.targets.crab._client", lambda: False)
+    write(tmp_path, 3, keep=["digi"])
+    grid = ["batch.crab={site: T2_CH_CERN, output: /store/user/jdoe}", f"batch.shared=[{sys.prefix}]"]
+    done = nanoforge("submit", "crab", "analysis.yaml", *grid, "--stage", "produce", "-o", "jobs")
+    assert done.returncode == 0, done.stderr
+    [task] = [path.parent for path in (tmp_path / "jobs" / "crab").glob("*/crab_cfg.py")]
+    values = Configuration((task / "crab_cfg.py").read_text(), task)
+    assert (values.get("JobType.pluginName"), values.get("Data.unitsPerJob"), values.jobs) == ("PrivateMC", 2, 3)
+    (cms / "faults" / "reco-2").write_text("8020")
+    reports = {}
+    for number in (1, 2, 3):
+        code, reports[number] = run_on_grid(task, tmp_path / f"sandbox{number}", number)
+        error = reports[number].find("FrameworkError")
+        assert (code, error is not None and error.get("ExitStatus")) == ((1, "8020") if number == 2 else (0, False))
+        bring(task, tmp_path / f"sandbox{number}", number)
+    (cms / "faults" / "reco-2").unlink()
+    states = look(tmp_path / "jobs")
+    assert [status.state for status in states] == [JobState.DONE, JobState.FAILED, JobState.DONE]
+    done = nanoforge("resubmit", "jobs")
+    assert done.returncode == 0, done.stderr
+    [again] = [path.parent for path in (tmp_path / "jobs" / "crab").glob("*-1-0/crab_cfg.py")]
+    assert len((again / "items.txt").read_text().splitlines()) == 1
+    assert run_on_grid(again, tmp_path / "recovery", 1)[0] == 0
+    bring(again, tmp_path / "recovery", 1)
+    done = nanoforge("collect", "jobs", "-o", "produced")
+    assert done.returncode == 0, done.stderr
+    tried, accepted = truth(tmp_path / "jobs", [0, 1, 2])
+    assert len(accepted) == 6 and sorted({lumi for _, lumi, _ in accepted}) == [1, 2, 3]
+    manifest = Manifest.read(tmp_path / "produced", "produce")
+    assert manifest.accounting is not None and manifest.accounting.events.read == tried
+
+    files = {file.findtext("ModuleLabel"): file for file in reports[3].findall("File")}
+    assert set(files) == {"RAWSIMoutput", "NANOAODSIMoutput"}, "of the steps whose files are left"
+    nano = files["NANOAODSIMoutput"]
+    assert nano.findtext("PFN") == "part-00002/other/nano-00003.root" and nano.findtext("TotalEvents") == "2"
+    assert (tmp_path / "sandbox3" / str(nano.findtext("PFN"))).is_file(), "the wrapper looks at its size"
+    assert nano.find("Inputs") is not None and not list(nano.iter("Input")), "what it was made from is gone"
+    assert [(run.get("ID"), [b.get("ID") for b in run]) for run in nano.iter("Run")] == [("1", ["3"])]
+    times = {m.get("Name"): m.get("Value") for m in reports[3].iter("Metric")}
+    assert times == {"PeakValueRss": "1234.5", "TotalJobCPU": "17.5", "TotalJobTime": "22.5"}, "five steps"
+
+
+@pytest.mark.parametrize("events", [2, 0])
+def test_wmcore_reads_the_report_of_a_chain(events: int, tmp_path: Path) -> None:
+    reports = pytest.importorskip("WMCore.FwkJobReport.Report", reason="pip install --no-deps wmcore future")
+    path = merged_report(tmp_path, events)
+    report = reports.Report("cmsRun")
+    report.parse(str(path), "cmsRun")
+    assert report.getExitCode() == 0
+    content = report.__to_json__(None)["steps"]["cmsRun"]
+    [file] = content["output"]["NANOAODSIMoutput"]
+    assert (file["pfn"], file["events"], file["runs"]) == ("part-00000/x/nano-00004.root", events, {"1": {4: events}})
+    assert content["performance"]["cpu"]["TotalJobCPU"] == "7"
+
+
+STEP_REPORT = """<FrameworkJobReport>{input}
+<File><LFN></LFN><PFN>{name}.root</PFN><Catalog></Catalog><ModuleLabel>{module}</ModuleLabel><GUID>A-{name}</GUID>
+<OutputModuleClass>{kind}</OutputModuleClass><TotalEvents>{events}</TotalEvents><DataType>MC</DataType>
+<BranchHash>00</BranchHash><Runs>{runs}</Runs><Inputs><Input><LFN></LFN><PFN>gone.root</PFN></Input></Inputs>
+<Branches></Branches></File>
+<Process><ParameterSetID>{name}-hash</ParameterSetID></Process>
+<PerformanceReport><PerformanceSummary Metric="Timing"><Metric Name="TotalJobCPU" Value="3.5"/>
+<Metric Name="AvgEventTime" Value="1"/></PerformanceSummary></PerformanceReport></FrameworkJobReport>"""
+MIXED = """<InputFile><LFN>/store/mix.root</LFN><PFN>{name}</PFN><Catalog></Catalog><ModuleLabel>mix</ModuleLabel>
+<GUID></GUID><InputType>{kind}</InputType><InputSourceClass>EmbeddedRootSource</InputSourceClass>
+<EventsRead>1</EventsRead><Runs></Runs></InputFile>"""
+
+
+def merged_report(folder: Path, events: int) -> Path:
+    """Merge the reports of two steps, of which the file of the second is left, by the code of the job script."""
+    script = runpy.run_path(str(Path(__file__).resolve().parents[2] / "crab" / "crab_job.py"))
+    made = folder / "part-00000" / "x"
+    made.mkdir(parents=True)
+    (made / "nano-00004.root").touch()
+    runs = '<Run ID="1"><LumiSection ID="4" NEvents="{}"/></Run>'
+    texts = {
+        "gensim": {"module": "RAWSIMoutput", "kind": "PoolOutputModule", "runs": runs.format(events), "input": ""},
+        "nano": {"module": "NANOAODSIMoutput", "kind": "NanoAODOutputModule", "runs": "" if not events else
+                 runs.format(events), "input": MIXED.format(name="b", kind="primaryFiles") +
+                 MIXED.format(name="a", kind="mixingFiles")},
+    }  # fmt: skip
+    for name, values in texts.items():
+        (made / f"FJR-{name}-00004.xml").write_text(STEP_REPORT.format(name=name, events=events, **values))
+    details = {"lumis": {"x": [{"lumi": 4, "steps": [{"name": "gensim"}, {"name": "nano"}]}]}}
+    root = ElementTree.Element("FrameworkJobReport")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        script["add_production"](root, {"details": details}, "part-00000")
+    ElementTree.ElementTree(root).write(folder / "FrameworkJobReport.xml")
+    return folder / "FrameworkJobReport.xml"
+
+
+@pytest.mark.parametrize("events", [2, 0])
+def test_the_report_of_a_chain_is_that_of_what_is_left(events: int, tmp_path: Path) -> None:
+    root = ElementTree.parse(merged_report(tmp_path, events)).getroot()
+    [file] = root.findall("File")
+    assert (file.findtext("PFN"), file.findtext("GUID")) == ("part-00000/x/nano-00004.root", "A-nano")
+    assert [(b.get("ID"), b.get("NEvents")) for b in file.iter("LumiSection")] == [("4", str(events))]
+    assert [e.findtext("PFN") for e in root.findall("InputFile")] == ["a"], "premixed events, not the steps before"
+    assert [e.findtext("ParameterSetID") for e in root.findall("Process")] == ["nano-hash"]
+    assert [(m.get("Name"), m.get("Value")) for m in root.iter("Metric")] == [("TotalJobCPU", "7")]
 
 
 # -- on a real pool ---------------------------------------------------------------------------------------------------

@@ -119,12 +119,12 @@ class ProduceAndConvert:
 
     def run(self, stage: Stage, analysis: Analysis, results: Mapping[str, Any]) -> Any:
         if stage is graph.PRODUCE:
-            produce(analysis, self.folder(stage))
-            return {name: [str(self.folder(stage) / "files" / f"{name}.txt")] for name in analysis.samples}
-        return convert(analysis, self.folder(stage)) if stage is graph.CONVERT else None
+            produce(analysis, stage.output(self.output))
+            return {name: [str(self.output / "produced" / "files" / f"{name}.txt")] for name in analysis.samples}
+        return convert(analysis, stage.output(self.output)) if stage is graph.CONVERT else None
 
-    def folder(self, stage: Stage) -> Path:
-        return stage.output(self.output)
+    def sums(self) -> Path:
+        return self.output / "produced" / "samples.yaml"
 
 
 def test_a_pipeline_normalises_to_all_events_that_were_tried(cms: Path, tmp_path: Path) -> None:
