@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..config.schema import Analysis
 from ..console import say
-from ..dataset.friends import FORMATS
+from ..dataset.friends import FORMATS, FriendWriter
+from ..dataset.table import TableBuilder
 from ..errors import FileError, UserError, nearest
 from ..events.files import expand, from_root, output_names
 from ..events.open import reading
@@ -236,14 +237,21 @@ def _score_file(job: PredictJob, file: EventFile, report: Report) -> tuple[Accou
         with FORMATS[job.format](temporary, job.analysis.tree, row) as writer:
             if builder is None:
                 writer.write(scorer.nothing())
-            elif not file.entries:
-                writer.write(scorer.entries(file, builder, builder.frame(builder.empty_chunk()), accounting))
-            for chunk in file.chunks(builder.columns) if builder else ():
-                writer.write(scorer.entries(file, builder, builder.frame(chunk), accounting))
-                report(chunk.size / file.entries if file.entries else 0)
+            else:
+                _score_chunks(scorer, builder, file, writer, accounting, report)
         temporary.replace(job.output)
     finally:
         temporary.unlink(missing_ok=True)
     if not file.entries:
         report(1)
     return accounting, builder.lacks if builder and job.folds > 1 else ()
+
+
+def _score_chunks(
+    scorer: Scorer, builder: TableBuilder, file: EventFile, writer: FriendWriter, accounting: Accounting, report: Report
+) -> None:
+    if not file.entries:
+        writer.write(scorer.entries(file, builder, builder.frame(builder.empty_chunk()), accounting))
+    for chunk in file.chunks(builder.columns):
+        writer.write(scorer.entries(file, builder, builder.frame(chunk), accounting))
+        report(chunk.size / file.entries if file.entries else 0)
