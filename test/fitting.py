@@ -9,7 +9,7 @@ from nanoforge.balance.balancer import Balancer, compute_factors
 from nanoforge.dataset.open import open_dataset
 from nanoforge.provenance import fingerprint
 from nanoforge.stages.train import model_spec
-from nanoforge.training.devices import make_fabric
+from nanoforge.training.devices import join_processes
 from nanoforge.training.fit import Fit, seed_generators
 from nanoforge.training.start import new_model
 
@@ -31,7 +31,7 @@ def make_fit(analysis, data: Path, folder: Path) -> Fit:
     seed_generators(analysis.training.seed)
     model = new_model(model_spec(analysis, dataset.info), dataset, 0)
     key = fingerprint(analysis.model_dump(mode="json"))
-    return Fit(make_fabric(analysis.training), analysis.training, dataset, model, 0, folder, key, balancer)
+    return Fit(join_processes(analysis.training), analysis.training, dataset, model, 0, folder, key, balancer)
 
 
 def run(analysis, data: Path, folder: Path):

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lightning.fabric import Fabric
 
 from ..balance.weight_factors import FILE as BALANCE
 from ..config.schema import Analysis
@@ -26,7 +25,7 @@ from ..pipeline.outcome import Request
 from ..provenance import Manifest, Piece, fingerprint, make_room, staged_output
 from ..provenance.manifest import remove
 from ..provenance.trust import remember
-from ..training.devices import make_fabric
+from ..training.devices import join_processes
 from ..training.folds import (
     check_initial,
     check_same_analysis,
@@ -37,6 +36,7 @@ from ..training.folds import (
     take_checkpoints,
 )
 from ..training.history import Epoch, best, read_history, write_history
+from ..training.processes import Processes
 from ..training.start import new_model
 from ..training.tracking import Trained, follow, log_training
 
@@ -102,27 +102,22 @@ def train(
     check_initial(analysis, trust=trust)
     chosen_metrics(analysis.task, analysis.evaluation.functions)  # a mistake shows before the training
     user_figures(analysis.evaluation.figures)
-    fabric = make_fabric(training)
-    if not fabric.is_global_zero:
+    processes = join_processes(training)
+    if not processes.first:
         out.quiet = err.quiet = True
     source = {"path": None if isinstance(data, Analysis) else str(data.resolve()), "identity": dataset.identity}
     further = not force and continues(analysis, dataset, output)
-    with _workplace(fabric, output, key, analysis.settings("train"), force or further) as work:
-        if further and fabric.is_global_zero:
+    with _workplace(processes, output, key, analysis.settings("train"), force or further) as work:
+        if further and processes.first:
             take_checkpoints(output, work, dataset.info.folds)
-        with fabric.rank_zero_first():
+        with processes.first_before_others():
             kept = dataset.prepare(work)
         spec = model_spec(analysis, dataset.info)
         folds = [work / f"fold{i}" for i in range(dataset.info.folds)]
-        if (
-            isinstance(spec.options, NetworkOptions)
-            and spec.options.code
-            and fabric.is_global_zero
-            and not folds[0].exists()
-        ):
+        if isinstance(spec.options, NetworkOptions) and spec.options.code and processes.first and not folds[0].exists():
             check_export(new_model(spec, dataset, 0))  # which takes seconds, and ours are known to be exported
-        histories = [_fold(fabric, analysis, dataset, spec, i, folder) for i, folder in enumerate(folds)]
-        if fabric.is_global_zero:
+        histories = [_fold(processes, analysis, dataset, spec, i, folder) for i, folder in enumerate(folds)]
+        if processes.first:
             details = {
                 "key": fingerprint(key),
                 "directory": str(output.resolve()),
@@ -178,29 +173,29 @@ def _finish(
 
 
 @contextlib.contextmanager
-def _workplace(fabric: Fabric, output: Path, key: Any, config: Any, force: bool) -> Iterator[Path]:
+def _workplace(processes: Processes, output: Path, key: Any, config: Any, force: bool) -> Iterator[Path]:
     """Give all processes the folder to work in; the first one looks after it."""
-    if fabric.is_global_zero:
+    if processes.first:
         with staged_output(output, key, force, config) as work:
-            yield Path(fabric.broadcast(str(work)))
+            yield Path(processes.broadcast(str(work)))
     else:
-        yield Path(fabric.broadcast(""))
-    fabric.barrier()  # until the result is in its place
+        yield Path(processes.broadcast(""))
+    processes.barrier()  # until the result is in its place
 
 
 def _fold(
-    fabric: Fabric, analysis: Analysis, dataset: TrainingData, spec: ModelSpec, fold: int, folder: Path
+    processes: Processes, analysis: Analysis, dataset: TrainingData, spec: ModelSpec, fold: int, folder: Path
 ) -> list[Epoch]:
     """Train the model of one fold, unless that is done already, and write its files."""
     record = folder.parent / _RECORDS / f"{folder.name}.json"
-    if fabric.broadcast(Piece.read(record, folder.name) is not None):
+    if processes.broadcast(Piece.read(record, folder.name) is not None):
         say(f"fold {fold}: trained already")
         return read_history(folder / "history.csv")
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     if not dataset.rows("val", fold):
         say(f"fold {fold}: no rows to validate on (split.val), so the last epoch is used")
-    fitted = fit_fold(fabric, analysis, dataset, spec, fold, folder / "checkpoints")
-    if fabric.is_global_zero:
+    fitted = fit_fold(processes, analysis, dataset, spec, fold, folder / "checkpoints")
+    if processes.first:
         if fitted.range_test is not None:
             from ..evaluation import learning_rate
 

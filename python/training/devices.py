@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from lightning.fabric import Fabric
 
 from ..config.training import Training
 from ..errors import TrainingError, UserError
+from .processes import Processes
 
 
-def make_fabric(training: Training) -> Fabric:
+def join_processes(training: Training) -> Processes:
     """Join the other processes, if there are any, and choose the device.
 
     Raises
@@ -29,10 +29,12 @@ def make_fabric(training: Training) -> Fabric:
         raise UserError("training.precision: 'fp16' needs a GPU; on a CPU use 'bf16' or 'fp32'")
     world, local = (int(os.environ.get(name, 1)) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if world == 1:
-        return Fabric(accelerator=accelerator, devices=1)
-    fabric = Fabric(accelerator=accelerator, devices=local, num_nodes=world // local, strategy="ddp")
-    fabric.launch()
-    return fabric
+        return Processes(
+            torch.device("cuda", torch.cuda.current_device()) if accelerator == "cuda" else torch.device("cpu")
+        )
+    from .several import join
+
+    return join(accelerator, world, local)
 
 
 @contextmanager

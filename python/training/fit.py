@@ -1,6 +1,6 @@
 """The training of one model: epochs of steps, validation, the best weights, and the way back after an interruption.
 
-The loop is Lightning Fabric's: for a small network on a CPU the Trainer costs 15 to 19 % per step, Fabric 2 to 6 %.
+The loop is written out: Lightning's Trainer would cost 15 to 19 % per step of a small network on a CPU.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain, count, islice
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
 from ..balance.balancer import Balancer
@@ -32,6 +32,7 @@ from ..models.tasks import mean_loss
 from .checkpoints import Checkpoints, State
 from .devices import explained
 from .history import Epoch, best, check_validation_weight
+from .processes import Processes
 from .rates import RangeTest, range_test
 from .schedules import factor, make_optimizer
 from .start import train_mode
@@ -47,8 +48,8 @@ class Fit:
 
     Parameters
     ----------
-    fabric
-        The device, and the other processes.
+    processes
+        This one and its device, and the others.
     training
         The block of the analysis file.
     dataset
@@ -69,7 +70,7 @@ class Fit:
 
     def __init__(
         self,
-        fabric: Fabric,
+        processes: Processes,
         training: Training,
         dataset: TrainingData,
         model: NetworkModel,
@@ -79,7 +80,7 @@ class Fit:
         balancer: Balancer,
         report: Report | None = None,
     ) -> None:
-        self._fabric = fabric
+        self._processes = processes
         self._training = training
         self._dataset = dataset
         self._model = model
@@ -87,17 +88,16 @@ class Fit:
         self._balancer = balancer
         if training.compile:
             model.network.compile()
-        self._network = fabric.setup_module(model)
-        self._network.mark_forward_method("logits")
+        self._network = processes.network(model)
         self._optimizer = make_optimizer(training, model.parameters())
-        self._scaler = torch.amp.GradScaler(fabric.device.type, enabled=training.precision == "fp16")
-        self._steps = math.ceil(dataset.rows("train", fold) // fabric.world_size / training.batch_size)
+        self._scaler = torch.amp.GradScaler(processes.device.type, enabled=training.precision == "fp16")
+        self._steps = math.ceil(dataset.rows("train", fold) // processes.count / training.batch_size)
         self._checkpoints = Checkpoints(folder, key)
         self._report = report
 
     def run(self) -> list[Epoch]:
         """Train until the last epoch, or until the validation loss has not improved for ``patience`` epochs."""
-        with explained(self._training, self._fabric.device), explained_network(self._model):
+        with explained(self._training, self._processes.device), explained_network(self._model):
             self._state = self._begin()
             epochs, history = self._training.epochs, self._state.history
             with progress(f"training fold {self._fold}", total=epochs * self._steps) as bar:
@@ -114,7 +114,7 @@ class Fit:
                     say(f"fold {self._fold}: {history[-1].line(epochs)}")
                     if self._report is not None:
                         self._report(history[-1])
-        self._fabric.barrier()  # until the first process has written the last checkpoint
+        self._processes.barrier()  # until the first process has written the last checkpoint
         return history
 
     @property
@@ -130,8 +130,8 @@ class Fit:
 
     def _begin(self) -> State:
         """Go on where the last checkpoint was written, or begin, if need be with a search for the learning rate."""
-        world = self._fabric.world_size
-        state = self._checkpoints.restore(self._parts(), self._fabric.device, world)
+        world = self._processes.count
+        state = self._checkpoints.restore(self._parts(), self._processes.device, world)
         if state is not None:
             step = f", step {state.step} of the next" if state.step else ""
             say(f"fold {self._fold}: goes on after epoch {len(state.history)}{step}")
@@ -179,49 +179,49 @@ class Fit:
             shuffle=True,
             seed=self._seed,
             epoch=epoch,
-            rank=self._fabric.global_rank,
-            world=self._fabric.world_size,
+            rank=self._processes.rank,
+            world=self._processes.count,
             sampler=self._balancer.resampling(self._seed, epoch),
         )
-        return on_device(map(self._balancer.trained, islice(batches, done, None)), self._fabric.device)
+        return on_device(map(self._balancer.trained, islice(batches, done, None)), self._processes.device)
 
     def _step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float, float]:
         """Make one step, and return over all processes Σ w·loss, Σw, and Σ|w|, by which the step divides the first."""
-        seed_generators(self._seed, epoch, step, self._fabric.global_rank)
+        seed_generators(self._seed, epoch, step, self._processes.rank)
         self._optimizer.zero_grad()
         weights = self._model.objective.weights(*self._truth(batch))
-        net, norm = self._sum(torch.stack([weights.sum(), weights.abs().sum()]))
+        net, norm = self._processes.sum(torch.stack([weights.sum(), weights.abs().sum()]))
         norm = norm.clamp(min=torch.finfo(norm.dtype).tiny)  # a batch of zero weights has the loss 0, not 0/0
         numerator = torch.zeros_like(net)
         size = math.ceil(len(batch) / self._training.accumulation)
         for start in range(0, len(batch), size):
             last = start + size >= len(batch)
-            with self._fabric.no_backward_sync(self._network, enabled=not last):
+            with nullcontext() if last else self._processes.apart(self._network):
                 part = self._loss(self._network, batch.take(start, min(start + size, len(batch))))[0]
                 # gradients are averaged over the processes
-                self._fabric.backward(self._scaler.scale(part * self._fabric.world_size / norm))
+                self._processes.backward(self._scaler.scale(part * self._processes.count / norm))
             numerator += part.detach()
         self._scaler.unscale_(self._optimizer)
         if self._training.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._model.parameters(), self._training.gradient_clip)
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        total, weight, divisor = torch.stack([self._sum(numerator), net, norm]).tolist()
+        total, weight, divisor = torch.stack([self._processes.sum(numerator), net, norm]).tolist()
         return total, weight, divisor
 
     def _validate(self, epoch: int) -> float | None:
         self._model.eval()
-        sums = torch.zeros(2, dtype=torch.float64, device=self._fabric.device)
-        rank, world = self._fabric.global_rank, self._fabric.world_size
+        sums = torch.zeros(2, dtype=torch.float64, device=self._processes.device)
+        rank, world = self._processes.rank, self._processes.count
         with torch.inference_mode():
             batches = self._dataset.batches("val", self._fold, self._training.batch_size, rank=rank, world=world)
-            for batch in on_device(map(self._balancer.weighted, batches), self._fabric.device):
+            for batch in on_device(map(self._balancer.weighted, batches), self._processes.device):
                 # not through the wrapper: its calls wait for those of other processes, which may have fewer batches
                 numerator, denominator = self._loss(self._model, batch)
                 if not math.isfinite(numerator.item()):
                     raise TrainingError(f"epoch {epoch}: the validation loss is {numerator}: {self._suspect(batch)}")
                 sums += torch.stack([numerator, denominator])
-        total, weight = self._sum(sums).tolist()
+        total, weight = self._processes.sum(sums).tolist()
         if not self._dataset.rows("val", self._fold):
             return None
         check_validation_weight(self._dataset.name, self._fold, weight)
@@ -229,7 +229,7 @@ class Fit:
 
     def _loss(self, network: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         precision = self._training.precision
-        with torch.autocast(self._fabric.device.type, _AUTOCAST[precision], enabled=precision != "fp32"):
+        with torch.autocast(self._processes.device.type, _AUTOCAST[precision], enabled=precision != "fp32"):
             raw = network.logits(*(batch.inputs[name] for name in self._model.spec.graph_inputs))
         return self._model.objective.loss(raw.float(), *self._truth(batch))
 
@@ -239,9 +239,6 @@ class Fit:
             return batch.label, batch.weight
         assert batch.targets is not None  # noqa: S101 — a dataset has labels or targets
         return self._model.standardise_targets(batch.targets), batch.weight
-
-    def _sum(self, value: Tensor) -> Tensor:
-        return self._fabric.all_reduce(value, reduce_op="sum")  # type: ignore[return-value]
 
     def _set_rate(self, epoch: int, step: int) -> None:
         done = ((epoch - 1) * self._steps + step - 0.5) / (self._training.epochs * self._steps)
@@ -276,19 +273,19 @@ class Fit:
         for name, values in columns.items():
             if not torch.isfinite(values).all():
                 return f"{name} holds NaN or infinite values: mend its expressions and run 'nanoforge convert' again"
-        others = "" if self._fabric.world_size == 1 else ", unless another process names its inputs"
+        others = "" if self._processes.count == 1 else ", unless another process names its inputs"
         return f"training.learning_rate ({self._state.learning_rate:g}) may be too high{others}"
 
     def _finish_epoch(self) -> None:
         """Save the best weights first: an interruption in between repeats the epoch, with the same result."""
         history = self._state.history
         self._state = replace(self._state, step=0, numerator=0.0, denominator=0.0, seconds=0.0)
-        if self._fabric.is_global_zero and best(history) is history[-1]:
+        if self._processes.first and best(history) is history[-1]:
             self._checkpoints.save_best(self._model.state_dict())
         self._save()
 
     def _save(self) -> None:
-        if self._fabric.is_global_zero:
+        if self._processes.first:
             self._state.seconds = time.perf_counter() - self._began if self._state.step else 0.0
             self._checkpoints.save(self._state, self._parts())
 

@@ -9,7 +9,6 @@ from textwrap import shorten
 from typing import Any
 
 import numpy as np
-from lightning.fabric import Fabric
 
 from ..balance.balancer import Balancer, compute_factors
 from ..balance.weight_factors import WeightFactors
@@ -34,6 +33,7 @@ from .checkpoints import BEST, LAST
 from .estimators import fit_estimator
 from .fit import Fit, Report, fold_seed, seed_generators
 from .history import Epoch, best
+from .processes import Processes
 from .rates import RangeTest
 from .start import freeze, new_model, take_weights
 
@@ -204,7 +204,7 @@ def model_spec(analysis: Analysis, info: DatasetInfo) -> ModelSpec:
 
 
 def fit_fold(
-    fabric: Fabric,
+    processes: Processes,
     analysis: Analysis,
     dataset: TrainingData,
     spec: ModelSpec,
@@ -216,8 +216,8 @@ def fit_fold(
 
     Parameters
     ----------
-    fabric
-        The device, and the other processes.
+    processes
+        This one and its device, and the others.
     analysis, dataset, spec, fold
         What is trained on what.
     checkpoints
@@ -233,25 +233,25 @@ def fit_fold(
         When the data are broken or the training diverges.
     """
     training = analysis.training
-    if dataset.rows("train", fold) < fabric.world_size:
+    if dataset.rows("train", fold) < processes.count:
         raise UserError(f"{dataset.name}: no rows to train on: relax the cuts (select) or raise split.train")
-    factors = _factors(fabric, training, dataset, fold)
+    factors = _factors(processes, training, dataset, fold)
     balancer = Balancer(factors, dataset)
     options = spec.options
     if isinstance(options, EstimatorOptions):
         seed = fold_seed(training, fold)
-        fitted = Fitted(*fit_estimator(training, dataset, spec, fold, seed, fabric.world_size, balancer), factors)
+        fitted = Fitted(*fit_estimator(training, dataset, spec, fold, seed, processes.count, balancer), factors)
     else:
         model = _new_model(training, dataset, spec, fold)
         if options.code is not None:
-            rows = dataset.rows("train", fold) // fabric.world_size
+            rows = dataset.rows("train", fold) // processes.count
             last = rows % training.batch_size or training.batch_size
-            check_network(model, dataset.first("train", fold, ROWS), processes=fabric.world_size, last_batch=last)
+            check_network(model, dataset.first("train", fold, ROWS), processes=processes.count, last_batch=last)
         key = fingerprint([steps_from(analysis, dataset), fold])
-        fit = Fit(fabric, training, dataset, model, fold, checkpoints, key, balancer, report)
+        fit = Fit(processes, training, dataset, model, fold, checkpoints, key, balancer, report)
         history = fit.run()
         fitted = Fitted(fit.best_model(), history, factors, fit.range_test)
-    if fabric.is_global_zero:
+    if processes.first:
         _check(fitted, dataset, fold)
     return fitted
 
@@ -273,11 +273,11 @@ def _check(fitted: Fitted, dataset: TrainingData, fold: int) -> None:
         )
 
 
-def _factors(fabric: Fabric, training: Training, dataset: TrainingData, fold: int) -> WeightFactors:
+def _factors(processes: Processes, training: Training, dataset: TrainingData, fold: int) -> WeightFactors:
     """Let the first process find the factors on the weights of the rows."""
     dataset.load_columns(training.balance.columns)
-    factors = compute_factors(training.balance, dataset, fold, fabric.world_size) if fabric.is_global_zero else None
-    return fabric.broadcast(factors)  # type: ignore[return-value]
+    factors = compute_factors(training.balance, dataset, fold, processes.count) if processes.first else None
+    return processes.broadcast(factors)  # type: ignore[return-value]
 
 
 def _new_model(training: Training, dataset: TrainingData, spec: ModelSpec, fold: int) -> NetworkModel:

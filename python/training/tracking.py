@@ -6,7 +6,6 @@ SQLite wants locks that AFS and EOS lack, and MLflow keeps the file open: the da
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import importlib.util
 import logging
@@ -28,21 +27,19 @@ from ..console import say
 from ..dataset.source import TrainingData
 from ..provenance import fingerprint, git
 from ..provenance.manifest import flat, nanoforge_commit, versions
+from .empty_database import DATABASE, empty_database, memory_folder
 from .history import Epoch
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-DATABASE, ARTIFACTS, EVALUATION = "mlflow.db", "artifacts", "evaluation"
+ARTIFACTS, EVALUATION = "artifacts", "evaluation"
 EXAMPLE_ROWS = 5
 _PARAMETERS = ("row", "inputs", "define", "select", "target", "weight", "lumi", "split", "model", "training")
 _LONGEST = 6000  # a parameter may be no longer
 _PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000  # more MLflow does not take
 _PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 _MOST_DIFF = 1_000_000
-_ROOM = 1 << 26
-"""Bytes that a database may take, by far."""
-_MEMORY = "/dev/shm"  # noqa: S108 - making the tables waits for the disk a hundred times, but not here
 
 
 @dataclass(frozen=True)
@@ -199,35 +196,14 @@ def _database(path: Path) -> Iterator[MlflowClient]:
     from mlflow.tracking import MlflowClient
 
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as scratch:
         database = Path(scratch, DATABASE)
         if path.exists():
             shutil.copyfile(path, database)
         else:
-            database.write_bytes(_empty_database())
+            database.write_bytes(empty_database())
         yield MlflowClient(tracking_uri=f"sqlite:///{database}")
         _put_back(database, path)
-
-
-@functools.cache
-def _empty_database() -> bytes:
-    """Return a database without runs; MLflow takes seconds to make one, so that a process makes just one."""
-    from mlflow.tracking import MlflowClient
-
-    with tempfile.TemporaryDirectory(dir=_memory()) as scratch:
-        database = Path(scratch, DATABASE)
-        MlflowClient(tracking_uri=f"sqlite:///{database}").search_experiments()
-        return database.read_bytes()
-
-
-def _memory() -> str | None:
-    """Return a folder in memory; None where a database has no room there."""
-    return _MEMORY if _has_room(_MEMORY) else None
-
-
-def _has_room(folder: str) -> bool:
-    """Whether a database can lie there: the shared memory of a container may be full, small, or not to be written."""
-    return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > _ROOM
 
 
 def _log(client: MlflowClient, run: str, params: Mapping[str, str], metrics: Iterable[tuple]) -> None:

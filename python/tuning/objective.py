@@ -14,7 +14,7 @@ from ..config.change import change
 from ..config.schema import Analysis
 from ..dataset.source import TrainingData
 from ..errors import TrainingError
-from ..training.devices import make_fabric
+from ..training.devices import join_processes
 from ..training.folds import fit_fold, model_spec
 from ..training.history import Epoch, best
 from .study import values
@@ -36,9 +36,9 @@ def validation_loss(trial: Trial, analysis: Analysis, dataset: TrainingData) -> 
 
     for fold in range(dataset.info.folds):
         with tempfile.TemporaryDirectory() as checkpoints:
-            fabric = make_fabric(candidate.training)
+            processes = join_processes(candidate.training)
             folder = Path(checkpoints)
-            fitted = fit_fold(fabric, candidate, dataset, spec, fold, folder, None if fold else report)
+            fitted = fit_fold(processes, candidate, dataset, spec, fold, folder, None if fold else report)
         losses.append(_measured(best(fitted.history)))
     if not all(map(math.isfinite, losses)):
         raise TrainingError("the validation loss is not finite")

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -201,11 +200,3 @@ def test_a_moved_project_is_evaluated_and_its_models_are_found(home, tmp_path, m
         assert "says where" not in capsys.readouterr().err
     finally:
         home.with_name("gone").rename(home)
-
-
-def test_a_full_shared_memory_is_left_alone(tmp_path, monkeypatch):
-    """As in a container, where it has 64 MB, or none at all."""
-    assert tracking._has_room(str(tmp_path))
-    assert not tracking._has_room(str(tmp_path / "none"))
-    monkeypatch.setattr(tracking.shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 20))
-    assert not tracking._has_room(str(tmp_path))
