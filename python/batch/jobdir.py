@@ -25,7 +25,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Optional
@@ -131,6 +131,18 @@ class JobDir:
             raise DataError(f"{self.analysis}: cannot be read ({error}): {_ANEW}") from None
         if sha256(frozen) != self.plan.analysis_sha256:
             raise DataError(f"{self.analysis}: changed since it was submitted: put it right, or {_ANEW}")
+
+    def check_script(self) -> None:
+        """Refuse to submit another script than before: one that is damaged fails in ways that name something else."""
+        if not self.plan.script_sha256:
+            return
+        path = self.path / JOB_SCRIPT
+        try:
+            text = path.read_text()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read ({error}): {_ANEW}") from None
+        if sha256(text) != self.plan.script_sha256:
+            raise DataError(f"{path}: changed since it was submitted: put it right, or {_ANEW}")
 
     def transferred(self) -> list[Path]:
         """Return the files that a job takes along, beside :data:`JOB_SCRIPT`."""
@@ -346,6 +358,8 @@ def create(path: Path, analysis: Analysis, plan: Plan) -> JobDir:
     if path.exists() and not made and any(path.iterdir()):
         raise UserError(f"{path}: holds files that NanoForge did not make; give an empty or new directory")
     work = path.with_name(f".{path.name}.unfinished")
+    script = template(JOB_SCRIPT)
+    plan = replace(plan, script_sha256=sha256(script))
     try:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
@@ -355,7 +369,7 @@ def create(path: Path, analysis: Analysis, plan: Plan) -> JobDir:
         if plan.stage == PRODUCE.name:
             make_all(productions(analysis).values(), work / CHAIN)
         (work / BATCH).write_text(yaml.safe_dump(analysis.batch.model_dump(mode="json", exclude_unset=True)))
-        (work / JOB_SCRIPT).write_text(template(JOB_SCRIPT))
+        (work / JOB_SCRIPT).write_text(script)
         (work / JOB_SCRIPT).chmod(0o755)
         write_environment(analysis.batch, work)
         (work / PARTS).mkdir()
@@ -380,4 +394,5 @@ def _same(existing: JobDir, plan: Plan) -> JobDir:
         if getattr(existing.plan, name) != getattr(plan, name):
             raise UserError(f"{existing.path}: holds another submission (its {name} differs): give another -o")
     existing.check_analysis()
+    existing.check_script()
     return existing

@@ -118,6 +118,8 @@ class Plan:
         Files and folders that the jobs do not see and take along.
     grid
         Whether jobs read files of the grid beside their inputs: premixed events.
+    script_sha256
+        Of the script that the jobs run; empty before it is written.
     """
 
     run_id: str
@@ -131,6 +133,7 @@ class Plan:
     command: tuple[str, ...]
     carried: tuple[str, ...] = ()
     grid: bool = False
+    script_sha256: str = ""
 
     @cached_property
     def in_parts(self) -> bool:

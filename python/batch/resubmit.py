@@ -47,6 +47,7 @@ def resubmit(path: Path, processes: int = 1, permanent: bool = False) -> None:
         return _resubmit_pipeline(path, permanent)
     directory = JobDir.open(path)
     directory.check_analysis()
+    directory.check_script()
     target = target_of(directory)
     with directory.lock(".submit"):
         hidden = _reconcile(directory, target)

@@ -143,6 +143,15 @@ def test_other_damage_of_a_job_directory_is_named(toy: Analysis, tmp_path: Path)
     directory.analysis.write_bytes(directory.analysis.read_bytes() + b"\xff")
     with pytest.raises(DataError, match=r"analysis.yaml: cannot be read .*: give 'nanoforge submit' another -o"):
         directory.check_analysis()
+    directory.check_script()
+    script = directory.path / "job.sh"
+    content = script.read_bytes()
+    for damaged in (bytes(16) + content[16:], content + b"\xff"):
+        script.write_bytes(damaged)
+        with pytest.raises(
+            DataError, match=r"job.sh: (changed since|cannot be read).*give 'nanoforge submit' another -o"
+        ):
+            directory.check_script()
     plan = directory.path / "plan.json"
     plan.write_text(plan.read_text().replace('"first":0', '"first":1', 1))
     with pytest.raises(DataError, match=r"plan.json: .* or damaged \(its content and its checksum disagree\)"):

@@ -73,6 +73,7 @@ class Case:
         self.words: tuple[str, ...] = self.stage.command(self.jobs)
         self.result = Result(seed, number, self.stage.name, self.kind)
         self.damaged: list[Path] = []
+        self.collected = False
 
     def run(self) -> Result:
         """Do it."""
@@ -135,7 +136,7 @@ class Case:
                 if self._undetectable():
                     return UNDETECTABLE
                 raise FailedError(SILENT, f"exit code 0, but {wrong}")
-            return RIGHT
+            return ERROR if self.collected else RIGHT
         complaint = verdict.complaint(outcome, sent)
         if complaint:
             raise FailedError(UNCLEAR, complaint)
@@ -165,7 +166,18 @@ class Case:
         """Give the commands, too, after which an interrupted one is done."""
         for more in self.stage.resumes if outcome.code == 0 else ():
             outcome = self.give(self.command(more))
+        if outcome.code == 0 and self.damaged and self.stage.name == "submit" and self.wrong(outcome):
+            return self._collect()
         return outcome
+
+    def _collect(self) -> Outcome:
+        """Let ``collect``, which compares sums, name the parts that are damaged, and do as it says."""
+        self.collected = True
+        outcome = self.give(self.command(STAGES["collect"].command()))
+        complaint = verdict.complaint(outcome) if outcome.code != 0 else "the damage is not named"
+        if complaint:
+            raise FailedError(UNCLEAR if outcome.code != 0 else SILENT, complaint)
+        return self.give(self.command(("resubmit", "jobs")))
 
     def follow(self, outcome: Outcome) -> None:
         """Do what the messages say until the result is right."""
@@ -186,6 +198,8 @@ class Case:
         if remedy == "remove":
             subprocess.run(["rm", "-rf", argument], check=True)
             self.result.commands.append(f"rm -rf {argument}")
+        elif remedy == "anew" and self.stage.output:
+            subprocess.run(["rm", "-rf", str(self.project.folder / self.stage.output)], check=True)
         elif remedy == "restore":
             for path in self.damaged:
                 self.project.restore_file(path)
@@ -220,7 +234,8 @@ def damaged(case: Case) -> None:
     case.result.verdict = case.judge(outcome)
     if case.result.verdict != ERROR:
         return
-    if path.startswith("input") or case.rng.random() < 0.3:
+    set_aside = "set aside" in outcome.stderr
+    if path.startswith("input") or (case.rng.random() < 0.3 and not set_aside):
         for damaged_file in case.damaged:
             case.project.restore_file(damaged_file)
         case.again()

@@ -61,6 +61,8 @@ def remedies(outcome: Outcome, folder: Path) -> Sequence[tuple[str, str]]:
     found += [("made", match[1]) for match in re.finditer(r"make (\S+?)[,;:]? (?:again|anew|with)", text)]
     found += [("stage", match[1]) for match in re.finditer(r"[Rr]un 'nanoforge (\w+)", text)]
     found += [("stage", match[1]) for match in re.finditer(r"(convert|train|evaluate)(?= and train| again)", text)]
+    if "submit' another -o" in text:
+        found.append(("anew", ""))
     if "--force" in text:
         found.append(("force", ""))
     if "resubmit" in text:
