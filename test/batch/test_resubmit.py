@@ -9,13 +9,14 @@ from directories import RESOURCES, event, log, make, submit, tell, write_part
 from nanoforge.batch import dag
 from nanoforge.batch import resubmit as module
 from nanoforge.batch.causes import Cause, cause_of
+from nanoforge.batch.collect import collect
 from nanoforge.batch.events import ACTIVE, JobState, Process
 from nanoforge.batch.jobdir import DAG, JobDir
 from nanoforge.batch.plan import BatchJob
 from nanoforge.batch.resubmit import resubmit
 from nanoforge.batch.status import JobSurvey
 from nanoforge.batch.target import Target
-from nanoforge.errors import UserError
+from nanoforge.errors import DataError, UserError
 
 PATH = "root://one//store/tt0.root"
 PERIODIC = "The job attribute PeriodicRemove expression 'time() - EnteredCurrentStatus > 60' evaluated to TRUE"
@@ -296,6 +297,27 @@ def test_damaged_output_is_made_again(tmp_path, target):
         log(directory).ended(process, 0, again=False)
         write_part(directory, process)
     (directory.parts / "part-00001" / "shards" / "tt-00001.h5").unlink()
+    resubmit(directory.path)
+    assert list(again(directory)) == [(1,)]
+
+
+def test_what_collect_names_is_brought_again(tmp_path, target):
+    directory = make(tmp_path / "jobs", count=2)
+    submit(directory)
+    for process in (0, 1):
+        log(directory).executing(process)
+        write_part(directory, process)
+        log(directory).ended(process, 0, again=False)
+    file = directory.parts / "part-00001" / "shards" / "tt-00001.h5"
+    file.write_bytes(file.read_bytes().swapcase())  # flipped bits: the size says nothing
+    resubmit(directory.path)
+    assert again(directory) == {}
+
+    def give(words):
+        raise DataError("a checksum differs")
+
+    with pytest.raises(DataError, match="job 1: its part was damaged and set aside: run 'nanoforge resubmit"):
+        collect(directory.path, tmp_path / "out", give=give)
     resubmit(directory.path)
     assert list(again(directory)) == [(1,)]
 
