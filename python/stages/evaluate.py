@@ -109,13 +109,7 @@ def evaluate(
     evaluated: list[Results] = []
 
     def work(folder: Path) -> Outcome:
-        block = Balance.model_validate(trained.config["training"]["balance"])
-        dataset.load_columns(block.columns)
-        factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
-        models = load_models(run, settings, range(dataset.info.folds))
-        results = score_folds(models, dataset, factors, notices, settings.evaluation.functions)
-        results.histories = [_history(run, fold) for fold in range(len(results.folds))]
-        results.weight_factors = factors
+        results = _score(run, trained, settings, dataset, notices)
         evaluated.append(results)
         files = _write(folder, results, settings.evaluation.figures, run, trained, dataset)
         return _outcome(run, trained, dataset, results, files, key)
@@ -126,6 +120,18 @@ def evaluate(
         log_evaluation(run, trained.details["mlflow"], results.content(), output)
     _show(output, results)
     return results.content()
+
+
+def _score(run: Path, trained: Manifest, settings: Analysis, dataset: TrainingData, notices: list[str]) -> Results:
+    """Score the test rows of all folds by the models that did not see them."""
+    block = Balance.model_validate(trained.config["training"]["balance"])
+    dataset.load_columns(block.columns)
+    factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
+    models = load_models(run, settings, range(dataset.info.folds))
+    results = score_folds(models, dataset, factors, notices, settings.evaluation.functions)
+    results.histories = [_history(run, fold) for fold in range(len(results.folds))]
+    results.weight_factors = factors
+    return results
 
 
 def _key_of_functions(analysis: Analysis) -> dict[str, str]:

@@ -126,28 +126,25 @@ def predict(
 
     def work(folder: Path) -> Outcome:
         if parts is not None:
-            finished_parts = gather(parts, folder, STAGE, whole, {None: len(paths)}, skip_bad_files, jobs)
-            accounting = finished_parts.accounting({None: paths})
-            return Outcome(
-                trained.config,
-                finished_parts.inputs,
-                finished_parts.entries,
-                accounting,
-                details,
-                finished_parts.checksums,
-            )
+            gathered = gather(parts, folder, STAGE, whole, {None: len(paths)}, skip_bad_files, jobs)
+            accounting = gathered.accounting({None: paths})
+            return Outcome(trained.config, gathered.inputs, gathered.entries, accounting, details, gathered.checksums)
         folds, threads = trained.details["dataset"]["info"]["folds"], 0 if jobs == 1 else 1
         scorer = fingerprint([request.key, str(share), trained.details["sha256"]])
         key = fingerprint(request.key)
         one = PredictJob(run, analysis, folds, "", folder, folder, key, scorer, format, skip_bad_files, threads)
-        scored = _score_all(one, dict(zip(names, paths)), jobs)
-        accounting = Accounting.total(s.accounting for s in scored.values())
-        whole_ones = {name: s for name, s in scored.items() if s.checksum is not None}
-        entries = {name: s.source.entries for name, s in whole_ones.items()}
-        checksums = {name: str(s.checksum) for name, s in whole_ones.items()}
-        return Outcome(trained.config, [s.source for s in scored.values()], entries, accounting, details, checksums)
+        return _outcome(trained, _score_all(one, dict(zip(names, paths)), jobs), details)
 
     return request.make(work)
+
+
+def _outcome(trained: Manifest, scored: Mapping[str, ScoredFile], details: Mapping[str, str]) -> Outcome:
+    """Return what the manifest says of scored files; of those that were lost there is no friend."""
+    accounting = Accounting.total(file.accounting for file in scored.values())
+    whole = {name: file for name, file in scored.items() if file.checksum is not None}
+    entries = {name: file.source.entries for name, file in whole.items()}
+    checksums = {name: str(file.checksum) for name, file in whole.items()}
+    return Outcome(trained.config, [file.source for file in scored.values()], entries, accounting, details, checksums)
 
 
 def _score_all(one: PredictJob, files: Mapping[str, str], jobs: int) -> dict[str, ScoredFile]:

@@ -113,10 +113,7 @@ def train(
         with processes.first_before_others():
             kept = dataset.prepare(work)
         spec = model_spec(analysis, dataset.info)
-        folds = [work / f"fold{i}" for i in range(dataset.info.folds)]
-        if isinstance(spec.options, NetworkOptions) and spec.options.code and processes.first and not folds[0].exists():
-            check_export(new_model(spec, dataset, 0))  # which takes seconds, and ours are known to be exported
-        histories = [_fold(processes, analysis, dataset, spec, i, folder) for i, folder in enumerate(folds)]
+        histories = _train_folds(processes, analysis, dataset, spec, work)
         if processes.first:
             details = {
                 "key": fingerprint(key),
@@ -131,6 +128,16 @@ def train(
     made = Manifest.read(output, STAGE)
     remember(made, own_code(made, output))
     return made
+
+
+def _train_folds(
+    processes: Processes, analysis: Analysis, dataset: TrainingData, spec: ModelSpec, work: Path
+) -> list[list[Epoch]]:
+    """Train the models of all folds; returns their histories."""
+    folds = [work / f"fold{i}" for i in range(dataset.info.folds)]
+    if isinstance(spec.options, NetworkOptions) and spec.options.code and processes.first and not folds[0].exists():
+        check_export(new_model(spec, dataset, 0))  # which takes seconds, and ours are known to be exported
+    return [_fold(processes, analysis, dataset, spec, i, folder) for i, folder in enumerate(folds)]
 
 
 def _finish(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 import uproot
 import yaml
+from nanoforge.catalogue import folders
 from nanoforge.config import load
 from nanoforge.config.change import as_written
 from nanoforge.errors import UserError
+from rich.console import Console
 
 Command = Callable[..., Any]
 CAMPAIGN = "Run3Summer22NanoAODv15-150X_mcRun3_2022_realistic_v1"
@@ -115,6 +119,17 @@ def test_folders_become_samples_that_an_analysis_includes(tmp_path: Path, nanofo
     shown = nanoforge("catalogue", "a.yaml", "-o", "again.yaml")
     assert shown.returncode == 0, shown.stderr
     assert yaml.safe_load((tmp_path / "again.yaml").read_text())["catalogue"]["entries"]["zee"]["events"] == 33
+
+
+def test_a_bar_shows_how_many_files_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is read whole for its checksum, which takes its time."""
+    for number in range(3):
+        write(tmp_path / f"{number}.root", 10)
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=400)
+    monkeypatch.setattr("nanoforge.console.err", terminal)
+    folders.entry(str(tmp_path), "Events")
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.file.getvalue())
+    assert re.search(r"events of .* 3/3", text) and re.search(r"checksums of .* 3/3", text), text
 
 
 def test_files_are_relative_to_the_file_that_is_included(tmp_path: Path) -> None:
