@@ -19,6 +19,7 @@ from ..console import progress, say
 from ..errors import DataError, NanoForgeError, UserError
 from ..pipeline.graph import STAGES
 from ..provenance.manifest import NAME, adler32, check_inside
+from . import published
 from .dag import MERGED
 from .events import ACTIVE, JobState
 from .jobdir import DAG, STUDY, JobDir
@@ -61,6 +62,8 @@ def collect(
         raise UserError(f"{path}: is a pipeline, which merges its stages itself: see {path}/STAGE/{MERGED}")
     directory = JobDir.open(path)
     directory.check_analysis()
+    if directory.plan.published:
+        return published.collect(directory, output, skip_bad_files=skip_bad_files, force=force, give=give)
     with _working_folder(directory) as work:
         target_of(directory).retrieve(directory)
         survey = JobSurvey(directory)

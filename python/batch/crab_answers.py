@@ -41,12 +41,12 @@ def known(status: Path, results: Path, count: int) -> dict[int, Process]:
     DataError
         When a file of ``crab report`` is damaged.
     """
-    answer = _answer(status.read_text(errors="replace")) if status.exists() else {}
-    of_jobs = answer.get("jobs", answer)
+    told = answer(status.read_text(errors="replace")) if status.exists() else {}
+    of_jobs = told.get("jobs", told)
     jobs = {int(n): _process(info) for n, info in _mapping(of_jobs).items() if n.isdigit() and 1 <= int(n) <= count}
-    state = next((str(answer[key]) for key in ("status", "dbStatus") if answer.get(key)), "").partition(" ")[0]
+    state = next((str(told[key]) for key in ("status", "dbStatus") if told.get(key)), "").partition(" ")[0]
     if state in _ENDED:
-        message = answer.get("taskFailureMsg") or answer.get("taskWarningMsg") or ""
+        message = told.get("taskFailureMsg") or told.get("taskWarningMsg") or ""
         reason = f"{state}: {' '.join(str(message).split())}"
         jobs = {number: Process(JobState.REMOVED, reason) for number in range(1, count + 1)} | {
             number: Process(JobState.REMOVED, reason) if process.state in _NOT_BEGUN else process
@@ -60,7 +60,7 @@ def known(status: Path, results: Path, count: int) -> dict[int, Process]:
     return {number: Process(state, reasons[state]) for number, state in states.items() if 1 <= number <= count}
 
 
-def _answer(text: str) -> dict[str, Any]:
+def answer(text: str) -> dict[str, Any]:
     """Find what the client answers, or prints beside other things: one dictionary."""
     for candidate in (text, *(line for line in text.splitlines() if line.startswith("{"))):
         with contextlib.suppress(ValueError):

@@ -29,6 +29,7 @@ _SOURCE = re.compile(r"""cms\.Source\(\s*["'](\w+)""")
 _THREADS = re.compile(r"numberOfThreads\s*=\s*(?:cms\.untracked\.uint32\()?\s*(\d+)")
 _LIMIT = re.compile(r"maxEvents\b[^\n]*\boutput\s*=\s*(?:cms\.untracked\.int32\()?\s*(\d+)")
 _LUMIS_PER_FILE = 1000
+_EVENTS = 2**32
 _AUTOMATIC = (180, 2700)
 _DATASET_NAME = 199
 _ACCELERATOR_BYTES = 1024
@@ -348,6 +349,12 @@ def _generation(c: Configuration) -> Found:
     for name in ("Data.inputDataset", "Data.userInputFiles", "Data.inputBlocks"):
         if c.has(name):
             yield Finding(c.lines[name], "inputs", f"PrivateMC reads nothing, but {name} is set", "Analysis reads")
+    if c.get("Data.totalUnits", 0) >= _EVENTS:
+        message = f"{c.get('Data.totalUnits'):,} events: their numbers have 32 bits, and begin again"
+        yield Finding(c.lines["Data.totalUnits"], "events", message, f"less than {_EVENTS:,}: make several tasks")
+    if c.get("Data.publication", True) and not c.has("Data.outputPrimaryDataset"):
+        line = c.lines.get("Data.publication", 0)
+        yield Finding(line, "primary", "a dataset needs a name to be published", "set Data.outputPrimaryDataset")
     most = min(_LUMIS_PER_FILE, c.get("Data.unitsPerJob") or 1)
     if c.get("Data.lumisPerFile", 1) > most:
         line = c.lines["Data.lumisPerFile"]
@@ -381,6 +388,9 @@ def _analysis(c: Configuration) -> Found:
     ):
         line = c.lines["Data.inputDBS"]
         yield Finding(line, "dbs", "only USER datasets are in a DBS of users", "Data.inputDBS = 'global'")
+    if c.get("Data.inputDataset", "").endswith("/USER") and c.get("Data.inputDBS", "global") == "global":
+        line = c.lines["Data.inputDataset"]
+        yield Finding(line, "dbs", "the global DBS has no USER datasets", "Data.inputDBS = 'phys03'")
 
 
 def _sites(c: Configuration) -> Found:

@@ -371,7 +371,8 @@ def create(path: Path, analysis: Analysis, plan: Plan) -> JobDir:
         (work / BATCH).write_text(yaml.safe_dump(analysis.batch.model_dump(mode="json", exclude_unset=True)))
         (work / JOB_SCRIPT).write_text(script)
         (work / JOB_SCRIPT).chmod(0o755)
-        write_environment(analysis.batch, work)
+        if not plan.published:  # then jobs are cmsRun's alone
+            write_environment(analysis.batch, work)
         (work / PARTS).mkdir()
         plan.write(work / PLAN)
         if path.exists():

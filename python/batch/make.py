@@ -10,7 +10,7 @@ from ..config.schema import Analysis
 from ..errors import UserError
 from ..events.files import is_remote
 from ..pipeline.graph import PRODUCE, STAGES
-from ..production import lumis, pileup
+from ..production import lumis, pileup, systems
 from ..production.plan import plan as productions
 from ..production.plugin_filters import sources_of
 from . import plan as planning
@@ -43,9 +43,11 @@ def make(
     grid = stage == PRODUCE.name and _reads_grid(analysis)
     jobs = planning.jobs(analysis, stage, Division(files=split) if split else needs.split)
     _check_visible(batch, analysis, jobs, stage)
+    published = False
     if stage == PRODUCE.name:
         _check_containers(batch)
         _check_time(analysis, jobs, resources)
+        published = _is_published(target, analysis, output)
         analysis = lumis.with_lumis(analysis, output, write=not is_dry())
     data, run = data and absolute(data), run and absolute(run)
     transferred = [path for path in (data, run) if path is not None and not visible_to_jobs(path, batch)]
@@ -65,6 +67,7 @@ def make(
         command=planning.command(stage, data and names.get(data, data), run and names.get(run, run), resources.cores),
         carried=tuple(map(str, transferred)),
         grid=grid,
+        published=published,
     )
     return create(output, analysis, plan)
 
@@ -103,6 +106,35 @@ def _check_time(analysis: Analysis, jobs: tuple[BatchJob, ...], resources: Resou
                 f"batch.produce may run for {resources.runtime / 3600:.1f} h: make it {fitting:,} at most, or ask for "
                 "a longer flavour or more cores"
             )
+
+
+def _is_published(target: Target, analysis: Analysis, output: Path) -> bool:
+    """Whether CRAB publishes each step of a production; refuses what it cannot do in this way."""
+    if analysis.cmssw is None or analysis.cmssw.produce is None or not analysis.cmssw.produce.publish:
+        return False
+    key, produce = "cmssw.produce.publish", analysis.cmssw.produce
+    if target.name != "crab":
+        raise UserError(f"{key}: it is CRAB that publishes: submit crab, or leave it out")
+    if produce.chain != "nano":
+        raise UserError(f"{key}: the sums of weights come from NanoAOD: let the chain end there (chain: nano)")
+    if not systems.is_here():
+        raise UserError(
+            f"{key}: CRAB takes the configurations of the releases, and {systems.software()} is not on this machine: "
+            "submit where it is, as on LXPLUS"
+        )
+    reserved = lumis.with_lumis(analysis, output, write=False)
+    for name, production in productions(reserved).items():
+        if production.tries(1) > 1 and produce.tries_per_job is None:
+            raise UserError(
+                f"cmssw.produce.tries_per_job: CRAB counts the events of {name} that are tried: say how many of them a "
+                "job tries, events_per_job divided by the efficiency of the filters"
+            )
+        if production.first_lumi != 1:
+            raise UserError(
+                f"{key}: CRAB counts the lumi sections of a task from 1, and those of {name} were given already: "
+                "publish a sample of another name and seed"
+            )
+    return True
 
 
 def _parts(batch: BatchBlock, stage: str, run_id: str) -> str:

@@ -120,6 +120,8 @@ class Plan:
         Whether jobs read files of the grid beside their inputs: premixed events.
     script_sha256
         Of the script that the jobs run; empty before it is written.
+    published
+        Whether these are tasks of CRAB that publish what each step of a production makes (see :mod:`.published`).
     """
 
     run_id: str
@@ -134,6 +136,7 @@ class Plan:
     carried: tuple[str, ...] = ()
     grid: bool = False
     script_sha256: str = ""
+    published: bool = False
 
     @cached_property
     def in_parts(self) -> bool:

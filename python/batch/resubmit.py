@@ -11,6 +11,7 @@ from ..config.batch import FLAVOURS
 from ..config.load import load
 from ..console import say
 from ..errors import UserError
+from . import published
 from .causes import Cause
 from .events import ACTIVE, JobState
 from .jobdir import DAG, JobDir, Submission
@@ -48,6 +49,9 @@ def resubmit(path: Path, processes: int = 1, permanent: bool = False) -> None:
     directory = JobDir.open(path)
     directory.check_analysis()
     directory.check_script()
+    if directory.plan.published:
+        published.resubmit(directory)
+        return
     target = target_of(directory)
     with directory.lock(".submit"):
         hidden = _reconcile(directory, target)

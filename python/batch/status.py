@@ -20,6 +20,7 @@ from rich.table import Table
 
 from ..console import out
 from ..errors import DataError
+from . import published
 from .causes import Cause, cause_of
 from .events import ACTIVE, JobState, Process, read_log
 from .jobdir import DAG, JobDir, Submission
@@ -248,8 +249,7 @@ class Summary:
         finished = [seconds for seconds in lasted if seconds is not None]
         running = [s.process for s in self.states if s.state is JobState.RUNNING and s.process is not None]
         if not finished or not running:
-            return None
-        usual = statistics.median(finished)
+            usual = statistics.median(finished)
         rest = [max(usual - max(self.now - (p.started or self.now), 0), 0) for p in running]
         waiting = self.counts[JobState.IDLE] + self.counts[JobState.EVICTED]
         return self.now + max((sum(rest) + waiting * usual) / len(running), *rest)
@@ -307,6 +307,9 @@ def status(directory: Path, watch: bool = False, as_json: bool = False) -> None:
         Print JSON.
     """
     every = surveys(directory)
+    if every[0].directory.plan.published:
+        published.status(every[0].directory, watch=watch, as_json=as_json)
+        return
 
     def look() -> list[Summary]:
         return [Summary(s.directory.plan.stage, s.look(), time.time()) for s in every]
@@ -317,6 +320,7 @@ def status(directory: Path, watch: bool = False, as_json: bool = False) -> None:
         _watch(look, str(directory))
     else:
         out.print(_drawn(look(), str(directory)))
+    return None
 
 
 def _watch(look: Callable[[], list[Summary]], title: str) -> None:

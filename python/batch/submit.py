@@ -10,6 +10,7 @@ from ..errors import UserError, nearest
 from ..events.files import expand, listed, with_files
 from ..pipeline.graph import STAGES
 from ..provenance.manifest import NAME, Manifest
+from . import published
 from .jobdir import JobDir, Submission
 from .make import make
 from .sites import noting_refusals
@@ -67,6 +68,9 @@ def submit(
     with noting_refusals(dry_run):
         directory = make(target, frozen, stage, output, split, data, run)
     trust_target(directory)
+    if directory.plan.published:
+        published.submit(directory, dry_run=dry_run)
+        return directory
     numbers = range(len(directory.plan.jobs))
     if dry_run:
         target.prepare(directory, numbers, directory.plan.resources, (), 0)

@@ -67,6 +67,9 @@ def produce(
         typer.Option("--from-parts-at", help="Their address, where --from-parts has just their manifests."),
     ] = None,
     chain: Annotated[Optional[Path], typer.Option("--chain", help="The chains that submit made.")] = None,
+    published: Annotated[
+        Optional[Path], typer.Option("--from-published", help="List the published files that collect found.")
+    ] = None,
 ) -> None:
     """Produce samples by CMSSW, from their 'generator' to NanoAOD, as the block 'cmssw.produce' says.
 
@@ -89,6 +92,7 @@ def produce(
         parts=parts,
         parts_at=parts_at,
         chain=chain,
+        published=published,
     )
 
 

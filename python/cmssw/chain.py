@@ -16,6 +16,7 @@ _HEAD = """\
 #
 #     bash chain.sh configure STEP     let the release make STEP_cfg.py, which all jobs share
 #     bash chain.sh run STEP           cmsRun, with STEP_job.py in the current folder
+#     bash chain.sh crab STEP WORDS... the Python of CRAB's client, which submits what this release configures
 #
 # Steps: {steps}. What is for slc6, slc7 or el8 has to run inside cmssw-el6, cmssw-el7 or cmssw-el8 elsewhere.
 set -euo pipefail
@@ -43,6 +44,11 @@ esac
 case $1 in
 configure) cd "$chain" && cmsDriver.py "${{arguments[@]}}" --python_filename "$2_cfg.py" --no_exec ;;
 run) exec cmsRun -e -j "FJR-$2.xml" "$2_job.py" ;;
+crab)
+  set +u
+  source "${{CMS_PATH:-/cvmfs/cms.cern.ch}}/common/crab-setup.sh"
+  exec "$python" "${{@:3}}"
+  ;;
 esac
 """
 _JOB = """\
@@ -57,6 +63,18 @@ from {step}_cfg import process
 
 with open({settings!r}) as file:
     nanoforge_job.apply(process, json.load(file), nanoforge_seeds)
+"""
+_CRAB = """\
+# The configuration of step {step} for CRAB, which sets lumi sections, seeds, files and the number of events itself.
+import sys
+
+sys.path[:0] = [{folder!r}]
+import FWCore.ParameterSet.Config as cms
+import nanoforge_job
+from {step}_cfg import process
+
+process.options.numberOfThreads = cms.untracked.uint32({threads})
+nanoforge_job.for_crab(process, {pileup!r})
 """
 
 
@@ -167,7 +185,9 @@ def script(era: str, sample: str, fragment: str, chain: Sequence[ChainStep], ver
                       f'  cp "$chain/"{shlex.quote(fragment)} "$CMSSW_BASE/src/{commands.FRAGMENT}/"']  # fmt: skip
         if number == 0 or step.package:
             lines.append('  (cd "$CMSSW_BASE/src" && scramv1 build)')
-        out.append("\n".join([f"{step.name})", *lines, f"  arguments=({shlex.join(step.arguments)})", "  ;;\n"]))
+        python = "python3" if step.row.python3 else "python2"
+        lines += [f"  python={python}", f"  arguments=({shlex.join(step.arguments)})", "  ;;\n"]
+        out.append("\n".join([f"{step.name})", *lines]))
     return "".join([*out, _TAIL.format(steps=names)])
 
 
@@ -177,3 +197,11 @@ def job(step: str, folder: str) -> str:
     ``folder`` is where the common configurations lie.
     """
     return _JOB.format(step=step, folder=folder, settings=f"{step}_job.json")
+
+
+def crab(step: str, folder: str, threads: int, pileup: str | None) -> str:
+    """Write the configuration that CRAB takes.
+
+    ``folder`` is where the common configurations lie, ``pileup`` the list of premixed files there, if any.
+    """
+    return _CRAB.format(step=step, folder=folder, threads=threads, pileup=pileup)

@@ -34,10 +34,38 @@ def apply(process, settings, seeds):
         process.maxEvents.input = cms.untracked.int32(settings["tries"])
         process.maxEvents.output = cms.untracked.int32(settings["events"])
     if settings["pileup"]:
-        names = [str(name) for name in settings["pileup"]]  # Python 2 reads JSON as unicode, which FWCore refuses
-        process.mixData.input.fileNames = cms.untracked.vstring(*names)
+        _mix(process, settings["pileup"])
     process.Timing = cms.Service("Timing", summaryOnly=cms.untracked.bool(True))
     process.SimpleMemoryCheck = cms.Service(
         "SimpleMemoryCheck", ignoreTotal=cms.untracked.int32(1), jobReportOutputOnly=cms.untracked.bool(True)
     )
     return process
+
+
+def for_crab(process, pileup):
+    # type: (object, str) -> object
+    """Change a process that all jobs share into one that CRAB can change for each of its jobs, and return it.
+
+    CRAB counts events that are tried: one that ended after some accepted ones would leave out others.
+
+    Parameters
+    ----------
+    process
+        As ``cmsDriver.py`` made it.
+    pileup
+        The list of premixed files, of which CRAB's seeds choose; None where nothing is mixed in.
+    """
+    process.options.wantSummary = cms.untracked.bool(True)
+    if process.source.type_() == "EmptySource":
+        process.source.firstRun = cms.untracked.uint32(1)
+        process.maxEvents = cms.untracked.PSet(input=cms.untracked.int32(1))
+    if pileup:
+        with open(pileup) as file:  # noqa: PTH123 - Python 2.7 too
+            _mix(process, file.read().split("\n")[:-1])
+    return process
+
+
+def _mix(process, names):
+    # type: (object, list) -> None
+    names = [str(name) for name in names]  # Python 2 reads JSON as unicode, which FWCore refuses
+    process.mixData.input.fileNames = cms.untracked.vstring(*names)

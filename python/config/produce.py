@@ -68,6 +68,8 @@ class Produce(Strict):
         BeforeValidator(_by_word, json_schema_input_type=Union[Literal["premix", "none"], PileupFiles]),
     ] = PileupFiles()
     """``premix``: premixed events of the era; ``none``, for tests: no pile-up at all; or a dataset or list of files."""
+    publish: bool = False
+    """With CRAB: a task for each step, whose files are put into DBS (``phys03``), where the next step finds them."""
     first_lumi: Union[_Lumi, dict[FileName, _Lumi], None] = None
     """Number of the first lumi section; by default the next that ``journal`` has free."""
     journal: str = "lumis.jsonl"

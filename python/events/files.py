@@ -213,12 +213,14 @@ def skim_outputs(
     return {f"part-{i:04d}.root": group for i, group in enumerate(groups)}
 
 
-def das_files(dataset: str, site: str | None = None) -> list[str]:
+def das_files(dataset: str, site: str | None = None, instance: str | None = None) -> list[str]:
     """List the files of a CMS dataset through ``dasgoclient`` (LXPLUS, or any machine with CVMFS).
 
-    With a ``site`` these are the files that lie there, and may be none.
+    With a ``site`` these are the files that lie there, and may be none; ``instance`` names another DBS than the
+    global one.
     """
     query = f"file dataset={dataset}" + (f" site={site}" if site else "")
+    query += f" instance={instance}" if instance else ""
     names = _das_names(dataset, ask_das(query, dataset, ", or list 'files'"))
     if not names and site is None:
         raise UserError(f"{dataset}: DAS knows no files of this dataset")

@@ -192,9 +192,9 @@ def configure(chain: Chain, step: StepOfChain, areas: Path, log: IO[bytes]) -> N
         )
 
 
-def call(chain: Chain, step: StepOfChain, action: str, folder: Path, areas: Path, log: IO[bytes]) -> int:
+def call(chain: Chain, step: StepOfChain, action: str, folder: Path, areas: Path, log: IO[bytes], *words: str) -> int:
     """Run the script of a chain in a folder, in the operating system of a step; returns the exit code."""
-    argv = ["bash", str(chain.folder.resolve() / script.SCRIPT), action, step.name]
+    argv = ["bash", str(chain.folder.resolve() / script.SCRIPT), action, step.name, *words]
     folders = dict.fromkeys(path.resolve() for path in (folder, areas, chain.folder))
     argv = systems.inside(step.system, argv, list(folders))
     environment = systems.environment({"NANOFORGE_AREAS": str(areas.resolve())})

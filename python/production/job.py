@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +101,6 @@ class Job:
     threads: int
     redirectors: Sequence[str]
 
-    @cached_property
-    def _probed(self) -> set[str]:
-        return set()
-
     def run(self, lumi: int, events: int, tries: int, kept: Mapping[str, Path]) -> LumiRecord:
         """Make one lumi section.
 
@@ -164,9 +159,8 @@ class Job:
 
     def _step(self, step: StepOfChain, settings: dict[str, Any], before: StepRecord | None) -> StepRecord:
         """Run a step, and again where that may help: with other premixed files, or after a crash."""
-        if step.system not in self._probed and step.system != systems.system():
-            systems.probe(step.system)
-        self._probed.add(step.system)
+        if step.system != systems.system():
+            systems.probe(step.system, systems.software())
         log = self.folder / f"{step.name}.log"
         if not self.chain.configuration(step.name).exists():
             with log.open("wb") as file:

@@ -41,7 +41,7 @@ def write(
         The analysis, and what was made of what in it.
     entries, places, checksums
         Of the files, by their names in the parts: events, where they lie (an address, or a path that may be relative to
-        the list), Adler-32.
+        the list), Adler-32 ("": not known).
     folder, output
         Where to write, and where that will be in the end.
 
@@ -56,7 +56,7 @@ def write(
     for name, production in productions.items():
         for step in production.kept:
             lines = [
-                f"{places[path]}  ad:{checksums[path]}\n"
+                places[path] + (f"  ad:{checksums[path]}\n" if checksums[path] else "\n")
                 for path in sorted(entries)
                 if path.startswith(f"{name}/{step}-")
             ]
@@ -102,19 +102,20 @@ def _summary(production: Production, records: list[LumiRecord]) -> dict[str, Any
         {
             "name": name,
             "events": sum(step.written for record in records for step in record.steps if step.name == name),
+            "cpu": sum(max(step.cpu, step.seconds) for record in records for step in record.steps if step.name == name),
             "seconds": sum(step.seconds for record in records for step in record.steps if step.name == name),
             "memory": max((s.memory for record in records for s in record.steps if s.name == name), default=0.0),
         }
         for name in production.steps
     ]
-    seconds = sum(float(str(step["seconds"])) for step in steps)
+    cpu = sum(float(str(step["cpu"])) for step in steps)  # a lone thread waits, several work at a time
     return {
         "events": trials.passed - sum(record.skimmed for record in records),
         "lumi_sections": len(records),
         "pileup": "premixed" if production.produce.pileup.mix else "none",
         "efficiency": efficiency,
         "efficiency_error": error,
-        "seconds_per_event": seconds / trials.passed if trials.passed else None,
+        "seconds_per_event": cpu / trials.passed if trials.passed else None,
         "steps": steps,
         "trials": trials.as_dict(),
     }
@@ -126,7 +127,7 @@ def _lines(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
         line = f"samples.{name}: {summary['events']:,} events in {summary['lumi_sections']:,} lumi sections"
         line += f", efficiency {summary['efficiency']:.4g} +- {summary['efficiency_error']:.2g}"
         if summary["seconds_per_event"]:
-            line += f", {summary['seconds_per_event']:.3g} s per event"
+            line += f", {summary['seconds_per_event']:.3g} s per event and core (seconds_per_event)"
         lines.append(line + (", without pile-up: a test" if summary["pileup"] == "none" else ""))
     return lines
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -61,8 +62,13 @@ def inside(name: str, command: Sequence[str], folders: Sequence[Path] = ()) -> l
     return [str(script), *binds, "--command-to-run", *command]
 
 
-def probe(name: str) -> None:
-    """Raise a :class:`DataError` where programs of an operating system cannot be run on this machine."""
+@functools.cache
+def probe(name: str, software: Path) -> None:
+    """Raise a :class:`DataError` where programs of an operating system, of this software, cannot be run here.
+
+    What could be run once is not tried again.
+    """
+    del software
     argv = inside(name, ["true"])
     done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:

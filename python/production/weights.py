@@ -5,10 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from ..errors import DataError
+from ..events.open import open_events
+from ..events.reader import EventFile
 from ..simulation.generator.trials import Trials
+
+_COLUMNS = (
+    "run", "luminosityBlock", "GenFilter_numEventsTotal", "GenFilter_numEventsPassed", "GenFilter_filterEfficiency",
+    "genEventCount", "genEventSumw", "genEventSumw2",
+)  # fmt: skip
 
 
 def weighted(trials: Trials, nano: Path) -> Trials:
@@ -23,15 +31,18 @@ def weighted(trials: Trials, nano: Path) -> Trials:
     DataError
         When NanoAOD counts other events than the steps before.
     """
-    import uproot
+    with open_events(str(nano), "Events", checksum=False) as file:
+        return weighted_by(trials, file)
 
-    with nano.open("rb") as stream, uproot.open(stream) as file:
-        runs, blocks = (_columns(file, tree) for tree in ("Runs", "LuminosityBlocks"))
+
+def weighted_by(trials: Trials, file: EventFile) -> Trials:
+    """Do as :func:`weighted` for an open file."""
+    runs, blocks = (sums(file, tree) for tree in ("Runs", "LuminosityBlocks"))
     if "genEventCount" not in runs:
         return trials
     count = int(runs["genEventCount"].sum())
     if count != trials.passed:
-        raise DataError(f"{nano.name}: counts {count:,} generated events, the steps before it {trials.passed:,}")
+        raise DataError(f"{file.path}: counts {count:,} generated events, the steps before it {trials.passed:,}")
     if not count:
         return replace(trials, sumw=0.0, sumw2=0.0)
     sumw, sumw2 = (float(runs[name].sum()) for name in ("genEventSumw", "genEventSumw2"))
@@ -39,13 +50,15 @@ def weighted(trials: Trials, nano: Path) -> Trials:
     return replace(trials, sumw=sumw / share, sumw2=sumw2 / share, passed_sumw=sumw, passed_sumw2=sumw2)
 
 
-def _columns(file: Any, tree: str) -> dict[str, Any]:
-    names = [f"GenFilter_{name}" for name in ("numEventsTotal", "numEventsPassed", "filterEfficiency")]
-    names += ["genEventCount", "genEventSumw", "genEventSumw2"]
-    return {name: file[tree][name].array(library="np") for name in names if name in file[tree]} if tree in file else {}
+def sums(file: EventFile, tree: str) -> dict[str, np.ndarray]:
+    """Return what ``Runs`` or ``LuminosityBlocks`` tell of what was tried, by column; some may be missing."""
+    sibling = file.sibling(tree)
+    names = [] if sibling is None else [name for name in _COLUMNS if name in sibling.branches]
+    chunks = [] if sibling is None or not names else list(sibling.chunks(names))
+    return {name: np.concatenate([chunk.columns[name].content for chunk in chunks]) for name in names if chunks}
 
 
-def _filtered(blocks: dict[str, Any]) -> float:
+def _filtered(blocks: dict[str, np.ndarray]) -> float:
     """Return by how much the filter's efficiency for weights differs from that for events."""
     try:
         total, passed = (float(blocks[f"GenFilter_numEvents{name}"].sum()) for name in ("Total", "Passed"))

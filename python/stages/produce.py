@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,16 +13,18 @@ from typing import Any
 
 from ..config.schema import Analysis
 from ..console import progress, say
-from ..errors import UserError
+from ..errors import DataError, UserError
+from ..events.open import reading
 from ..pipeline.outcome import Outcome, Request
 from ..pipeline.parts import Gathered, Part, gather
 from ..production import lists
 from ..production.chain import Chain, make_all
+from ..production.datasets import record_of
 from ..production.job import Job, LumiRecord
 from ..production.lumis import with_lumis
 from ..production.plan import RUN, Production, plan
 from ..production.weights import weighted
-from ..provenance import Accounting, Ledger, Manifest, Piece, fingerprint, make_room
+from ..provenance import Accounting, FileRecord, Ledger, Lost, Manifest, Piece, fingerprint, make_room
 from ..provenance.manifest import remove
 from ..simulation.generator.trials import Trials
 
@@ -59,6 +62,7 @@ def produce(
     parts: Path | None = None,
     parts_at: str | None = None,
     chain: Path | None = None,
+    published: Path | None = None,
 ) -> Manifest:
     """Produce the samples that ``cmssw.produce`` names.
 
@@ -84,6 +88,8 @@ def produce(
         Where these parts lie, if the folder holds just their manifests.
     chain
         The chains that were made at submission.
+    published
+        A file with the files of each sample and step that CRAB has published: the result lists them.
 
     Returns
     -------
@@ -107,6 +113,8 @@ def produce(
         return finished
 
     def work(folder: Path) -> Outcome:
+        if published is not None:
+            return _published(analysis, productions, whole, published, folder, output)
         if parts is not None:
             finished_parts = gather(
                 parts, None, STAGE, whole, units, incomplete=skip_bad_files, jobs=jobs, verify=parts_at is None
@@ -245,6 +253,55 @@ def _listed(
     }
     details = {"samples": lists.summaries(productions, records)}
     return Outcome({"samples": whole}, [], made, finished_parts.accounting(sections), details)
+
+
+def _published(
+    analysis: Analysis,
+    productions: Mapping[str, Production],
+    whole: dict[str, Any],
+    published: Path,
+    folder: Path,
+    output: Path,
+) -> Outcome:
+    """List the files that were published; what became of the events is in the NanoAOD."""
+    records: dict[str, list[LumiRecord]] = {}
+    inputs: list[FileRecord] = []
+    addresses: dict[str, str] = {}
+    for name, of_steps in json.loads(published.read_text()).items():
+        for step, listed in of_steps.items():
+            files = {f"{name}/{step}-{i:05d}.root": line for i, line in enumerate(listed)}
+            addresses |= files
+            if step == "nano":
+                made = {key: _read(analysis, line.split(" ad:")[0], name) for key, line in files.items()}
+                inputs += [source for source, _ in made.values()]
+                records[name] = _distinct([record for _, record in made.values()], listed)
+    accounting = _accounting(records)
+    for name, of_sample in records.items():
+        lumis = range(1, len(productions[name].sizes) + 1)
+        for lumi in sorted({*lumis} - {record.lumi for record in of_sample}):
+            accounting.lose(Lost(f"{name}: run {RUN}, lumi section {lumi}", "is in no file that was published"))
+    places = {key: line.split(" ad:")[0] for key, line in addresses.items()}
+    sums = {key: line.partition(" ad:")[2] for key, line in addresses.items()}
+    made_files = lists.write(analysis, productions, records, dict.fromkeys(addresses), places, sums, folder, output)
+    details = {"samples": lists.summaries(productions, records)}
+    return Outcome({"samples": whole}, inputs, made_files, accounting, details)
+
+
+def _read(analysis: Analysis, path: str, sample: str) -> tuple[FileRecord, LumiRecord]:
+    with reading(analysis, path, sample) as (file, source):
+        return source, record_of(file)
+
+
+def _distinct(records: list[LumiRecord], files: Sequence[str]) -> list[LumiRecord]:
+    """Return the records of files, of which each has a lumi section of its own."""
+    seen: dict[int, str] = {}
+    for record, file in zip(records, files):
+        if record.lumi in seen:
+            raise DataError(
+                f"{seen[record.lumi]} and {file} both have lumi section {record.lumi}: its events would count twice"
+            )
+        seen[record.lumi] = file
+    return records
 
 
 def _accounting(records: Mapping[str, Iterable[LumiRecord]]) -> Accounting:

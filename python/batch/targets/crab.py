@@ -42,7 +42,7 @@ from ..templates import Code, fill, template
 
 AREA = "crab"
 """The folder of a job directory that holds the tasks, and the project directories of the client."""
-CONFIGURATION, STATUS = "crab_cfg.py", "status.json"
+CONFIGURATION, STATUS, CALL = "crab_cfg.py", "status.json", "call.py"
 _SETUP = "cmsenv; source /cvmfs/cms.cern.ch/common/crab-setup.sh"
 _FRESH = 60.0
 _OFFICIAL = re.compile(r"/store/(?:mc|data)/(?P<era>[^/]+)/(?P<primary>[^/]+)/(?P<tier>[^/]+)/(?P<version>[^/]+)/.+")
@@ -254,11 +254,11 @@ def describe(directory: JobDir, task: Task, resources: Resources, overrides: Seq
     values = {
         "version": __version__, "stage": plan.stage, "what": task.jobs[0].sample, "request": task.request,
         "path": task.configuration, "folder": task.folder, "area": task.folder.parent,
-        "arguments": _list(f"{name}={value.replace(' ', ',')}" for name, value in variables.items()),
-        "files": _list(map(str, files)),
+        "arguments": listed(f"{name}={value.replace(' ', ',')}" for name, value in variables.items()),
+        "files": listed(map(str, files)),
         "cores": resources.cores, "memory": resources.memory, "minutes": math.ceil(resources.runtime / 60),
         "tag": task.request, "output": crab.output.rstrip("/"), "site": crab.site,
-        "whitelist": _list(crab.whitelist or ()), "blacklist": _list(crab.blacklist or ()),
+        "whitelist": listed(crab.whitelist or ()), "blacklist": listed(crab.blacklist or ()),
         **_units(plan, task), **_accelerator(directory, resources),
     }  # fmt: skip
     return fill(template("crab_cfg.py.in", AREA), values)
@@ -277,7 +277,7 @@ def _units(plan: Plan, task: Task) -> dict[str, Any]:
         inputs = [path[path.index("/store/") :] for path in inputs]
     return {
         "plugin": "Analysis", "splitting": "FileBased", "units": 1, "total": len(inputs), "dataset": task.dataset,
-        "inputs": _list(inputs), "primary": None if task.dataset else str(task.jobs[0].sample),
+        "inputs": listed(inputs), "primary": None if task.dataset else str(task.jobs[0].sample),
     }  # fmt: skip
 
 
@@ -287,7 +287,7 @@ def _accelerator(directory: JobDir, resources: Resources) -> dict[str, Any]:
     return {"accelerator": True if gpu else None, "accelerator_needs": needs}
 
 
-def _list(items: Iterator[str] | Sequence[str] | map[str]) -> Code | None:
+def listed(items: Iterator[str] | Sequence[str] | map[str]) -> Code | None:
     """Write a list as Python does, one word a line where there are several; None where there are none."""
     quoted = [json.dumps(item) for item in items]
     if not quoted:
@@ -326,7 +326,7 @@ def _client() -> bool:
 def _call(task: Task, command: str, answer: Path, **options: object) -> Any:
     """Let the client do a command in a process of its own; returns its answer."""
     with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
-        script.write(template("call.py", AREA))
+        script.write(template(CALL, AREA))
         script.flush()
         assignments = [f"{name}={value}" for name, value in options.items()]
         done = subprocess.run(  # noqa: S603 - no shell, and the words are ours
