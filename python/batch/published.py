@@ -206,25 +206,20 @@ def tasks(directory: JobDir) -> Iterator[list[StepTask]]:
         yield [StepTask(directory, production, chain, step, number) for step in chain.steps]
 
 
-def advance(directory: JobDir, *, dry_run: bool = False) -> bool:
-    """Submit the next task of each sample whose step before is complete; returns whether there was one.
+def _send(task: StepTask, dataset: str | None) -> None:
+    task.prepare(dataset)
+    task.ask("submit", task.folder / "submit.json", config=task.folder / CONFIGURATION)
+    say(f"{task.chain.sample}: step {task.step.name} is submitted as {task.request}")
 
-    Raises
-    ------
-    UserError
-        When CRAB would not take one.
-    DataError
-        When it refuses one.
-    """
+
+def _advance(directory: JobDir) -> bool:
+    """Submit the next task of each sample whose step before is complete; returns whether there was one."""
     any_new = False
     for of_sample in tasks(directory):
         dataset: Optional[str] = None
         for task in of_sample:
             if not task.submitted:
-                task.prepare(dataset)
-                if not dry_run:
-                    task.ask("submit", task.folder / "submit.json", config=task.folder / CONFIGURATION)
-                    say(f"{task.chain.sample}: step {task.step.name} is submitted as {task.request}")
+                _send(task, dataset)
                 any_new = True
                 break
             asked = task.refreshed()
@@ -235,9 +230,24 @@ def advance(directory: JobDir, *, dry_run: bool = False) -> bool:
 
 
 def submit(directory: JobDir, *, dry_run: bool) -> None:
-    """Submit the first step of each sample; those behind it are submitted by :func:`resubmit`."""
+    """Submit the first step of each sample; those behind it are submitted by :func:`resubmit`.
+
+    Raises
+    ------
+    UserError
+        When CRAB would not take a task.
+    DataError
+        When it refuses one.
+    """
     with directory.lock(".submit"):
-        advance(directory, dry_run=dry_run)
+        if not dry_run and not directory.submissions():  # from now on, the same command goes on with this directory
+            numbers = range(len(directory.plan.jobs))
+            directory.conclude(directory.intend(numbers, directory.plan.resources, ()), "submitted", None, "crab")
+        for first, *_ in tasks(directory):
+            if dry_run:
+                first.prepare(None)
+            elif not first.submitted:
+                _send(first, None)
     ending = "not submitted (--dry-run)" if dry_run else "the next steps are submitted by 'nanoforge resubmit'"
     say(f"{directory.path}: a task for each step: {ending}; see nanoforge status {directory.path}")
 
@@ -255,7 +265,7 @@ def resubmit(directory: JobDir) -> None:
                     (task.folder / STATUS).unlink()
                     say(f"{task.chain.sample}: step {task.step.name}: jobs {numbers} are tried again")
                     again = True
-        if not advance(directory) and not again:
+        if not _advance(directory) and not again:
             say(f"{directory.path}: there is nothing to submit now: see nanoforge status {directory.path}")
 
 

@@ -1,4 +1,4 @@
-"""Datasets of CMS, by ``dasgoclient``."""
+"""Datasets of CMS, by ``dasgoclient``; where they lie by Rucio, if its client is at hand."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..errors import DataError, UserError
 from ..events.files import ask_das
 from ..provenance.manifest import fingerprint
 from .entry import CatalogueEntry
+from .rucio import sites_on_disk
 
 
 def entries(pattern: str) -> list[CatalogueEntry]:
@@ -31,7 +32,9 @@ def entries(pattern: str) -> list[CatalogueEntry]:
 def _entry(name: str, pattern: str) -> CatalogueEntry:
     summary = next(_records(f"summary dataset={name}", "summary"), {})
     status = next((str(r["status"]) for r in _records(f"dataset dataset={name}", "dataset") if r.get("status")), "")
-    sites = {str(r["name"]) for r in _records(f"site dataset={name}", "site") if _on_disk(r)}
+    sites = sites_on_disk(name)
+    if sites is None:
+        sites = tuple(sorted({str(r["name"]) for r in _records(f"site dataset={name}", "site") if _on_disk(r)}))
     parents = {str(r["name"]) for r in _records(f"parent dataset={name}", "parent") if r.get("name")}
     files = {str(r["name"]): str(r.get("adler32", "")) for r in _records(f"file dataset={name}", "file")}
     return CatalogueEntry(
@@ -40,7 +43,7 @@ def _entry(name: str, pattern: str) -> CatalogueEntry:
         files=_number(summary, "nfiles", "num_file"),
         events=_number(summary, "nevents", "num_event"),
         size=_number(summary, "file_size"),
-        sites=tuple(sorted(sites)),
+        sites=sites,
         status=status,
         parents=tuple(sorted(parents)),
         checksums=fingerprint(files)[:16] if files else "",

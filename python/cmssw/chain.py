@@ -119,6 +119,7 @@ def steps(
     accepted: bool,
     skim: str | None = None,
     pileup: str | None = None,
+    candidates: bool = False,
 ) -> list[ChainStep]:
     """Return the steps of a chain, in order.
 
@@ -134,6 +135,8 @@ def steps(
         The file with the cuts that NanoAOD is made behind, if any.
     pileup
         A premixed file, by which the configuration is made; None for no pile-up.
+    candidates
+        Whether NanoAOD gets the particles of jets.
     """
     rows = eras.era(era).steps
     names = [name for name in commands.SIMULATION if name in rows]
@@ -142,7 +145,7 @@ def steps(
     for before, name in zip([None, *names], names):
         row = rows[name] if pileup else without_pileup(rows[name])
         inputs = [] if before is None else [f"file:{before}.root"]
-        changes, ours = _changes(name, accepted, skim)
+        changes, ours = _changes(name, accepted, skim, candidates)
         more = [*(["--number_out", "1"] if before is None else []), *commands.unscheduled(row)]
         arguments = driver.arguments(era, name, f"{name}.root", inputs=inputs, pileup=pileup, row=row, more=more)
         text = "; ".join(filter(None, [row.commands, *changes]))
@@ -152,14 +155,22 @@ def steps(
     return made
 
 
-def _changes(name: str, accepted: bool, skim: str | None) -> tuple[list[str], bool]:
+def _changes(name: str, accepted: bool, skim: str | None, candidates: bool) -> tuple[list[str], bool]:
     """Return the Python that changes the process of a step, and whether that needs PhysicsTools/NanoForge."""
     if name == "gensim" and accepted:
         return [commands.ACCEPT], True
-    if name == "nano" and skim is not None:
-        load = "from PhysicsTools.NanoForge.cmssw import skim as nanoforge_skim"
-        return [load, f"nanoforge_skim.addSkim(process, nanoforge_skim.read({skim!r}))"], True
-    return [], False
+    if name != "nano":
+        return [], False
+    lines = []
+    if candidates:
+        lines = [
+            "from PhysicsTools.NanoForge.cmssw import nano as nanoforge_nano",
+            "nanoforge_nano.addPFCands(process)",
+        ]
+    if skim is not None:
+        lines += ["from PhysicsTools.NanoForge.cmssw import skim as nanoforge_skim"]
+        lines += [f"nanoforge_skim.addSkim(process, nanoforge_skim.read({skim!r}))"]
+    return lines, bool(lines)
 
 
 def without_pileup(row: eras.Step) -> eras.Step:

@@ -115,7 +115,7 @@ def make(production: Production, folder: Path) -> None:
     mixed = pileup.files(production)
     steps = script.steps(
         production.era, production.produce.chain, "fragment.py", package, production.acceptance is not None,
-        SKIM if production.skim else None, mixed[0] if mixed else None,
+        SKIM if production.skim else None, mixed[0] if mixed else None, production.candidates,
     )  # fmt: skip
     folder.mkdir(parents=True)
     files: dict[str, str | bytes] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,9 @@ from .plugin_filters import sources_of
 RUN = 1
 """The run of all simulated events."""
 _TRIES = 1000
+_READING = {"row", "inputs", "define", "select", "select_for", "target", "weight", "keep", "skim", "identity"}
+_CANDIDATES = re.compile(r"\b(PFCands|JetPFCands|JetSVs)(_|\b)")
+"""The tables of ``cmssw.nano.addPFCands``."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Production:
         Plugins that filter generated events.
     first_lumi
         Of its lumi sections; None where nobody has chosen it yet.
+    candidates
+        Whether the analysis reads the particles of jets, which NanoAOD has only where they are asked for.
     """
 
     sample: str
@@ -47,6 +54,7 @@ class Production:
     skim: Sequence[ObjectCut]
     filters: Sequence[PluginFilter]
     first_lumi: int | None
+    candidates: bool = False
 
     @property
     def events(self) -> int:
@@ -100,6 +108,7 @@ class Production:
             "skim": [cut.model_dump(mode="json") for cut in self.skim],
             "first_lumi": self.first_lumi,
             **self._plugins(),
+            **({"candidates": True} if self.candidates else {}),
         }
 
     def _plugins(self) -> dict[str, Any]:
@@ -127,6 +136,7 @@ def plan(analysis: Analysis) -> dict[str, Production]:
     for step in (*produce.keep, produce.chain):
         if step not in ERAS[cmssw.era].steps:
             raise UserError(f"cmssw.produce: {cmssw.era} has no step {step!r}: its trigger runs with the digitisation")
+    candidates = _reads_candidates(analysis)
     return {
         name: Production(
             sample=name,
@@ -137,9 +147,16 @@ def plan(analysis: Analysis) -> dict[str, Production]:
             skim=cmssw.skim,
             filters=cmssw.filters,
             first_lumi=first.get(name) if isinstance(first, dict) else first,
+            candidates=candidates,
         )
         for name, generator in _generators(analysis, produce).items()
     }
+
+
+def _reads_candidates(analysis: Analysis) -> bool:
+    """Whether anything that makes rows, inputs, targets or weights names the particles of jets."""
+    blocks = analysis.model_dump(mode="json", include=_READING)
+    return _CANDIDATES.search(json.dumps(blocks)) is not None
 
 
 def _generators(analysis: Analysis, produce: Produce) -> dict[str, Generator]:

@@ -23,10 +23,12 @@ from nanoforge.batch.jobdir import JobDir
 from nanoforge.batch.status import JobStatus, JobSurvey
 from nanoforge.provenance import Manifest
 from pool import Pool
+from slurm_cluster import Cluster, cluster
 from xrootd_server import Server
 
 from production import cms_software
 
+__all__ = ["cluster"]
 Command = Callable[..., Any]
 BATCH = {"site": "generic", "retries": 1, "cores": 1, "memory": 500, "disk": 100, "runtime": 600}
 ONE = {"samples": {"other": cms_software.ANALYSIS["samples"]["other"]}}
@@ -344,6 +346,33 @@ def wait(directory: Path) -> list[JobStatus]:
             return states
         assert time.monotonic() < end, [(s.state, s.reason) for s in states]
         time.sleep(1)
+
+
+def test_slurm_makes_what_is_missing_and_nothing_else(
+    cms: Path, tmp_path: Path, nanoforge: Command, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    write(tmp_path, 3, chain="digi", pileup="none")
+    for name, what in {"gensim-1": "once 1", "digi-2": "8020"}.items():
+        (cms / "faults" / name).write_text(what)
+    jobs = tmp_path / "jobs"
+    submit = ["submit", "slurm", "analysis.yaml", "--stage", "produce", "-o", jobs]
+    for _ in range(2):
+        done = nanoforge(*submit)
+        assert done.returncode == 0, done.stderr
+    states = wait(jobs)
+    assert [status.state for status in states] == [JobState.DONE, JobState.FAILED, JobState.DONE]
+    assert states[1].cause is Cause.INPUT
+    (cms / "faults" / "digi-2").unlink()
+    assert nanoforge("resubmit", jobs).returncode == 0
+    assert JobDir.open(jobs).submissions()[-1].jobs == (1,)
+    assert {status.state for status in wait(jobs)} == {JobState.DONE}
+    assert nanoforge("collect", jobs, "-o", tmp_path / "produced").returncode == 0
+    tried, accepted = truth(jobs, [0, 1, 2])
+    assert listed(tmp_path / "produced") == accepted and len(accepted) == 6
+    accounting = Manifest.read(tmp_path / "produced", "produce").accounting
+    assert accounting is not None and accounting.events.read == tried
 
 
 def kill_soon(seconds: float, *words: object) -> None:

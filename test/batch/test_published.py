@@ -138,7 +138,9 @@ def test_each_step_reads_what_the_one_before_published(cms: Path, tmp_path: Path
     (cms / "faults" / "digi-2").write_text("8020")
     done = nanoforge(*SUBMIT)
     assert done.returncode == 0, done.stderr
-    assert nanoforge(*SUBMIT).returncode == 0, "submits nothing twice"
+    plan = (tmp_path / "jobs" / "plan.json").read_text()
+    assert nanoforge(*SUBMIT).returncode == 0 and (tmp_path / "jobs" / "plan.json").read_text() == plan
+    assert len(list((tmp_path / "jobs" / "crab").glob("*/task.json"))) == 1, "nothing is submitted twice"
     assert "nothing" not in nanoforge("resubmit", "jobs").stderr
     rows = {row["step"]: row for row in json.loads(nanoforge("status", "jobs", "--json").stdout)}
     assert (rows["gensim"]["published"], rows["digi"]["published"]) == (2, 1)

@@ -62,3 +62,12 @@ def test_the_script_builds_the_package_where_it_is_needed(tmp_path: Path) -> Non
     assert [name for name, case in cases.items() if "scramv1 build" in case] == ["gensim", "nano"]
     assert commands.ACCEPT.split(";")[0] in cases["gensim"] and "nanoforge_skim" in cases["nano"]
     assert steps("2022", end="mini")[-1].name == "mini"
+
+
+def test_particles_of_jets_are_added_to_nanoaod_alone() -> None:
+    made = chain.steps("2022", "nano", "fragment.py", False, False, "skim.json", "premixed.root", candidates=True)
+    changed = {
+        step.name: dict(zip(step.arguments, step.arguments[1:])).get("--customise_commands", "") for step in made
+    }
+    assert [name for name, text in changed.items() if "addPFCands" in text] == ["nano"]
+    assert changed["nano"].index("addPFCands") < changed["nano"].index("addSkim") and made[-1].package

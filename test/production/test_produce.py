@@ -17,6 +17,7 @@ from nanoforge.events.files import sample_files
 from nanoforge.pipeline import graph
 from nanoforge.pipeline.stage import Stage
 from nanoforge.production import pileup
+from nanoforge.production.plan import plan
 from nanoforge.provenance import Manifest
 from nanoforge.stages.convert import convert
 from nanoforge.stages.produce import produce
@@ -182,6 +183,21 @@ def test_exit_codes_decide_what_is_tried_again(
         assert record["steps"][1]["pileup"] == 1, "the second choice of files"
         expected = pileup.share(names, GUN["seed"], 1, 1)
         assert mixed == [f"root://cms-xrd-global.cern.ch/{name}" for name in expected] and len(mixed) == 50
+
+
+@pytest.mark.parametrize(
+    ("changes", "wanted"),
+    [
+        ({}, False),
+        ({"inputs": {"particles": {"collection": "PFCands", "length": 4, "features": ["pt"]}}}, True),
+        ({"define": {"n": "num(JetPFCands_jetIdx == 0)"}}, True),
+        ({"inputs": {"event": {"features": ["nPFCandsOfMine"]}}}, False),
+    ],
+)
+def test_what_the_analysis_reads_decides_about_particles(changes: dict[str, Any], wanted: bool, tmp_path: Path) -> None:
+    path = analysis(tmp_path, **ONE, **changes)
+    production = plan(load(path))["other"]
+    assert production.candidates is wanted and ("candidates" in production.made_from()) is wanted
 
 
 def test_pileup_is_chosen_by_lumi_section() -> None:

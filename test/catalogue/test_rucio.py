@@ -1,0 +1,49 @@
+"""Where datasets lie, by answers in the form of Rucio's client (rucio.core.replica.list_dataset_replicas)."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import pytest
+from nanoforge.catalogue.rucio import sites_on_disk
+
+DATASET = "/TTto2L2Nu_TuneCP5/Run3Summer22NanoAODv15-v2/NANOAODSIM"
+
+
+def replica(block: str, rse: str, available: int = 5, state: str = "AVAILABLE") -> dict[str, Any]:
+    return {"scope": "cms", "name": block, "rse": rse, "rse_id": "0" * 32, "created_at": None, "updated_at": None,
+            "accessed_at": None, "state": state, "bytes": 500, "length": 5, "available_bytes": 100 * available,
+            "available_length": available}  # fmt: skip
+
+
+REPLICAS = {
+    f"{DATASET}#1": [("T2_CH_CERN",), ("T1_US_FNAL_Disk",), ("T1_US_FNAL_Tape",), ("T2_DE_DESY",)],
+    f"{DATASET}#2": [("T2_CH_CERN",), ("T1_US_FNAL_Disk", 4), ("T1_US_FNAL_Tape",), ("T2_DE_DESY", 5, "UNAVAILABLE")],
+}
+
+
+class Client:
+    """Answers as Rucio's."""
+
+    def list_content(self, scope: str, name: str) -> list[dict[str, Any]]:
+        if name != DATASET:
+            raise RuntimeError("Data identifier not found.\nDetails: Data identifier 'cms:/x' not found")
+        return [{"scope": scope, "name": block, "type": "DATASET", "bytes": None, "adler32": None, "md5": None}
+                for block in REPLICAS]  # fmt: skip
+
+    def list_dataset_replicas(self, scope: str, name: str) -> list[dict[str, Any]]:
+        assert scope == "cms"
+        return [replica(name, *values) for values in REPLICAS[name]]
+
+
+def test_only_what_is_whole_on_disk_counts(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    assert sites_on_disk(DATASET) is None, "without the client"
+    module = ModuleType("rucio.client")
+    module.Client = Client  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "rucio", ModuleType("rucio"))
+    monkeypatch.setitem(sys.modules, "rucio.client", module)
+    assert sites_on_disk(DATASET) == ("T2_CH_CERN",)
+    assert sites_on_disk("/x") is None, "DAS is asked"
+    assert "Rucio does not tell its sites (Data identifier not found." in capsys.readouterr().err
