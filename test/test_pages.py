@@ -18,6 +18,7 @@ import yaml
 from nanoforge.batch.crab_rules import SANDBOX_BYTES
 from nanoforge.cli import app
 from nanoforge.config import load
+from nanoforge.registry import REGISTRIES
 from nanoforge.simulation.presets import Preset
 
 LXPLUS = pages.DOC / "lxplus.md"
@@ -112,6 +113,17 @@ def test_the_tables_of_all_keys_are_current() -> None:
     page = (pages.DOC / "analysis.md").read_text()
     assert page == pages.with_tables(page), "run 'python test/pages.py'"
     assert page.count("| key | takes |") > 20
+
+
+def test_the_map_has_every_room() -> None:
+    page = (pages.DOC / "design.md").read_text()
+    rooms = {path.parent.name for path in (pages.ROOT / "python").glob("*/__init__.py")}
+    assert rooms <= set(re.findall(r"\b(\w+)/", page))
+
+
+def test_every_kind_of_addition_has_its_recipe() -> None:
+    page = (pages.DOC / "extending.md").read_text()
+    assert [kind for kind in REGISTRIES if not re.search(rf"(`|list ){kind}`", page)] == []
 
 
 def test_the_readme_is_short() -> None:
