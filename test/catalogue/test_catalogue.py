@@ -31,20 +31,42 @@ def record(key: str, **content: Any) -> dict[str, Any]:
     return {"das": {"expire": 1, "instance": "prod/global", "services": ["dbs3"]}, "qhash": "0", key: [content]}
 
 
+def file_record(number: int, dataset: str) -> dict[str, Any]:
+    """A file in the form of the answer that dasgoclient's own page shows; the values are ours.
+
+    Numbers may come as floats, and some with other names too; what is not known is null or NOTSET.
+    """
+    block = f"{dataset}#8420a3e7-0000-0000-0000-f9abcd3de8ef"
+    return record(
+        "file", adler32="1a2b3c4d", auto_cross_section=None, block_id=5.959551e06, block_name=block,
+        branch_hash_id=None,
+        check_sum="2684046953", create_by="wmagent", created_by="wmagent", creation_date=1.325221208e09,
+        creation_time=1.325221208e09, dataset=dataset, dataset_id=4.043703e06, file_id=3.8629887e07, file_type_id=1,
+        is_file_valid=1, last_modification_date=1.325267812e09, md5="NOTSET", modification_time=1.325267812e09,
+        name=f"/store/{number}.root", nevents=None, size=1.5e09, type="EDM", **{"block.name": block},
+    )  # fmt: skip
+
+
+def site_record(site: str, kind: str, share: str) -> dict[str, Any]:
+    """A site, with the keys that users of dasgoclient choose by (cf. BTVNanoCommissioning's ``fetch.py``)."""
+    shares = ("dataset_fraction", "replica_fraction", "block_fraction", "block_completion")
+    return record("site", name=site, kind=kind, **dict.fromkeys(shares, share))
+
+
 def answers(events: int) -> dict[str, Any]:
     found: dict[str, Any] = {f"dataset={PATTERN}": [record("dataset", name=name) for name in (MORE, TOP)]}
     for name in (TOP, MORE):
         found[f"summary dataset={name}"] = [
-            record("summary", file_size=3 * 10**9, nblocks=2, nevents=events, nfiles=2, nlumis=70, num_file=2)
+            record("summary", file_size=3e9, nblocks=2, nevents=events, nfiles=2, nlumis=70, num_file=2)
         ]
         found[f"dataset dataset={name}"] = [record("dataset", name=name, status="VALID", physics_group_name="NoGroup")]
         found[f"site dataset={name}"] = [
-            record("site", name=site, kind=kind, dataset_fraction=share, replica_fraction=share)
+            site_record(site, kind, share)
             for site, kind, share in (("T2_CH_CERN", "DISK", "100.00%"), ("T1_US_FNAL_Tape", "TAPE", "100.00%"),
                                       ("T2_DE_DESY", "DISK", "50.00%"))
         ]  # fmt: skip
         found[f"parent dataset={name}"] = [record("parent", name=name.replace("NANOAODSIM", "MINIAODSIM"))]
-        found[f"file dataset={name}"] = [record("file", name=f"/store/{i}.root", adler32="1a2b3c4d") for i in range(2)]
+        found[f"file dataset={name}"] = [file_record(i, name) for i in range(2)]
     return found
 
 
