@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ class _Here:
 
     def sums(self) -> Path:
         """Return the file with the sums of weights of a production; see :class:`.graph.Runner`."""
-        return graph.PRODUCE.output(self.output) / lists.BLOCK
+        return _sums(self.output)
 
     def _generate(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
         generate(analysis, output, jobs=self.jobs, force=True)
@@ -86,7 +86,7 @@ class _Here:
 
     def _produce(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
         produce(analysis, output, jobs=self.jobs, force=True)
-        return {name: [str(output / lists.FOLDER / f"{name}.txt")] for name in analysis.samples}
+        return _produced(analysis.samples, output)
 
     def _skim(self, analysis: Analysis, output: Path) -> dict[str, list[str]]:
         graph.check_sums(analysis)
@@ -114,8 +114,9 @@ class _Here:
 
 def _keep_other_settings(analysis: Analysis, output: Path) -> None:
     """Refuse to replace what was made with other values of the keys that it depends on."""
-    new = graph.to_generate(analysis)
-    read = with_files(analysis, _generated(new, graph.GENERATE.output(output)))
+    new, produced = graph.to_generate(analysis), graph.to_produce(analysis)
+    made = _generated(new, graph.GENERATE.output(output)) | _produced(produced, graph.PRODUCE.output(output))
+    read = graph.normalised(with_files(analysis, made), produced, _sums(output))
     generators = {"samples": {n: s.generator.model_dump(mode="json") for n, s in new.items()}}
     changes: list[str] = []
     for stage in graph.needed(analysis):
@@ -141,6 +142,14 @@ def _without_files(config: dict[str, Any]) -> dict[str, Any]:
 
 def _generated(samples: Mapping[str, Any], folder: Path) -> dict[str, list[str]]:
     return {name: [str(folder / f"{name}.root")] for name in samples}
+
+
+def _produced(samples: Iterable[str], folder: Path) -> dict[str, list[str]]:
+    return {name: [str(folder / lists.FOLDER / f"{name}.txt")] for name in samples}
+
+
+def _sums(output: Path) -> Path:
+    return graph.PRODUCE.output(output) / lists.BLOCK
 
 
 def _outputs(manifest: Manifest, folder: Path, sample: str) -> list[str]:

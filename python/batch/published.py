@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from ast import literal_eval
 from collections import Counter
@@ -208,6 +209,7 @@ def tasks(directory: JobDir) -> Iterator[list[StepTask]]:
 
 def _send(task: StepTask, dataset: str | None) -> None:
     task.prepare(dataset)
+    shutil.rmtree(task.project, ignore_errors=True)  # left from an attempt that the server refused
     task.ask("submit", task.folder / "submit.json", config=task.folder / CONFIGURATION)
     say(f"{task.chain.sample}: step {task.step.name} is submitted as {task.request}")
 

@@ -93,13 +93,13 @@ def walk(analysis: Analysis, runner: Runner) -> None:
         if stage.makes == "files":
             analysis = with_files(analysis, result)
             if stage is PRODUCE:
-                analysis = _normalised(analysis, result, runner.sums())
+                analysis = normalised(analysis, result, runner.sums())
         else:
             results[stage.makes] = result
 
 
-def _normalised(analysis: Analysis, produced: Iterable[str], sums: Path) -> Analysis:
-    """Let the sums of weights of samples that CMSSW produces be those of all events that it tries.
+def normalised(analysis: Analysis, produced: Iterable[str], sums: Path) -> Analysis:
+    """Let the sums of weights of samples that CMSSW produces be those of all events that it tries, as a file has them.
 
     The ``Runs`` trees have them behind the filters of the generator only.
     """

@@ -63,6 +63,8 @@ def submit(config):
     assert not check(path.read_text(), path.parent)
     project = pathlib.Path(values.get("General.workArea")) / ("crab_" + values.get("General.requestName"))
     project.mkdir(parents=True)
+    if (SITE / "refuse").exists():
+        raise RuntimeError("Problem sending the request")
     (project / ".requestcache").touch()
     datasets = json.loads((SITE / "datasets.json").read_text())
     inputs = datasets.get(values.get("Data.inputDataset"), [])
@@ -136,6 +138,10 @@ SUBMIT = ["submit", "crab", "analysis.yaml", "--stage", "produce", "-o", "jobs"]
 def test_each_step_reads_what_the_one_before_published(cms: Path, tmp_path: Path, nanoforge: Command) -> None:
     write(tmp_path)
     (cms / "faults" / "digi-2").write_text("8020")
+    (cms / "site" / "refuse").touch()
+    refused = nanoforge(*SUBMIT)
+    assert refused.returncode == 1 and "crab submit fails (exit code 1): RuntimeError: Problem" in refused.stderr
+    (cms / "site" / "refuse").unlink()
     done = nanoforge(*SUBMIT)
     assert done.returncode == 0, done.stderr
     plan = (tmp_path / "jobs" / "plan.json").read_text()

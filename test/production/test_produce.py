@@ -12,7 +12,9 @@ import pytest
 import uproot
 import yaml
 from cms_software import ANALYSIS, GUN, analysis, events
+from nanoforge import workflow
 from nanoforge.config import Analysis, load
+from nanoforge.errors import UserError
 from nanoforge.events.files import sample_files
 from nanoforge.pipeline import graph
 from nanoforge.pipeline.stage import Stage
@@ -131,7 +133,11 @@ class ProduceAndConvert:
 def test_a_pipeline_normalises_to_all_events_that_were_tried(cms: Path, tmp_path: Path) -> None:
     changes = {"target": {"regression": {"x": "MET_pt"}}, "weight": "genWeight", "lumi": 10.0}
     path = analysis(tmp_path, {"events": 8, "events_per_job": 2, "tries_per_job": 2}, **FILTERED, **changes)
-    graph.walk(load(path, ["split={train: 1, val: 0, test: 0}"]), ProduceAndConvert(tmp_path))
+    loaded = load(path, ["split={train: 1, val: 0, test: 0}"])
+    graph.walk(loaded, ProduceAndConvert(tmp_path))
+    workflow._keep_other_settings(loaded, tmp_path)  # as 'nanoforge run' does, which would go on here
+    with pytest.raises(UserError, match="holds results of other settings"):
+        workflow._keep_other_settings(load(path, ["lumi=11.0"]), tmp_path)
     tried, used = made(tmp_path / "produced")["accounting"]["events"]["read"], len(triples_of(tmp_path / "produced"))
     assert tried == 8 and 0 < used < 8
     with h5py.File(tmp_path / "dataset" / "train.h5") as file:
