@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from matplotlib.figure import Figure
 from nanoforge.cli import main
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # behind a shell's "&"; what is ignored here, children ignore too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+_savefig = Figure.savefig
+_RENDERED: dict[str, bytes] = {}
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -38,6 +41,23 @@ def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _figures_rendered_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a figure of each file name be rendered once in a process, and its copies stand for later ones.
+
+    An evaluation takes ten seconds to render, and less than one for all else. ``test/evaluation`` renders everything.
+    """
+    if "evaluation" not in request.path.parts:
+        monkeypatch.setattr(Figure, "savefig", _saved_as_before)
+
+
+def _saved_as_before(figure: Figure, path: Path, **options: Any) -> None:
+    if path.name not in _RENDERED:
+        _savefig(figure, path, **options)
+        _RENDERED[path.name] = path.read_bytes()
+    path.write_bytes(_RENDERED[path.name])
 
 
 @pytest.fixture

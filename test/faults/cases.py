@@ -156,8 +156,10 @@ class Case:
         outcome = self.complete(self.give(self.command()))
         if self.stage.name == "init" and not self.wrong(outcome):  # never replaces an analysis file
             return
-        if outcome.code != 0 or outcome.leftovers:
+        if outcome.code != 0:
             raise FailedError(SECOND, f"exit code 0 was expected, not {outcome.code}: {outcome.stderr[-300:]}")
+        if outcome.leftovers:
+            raise FailedError(SECOND, f"left behind: {outcome.leftovers[0]}")
         wrong = self.wrong(outcome)
         if wrong:
             raise FailedError(SECOND, f"it ends with 0, but {wrong}")
