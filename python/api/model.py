@@ -97,14 +97,13 @@ class _Run(EventModel):
 
     def __init__(self, run: Path, trained: Manifest, *, trust: bool) -> None:
         from ..models.load import own_code
-        from ..serving.scorer import Scorer
-        from ..training.runs import load_models, settings_of
+        from ..training.runs import load_scorer, settings_of
 
         trained.verify(run)
         require(run, trained, own_code(trained, run), trust=trust)
         analysis = settings_of(trained, run)
         folds = trained.details["dataset"]["info"]["folds"]
-        self._scorer = Scorer(analysis, load_models(run, analysis, range(folds)))
+        self._scorer = load_scorer(run, analysis, folds)
         self.name, self.outputs = analysis.name, self._scorer.outputs
 
     def __call__(self, events: Any) -> ak.Array:

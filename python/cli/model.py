@@ -120,12 +120,19 @@ def predict(
     part: Part = None,
     parts: Parts = None,
     trust: Trust = False,
+    server: Annotated[
+        Optional[str], typer.Option("--server", help="Let this server score; RUN is the name of a model there.")
+    ] = None,
+    token_file: Annotated[
+        Optional[Path], typer.Option("--token-file", help="Whose first token opens the server.")
+    ] = None,
 ) -> None:
     """Score files: one friend tree per file, with the same entries in the same order.
 
     Example: nanoforge predict run data/*.root -o friends
     """
-    read_run(run)
+    if server is None:
+        read_run(run)
     from ..stages.predict import predict
 
     predict(
@@ -139,6 +146,8 @@ def predict(
         part=part,
         parts=parts,
         trust=trust,
+        server=server,
+        token_file=token_file,
     )
 
 
@@ -158,6 +167,9 @@ def export(
     repository: Annotated[
         Optional[Path], typer.Option("--repository", help="Add it as a version to a folder of models, to be served.")
     ] = None,
+    check_triton: Annotated[
+        bool, typer.Option("--check-triton", help="Compare config.pbtxt with Triton's schema, from tritonclient.")
+    ] = False,
     force: Force = False,
     trust: Trust = False,
 ) -> None:
@@ -168,11 +180,14 @@ def export(
     Example: nanoforge export run -o export --check data/nano.root --repository models
     """
     read_run(run)
-    from ..stages.export import export, publish
+    from ..stages.export import check_configurations, export, publish
 
     export(run, output, features=features, fold=fold, check=check or (), force=force, trust=trust)
     if repository is not None:
         publish(run, output, repository, fold=fold, check=check or (), trust=trust)
+    if check_triton:
+        check_configurations(output, repository)
+    if repository is not None:
         name_next("serve", repository)
 
 

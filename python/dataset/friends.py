@@ -137,19 +137,9 @@ class ParquetFriend(FriendWriter):
 
     def write(self, entries: Entries) -> None:
         """Append a row group."""
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        columns: dict[str, Any] = {n: pa.array(v) for n, v in entries.identity.items()}
-        for name, values in {**entries.kept, **entries.scores}.items():
-            flat = pa.array(np.ascontiguousarray(values))
-            if entries.offsets is None:
-                columns[name] = flat
-            else:
-                columns[f"{self._row}_{name.removeprefix(f'{self._row}_')}"] = pa.LargeListArray.from_arrays(
-                    entries.offsets, flat
-                )
-        table = pa.table(columns)
+        table = entries_table(entries, self._row)
         self._writer = self._writer or pq.ParquetWriter(self._path, table.schema, compression="zstd")
         self._writer.write_table(table)
 
@@ -157,6 +147,20 @@ class ParquetFriend(FriendWriter):
         """Write the footer."""
         if self._writer is not None:
             self._writer.close()
+
+
+def entries_table(entries: Entries, row: str | None) -> Any:
+    """Return entries as a ``pyarrow.Table``: one row per event, scores of objects are lists ``<row>_<name>``."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {n: pa.array(v) for n, v in entries.identity.items()}
+    for name, values in {**entries.kept, **entries.scores}.items():
+        flat = pa.array(np.ascontiguousarray(values))
+        if entries.offsets is None:
+            columns[name] = flat
+        else:
+            columns[f"{row}_{name.removeprefix(f'{row}_')}"] = pa.LargeListArray.from_arrays(entries.offsets, flat)
+    return pa.table(columns)
 
 
 class CsvFriend(FriendWriter):

@@ -20,7 +20,7 @@ from .files import addresses, is_remote
 from .reader import EventFile, awkward_chunk, content_uuid
 from .remote import remote_files
 
-_BLOCK = 1 << 24
+BLOCK = 1 << 24
 
 
 class ArrowFile(EventFile):
@@ -89,7 +89,7 @@ class ParquetFile(ArrowFile):
         if needed:
             read = self._file.iter_batches(step, needed, list(fields), use_threads=False)
             first = int(stops[needed[0] - 1]) if needed[0] else 0
-            yield from _numbered(first, (pa.Table.from_batches([batch]) for batch in read))
+            yield from numbered(first, (pa.Table.from_batches([batch]) for batch in read))
 
     def close(self) -> None:
         """Release the file."""
@@ -113,7 +113,7 @@ class TextFile(ArrowFile):
 
     def _batches(self, fields: Sequence[str], step: int, start: int) -> Iterator[tuple[int, Any]]:
         with self._stream() as stream:
-            yield from _numbered(
+            yield from numbered(
                 0, (pa.Table.from_batches([batch]).select(fields) for batch in self._reader(stream, fields))
             )
 
@@ -122,7 +122,7 @@ class CsvFile(TextFile):
     """CSV; what is wrong in columns that are not read does no harm."""
 
     def _reader(self, stream: Any, fields: Sequence[str]) -> Any:
-        options = pa.csv.ReadOptions(block_size=_BLOCK, use_threads=False)
+        options = pa.csv.ReadOptions(block_size=BLOCK, use_threads=False)
         return pa.csv.open_csv(stream, options, convert_options=pa.csv.ConvertOptions(include_columns=list(fields)))
 
 
@@ -130,7 +130,7 @@ class JsonFile(TextFile):
     """JSON lines."""
 
     def _reader(self, stream: Any, fields: Sequence[str]) -> Any:
-        return pa.json.open_json(stream, read_options=pa.json.ReadOptions(block_size=_BLOCK, use_threads=False))
+        return pa.json.open_json(stream, read_options=pa.json.ReadOptions(block_size=BLOCK, use_threads=False))
 
 
 def _columns_of(field: pa.Field) -> list[tuple[str, tuple[str, ...], np.dtype | None, bool]]:
@@ -142,7 +142,7 @@ def _columns_of(field: pa.Field) -> list[tuple[str, tuple[str, ...], np.dtype | 
         return [(field.name, (field.name,), None, False)]
 
 
-def _numbered(first: int, tables: Iterator[Any]) -> Iterator[tuple[int, Any]]:
+def numbered(first: int, tables: Iterator[Any]) -> Iterator[tuple[int, Any]]:
     """Pair tables with the numbers of their first rows."""
     for table in tables:
         yield first, table

@@ -142,4 +142,9 @@ def content_uuid(path: str) -> str:
     with Path(path).open("rb") as file:
         head = file.read(1 << 16)
         file.seek(max(0, size - (1 << 16)))
-        return hashlib.sha256(head + file.read() + str(size).encode()).hexdigest()[:32]
+        return digest_uuid(head, file.read(), size)
+
+
+def digest_uuid(head: bytes, tail: bytes, size: int) -> str:
+    """Identify content by its first and last 64 kB and its size."""
+    return hashlib.sha256(head + tail + str(size).encode()).hexdigest()[:32]

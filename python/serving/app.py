@@ -19,12 +19,15 @@ from starlette.exceptions import HTTPException
 
 from ..errors import DataError, UserError
 from ..version import __version__
+from .client import JSON_SIZE
 from .engine import InferenceEngine
+from .event_scorer import ANALYSIS_KEYS
 from .metrics import Metrics
-from .protocol import JSON_SIZE, encode, metadata, parse
+from .protocol import encode, metadata, parse
 from .repository import ModelVersion, Repository, VersionExistsError
 from .request_error import RequestError
 from .security import LOOPBACK, App, Guard
+from .tables import ReceivedEvents, format_of_answer, format_of_request
 from .upload import check_upload
 
 STATUS_PAGE = Path(__file__).with_name("status.html")
@@ -105,7 +108,9 @@ class _Endpoints:
             ("GET", ["/v2/health/ready"], self.ready),
             ("GET", [one, version], self.model),
             ("GET", [f"{one}/ready", f"{version}/ready"], self.model_ready),
+            ("GET", [f"{one}/analysis", f"{version}/analysis"], self.analysis),
             ("POST", [f"{one}/infer", f"{version}/infer"], self.infer),
+            ("POST", [f"{one}/events", f"{version}/events"], self.events),
             ("POST", ["/v2/repository/index"], self.index),
             ("POST", [f"{stored}/load"], self.load),
             ("POST", [f"{stored}/unload"], self.unload),
@@ -162,6 +167,10 @@ class _Endpoints:
         self._engine.model(*_requested_version(request))
         return _json({"ready": True})
 
+    async def analysis(self, request: Request) -> Response:
+        with self._engine.event_scorer(*_requested_version(request)) as scorer:
+            return _json(scorer.analysis.model_dump(mode="json", include=ANALYSIS_KEYS))
+
     async def index(self, request: Request) -> Response:
         return _json(list(self._engine.index()))
 
@@ -169,13 +178,26 @@ class _Endpoints:
 
     async def infer(self, request: Request) -> Response:
         batcher = self._engine.model(*_requested_version(request))
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise RequestError(415, "compressed bodies are not taken")
-        asked = parse(await request.body(), request.headers.get(JSON_SIZE))
+        asked = parse(await _body(request), request.headers.get(JSON_SIZE))
         body, json_size = encode(asked, batcher.model.version, await batcher.score(asked.tensors))
         if json_size is None:
             return Response(body, media_type="application/json")
         return Response(body, headers={JSON_SIZE: str(json_size)}, media_type="application/octet-stream")
+
+    async def events(self, request: Request) -> Response:
+        kind = format_of_request(request.headers.get("content-type"))
+        answer = format_of_answer(request.headers.get("accept"), kind)
+        name, number = _requested_version(request)
+        with self._engine.event_scorer(name, number) as scorer:
+            body = await _body(request)
+
+            def score() -> tuple[int, bytes]:
+                table = scorer.score(ReceivedEvents(body, kind))
+                return len(table), answer.write(table)
+
+            rows, content = await asyncio.get_running_loop().run_in_executor(self._engine.executor, score)
+        self._metrics.rows.labels(name).inc(rows)
+        return Response(content, media_type=answer.media_types[0])
 
     # -- changes ------------------------------------------------------------------------------------------------------
 
@@ -218,6 +240,12 @@ class _Endpoints:
         self._engine.repository.remove(version)
         await self._engine.refresh()
         return _json({})
+
+
+async def _body(request: Request) -> bytes:
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise RequestError(415, "compressed bodies are not taken")
+    return await request.body()
 
 
 def _requested_version(request: Request) -> tuple[str, str | None]:

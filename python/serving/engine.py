@@ -5,20 +5,39 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from ..errors import DataError, nearest
 from .batcher import Batcher
+from .event_scorer import EventScorer
 from .metrics import Metrics
-from .repository import GRAPH, ModelVersion, Repository
+from .repository import ANALYSIS, FEATURES_SUFFIX, GRAPH, ModelVersion, Repository
 from .request_error import RequestError
 from .served_model import ServedModel
 
 QUEUE = 1024
 """So many requests of a model wait at most."""
+EVENT_REQUESTS = 16
+"""So many requests with events are in the server at most: each may take many times its size in memory."""
+_UNLOADED = "unloaded"
 _Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class _Served:
+    stamp: _Stamp
+    batcher: Batcher
+    events: EventScorer | None
+
+
+@dataclass(frozen=True)
+class _Failed:
+    stamp: _Stamp
+    reason: str
 
 
 class InferenceEngine:
@@ -39,8 +58,9 @@ class InferenceEngine:
         self.metrics = metrics
         self.executor = ThreadPoolExecutor(threads, thread_name_prefix="score")
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="load")
-        self._served: dict[ModelVersion, tuple[_Stamp, Batcher]] = {}
-        self._failed: dict[ModelVersion, tuple[_Stamp, str]] = {}
+        self._served: dict[ModelVersion, _Served] = {}
+        self._failed: dict[ModelVersion, _Failed] = {}
+        self._event_requests = 0
         self._lock = asyncio.Lock()
 
     async def refresh(self) -> None:
@@ -50,7 +70,7 @@ class InferenceEngine:
             present = await loop.run_in_executor(self._loader, self._present)
             for version, stamp in present.items():
                 before = self._served.get(version) or self._failed.get(version)
-                if before is None or before[0] != stamp:
+                if before is None or before.stamp != stamp:
                     await self._load(version, stamp)
             for removed in [v for v in (*self._served, *self._failed) if v not in present]:
                 self._served.pop(removed, None)
@@ -70,15 +90,15 @@ class InferenceEngine:
 
     async def _load(self, version: ModelVersion, stamp: _Stamp) -> None:
         start = perf_counter()
-        path = self.repository.path(version) / GRAPH
+        folder = self.repository.path(version)
         try:
-            model = await asyncio.get_running_loop().run_in_executor(self._loader, ServedModel, version, path)
+            model, events = await asyncio.get_running_loop().run_in_executor(self._loader, _loaded, version, folder)
         except DataError as error:
-            self._failed[version] = stamp, str(error)
+            self._failed[version] = _Failed(stamp, str(error))
             return
         self._failed.pop(version, None)
         batcher = Batcher(model, self.executor, QUEUE, self.metrics.batches(version.name))
-        self._served[version] = stamp, batcher
+        self._served[version] = _Served(stamp, batcher, events)
         self.metrics.loaded(version, perf_counter() - start)
 
     def numbers(self, name: str) -> list[int]:
@@ -93,37 +113,63 @@ class InferenceEngine:
         RequestError
             404 where it is not served.
         """
+        return self._version(name, number).batcher
+
+    def _version(self, name: str, number: str | None) -> _Served:
         numbers = self.numbers(name)
         if not numbers:
             raise RequestError(404, f"model {name!r} is not served{nearest(name, {v.name for v in self._served})}")
         if number is None:
-            return self._served[ModelVersion(name, numbers[-1])][1]
+            return self._served[ModelVersion(name, numbers[-1])]
         if not (number.isascii() and number.isdecimal() and int(number) in numbers):
             raise RequestError(
                 404, f"model {name!r} has no version {number!r}; there are {', '.join(map(str, numbers))}"
             )
-        return self._served[ModelVersion(name, int(number))][1]
+        return self._served[ModelVersion(name, int(number))]
+
+    @contextmanager
+    def event_scorer(self, name: str, number: str | None = None) -> Iterator[EventScorer]:
+        """Give what scores raw events by a version of a model; for the time of one request.
+
+        Raises
+        ------
+        RequestError
+            404 where no such model is served or none that takes events, 429 where too many are at it.
+        """
+        features = self._version(name.removesuffix(FEATURES_SUFFIX) + FEATURES_SUFFIX, number)
+        if features.events is None:
+            raise RequestError(404, f"model {name!r} came without its analysis, so it takes features and no events")
+        if self._event_requests >= EVENT_REQUESTS:
+            raise RequestError(429, f"{EVENT_REQUESTS} requests with events are at work: try again later")
+        self._event_requests += 1
+        try:
+            yield features.events
+        finally:
+            self._event_requests -= 1
 
     def index(self) -> Iterator[dict[str, Any]]:
         """Yield the state of every version in the repository, as the protocol's extension has it."""
         for version in self.repository.versions():
-            item = {"name": version.name, "version": str(version.number), "state": "READY", "reason": ""}
+            state, reason = "READY", ""
             if version not in self._served:
-                failed = self._failed.get(version)
-                reason = failed[1] if failed else "unloaded" if self.repository.is_unloaded(version.name) else "loading"
-                item |= {"state": "UNAVAILABLE", "reason": reason}
-            yield item
+                state, reason = "UNAVAILABLE", self._why_not(version)
+            yield {"name": version.name, "version": str(version.number), "state": state, "reason": reason}
+
+    def _why_not(self, version: ModelVersion) -> str:
+        if version in self._failed:
+            return self._failed[version].reason
+        return _UNLOADED if self.repository.is_unloaded(version.name) else "loading"
 
     @property
     def ready(self) -> bool:
         """Whether all versions in the repository are served, but for those that were unloaded."""
-        return all(item["state"] == "READY" or item["reason"] == "unloaded" for item in self.index())
+        return all(item["state"] == "READY" or item["reason"] == _UNLOADED for item in self.index())
 
     def waiting(self) -> dict[str, int]:
         """Count the requests that wait, by model."""
         counts: dict[str, int] = {}
-        for version, (_, batcher) in self._served.items():
-            counts[version.name] = counts.get(version.name, 0) + batcher.waiting
+        for version, served in self._served.items():
+            counts[version.name] = counts.get(version.name, 0) + served.batcher.waiting
         return counts
 
     async def watch(self, seconds: float) -> None:
@@ -138,13 +184,20 @@ class InferenceEngine:
         self._loader.shutdown(wait=False, cancel_futures=True)
 
 
+def _loaded(version: ModelVersion, folder: Path) -> tuple[ServedModel, EventScorer | None]:
+    """Load a version, and what scores events by it where its analysis is beside it."""
+    model = ServedModel(version, folder / GRAPH)
+    analysis = folder / ANALYSIS
+    return model, EventScorer(model, analysis) if model.many_rows and analysis.exists() else None
+
+
 def check_folder(folder: Path) -> list[tuple[ModelVersion, ServedModel | str]]:
     """Load every version of a repository once; gives the model, or the reason why it cannot be used."""
     repository = Repository(folder)
     results: list[tuple[ModelVersion, ServedModel | str]] = []
     for version in repository.versions():
         try:
-            results.append((version, ServedModel(version, repository.path(version) / GRAPH)))
+            results.append((version, _loaded(version, repository.path(version))[0]))
         except DataError as error:
             results.append((version, str(error)))
     return results

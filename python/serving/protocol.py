@@ -15,12 +15,11 @@ import numpy as np
 import orjson
 
 from ..errors import nearest
+from .client import JSON_SIZE
 from .repository import ModelVersion
 from .request_error import RequestError
 from .served_model import ServedModel, Tensors
 
-JSON_SIZE = "Inference-Header-Content-Length"
-"""The header that says how many bytes of a body are JSON; binary tensors follow."""
 _FLOAT, _BYTES = "FP32", 4
 
 

@@ -2,45 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Callable
 
 import numpy as np
 
 from ..config.schema import Analysis
 from ..dataset.friends import Entries
 from ..dataset.identity import assign_fold, event_hash
-from ..dataset.table import Table, TableBuilder, TableBuilders
+from ..dataset.table import TableBuilder, TableBuilders
 from ..events.frame import Frame
 from ..events.reader import EventFile
-from ..models.base import Model, score
 from ..provenance import Accounting
 
 STAGE = "predict"
 """The cuts of this stage are those that hold for events to be scored."""
 FILL = np.float32(-1)
 """The score of rows that the selection rejects."""
+FOLD = "fold"
+"""The input that says which fold's model scores a row, where an export was made so."""
+RowScores = Callable[[dict[str, np.ndarray], np.ndarray], np.ndarray]
+"""Takes the inputs of N rows by name and the fold (N,) of each, and returns (N, C) f4: torch, a graph, or a server."""
 
 
 class Scorer:
-    """Scores events with the models of all folds; several threads may use it at a time.
+    """Makes the rows of events and scores them; several threads may use it at a time.
 
     Parameters
     ----------
     analysis
         The analysis that the models were trained with.
-    models
-        One for each fold. An event is scored by the model that did not train on it.
+    outputs
+        Names of the C scores.
+    folds
+        The number of models. An event belongs to the one that did not train on it.
+    row_scores
+        Scores rows.
     """
 
-    def __init__(self, analysis: Analysis, models: Sequence[Model]) -> None:
+    def __init__(self, analysis: Analysis, outputs: tuple[str, ...], folds: int, row_scores: RowScores) -> None:
         self.analysis = analysis
-        self._models = models
+        self.outputs = outputs
+        self._folds = folds
+        self._row_scores = row_scores
         self._builders = TableBuilders(analysis, STAGE)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the C scores."""
-        return self._models[0].spec.outputs
 
     def builder(self, file: EventFile) -> TableBuilder:
         """Return what makes the rows of a file, as the analysis sees it."""
@@ -58,7 +62,7 @@ class Scorer:
             frame.start + rows.events,
             self.analysis.split.seed,
         )
-        chosen = self._scores(table, assign_fold(hashes, len(self._models)))
+        chosen = self._row_scores(table.tensors(), assign_fold(hashes, self._folds))
         offsets = None if self.analysis.row == "event" else frame.offsets(self.analysis.row)
         total = frame.size if offsets is None else int(offsets[-1])
         scores = np.full((len(self.outputs), total), FILL)
@@ -72,12 +76,3 @@ class Scorer:
         identity = {name: np.empty(0, np.int64) for name in self.analysis.identity_columns}
         scores = {f"{self.analysis.name}_{output}": np.empty(0, np.float32) for output in self.outputs}
         return Entries(0, 0, identity, scores, {}, None if self.analysis.row == "event" else np.zeros(1, np.int64))
-
-    def _scores(self, table: Table, fold: np.ndarray) -> np.ndarray:
-        """Return (N, C) scores, every row by the model of its fold."""
-        inputs = table.tensors()
-        scores = np.empty((len(fold), len(self.outputs)), dtype=np.float32)
-        for number, model in enumerate(self._models):
-            of_fold = fold == number
-            scores[of_fold] = score(model, {name: values[of_fold] for name, values in inputs.items()})
-        return scores

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import json
 import stat
 from collections.abc import Awaitable, MutableMapping
 from pathlib import Path
 from typing import Any, Callable
-
-import orjson
 
 from ..errors import UserError
 
@@ -156,7 +155,7 @@ class Guard:
 
 
 async def _answer(send: Send, status: int, reason: str) -> None:
-    body = orjson.dumps({"error": reason})
+    body = json.dumps({"error": reason}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))

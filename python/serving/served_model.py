@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class ServedModel:
             self._session = open_session(path)
             metadata = self._session.get_modelmeta().custom_metadata_map
             self.description: dict[str, Any] = json.loads(metadata[KEY])
+            self.description["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
             self.inputs = {i.name: TensorShape(i.name, _sizes(i.shape)) for i in self._session.get_inputs()}
             self.outputs = {o.name: TensorShape(o.name, _sizes(o.shape)) for o in self._session.get_outputs()}
             self.many_rows = self.description["level"] == "features"

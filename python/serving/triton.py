@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import onnx
+
+from ..errors import DataError, UserError
 
 MAX_BATCH = 4096
 """At most so many rows are scored at a time."""
@@ -49,3 +54,43 @@ def _block(kind: str, tensors: Iterable[onnx.ValueInfoProto], skipped: int) -> s
             f"{kind} {{ name: {json.dumps(tensor.name)}, data_type: TYPE_FP32, dims: [ {', '.join(sizes)} ] }}\n"
         )
     return "".join(lines)
+
+
+def check_config(path: Path) -> None:
+    """Compare a configuration with the schema of Triton that ``tritonclient`` brings.
+
+    Raises
+    ------
+    UserError
+        When tritonclient is not installed.
+    DataError
+        When Triton would not take the configuration, or the graph beside it has other inputs or outputs.
+    """
+    from google.protobuf import text_format
+
+    schema = _schema()
+    try:
+        parsed = text_format.Parse(path.read_text(), schema.ModelConfig())
+    except (OSError, text_format.ParseError) as error:
+        raise DataError(f"{path}: Triton would not take it ({error})") from None
+    if parsed.name != path.parent.name:
+        raise DataError(f"{path}: names {parsed.name!r}, and Triton wants the name of the folder")
+    for graph in sorted(path.parent.glob("*/model.onnx")):
+        model = onnx.load(graph)
+        for tensors, described in ((model.graph.input, parsed.input), (model.graph.output, parsed.output)):
+            if {t.name for t in tensors} != {t.name for t in described}:
+                raise DataError(f"{path}: describes other inputs or outputs than {graph} has")
+
+
+def _schema() -> Any:
+    """Return the module of ``model_config.proto``, without the packages for gRPC that the one around it imports."""
+    package = importlib.util.find_spec("tritonclient")
+    if package is None or not package.submodule_search_locations:
+        raise UserError("--check-triton: needs Triton's schema: pip install --no-deps tritonclient")
+    path = Path(package.submodule_search_locations[0]) / "grpc" / "model_config_pb2.py"
+    spec = importlib.util.spec_from_file_location("tritonclient_model_config_pb2", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UserError(f"--check-triton: {path}: no such file: this tritonclient is too old or too new")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -27,8 +27,9 @@ from ..pipeline.outcome import Outcome, Request
 from ..provenance import FileRecord, Manifest
 from ..provenance.manifest import write_atomically
 from ..provenance.trust import require
-from ..serving.repository import ANALYSIS, DESCRIPTION, FEATURES_SUFFIX, GRAPH, Repository
-from ..serving.triton import config
+from ..serving.event_scorer import ANALYSIS_KEYS
+from ..serving.repository import ANALYSIS, CONFIG, DESCRIPTION, FEATURES_SUFFIX, GRAPH, Repository
+from ..serving.triton import check_config, config
 from ..training.runs import load_models, settings_of
 
 STAGE = "export"
@@ -138,7 +139,7 @@ def publish(
     number = 1 + max((v.number for v in models.versions() if v.name in (name, name + FEATURES_SUFFIX)), default=0)
     run = Path(run)
     analysis = settings_of(Manifest.read(run, "train"), run)
-    text = yaml.safe_dump(analysis.model_dump(mode="json"), sort_keys=False).encode()
+    text = yaml.safe_dump(analysis.model_dump(mode="json", include=ANALYSIS_KEYS), sort_keys=False).encode()
     with tempfile.TemporaryDirectory() as scratch:
         rows = Path(scratch) / "features"
         export(run, rows, features=True, fold=fold, check=check, trust=trust)
@@ -148,6 +149,25 @@ def publish(
             models.add(served, files, config(served, onnx.load(folder / GRAPH), many_rows=many_rows), number=number)
     out.print(f"{repository}: {name} and {name}{FEATURES_SUFFIX}, version {number}", markup=False)
     return number
+
+
+def check_configurations(exported: str | Path, repository: str | Path | None = None) -> None:
+    """Compare what Triton reads of an export with Triton's own schema, and what a repository has of it.
+
+    Raises
+    ------
+    UserError
+        When tritonclient, which brings the schema, is not installed.
+    DataError
+        When Triton would not take a configuration.
+    """
+    exported = Path(exported)
+    name = json.loads((exported / DESCRIPTION).read_text())["name"]
+    folders = [exported / "triton" / name]
+    folders += [] if repository is None else [Path(repository) / name, Path(repository) / f"{name}{FEATURES_SUFFIX}"]
+    for folder in folders:
+        check_config(folder / CONFIG)
+        out.print(f"{folder / CONFIG}: as Triton's schema has it", markup=False)
 
 
 def _rule(folds: int, fold: str | None) -> str:
@@ -215,5 +235,5 @@ def _write(work: Path, name: str, exported: Exported, parity: Parity) -> list[st
         os.link(work / GRAPH, work / copy)
     except OSError:  # AFS and EOS know no hard links between folders
         shutil.copyfile(work / GRAPH, work / copy)
-    write_atomically(work / repository / "config.pbtxt", config(name, exported.model))
-    return [GRAPH, DESCRIPTION, str(copy), str(repository / "config.pbtxt")]
+    write_atomically(work / repository / CONFIG, config(name, exported.model))
+    return [GRAPH, DESCRIPTION, str(copy), str(repository / CONFIG)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..config.schema import Analysis
 from ..console import say
@@ -15,29 +16,72 @@ from ..events.files import expand, from_root, output_names
 from ..events.open import reading
 from ..events.reader import EventFile
 from ..events.view import view
-from ..models.load import own_code
 from ..parallel import Report, run_jobs
 from ..pipeline.outcome import Outcome, Request
 from ..pipeline.parts import Part, gather
 from ..provenance import Accounting, FileRecord, Manifest, Piece, fingerprint, make_room
 from ..provenance.manifest import input_record, remove
 from ..provenance.trust import require
+from ..serving.client import RemoteModel
 from ..serving.scorer import Scorer
-from ..training.runs import load_models, settings_of
+from ..serving.security import read_tokens
 
 STAGE = "predict"
-"""Score of a row that the selection rejects."""
-
 _RECORDS = ".records"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """The models of a run, for this process to score with; on so many threads, 0 for what the machine has."""
+
+    run: Path
+    analysis: Analysis
+    folds: int
+    threads: int
+
+    def scorer(self) -> Scorer:
+        """Read the models."""
+        import torch
+
+        from ..training.runs import load_scorer
+
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        return load_scorer(self.run, self.analysis, self.folds)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where scores come from.
+
+    Attributes
+    ----------
+    model
+        Scores.
+    analysis, config
+        It was made with, and the same as plain JSON types.
+    identity
+        Of the training or the graph.
+    scorer
+        Changes with whatever else changes the scores.
+    details
+        For the manifest.
+    """
+
+    model: TrainedModel | RemoteModel
+    analysis: Analysis
+    config: dict[str, Any]
+    identity: str
+    scorer: Any
+    details: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class PredictJob:
     """One file to score."""
 
-    run: Path
+    origin: TrainedModel | RemoteModel
     analysis: Analysis
-    folds: int
     path: str
     output: Path
     record: Path
@@ -45,7 +89,6 @@ class PredictJob:
     scorer: str
     format: str
     skip_bad_files: bool
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -80,13 +123,16 @@ def predict(
     part: str | None = None,
     parts: Path | None = None,
     trust: bool = False,
+    server: str | None = None,
+    token_file: Path | None = None,
 ) -> Manifest:
     """Score files.
 
     Parameters
     ----------
     run
-        What ``nanoforge train`` made. With folds, an event is scored by the model that did not train on it.
+        What ``nanoforge train`` made. With folds, an event is scored by the model that did not train on it. With a
+        server, the name of a model there.
     files
         The files to score, as a user writes them.
     output
@@ -97,54 +143,85 @@ def predict(
         As for the conversion.
     part
         Only these of the files, as ``first-last``.
+    server
+        The address of a server that scores the rows, which are made here.
+    token_file
+        Its first token opens the server.
 
     Returns
     -------
     Manifest
         Of the finished predictions.
     """
-    run = Path(run)
     output = Path(output)
     if format not in FORMATS:
         raise UserError(f"--format {format}: not one of {', '.join(FORMATS)}{nearest(format, FORMATS)}")
-    trained = Manifest.read(run, "train")
-    trained.verify(run)
-    analysis = settings_of(trained, run)
-    _check_same_functions(run, trained, analysis)
-    require(run, trained, own_code(trained, run), trust=trust)
+    if server is None:
+        origin = _trained_here(Path(run), 0 if jobs == 1 else 1, trust=trust)
+    else:
+        origin = _on_server(server, str(run), token_file)
+    analysis = origin.analysis
     paths = list(map(from_root, expand(files, "FILES", analysis.redirectors)))
     names = output_names(paths, FORMATS[format].suffix)
-    whole = {"run": trained.identity(), "format": format, "files": paths}
+    whole = {"run": origin.identity, "format": format, "files": paths}
     share = None if part is None else Part.parse(part, {None: len(paths)})
     if share is not None:
         paths, names = paths[share.first : share.last + 1], names[share.first : share.last + 1]
-    request = Request(STAGE, output, whole, trained.config, paths, share, force, accept_lost=skip_bad_files)
+    request = Request(STAGE, output, whole, origin.config, paths, share, force, accept_lost=skip_bad_files)
     finished = request.finished()
     if finished is not None:
         return finished
-    details = {"run": str(run.resolve()), "run_identity": trained.identity()}
 
     def work(folder: Path) -> Outcome:
         if parts is not None:
             gathered = gather(parts, folder, STAGE, whole, {None: len(paths)}, skip_bad_files, jobs)
             accounting = gathered.accounting({None: paths})
-            return Outcome(trained.config, gathered.inputs, gathered.entries, accounting, details, gathered.checksums)
-        folds, threads = trained.details["dataset"]["info"]["folds"], 0 if jobs == 1 else 1
-        scorer = fingerprint([request.key, str(share), trained.details["sha256"]])
+            return Outcome(
+                origin.config, gathered.inputs, gathered.entries, accounting, origin.details, gathered.checksums
+            )
+        scorer = fingerprint([request.key, str(share), origin.scorer])
         key = fingerprint(request.key)
-        one = PredictJob(run, analysis, folds, "", folder, folder, key, scorer, format, skip_bad_files, threads)
-        return _outcome(trained, _score_all(one, dict(zip(names, paths)), jobs), details)
+        one = PredictJob(origin.model, analysis, "", folder, folder, key, scorer, format, skip_bad_files)
+        return _outcome(origin, _score_all(one, dict(zip(names, paths)), jobs))
 
     return request.make(work)
 
 
-def _outcome(trained: Manifest, scored: Mapping[str, ScoredFile], details: Mapping[str, str]) -> Outcome:
+def _outcome(origin: Origin, scored: Mapping[str, ScoredFile]) -> Outcome:
     """Return what the manifest says of scored files; of those that were lost there is no friend."""
     accounting = Accounting.total(file.accounting for file in scored.values())
     whole = {name: file for name, file in scored.items() if file.checksum is not None}
     entries = {name: file.source.entries for name, file in whole.items()}
     checksums = {name: str(file.checksum) for name, file in whole.items()}
-    return Outcome(trained.config, [file.source for file in scored.values()], entries, accounting, details, checksums)
+    sources = [file.source for file in scored.values()]
+    return Outcome(origin.config, sources, entries, accounting, origin.details, checksums)
+
+
+def _trained_here(run: Path, threads: int, *, trust: bool) -> Origin:
+    """Return the models of a run, after a look whether they are whole and may be used."""
+    from ..models.load import own_code
+    from ..training.runs import settings_of
+
+    trained = Manifest.read(run, "train")
+    trained.verify(run)
+    analysis = settings_of(trained, run)
+    _check_same_functions(run, trained, analysis)
+    require(run, trained, own_code(trained, run), trust=trust)
+    identity = trained.identity()
+    model = TrainedModel(run, analysis, trained.details["dataset"]["info"]["folds"], threads)
+    details = {"run": str(run.resolve()), "run_identity": identity}
+    return Origin(model, analysis, trained.config, identity, trained.details["sha256"], details)
+
+
+def _on_server(url: str, name: str, token_file: Path | None) -> Origin:
+    """Return the newest version of a model on a server."""
+    token = None if token_file is None else next(iter(read_tokens(token_file)))
+    model = RemoteModel.find(url, name, token)
+    if model.rule == "average" and model.analysis.split.folds > 1:
+        say(f"note: {name} on {url} gives the mean of all folds; predict from the run gives an event that of its own")
+    config = model.analysis.model_dump(mode="json")
+    details = {"server": url, "model": model.name, "version": model.version, "run_identity": model.sha256}
+    return Origin(model, model.analysis, config, model.sha256, details, details)
 
 
 def _score_all(one: PredictJob, files: Mapping[str, str], jobs: int) -> dict[str, ScoredFile]:
@@ -206,14 +283,10 @@ _scorers: dict[str, Scorer] = {}
 
 
 def _scorer(job: PredictJob) -> Scorer:
-    """Load the models, once per stage and process."""
-    import torch
-
-    if job.threads:
-        torch.set_num_threads(job.threads)
+    """Return what scores, made once per stage and process."""
     if job.scorer not in _scorers:
         _scorers.clear()
-        _scorers[job.scorer] = Scorer(job.analysis, load_models(job.run, job.analysis, range(job.folds)))
+        _scorers[job.scorer] = job.origin.scorer()
     return _scorers[job.scorer]
 
 
@@ -241,7 +314,7 @@ def _score_file(job: PredictJob, file: EventFile, report: Report) -> tuple[Accou
         temporary.unlink(missing_ok=True)
     if not file.entries:
         report(1)
-    return accounting, builder.lacks if builder and job.folds > 1 else ()
+    return accounting, builder.lacks if builder and job.analysis.split.folds > 1 else ()
 
 
 def _score_chunks(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
+import socket
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,8 @@ def serve(
         _check(folder)
         return
     tokens = read_tokens(token_file) if token_file is not None else {}
+    if log is not None and not log.parent.is_dir():
+        raise UserError(f"--log {log}: there is no folder {log.parent}")
     for name, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key)):
         if path is not None and not path.is_file():
             raise UserError(f"{name} {path}: no such file")
@@ -139,14 +141,11 @@ def _run(
 
     from ..serving.metrics import MULTIPROCESS
 
+    _check_port(host, port)
     with contextlib.ExitStack() as stack:
         os.environ[SETTINGS] = json.dumps(settings)
         if workers > 1:
             os.environ[MULTIPROCESS] = stack.enter_context(tempfile.TemporaryDirectory(prefix="nanoforge-serve-"))
-        if log is not None:
-            handler = logging.FileHandler(log)
-            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-            logging.getLogger("uvicorn.access").addHandler(handler)
         scheme = "http" if tls["ssl_certfile"] is None else "https"
         say(f"{settings['folder']}: {scheme}://{host}:{port} (Ctrl-C ends)")
         uvicorn.run(
@@ -156,9 +155,35 @@ def _run(
             port=port,
             workers=workers,
             access_log=log is not None,
-            log_level="warning" if log is None else "info",
+            log_config=_logging(log),
             server_header=False,
             timeout_keep_alive=60,
             ssl_certfile=tls["ssl_certfile"],
             ssl_keyfile=tls["ssl_keyfile"],
         )
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raise a :class:`UserError` where nobody can listen there."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise UserError(f"--host {host} --port {port}: cannot be listened on ({error.strerror or error})") from None
+
+
+def _logging(log: Path | None) -> dict[str, Any]:
+    """Return the configuration of uvicorn's loggers: failures to the terminal, answered requests to a file."""
+    handlers: dict[str, Any] = {"terminal": {"class": "logging.StreamHandler", "formatter": "line"}}
+    if log is not None:
+        handlers["file"] = {"class": "logging.FileHandler", "filename": str(log), "formatter": "line"}
+    access = {"handlers": ["file"] if log is not None else [], "level": "INFO", "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(asctime)s %(message)s"}},
+        "handlers": handlers,
+        "loggers": {"uvicorn": {"handlers": ["terminal"], "level": "WARNING"}, "uvicorn.access": access},
+    }

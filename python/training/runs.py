@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from ..config.moved import moved, relocated
 from ..config.schema import Analysis
 from ..console import say
-from ..models.base import Model
+from ..models.base import Model, score
 from ..models.load import load_model
 from ..provenance import Manifest
+from ..serving.scorer import Scorer
 
 
 def settings_of(trained: Manifest, run: Path) -> Analysis:
@@ -31,3 +35,18 @@ def load_models(run: Path, analysis: Analysis, folds: Iterable[int]) -> list[Mod
     """Read the models of some folds, with the user's own network and loss from where they are now."""
     network, loss = analysis.model.code, None if analysis.training.loss is None else analysis.training.loss.code
     return [load_model(run / f"fold{fold}" / "model.pt", network, loss) for fold in folds]
+
+
+def load_scorer(run: Path, analysis: Analysis, folds: int) -> Scorer:
+    """Read the models of all folds, to score events by them."""
+    models = load_models(run, analysis, range(folds))
+    return Scorer(analysis, models[0].spec.outputs, folds, partial(_scores_by_fold, models))
+
+
+def _scores_by_fold(models: Sequence[Model], tensors: dict[str, np.ndarray], fold: np.ndarray) -> np.ndarray:
+    """Return (N, C) scores, every row by the model of its fold."""
+    scores = np.empty((len(fold), len(models[0].spec.outputs)), dtype=np.float32)
+    for number, model in enumerate(models):
+        of_fold = fold == number
+        scores[of_fold] = score(model, {name: values[of_fold] for name, values in tensors.items()})
+    return scores

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,113 +10,12 @@ import onnx
 import pytest
 from nanoforge.errors import UserError
 from nanoforge.events.open import open_events
-from nanoforge.serving.app import ServerOptions, create
-from nanoforge.serving.repository import Repository
 from nanoforge.serving.security import read_tokens
 from nanoforge.serving.session import feeds, open_session
-from nanoforge.stages.export import export, publish
 from nanoforge.stages.serve import serve
-from stages.test_export import EVENTS, untrained
+from serving.clients import Client, as_binary, as_json, rows, scores
 
-httpx = pytest.importorskip("httpx")
 READ, WRITE = "r" * 20, "w" * 20
-
-
-@pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("served")
-    run = untrained(folder, EVENTS)
-    export(run, folder / "export")
-    publish(run, folder / "export", folder / "models")
-    return folder
-
-
-class Client:
-    """Sends requests to an application in this process."""
-
-    def __init__(self, folder: Path, **options: Any) -> None:
-        self.loop = asyncio.new_event_loop()
-        app = create(ServerOptions(folder, **{"watch": 3600, **options}))
-        self._app = app._app  # type: ignore[attr-defined]
-        self._life = self._app.router.lifespan_context(self._app)
-        self.loop.run_until_complete(self._life.__aenter__())
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        self._client = httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1")
-
-    def __call__(self, method: str, path: str, **how: Any) -> Any:
-        return self.loop.run_until_complete(self._client.request(method, path, **how))
-
-    def together(self, *requests: tuple[str, str, dict[str, Any]]) -> list[Any]:
-        async def all_of_them() -> list[Any]:
-            return await asyncio.gather(*(self._client.request(m, p, **how) for m, p, how in requests))
-
-        return self.loop.run_until_complete(all_of_them())
-
-    def close(self) -> None:
-        self.loop.run_until_complete(self._life.__aexit__(None, None, None))
-        self.loop.close()
-
-
-@pytest.fixture
-def models(published: Path, tmp_path: Path) -> Path:
-    import shutil
-
-    return Path(shutil.copytree(published / "models", tmp_path / "models"))
-
-
-@pytest.fixture
-def client(models: Path) -> Iterator[Client]:
-    client = Client(models)
-    yield client
-    client.close()
-
-
-def rows(folder: Path, name: str, number: int, seed: int = 0) -> dict[str, np.ndarray]:
-    random = np.random.default_rng(seed)
-    inputs = open_session(folder / name / "1" / "model.onnx").get_inputs()
-    shapes = {i.name: [number, *(s if isinstance(s, int) else 3 for s in i.shape[1:])] for i in inputs}
-    return {
-        n: (random.random(shape) < 0.5 if n.endswith("_mask") else random.normal(50, 30, shape)).astype("f4")
-        for n, shape in shapes.items()
-    }
-
-
-def as_json(tensors: dict[str, np.ndarray], **more: Any) -> dict[str, Any]:
-    inputs = [
-        {"name": n, "shape": list(v.shape), "datatype": "FP32", "data": v.ravel().tolist()} for n, v in tensors.items()
-    ]
-    return {"json": {"inputs": inputs, **more}}
-
-
-def as_binary(tensors: dict[str, np.ndarray], **more: Any) -> dict[str, Any]:
-    inputs = [
-        {"name": n, "shape": list(v.shape), "datatype": "FP32", "parameters": {"binary_data_size": v.nbytes}}
-        for n, v in tensors.items()
-    ]
-    head = json.dumps({"inputs": inputs, **more}).encode()
-    body = head + b"".join(v.tobytes() for v in tensors.values())
-    return {"content": body, "headers": {"Inference-Header-Content-Length": str(len(head))}}
-
-
-def scores(answer: Any) -> np.ndarray:
-    assert answer.status_code == 200, answer.text
-    size = answer.headers.get("Inference-Header-Content-Length")
-    head = json.loads(answer.content[: int(size)] if size else answer.content)
-    output = next(o for o in head["outputs"] if o["name"] == "scores")
-    if size:
-        return np.frombuffer(answer.content[int(size) :], "<f4")[: np.prod(output["shape"])].reshape(output["shape"])
-    return np.array(output["data"], "f4").reshape(output["shape"])
-
-
-INFER = "/v2/models/toy_features/infer"
-
-
-@pytest.fixture(autouse=True)
-def name(published: Path) -> str:
-    global INFER
-    name = json.loads((published / "export" / "model.json").read_text())["name"]
-    INFER = f"/v2/models/{name}_features/infer"
-    return str(name)
 
 
 def test_columns_of_events_get_the_scores_of_the_graph(client: Client, published: Path, name: str) -> None:
@@ -134,20 +30,22 @@ def test_columns_of_events_get_the_scores_of_the_graph(client: Client, published
             np.testing.assert_allclose(scores(client("POST", f"/v2/models/{name}/infer", **asked)), expected, rtol=1e-6)
 
 
-def test_any_split_of_rows_into_requests_gives_the_same_scores(client: Client, models: Path, name: str) -> None:
+def test_any_split_of_rows_into_requests_gives_the_same_scores(
+    client: Client, models: Path, name: str, infer: str
+) -> None:
     tensors = rows(models, f"{name}_features", 100)
-    whole = scores(client("POST", INFER, **as_binary(tensors, parameters={"binary_data_output": True})))
+    whole = scores(client("POST", infer, **as_binary(tensors, parameters={"binary_data_output": True})))
     assert whole.shape == (100, 2) and len(np.unique(whole)) > 50
     bounds = [0, 1, 2, 30, 31, 95, 100]
     parts = [{n: v[a:b] for n, v in tensors.items()} for a, b in zip(bounds, bounds[1:])]
-    answers = client.together(*(("POST", INFER, as_json(part)) for part in parts))
+    answers = client.together(*(("POST", infer, as_json(part)) for part in parts))
     np.testing.assert_allclose(np.concatenate([scores(a) for a in answers]), whole, rtol=1e-6)
     one_by_one = [
-        scores(client("POST", INFER, **as_json({n: v[i : i + 1] for n, v in tensors.items()}))) for i in range(5)
+        scores(client("POST", infer, **as_json({n: v[i : i + 1] for n, v in tensors.items()}))) for i in range(5)
     ]
     np.testing.assert_allclose(np.concatenate(one_by_one), whole[:5], rtol=1e-6)
     none = {n: v[:0] for n, v in tensors.items()}
-    assert scores(client("POST", INFER, **as_json(none))).shape == (0, 2)
+    assert scores(client("POST", infer, **as_json(none))).shape == (0, 2)
     text = client("GET", "/metrics").text
     assert f'nanoforge_rows_total{{model="{name}_features"}} 205.0' in text
 
@@ -183,16 +81,16 @@ def test_what_the_protocol_has_besides(client: Client, name: str) -> None:
     ],
 )
 def test_a_bad_request_gets_400_and_a_sentence(
-    change: Any, words: str, client: Client, models: Path, name: str
+    change: Any, words: str, client: Client, models: Path, name: str, infer: str
 ) -> None:
     asked = as_json(rows(models, f"{name}_features", 2))["json"]
     change(asked)
-    answer = client("POST", INFER, json=asked)
+    answer = client("POST", infer, json=asked)
     assert answer.status_code == 400
     assert words in answer.json()["error"]
 
 
-def test_other_bad_requests(client: Client, models: Path, name: str) -> None:
+def test_other_bad_requests(client: Client, models: Path, name: str, infer: str) -> None:
     tensors = rows(models, f"{name}_features", 2)
     for body, header in (
         (b"{", None),
@@ -203,21 +101,21 @@ def test_other_bad_requests(client: Client, models: Path, name: str) -> None:
         (b"[]", "2"),
     ):
         headers = {} if header is None else {"Inference-Header-Content-Length": header}
-        assert client("POST", INFER, content=body, headers=headers).status_code == 400
+        assert client("POST", infer, content=body, headers=headers).status_code == 400
     binary = as_binary(tensors)
-    assert client("POST", INFER, **binary | {"content": binary["content"][:-4]}).status_code == 400
-    assert client("POST", INFER, **binary | {"content": binary["content"] + b"1234"}).status_code == 400
+    assert client("POST", infer, **binary | {"content": binary["content"][:-4]}).status_code == 400
+    assert client("POST", infer, **binary | {"content": binary["content"] + b"1234"}).status_code == 400
     different = {n: v if i else v[:1] for i, (n, v) in enumerate(tensors.items())}
-    assert "different numbers of rows" in client("POST", INFER, **as_json(different)).json()["error"]
+    assert "different numbers of rows" in client("POST", infer, **as_json(different)).json()["error"]
     assert client("POST", "/v2/models/nothing/infer", json={}).status_code == 404
     assert client("POST", f"/v2/models/{name}/versions/7/infer", json={}).status_code == 404
-    assert client("GET", INFER).status_code == 405
+    assert client("GET", infer).status_code == 405
     gzip = binary["headers"] | {"content-encoding": "gzip"}
-    assert client("POST", INFER, **binary | {"headers": gzip}).status_code == 415
+    assert client("POST", infer, **binary | {"headers": gzip}).status_code == 415
     assert client("GET", "/v2/models/../../etc/passwd").status_code == 404
 
 
-def test_versions_come_and_go(client: Client, models: Path, name: str) -> None:
+def test_versions_come_and_go(client: Client, models: Path, name: str, infer: str) -> None:
     graph = (models / f"{name}_features" / "1" / "model.onnx").read_bytes()
     where = f"/v2/repository/models/{name}_features"
     assert client("PUT", f"{where}/versions/1", content=graph).status_code == 409
@@ -225,23 +123,23 @@ def test_versions_come_and_go(client: Client, models: Path, name: str) -> None:
     assert answer.status_code == 201, answer.text
     assert client("GET", f"/v2/models/{name}_features").json()["versions"] == ["1", "3"]
     asked = as_json(rows(models, f"{name}_features", 2))
-    assert client("POST", INFER, **asked).json()["model_version"] == "3"
+    assert client("POST", infer, **asked).json()["model_version"] == "3"
     assert client("DELETE", f"{where}/versions/3").status_code == 200
-    assert client("POST", INFER, **asked).json()["model_version"] == "1"
+    assert client("POST", infer, **asked).json()["model_version"] == "1"
     assert client("DELETE", f"{where}/versions/3").status_code == 404
     assert client("POST", f"{where}/unload").status_code == 200
-    assert client("POST", INFER, **asked).status_code == 404
+    assert client("POST", infer, **asked).status_code == 404
     assert client("GET", "/v2/health/ready").status_code == 200  # it was unloaded by command
     assert client("POST", f"{where}/load").status_code == 200
-    assert client("POST", INFER, **asked).status_code == 200
+    assert client("POST", infer, **asked).status_code == 200
 
 
-def test_a_broken_version_keeps_the_others(client: Client, models: Path, name: str) -> None:
+def test_a_broken_version_keeps_the_others(client: Client, models: Path, name: str, infer: str) -> None:
     folder = models / f"{name}_features" / "2"
     folder.mkdir()
     (folder / "model.onnx").write_bytes(b"no graph")
     client.loop.run_until_complete(client._app.state.engine.refresh())
-    assert client("POST", INFER, **as_json(rows(models, f"{name}_features", 1))).json()["model_version"] == "1"
+    assert client("POST", infer, **as_json(rows(models, f"{name}_features", 1))).json()["model_version"] == "1"
     index = {(i["name"], i["version"]): i for i in client("POST", "/v2/repository/index").json()}
     assert index[f"{name}_features", "2"]["state"] == "UNAVAILABLE" and index[f"{name}_features", "2"]["reason"]
     assert client("GET", "/v2/health/ready").status_code == 503
@@ -277,25 +175,25 @@ def test_uploads_of_something_else_are_refused(client: Client, models: Path, nam
     assert not (models / "new").exists()
 
 
-def test_who_may_do_what(models: Path, name: str) -> None:
+def test_who_may_do_what(models: Path, name: str, infer: str) -> None:
     client = Client(models, tokens={READ: "read", WRITE: "write"}, max_body=5000)
     reader, writer = ({"authorization": f"Bearer {token}"} for token in (READ, WRITE))
     asked = as_json(rows(models, f"{name}_features", 1))
     unload = f"/v2/repository/models/{name}/unload"
-    assert client("POST", INFER, **asked).status_code == 401
-    assert client("POST", INFER, headers={"authorization": "Bearer guess"}, **asked).status_code == 401
-    assert client("POST", INFER, headers=reader, **asked).status_code == 200
+    assert client("POST", infer, **asked).status_code == 401
+    assert client("POST", infer, headers={"authorization": "Bearer guess"}, **asked).status_code == 401
+    assert client("POST", infer, headers=reader, **asked).status_code == 200
     assert client("GET", "/v2/health/live").status_code == 200
     assert client("POST", unload, headers=reader).status_code == 403
     assert client("POST", unload, headers=writer).status_code == 200
     many = as_json(rows(models, f"{name}_features", 200))
-    assert client("POST", INFER, headers=reader, **many).status_code == 413
+    assert client("POST", infer, headers=reader, **many).status_code == 413
 
     async def in_pieces() -> Any:
         for _ in range(10):
             yield b" " * 1000
 
-    assert client("POST", INFER, headers=reader, content=in_pieces()).status_code == 413
+    assert client("POST", infer, headers=reader, content=in_pieces()).status_code == 413
     assert client("GET", "/v2", headers=reader | {"host": "evil.example"}).status_code == 403
     client.close()
     client = Client(models, read_only=True)
@@ -321,20 +219,3 @@ def test_nothing_is_open_to_others_by_accident(models: Path) -> None:
         serve(models, host="0.0.0.0")
     with pytest.raises(UserError, match="no such folder"):
         serve(models / "none")
-
-
-def test_the_repository_is_checked(models: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    serve(models, check=True)
-    printed = capsys.readouterr().out
-    assert f"{name} 1: takes" in printed and f"{name}_features 1: takes" in printed
-
-
-def test_versions_appear_whole_and_never_change(models: Path, name: str) -> None:
-    repository = Repository(models)
-    number = repository.add(name, {"model.onnx": b"x"}, "config")
-    assert number == 2 and not list(models.rglob(".staged*"))
-    assert (models / name / "config.pbtxt").read_text() != "config"
-    with pytest.raises(Exception, match="versions never change"):
-        repository.add(name, {"model.onnx": b"y"}, "config", number=2)
-    assert repository.add("fresh", {"model.onnx": b"x"}, "config") == 1
-    assert (models / "fresh" / "config.pbtxt").read_text() == "config"

@@ -329,7 +329,17 @@ def model_config() -> Any:
         tensor.field.add(name="name", number=1, type=kinds["string"], label=1)
         tensor.field.add(name="data_type", number=2, type=14, type_name=".inference.DataType", label=1)
         tensor.field.add(name="dims", number=dims, type=kinds["int64"], label=3)
+    policy = file.message_type.add(name="ModelVersionPolicy")
+    policy.nested_type.add(name="All")
+    policy.field.add(name="all", number=3, type=11, type_name=".inference.ModelVersionPolicy.All", label=1)
+    batching = file.message_type.add(name="ModelDynamicBatching")
+    batching.field.add(name="max_queue_delay_microseconds", number=2, type=4, label=1)
     config = file.message_type.add(name="ModelConfig")
+    for name, number, message in (
+        ("version_policy", 3, "ModelVersionPolicy"),
+        ("dynamic_batching", 11, "ModelDynamicBatching"),
+    ):
+        config.field.add(name=name, number=number, type=11, type_name=f".inference.{message}", label=1)
     for name, number, kind in (("name", 1, "string"), ("platform", 2, "string"), ("max_batch_size", 4, "int32")):
         config.field.add(name=name, number=number, type=kinds[kind], label=1)
     for name, number, message in (("input", 5, "ModelInput"), ("output", 6, "ModelOutput")):
