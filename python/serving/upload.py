@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .repository import DESCRIPTION, GRAPH
 from .request_error import RequestError
@@ -67,11 +69,11 @@ def check_upload(name: str, content: bytes) -> tuple[dict[str, bytes], str]:
 
 def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(SECONDS), math.ceil(SECONDS)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
 
-def _look_at(path: Path, name: str) -> dict[str, object]:
+def examine(path: Path, name: str) -> dict[str, object]:
     """Check a graph; runs in the process that has limits."""
     import onnx
 
@@ -82,17 +84,12 @@ def _look_at(path: Path, name: str) -> dict[str, object]:
 
     try:
         model = onnx.load_from_string(path.read_bytes())
-        if any(t.data_location == onnx.TensorProto.EXTERNAL for t in _tensors(model.graph)):
-            return {"error": "weights outside of the file are not taken"}
+        reason = _refusal(model)
+        if reason is not None:
+            return {"error": reason}
         onnx.checker.check_model(model)
     except Exception as error:  # protobuf and onnx have errors of their own
         return {"error": f"the file is no ONNX model ({str(error).partition(chr(10))[0][:200]})"}
-    opsets = {opset.domain: opset.version for opset in model.opset_import}
-    foreign = sorted(set(opsets) - set(_DOMAINS))
-    if foreign:
-        return {"error": f"operators of {', '.join(foreign)} are not taken"}
-    if max((opsets.get("", 0), opsets.get("ai.onnx", 0))) > MAX_OPSET or model.ir_version > MAX_IR:
-        return {"error": f"opset and IR are newer than {MAX_OPSET} and {MAX_IR}"}
     try:
         served = ServedModel(ModelVersion(name, 1), path)
     except DataError as error:
@@ -100,16 +97,32 @@ def _look_at(path: Path, name: str) -> dict[str, object]:
     return {"description": served.description, "config": config(name, model)}
 
 
-def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
-    """List the stored tensors of a graph and of the graphs inside it."""
-    tensors = list(graph.initializer)
-    for node in graph.node:
-        for attribute in node.attribute:
-            tensors += [attribute.t, *attribute.tensors]
-            for inner in (attribute.g, *attribute.graphs):
-                tensors += _tensors(inner)
-    return tensors
+def _refusal(model: onnx.ModelProto) -> str | None:
+    """Say what a graph has that is not taken; None where there is nothing."""
+    from onnx import FunctionProto, NodeProto, TensorProto
+
+    parts = list(_parts(model))
+    if any(isinstance(p, TensorProto) and p.data_location == TensorProto.EXTERNAL for p in parts):
+        return "weights outside of the file are not taken"
+    domains = {opset.domain for opset in model.opset_import}
+    domains |= {part.domain for part in parts if isinstance(part, (NodeProto, FunctionProto))}
+    foreign = sorted(domains - set(_DOMAINS))
+    if foreign:
+        return f"operators and functions of {', '.join(foreign)[:200]} are not taken"
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if opset > MAX_OPSET or model.ir_version > MAX_IR:
+        return f"opset {opset} and IR {model.ir_version}, and {MAX_OPSET} and {MAX_IR} are the newest that are taken"
+    return None
+
+
+def _parts(message: Any) -> Iterator[Any]:
+    """Yield a message of protobuf and all inside it: graphs are in nodes, functions, and training too."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                yield from _parts(part)
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_look_at(Path(sys.argv[1]), sys.argv[2])))
+    sys.stdout.write(json.dumps(examine(Path(sys.argv[1]), sys.argv[2])))

@@ -12,6 +12,7 @@ from nanoforge.errors import UserError
 from nanoforge.events.open import open_events
 from nanoforge.serving.security import read_tokens
 from nanoforge.serving.session import feeds, open_session
+from nanoforge.serving.upload import examine
 from nanoforge.stages.serve import serve
 from serving.clients import Client, as_binary, as_json, rows, scores
 
@@ -145,33 +146,72 @@ def test_a_broken_version_keeps_the_others(client: Client, models: Path, name: s
     assert client("GET", "/v2/health/ready").status_code == 503
 
 
-def test_uploads_of_something_else_are_refused(client: Client, models: Path, name: str) -> None:
-    where = "/v2/repository/models/new/versions/1"
-    graph = onnx.load(models / name / "1" / "model.onnx")
+def outside(model: onnx.ModelProto) -> None:
+    tensor = model.graph.initializer[0]
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
 
-    def changed(change: Any) -> bytes:
-        model = onnx.ModelProto()
-        model.CopyFrom(graph)
+
+def outside_in_an_attribute(model: onnx.ModelProto) -> None:
+    outside(model)
+    tensor = onnx.TensorProto()
+    tensor.CopyFrom(model.graph.initializer[0])
+    model.graph.initializer[0].data_location = onnx.TensorProto.DEFAULT
+    model.graph.node.append(onnx.helper.make_node("Constant", [], ["outside"], value=tensor))
+
+
+def function(model: onnx.ModelProto, domain: str) -> None:
+    node = onnx.helper.make_node("Relu", ["x"], ["y"], domain=domain if domain == "com.inner" else "")
+    opsets = [onnx.helper.make_opsetid("", 17)]
+    where = "" if domain == "com.inner" else domain
+    model.functions.append(onnx.helper.make_function(where, "Mine", ["x"], ["y"], [node], opsets))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (None, "no ONNX model"),
+        (lambda m: m.metadata_props.pop(), "no description"),
+        (lambda m: setattr(m, "ir_version", 11), "IR 11"),
+        (lambda m: setattr(m.opset_import[0], "version", 21), "opset 21"),
+        (lambda m: m.opset_import.add(domain="com.example", version=1), "com.example"),
+        (lambda m: setattr(m.graph.node[0], "domain", "com.example"), "com.example"),
+        (lambda m: setattr(m.graph.node[0], "op_type", "NoSuchOperator"), "NoSuchOperator"),
+        (lambda m: function(m, "com.example"), "com.example"),
+        (lambda m: function(m, "com.inner"), "com.inner"),
+        (outside, "outside of the file"),
+        (outside_in_an_attribute, "outside of the file"),
+        (lambda m: m.graph.ClearField("output"), "no ONNX model|cannot be used"),
+    ],
+)
+def test_uploads_of_something_else_are_refused(
+    change: Any, words: str, models: Path, name: str, tmp_path: Path
+) -> None:
+    model = onnx.load(models / f"{name}_features" / "1" / "model.onnx")
+    if change is not None:
         change(model)
-        return bytes(model.SerializeToString())
+    (tmp_path / "model.onnx").write_bytes(b"not a model" if change is None else model.SerializeToString())
+    error = str(examine(tmp_path / "model.onnx", "new")["error"])
+    assert any(word in error for word in words.split("|")), error
 
-    def outside(model: onnx.ModelProto) -> None:
-        tensor = model.graph.initializer[0]
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        tensor.external_data.add(key="location", value="/etc/passwd")
 
-    foreign = lambda m: m.opset_import.add(domain="com.example", version=1)  # noqa: E731
-    for content, words in (
-        (b"not a model", "no ONNX model"),
-        (changed(lambda m: m.metadata_props.pop()), "no description"),
-        (changed(lambda m: setattr(m, "ir_version", 11)), "newer"),
-        (changed(foreign), "com.example"),
-        (changed(outside), "outside of the file"),
+def test_what_no_upload_gets_by_with(client: Client, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in (
+        "a%20b/versions/1",
+        "..%2fx/versions/1",
+        "new/versions/0",
+        "new/versions/-1",
+        f"{'n' * 65}/versions/1",
     ):
-        answer = client("PUT", where, content=content)
-        assert answer.status_code == 422 and words in answer.json()["error"], answer.text
-    assert client("PUT", "/v2/repository/models/a%20b/versions/1", content=b"x").status_code == 400
-    assert client("PUT", "/v2/repository/models/new/versions/0", content=b"x").status_code == 400
+        answer = client("PUT", f"/v2/repository/models/{path}", content=b"x")
+        assert answer.status_code in (400, 404) and answer.json()["error"], path
+    large = client("PUT", "/v2/repository/models/new/versions/1", content=b" " * 16_000_001)
+    assert large.status_code == 413
+    nothing = client("PUT", "/v2/repository/models/new/versions/1", content=b"not a model")
+    assert nothing.status_code == 422 and "no ONNX model" in nothing.json()["error"]
+    monkeypatch.setattr("nanoforge.serving.upload.SECONDS", 0.01)
+    slow = client("PUT", "/v2/repository/models/new/versions/1", content=b"x")
+    assert slow.status_code == 422 and "within" in slow.json()["error"]
     assert not (models / "new").exists()
 
 
