@@ -69,6 +69,7 @@ ROOMS = [
     "api",
     "stages",
     "batch",
+    "histograms",
     "tuning",
     "training",
     "evaluation",

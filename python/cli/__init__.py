@@ -20,6 +20,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "list": overview.list_registry,
     "schema": overview.schema,
     "inspect": overview.inspect,
+    "plot": overview.plot,
     "generate": samples.generate,
     "produce": samples.produce,
     "skim": samples.skim,

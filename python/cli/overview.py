@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from ..registry import REGISTRIES
-from .options import AsJson, Force, Output, Overrides, Tree
+from .options import AsJson, Force, Jobs, Output, Overrides, SkipBad, Tree
 from .reading import YAML, load_analysis
 
 
@@ -75,6 +75,50 @@ def inspect(
     from ..stages.inspect import inspect
 
     inspect(files, tree, filter, ranges, as_json)
+
+
+def plot(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES... EXPRESSIONS...",
+            help="Files or the analysis file, then what to draw: Jet_pt, 'Jet_eta:Jet_phi' (y:x), 'Jet_pt>>(9,0,90)'.",
+        ),
+    ],
+    output: Output = Path("plots"),
+    cut: Annotated[Optional[list[str]], typer.Option("--cut", help="A cut on events, or on the objects drawn.")] = None,
+    weight: Annotated[str, typer.Option("--weight", help="A (further) weight, e.g. genWeight.")] = "1",
+    log: Annotated[bool, typer.Option("--log", help="A logarithmic axis.")] = False,
+    shapes: Annotated[bool, typer.Option("--shapes", help="Every sample with the area 1.")] = False,
+    ratio: Annotated[bool, typer.Option("--ratio", help="The ratio to the first sample below.")] = False,
+    tree: Annotated[Optional[str], typer.Option("--tree", help="The tree of files; dir/tree works. [Events]")] = None,
+    jobs: Jobs = 1,
+    skip_bad_files: SkipBad = False,
+    force: Force = False,
+) -> None:
+    """Draw histograms of expressions, in one pass over the files, and write them as PDF, PNG and ROOT.
+
+    Example: nanoforge plot nano.root Jet_pt 'Jet_eta:Jet_phi' --cut 'nJet > 3' -o plots
+    """
+    from ..histograms.request import divide
+
+    files, texts = divide(words)
+    one = Path(files[0]) if len(files) == 1 and Path(files[0]).suffix in YAML else None
+    analysis = None if one is None else load_analysis(one, [] if tree is None else [f"tree={tree}"])
+    from ..histograms.drawing import Looks
+    from ..stages.plot import analysis_of_files, plot
+
+    plot(
+        analysis or analysis_of_files(files, tree or "Events"),
+        texts,
+        output,
+        cuts=cut or (),
+        weight=weight,
+        looks=Looks(log, shapes, ratio=ratio),
+        jobs=jobs,
+        skip_bad_files=skip_bad_files,
+        force=force,
+    )
 
 
 def compare(

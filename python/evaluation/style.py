@@ -35,17 +35,22 @@ Draw = TypeVar("Draw", bound=Callable[..., Figure])
 
 
 def cms_style(draw: Draw) -> Draw:
-    """Draw a figure with the CMS style, and only it; the label comes last, when the axes have their final size."""
+    """Draw a figure of simulated events with the CMS style, and only it."""
 
     @wraps(draw)
     def styled(*args: Any, **kwargs: Any) -> Figure:
-        with mpl.rc_context(mplhep.style.CMS):
-            figure = draw(*args, **kwargs)
-            # Room for a power of ten is not needed (see whole_ticks), and mplhep would open a figure to measure it.
-            mplhep.cms.label("Private work", data=False, rlabel="", ax=figure.axes[0], scilocator_adjust=False)
-        return figure
+        return cms_figure(lambda: draw(*args, **kwargs), data=False)
 
     return cast(Draw, styled)
+
+
+def cms_figure(draw: Callable[[], Figure], *, data: bool) -> Figure:
+    """Draw a figure, of ``data`` or not, in the CMS style; the label comes when the axes have their final size."""
+    with mpl.rc_context(mplhep.style.CMS):
+        figure = draw()
+        # Room for a power of ten is not needed (see whole_ticks), and mplhep would open a figure to measure it.
+        mplhep.cms.label("Private work", data=data, rlabel="", ax=figure.axes[0], scilocator_adjust=False)
+    return figure
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
