@@ -249,7 +249,8 @@ class Summary:
         finished = [seconds for seconds in lasted if seconds is not None]
         running = [s.process for s in self.states if s.state is JobState.RUNNING and s.process is not None]
         if not finished or not running:
-            usual = statistics.median(finished)
+            return None
+        usual = statistics.median(finished)
         rest = [max(usual - max(self.now - (p.started or self.now), 0), 0) for p in running]
         waiting = self.counts[JobState.IDLE] + self.counts[JobState.EVICTED]
         return self.now + max((sum(rest) + waiting * usual) / len(running), *rest)
@@ -320,7 +321,6 @@ def status(directory: Path, watch: bool = False, as_json: bool = False) -> None:
         _watch(look, str(directory))
     else:
         out.print(_drawn(look(), str(directory)))
-    return None
 
 
 def _watch(look: Callable[[], list[Summary]], title: str) -> None:
