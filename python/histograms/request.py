@@ -144,8 +144,8 @@ def automatic_range(values: np.ndarray) -> Range:
     if not len(finite):
         return Range(1, 0.0, 1.0)
     if values.dtype.kind in "biu" and int(finite.max()) - int(finite.min()) < _MOST_INTEGERS:
-        low, high = int(finite.min()), int(finite.max())
-        return Range(high - low + 1, low - 0.5, high + 0.5)
+        first, last = int(finite.min()), int(finite.max())
+        return Range(last - first + 1, first - 0.5, last + 0.5)
     low, high = (float(edge) for edge in np.quantile(finite.astype(np.float64), (_TAIL, 1 - _TAIL)))
     if not high > low:
         half = max(0.5, abs(low) * 1e-3)
