@@ -59,7 +59,8 @@ class EstimatorOptions(ModelOptions):
         seed
             Of all that is random.
         threads
-            How many; 0 for all cores. The result does not depend on it.
+            How many; 0 for all cores. The same number gives the same bits; another may change sums in their last digits,
+            and by them a late tree.
 
         Returns
         -------
