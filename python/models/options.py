@@ -59,7 +59,7 @@ class EstimatorOptions(ModelOptions):
         seed
             Of all that is random.
         threads
-            How many; 0 for all cores. The same number gives the same bits; another may change sums in their last digits,
+            How many; 0 for all cores. The same number gives the same bits; another may change the last digits of sums,
             and by them a late tree.
 
         Returns
