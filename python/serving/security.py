@@ -13,8 +13,8 @@ from ..errors import UserError
 
 READ, WRITE = "read", "write"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_OPEN = ("/v2/health/live", "/v2/health/ready")
-"""What anybody may ask, so that a proxy can see whether the server lives."""
+_OPEN = ("/v2/health/live", "/v2/health/ready", "/")
+"""What anybody may ask: whether the server lives, and the page, which holds nothing and asks for a token itself."""
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -37,7 +37,7 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running(models: Path, *options: str | Path) -> Iterator[RunningServer]:
+def running(models: Path, *options: str | Path, ready: bool = True) -> Iterator[RunningServer]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -47,7 +47,7 @@ def running(models: Path, *options: str | Path) -> Iterator[RunningServer]:
     )
     server = RunningServer(process, port, "https" if "--tls-cert" in options else "http")
     try:
-        wait_until_ready(server)
+        wait_until_ready(server, 200 if ready else 503)
         yield server
     finally:
         if process.poll() is None:
@@ -55,12 +55,12 @@ def running(models: Path, *options: str | Path) -> Iterator[RunningServer]:
         process.communicate(timeout=20)
 
 
-def wait_until_ready(server: RunningServer, seconds: float = 120) -> None:
+def wait_until_ready(server: RunningServer, status: int = 200, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         assert server.process.poll() is None, server.process.communicate()
         with contextlib.suppress(OSError, http.client.HTTPException):
-            if server.get("/v2/health/ready")[0] == 200:
+            if server.get("/v2/health/ready")[0] == status:
                 return
         time.sleep(0.1)
     raise AssertionError("the server does not get ready")
