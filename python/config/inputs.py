@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from .base import Expr, Identifier, Strict, one_as_list
+from .images import Image, Scale
 
 Feature = Union[Annotated[str, Field(min_length=1)], Annotated[dict[Identifier, Expr], Field(min_length=1)]]
 """A column, or names of features with their expressions."""
@@ -21,7 +22,7 @@ class Fill(Strict):
 
 
 class Input(Strict):
-    """One input of the model: features of the row itself, or of a collection of its constituents.
+    """One input of the model: features of the row itself, of a collection of its constituents, or an ``image`` of hits.
 
     ``index`` names the branch of the collection that holds the position of the row that a constituent belongs to;
     NaN and infinities are an ``error``, or replaced by a constant; ``keep`` (trees only) lets both be NaN, "not there".
@@ -29,10 +30,12 @@ class Input(Strict):
     Without them, every row has all constituents of its event, which ``all`` confirms.
     """
 
-    features: Annotated[list[Feature], Field(min_length=1)]
+    features: Annotated[list[Feature], Field(min_length=1)] = []
     """Columns, or new names with their expressions: ``[pt, {log_pt: "log(pt)"}]``. With a ``collection`` its attributes
-    are meant.
+    are meant. Required, unless there is an ``image``.
     """
+    image: Optional[Image] = None
+    """In place of features: the constituents are hits, and drawn."""
     collection: Optional[Identifier] = None
     """The collection whose objects are the constituents of a row, ``Jet`` say; without one, features are numbers of the
     row.
@@ -54,14 +57,32 @@ class Input(Strict):
     nan: Union[Literal["error", "keep"], Fill] = "error"
     """What NaN and infinities are: an error, or replaced (``{fill: 0}``), or for trees kept (``keep``)."""
 
+    scale: dict[Identifier, Scale] = {}
+    """For the channels of an image, in place of the normalisation by the training rows: ``none``, ``linear(25)``
+    (divided by it), ``log1p(0.1)`` (ln(1 + x / 0.1)) or ``sqrt``.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hits(cls, content: Any) -> Any:
+        """Let the hits of an image be the collection; an image has no features, which resolved files write as []."""
+        image = content.get("image") if isinstance(content, dict) else None
+        if not isinstance(image, dict):
+            return content
+        hits = image.get("hits") if content.get("collection") is None else None
+        without = {key: value for key, value in content.items() if key != "features" or value != []}
+        return without | ({"collection": hits} if isinstance(hits, str) else {})
+
     @model_validator(mode="after")
     def _shape(self) -> Input:
+        self._check_image()
         if self.collection is None:
             present = [k for k in ("where", "sort", "length", "index", "match") if getattr(self, k) is not None]
             if present:
                 raise ValueError(f"{present[0]!r} needs a 'collection'")
         elif self.length is None:
-            raise ValueError("'collection' needs a 'length': how many constituents of a row are kept")
+            key = "collection" if self.image is None else "image"
+            raise ValueError(f"{key!r} needs a 'length': how many constituents of a row are kept")
         if self.all and self.collection is None:
             raise ValueError("'all' needs a 'collection'")
         if (self.index is not None) + (self.match is not None) + self.all > 1:
@@ -76,6 +97,23 @@ class Input(Strict):
             raise ValueError(f"feature {twice!r} is listed twice")
         return self
 
+    def _check_image(self) -> None:
+        if self.image is None:
+            if not self.features:
+                raise ValueError("needs 'features', or an 'image'")
+            if self.scale:
+                raise ValueError("'scale' is for the channels of an 'image'")
+            return
+        if self.features:
+            raise ValueError("'image' and 'features' exclude each other: the channels of an image are its features")
+        if self.collection != self.image.hits:
+            raise ValueError(f"'collection' is {self.image.hits}, as image.hits says: remove it")
+        if self.nan == "keep":
+            raise ValueError("nan: NaN cannot be drawn: say what it becomes, nan: {fill: 0}")
+        for name in self.scale:
+            if name not in self.image.channels:
+                raise ValueError(f"scale: there is no channel {name!r}: there are {', '.join(self.image.channels)}")
+
     @property
     def replacement(self) -> float | None:
         """What NaN and infinities become; None where they are an error."""
@@ -86,12 +124,27 @@ class Input(Strict):
     @property
     def feature_expressions(self) -> dict[str, str]:
         """Map each feature's name to its expression, in order."""
+        if self.image is not None:
+            return self.image.feature_expressions
         pairs: dict[str, str] = {}
         for feature in self.features:
             pairs.update({feature: feature} if isinstance(feature, str) else feature)
         return pairs
 
+    def feature_key(self, name: str) -> str:
+        """Return where in the block the expression of a feature stands."""
+        if self.image is None:
+            return f"features.{name}"
+        return f"image.channels.{name}" if name in self.image.channels else f"image.{name}"
+
+    @property
+    def collection_key(self) -> str:
+        """Where in the block the collection stands."""
+        return "collection" if self.image is None else "image.hits"
+
     @property
     def feature_names(self) -> list[str]:
         """Names of the features, in order, duplicates included."""
+        if self.image is not None:
+            return list(self.image.feature_expressions)
         return [name for f in self.features for name in ([f] if isinstance(f, str) else f)]

@@ -16,6 +16,7 @@ from .batch import BatchBlock
 from .cmssw import CmsRun
 from .evaluation import Evaluation
 from .generator import Generator
+from .images import check_images
 from .inputs import Input
 from .loss_options import LossOptions
 from .model_options import ModelOptions
@@ -287,6 +288,7 @@ class Analysis(Strict):
         if without and len(without) < len(simulated):
             raise ValueError(f"samples.{without[0]}: has no 'xsec' while others have: their weights would not compare")
         self._check_names()
+        check_images(self.inputs, self.row)
         if self.training.balance.shape is not None:
             rows = [name for i in self.inputs.values() if i.collection is None for name in i.feature_names]
             columns = dict.fromkeys([*self.regression, *rows, *self.keep])
@@ -320,6 +322,9 @@ class Analysis(Strict):
             raise ValueError(f"keep.{name}: predictions have a column of this name: define another name for it")
         if self.dataset.format == "hdf5" and self.dataset.layout == "tensors":
             return
+        drawn = next((name for name, block in self.inputs.items() if block.image is not None), None)
+        if self.dataset.layout == "salt" and drawn is not None:
+            raise ValueError(f"dataset.layout: salt has no images, and inputs.{drawn} is one: write tensors")
         reserved = {"label", "weight", "fold", "entry", "sample", "file"}
         rows = [n for i in self.inputs.values() if i.collection is None for n in i.feature_names]
         features = rows if self.dataset.layout == "salt" else []

@@ -84,7 +84,7 @@ class FileRows:
         record.largest_weight = max(record.largest_weight, float(np.abs(weights[rows.events]).max(initial=0.0)))
         order = np.argsort(side, kind="stable")
         rows = ChosenRows(rows.positions[order], rows.events[order])
-        table = builder.table(frame, rows)
+        table = builder.table(frame, rows, record.accounting)
         stored = {n: v[order].astype(stored_type(n)) for n, v in identity.items()}
         stored["entry"] = entries[order]
         stored["sample"] = np.full(len(order), self._origin["sample"], "u2")

@@ -49,7 +49,8 @@ class ImageInfo:
     combine
         What becomes of several hits in a pixel, for each channel: "sum", "max", "count" or "hardest".
     scale
-        What a pixel's value becomes, for each channel: "none", "sqrt", "linear(x)" or "log1p(x)".
+        What a pixel's value becomes, for each channel: "none", "sqrt", "linear(x)" or "log1p(x)"; None is in units of
+        the channel's root mean square over the hits of the training.
     deterministic
         Whether sums are equal bit by bit also on a GPU.
     """
@@ -58,7 +59,7 @@ class ImageInfo:
     size: tuple[int, int]
     pixel: tuple[float, float]
     combine: tuple[str, ...]
-    scale: tuple[str, ...]
+    scale: tuple[str | None, ...]
     cell: tuple[int, int] = (1, 1)
     circular: bool = False
     deterministic: bool = False
@@ -66,10 +67,34 @@ class ImageInfo:
 
 @dataclass(frozen=True)
 class InputInfo:
-    """One input: names of its F features; ``length`` L for constituents, None for features of the row itself."""
+    """One input: names of its F features; ``length`` L for constituents, None for features of the row itself.
+
+    With an ``image`` the constituents are hits, as :class:`ImageInfo` says.
+    """
 
     features: tuple[str, ...]
     length: int | None = None
+    image: ImageInfo | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        image = {} if self.image is None else {"image": {k: _plain(v) for k, v in asdict(self.image).items()}}
+        return {"features": list(self.features), "length": self.length} | image
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> InputInfo:
+        """Rebuild what :meth:`as_dict` wrote."""
+        image = content.get("image")
+        drawn = None if image is None else ImageInfo(**{k: _frozen(v) for k, v in image.items()})
+        return cls(tuple(content["features"]), content["length"], drawn)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -84,12 +109,12 @@ class DatasetInfo:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return asdict(self)
+        return asdict(self) | {"inputs": {name: info.as_dict() for name, info in self.inputs.items()}}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> DatasetInfo:
         """Rebuild what :meth:`as_dict` wrote."""
-        inputs = {k: InputInfo(tuple(v["features"]), v["length"]) for k, v in content["inputs"].items()}
+        inputs = {name: InputInfo.from_dict(info) for name, info in content["inputs"].items()}
         return cls(
             content["row"], inputs, tuple(content["classes"]), tuple(content["regression"]), int(content["folds"])
         )

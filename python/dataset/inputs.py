@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from ..events.operations import delta_phi, delta_r
 from ..events.reader import EventFile
 from ..events.selection import condition
 from . import kernels
+from .images import Drawings, HitPositions, count_kept, find_seeds
 
 Parser = Callable[[str, str], Expression]
 
@@ -35,8 +36,8 @@ class InputBuilder:
 
     Parameters
     ----------
-    name, block
-        The input, as in the analysis file.
+    inputs, name
+        All inputs, as in the analysis file, and the name of this one.
     row
         The collection whose objects are the rows; None where rows are events.
     parse
@@ -48,13 +49,20 @@ class InputBuilder:
     """
 
     def __init__(
-        self, name: str, block: Input, row: str | None, parse: Parser, file: EventFile, columns: Iterable[str]
+        self,
+        inputs: Mapping[str, Input],
+        name: str,
+        row: str | None,
+        parse: Parser,
+        file: EventFile,
+        columns: Iterable[str],
     ) -> None:
         where = f"inputs.{name}"
         self.name = name
-        self.block = block
+        self.block = block = inputs[name]
+        self._hits = None if block.image is None else HitPositions(inputs, name, row, parse)
         self._row = row
-        self._features = [parse(e, f"{where}.features.{n}") for n, e in block.feature_expressions.items()]
+        self._features = [parse(e, f"{where}.{block.feature_key(n)}") for n, e in block.feature_expressions.items()]
         self._where, self._sort, self._match = (
             None if text is None else parse(text, f"{where}.{key}")
             for key, text in (("where", block.where), ("sort", block.sort), ("match", block.match))
@@ -62,6 +70,7 @@ class InputBuilder:
         if (block.match or block.index) and block.collection == row:
             raise UserError(f"{where}: objects of {row} cannot be attached to rows of {row} itself")
         self._resolve = resolver(columns, [p for p in (block.collection or row,) if p], where, file.path)
+        self._resolve_row = resolver(columns, [row] if row else [], f"{where}.image.around", file.path)
         self._buffers: dict[str, np.ndarray] = {}
         self._finite = True
 
@@ -80,12 +89,19 @@ class InputBuilder:
             names |= {f"{c}_{v}" for c in (self.block.collection, self._row) for v in ("eta", "phi")}
         if self.block.index:
             names.add(self.block.index)
-        return {self._resolve(n) for n in names}
+        around = self._hits.around if self._hits else ()
+        return {self._resolve(n) for n in names} | {self._resolve_row(n) for e in around for n in e.names}
 
-    def build(self, frame: Frame, rows: ChosenRows, level: Level) -> Any:
+    @property
+    def has_grid(self) -> bool:
+        """Whether others may be drawn onto this, which has to be built before them."""
+        return self.block.image is None or self.block.image.onto is None
+
+    def build(self, frame: Frame, rows: ChosenRows, level: Level, drawings: Drawings) -> Any:
         """Return features (N, F) f4, or (features (N, L, F) f4, valid (N, L) bool), in buffers that are used again.
 
-        ``level`` is where the rows' own values live. Values that mean "not there" (``missing``) are NaN.
+        ``level`` is where the rows' own values live. Values that mean "not there" (``missing``) are NaN. What images of
+        a chunk share is in ``drawings``.
         """
         if self.block.collection is None:
             values = self._values(frame, level)
@@ -93,23 +109,55 @@ class InputBuilder:
             np.take(values.T, rows.positions, axis=0, out=out, mode="clip")
             self._finite = bool(np.isfinite(out).all())
             return out
-        indices, starts, stops = self._constituents(frame, rows)
+        constituents = indices, starts, stops = self._constituents(frame, rows)
         values = self._values(frame, indices)
         length = self.block.length or 0
         out = self._buffer("out", (len(rows.positions), length, len(self._features)))
         valid = self._buffer("valid", (len(rows.positions), length), bool)
-        keep = self._kept(frame, indices)
-        if keep is None and self._sort is None:
+        if self._hits is None:
+            keep = self._kept(frame, indices)
+        else:
+            keep = self._place(self._hits, frame, (rows, level), constituents, values, drawings)
+        key = self._key(frame, indices, values)
+        if keep is None and key is None:
             self._finite = kernels.pad(values, starts, stops, out, valid)
             return out, valid
         keep = np.ones(indices.size, dtype=bool) if keep is None else keep
-        if self._sort is None:
+        if key is None:
             picks = kernels.choose(starts, stops, keep, length)
         else:
-            key = frame.values(self._sort, self._resolve, indices).astype(np.float64)
             picks = kernels.choose_sorted(starts, stops, keep, key, length)
         self._finite = kernels.pad_picked(values, picks, out, valid)
         return out, valid
+
+    def _place(
+        self,
+        positions: HitPositions,
+        frame: Frame,
+        rows_level: tuple[ChosenRows, Level],
+        constituents: tuple[Level, np.ndarray, np.ndarray],
+        values: np.ndarray,
+        drawings: Drawings,
+    ) -> np.ndarray:
+        """Let the positions of hits be those on the images of their rows; returns which hits are there, bool."""
+        (rows, level), (indices, starts, stops) = rows_level, constituents
+        kept = self._kept(frame, indices)
+        keep = np.ones(indices.size, dtype=bool) if kept is None else kept.copy()
+        before = count_kept(starts, stops, keep)
+        eta, phi = (frame.values(e, self._resolve, indices).astype(np.float64) for e in (positions.eta, positions.phi))
+        if positions.grid == self.name:
+            seeds = find_seeds(values[2], starts, stops, keep)
+            around = [frame.values(e, self._resolve_row, level)[rows.positions] for e in positions.around]
+            drawings.centers[self.name] = positions.centers(around, (eta, phi), seeds)
+        positions.place((eta, phi), (starts, stops), drawings.centers[positions.grid], values[:2], keep)
+        drawings.count(self.name, before, count_kept(starts, stops, keep), self.block.length or 0)
+        return keep
+
+    def _key(self, frame: Frame, level: Level, values: np.ndarray) -> np.ndarray | None:
+        """Return what constituents are sorted by, ascending: those of an image by falling first channel."""
+        if self._sort is not None:
+            return frame.values(self._sort, self._resolve, level).astype(np.float64)
+        return None if self._hits is None else -values[2].astype(np.float64)
 
     def mend(self, values: Any) -> tuple[int, str] | None:
         """Apply the policy for NaN and infinities to what :meth:`build` returned last, in place.
@@ -122,9 +170,11 @@ class InputBuilder:
         if self._finite:
             return None
         features, valid = split_input(values)
-        if self.block.replacement is None:
-            row, feature = kernels.first_bad(features)
-            return row, self.block.feature_names[feature]
+        if self.block.replacement is None or self._hits is not None:
+            needed = features if self.block.replacement is None else features[:, :, :2]  # nothing replaces a position
+            row, feature = kernels.first_bad(needed)
+            if row >= 0:
+                return row, self.block.feature_names[feature]
         np.copyto(features, np.float32(self.block.replacement), where=~np.isfinite(features) & valid[:, :, np.newaxis])
         return None
 
@@ -146,7 +196,8 @@ class InputBuilder:
         """Return where constituents' values live, and the (N,) bounds of every row's constituents there."""
         collection = str(self.block.collection)
         offsets = frame.offsets(collection)
-        if self._match is None and self.block.index is None:
+        shared = self._hits is None or self._row is None  # a hit has another position on the image of each row
+        if self._match is None and self.block.index is None and shared:
             return frame.object_level(collection), offsets[rows.events], offsets[rows.events + 1]
         row = str(self._row)
         if self.block.index is not None:

@@ -10,12 +10,15 @@ from ..config.inputs import Input
 from ..config.schema import IDENTITY, Analysis
 from ..console import say
 from ..errors import UserError
+from ..provenance import Accounting
 from .extremes import merge as merge_extremes
 from .extremes import sentinels
+from .images import check_drawn
 from .repeats import Repeats
 from .shards import ShardRecord
 from .statistics import merge as merge_moments
 
+_POSITION = 2  # the first features of hits say where they are
 MOST_LINES = 20
 """So many notices on features are printed; all are in the manifest and in the report."""
 
@@ -45,7 +48,7 @@ def check_identity(analysis: Analysis, records: Sequence[ShardRecord]) -> None:
 def find_notices(analysis: Analysis, records: Sequence[ShardRecord], repeats: Repeats) -> list[str]:
     """Say in one line each what is remarkable about the rows of these input files, and print it."""
     read = [record for record in records if record.rows]
-    notices = [*_identity(read), *_numbers(analysis, repeats), *_attachment(analysis)]
+    notices = [*_identity(read), *_numbers(analysis, repeats), *_attachment(analysis), *_images(records)]
     for notice in notices:
         say(f"note: {notice}")
     copies = [*_copies(analysis, repeats)]
@@ -100,10 +103,25 @@ def _attachment(analysis: Analysis) -> Iterator[str]:
     """Say where every row has all constituents of its event, and nobody said that this is meant."""
     for name, block in analysis.inputs.items():
         attached = block.index or block.match or block.all
-        if analysis.row != "event" and block.collection is not None and not attached:
+        whole = block.image is not None and block.image.range is not None  # the same detector for every row
+        if analysis.row != "event" and block.collection is not None and not attached and not whole:
             yield (
                 f"inputs.{name}: every {analysis.row} has all {block.collection} of its event: attach them by 'index' "
                 "or 'match', or confirm it by 'all: true'"
+            )
+
+
+def _images(records: Sequence[ShardRecord]) -> Iterator[str]:
+    """Say how many rows have no hit on their image, and where ``length`` leaves out hits of more than 1 % of them."""
+    for name, ledger in Accounting.total(record.accounting for record in records).hits.items():
+        check_drawn(name, ledger)
+        if ledger.empty:
+            yield f"inputs.{name}: {ledger.empty:,} of {ledger.rows:,} rows have no hit on their image, which is empty"
+        if ledger.overfull > 0.01 * ledger.rows:
+            left_out = ledger.rejected["length"] / (ledger.used + ledger.rejected["length"])
+            yield (
+                f"inputs.{name}.length: {_percent(ledger.overfull / ledger.rows)} of the rows have more hits, and "
+                f"{_percent(left_out)} of all hits are left out: raise it, or leave out small ones by 'where'"
             )
 
 
@@ -117,6 +135,8 @@ def _features(name: str, block: Input, records: Sequence[ShardRecord]) -> Iterat
     of = "rows" if block.collection is None else f"{block.collection} entries"
     fill = "" if block.nan != "error" else " and 'nan: {fill: 0}'"
     for i, feature in enumerate(block.feature_names):
+        if block.image is not None and i < _POSITION:
+            continue
         if count[i] > 1 and squares[i] == 0:
             yield f"inputs.{name}: {feature} is {_number(mean[i])} in all training {of}: it teaches nothing"
             continue

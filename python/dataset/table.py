@@ -17,7 +17,8 @@ from ..events.identity import integer_columns, lacking, likely_identity
 from ..events.reader import EventFile
 from ..events.selection import Selection, condition, cut
 from ..provenance import Accounting, Ledger
-from .info import DatasetInfo, InputInfo
+from .images import Drawings, input_info
+from .info import DatasetInfo
 from .inputs import ChosenRows, InputBuilder, representative
 
 
@@ -59,7 +60,7 @@ def dataset_info(analysis: Analysis) -> DatasetInfo:
             raise UserError(f"samples.{without}: needs a 'label', since there is no 'target'")
         if len(analysis.classes) < 2:
             raise UserError("there is nothing to tell apart: give the samples different labels, or a 'target'")
-    inputs = {n: InputInfo(tuple(i.feature_names), i.length) for n, i in analysis.inputs.items()}
+    inputs = {name: input_info(analysis.inputs, name) for name in analysis.inputs}
     return DatasetInfo(analysis.row, inputs, tuple(analysis.classes), tuple(analysis.regression), analysis.split.folds)
 
 
@@ -136,8 +137,8 @@ class TableBuilder:
         kept = [n for n in analysis.keep if training or {n, f"{self._row}_{n}"} & parsed]
         self._keep = parse_each({n: n for n in kept}, "keep")
         self._inputs = [
-            InputBuilder(n, block, self._row, self._selection.parse, self._file, parsed)
-            for n, block in analysis.inputs.items()
+            InputBuilder(analysis.inputs, name, self._row, self._selection.parse, self._file, parsed)
+            for name in analysis.inputs
         ]
 
     def _parse_weight(self, analysis: Analysis, sample: Sample | None) -> Expression:
@@ -159,7 +160,8 @@ class TableBuilder:
         groups = (self._classes, self._targets, self._keep, {"": self._weight})
         columns = self._selection.columns_of(e for g in groups for e in g.values())
         defines = self._selection.defines
-        collections = {f"inputs.{b.name}.collection": b.block.collection for b in self._inputs} | {"row": self._row}
+        collections = {f"inputs.{b.name}.{b.block.collection_key}": b.block.collection for b in self._inputs}
+        collections["row"] = self._row
         columns |= {representative(c, self._file, defines, where) for where, c in collections.items() if c}
         for builder in self._inputs:
             columns |= builder.columns()
@@ -176,8 +178,7 @@ class TableBuilder:
         self.select(frame, Accounting())
         level = self._level(frame)
         rows = ChosenRows(np.arange(2), np.arange(2) if self._row is None else np.zeros(2, dtype=np.int64))
-        for builder in self._inputs:
-            builder.build(frame, rows, level)
+        self._build(frame, rows, level, Accounting())
         for expression in (*self._targets.values(), *self._keep.values()):
             self._values(frame, expression, level)
         for expression in self._classes.values():
@@ -244,10 +245,17 @@ class TableBuilder:
             raise DataError(f"{self._place(frame, wrong[0])}: the weight {self._weight.text!r} is not finite")
         return weights
 
-    def table(self, frame: Frame, rows: ChosenRows) -> Table:
-        """Fill inputs, labels, targets and kept columns of the chosen rows, in their order."""
+    def _build(self, frame: Frame, rows: ChosenRows, level: Level, accounting: Accounting) -> dict[str, Any]:
+        """Fill the inputs: those first on whose grids others are drawn."""
+        drawings = Drawings(accounting)
+        by_grid = sorted(self._inputs, key=lambda builder: not builder.has_grid)
+        built = {builder.name: builder.build(frame, rows, level, drawings) for builder in by_grid}
+        return {builder.name: built[builder.name] for builder in self._inputs}
+
+    def table(self, frame: Frame, rows: ChosenRows, accounting: Accounting) -> Table:
+        """Fill inputs, labels, targets and kept columns of the chosen rows, in their order; hits are booked."""
         level = self._level(frame)
-        table = Table({b.name: b.build(frame, rows, level) for b in self._inputs})
+        table = Table(self._build(frame, rows, level, accounting))
         if self._classes:
             table.label = self._labels(frame, rows, level)
         for name, expression in self._targets.items():

@@ -180,6 +180,8 @@ def _expressions(analysis: Analysis) -> Iterator[tuple[str, list[str]]]:
         collections = [input_block.collection] if input_block.collection else row
         texts = [input_block.where, input_block.sort, input_block.match, *input_block.feature_expressions.values()]
         yield from ((text, collections) for text in texts if text)
+        if input_block.image is not None:
+            yield from ((text, row) for text in input_block.image.center_expressions)
 
 
 def _defaults(text: str) -> Iterable[tuple[str, Any]]:

@@ -217,13 +217,13 @@ class ParityCheck:
 def _table(builder: TableBuilder, analysis: Analysis, frame: Frame, rows: ChosenRows) -> tuple[Table, np.ndarray]:
     """Return the inputs of the rows whose features are finite wherever they have to be, and which rows these are."""
     good = np.ones(len(rows.positions), bool)
-    table = builder.table(frame, rows)
+    table = builder.table(frame, rows, Accounting())
     for name, values in table.inputs.items():
         if analysis.inputs[name].nan == "error":
             features, _ = split_input(values)
             good &= np.isfinite(features).all(axis=(1, 2))
     chosen = ChosenRows(rows.positions[good], rows.events[good])
-    table = builder.table(frame, chosen)
+    table = builder.table(frame, chosen, Accounting())
     builder.mend(frame, chosen, table)
     return table, good
 

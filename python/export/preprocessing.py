@@ -16,6 +16,7 @@ from ..config.inputs import Input
 from ..config.schema import IDENTITY, Analysis
 from ..dataset.inputs import representative
 from ..dataset.table import TableBuilder
+from ..errors import UserError
 from ..events.expressions import Expression
 from ..events.frame import Resolver, resolver
 from ..events.reader import EventFile
@@ -96,6 +97,8 @@ class Preprocessing:
         self.columns: dict[str, ColumnInput] = {}
         self.inputs: dict[str, str] = {}
         for name, block in analysis.inputs.items():
+            if block.image is not None:
+                raise UserError(f"inputs.{name}: an image needs its hits placed by the caller: export --features")
             _Block(self, name, block).emit()
         self._finite = graph.all_of(self._fine)
         self.selected = self._cut(self._selection.parse_each(cuts, "select"))

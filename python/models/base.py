@@ -99,15 +99,13 @@ class ModelSpec:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        content = asdict(self) | {"targets": list(self.targets)}
-        for info in content["inputs"].values():
-            info["features"] = list(info["features"])
-        return content
+        inputs = {name: info.as_dict() for name, info in self.inputs.items()}
+        return asdict(self) | {"inputs": inputs, "targets": list(self.targets)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> ModelSpec:
         """Rebuild what :meth:`as_dict` wrote."""
-        inputs = {k: InputInfo(tuple(v["features"]), v["length"]) for k, v in content["inputs"].items()}
+        inputs = {name: InputInfo.from_dict(info) for name, info in content["inputs"].items()}
         return cls(inputs, tuple(content["targets"]), content["task"], dict(content["network"]), content["loss"])
 
 

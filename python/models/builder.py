@@ -34,8 +34,9 @@ class NetworkBuilder(ABC):
         nn.Module
             Called as ``network(features, masks)`` with normalised features per input, (N, F) or (N, L, F), zero where
             they are padding, and masks per input of constituents, (N, L) bool. Returns (N, C): logits of classes, or
-            standardised targets. If its ``forward`` has a third parameter ``raw``, that gets the features as they are
-            in the file (GeV, radian), zero where they are padding.
+            standardised targets. If its ``forward`` has a parameter ``raw``, that gets the features as they are in the
+            file (GeV, radian), zero where they are padding; a parameter ``images`` gets what is drawn of the hits,
+            (N, planes, H, W) for each grid, of the shapes that ``models.raster.image_shapes(inputs)`` tells.
 
         Raises
         ------

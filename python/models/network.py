@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..dataset.info import InputInfo
 from .base import Model, ModelSpec
 from .builder import NetworkBuilder
+from .raster import Images, scaled
 from .tasks import Objective
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ class NetworkModel(Model):
         self.options = cast(NetworkBuilder, spec.options)
         self.objective = cast(Objective, spec.loss_options.objective(spec.targets))
         self.network = self.options.build(spec.inputs, len(spec.outputs))
-        self._takes_raw = "raw" in inspect.signature(self.network.forward).parameters
+        self._takes = set(inspect.signature(self.network.forward).parameters) & {"raw", "images"}
+        self.images = Images(spec.inputs)
         widths = {name: len(info.features) for name, info in spec.inputs.items()}
         for name, width in (widths | {"target": len(spec.targets)}).items():
             self.register_buffer(f"{name}_center", torch.zeros(width))
@@ -69,13 +72,16 @@ class NetworkModel(Model):
         raw: dict[str, Tensor] = {}
         for name, info in self.spec.inputs.items():
             raw[name] = inputs[name]
-            features[name] = self._standardise(name, inputs[name])
+            features[name] = self._standardise_hits(name, info, inputs[name])
             if info.length is not None:
                 masks[name] = inputs[f"{name}_mask"] > 0.5
                 valid = masks[name].unsqueeze(-1)
                 raw[name] = torch.where(valid, raw[name], 0.0)
                 features[name] = torch.where(valid, features[name], 0.0)
-        out: Tensor = self.network(features, masks, raw) if self._takes_raw else self.network(features, masks)
+        more: dict[str, Any] = {"raw": raw} if "raw" in self._takes else {}
+        if "images" in self._takes:
+            more["images"] = self.images({name: self._in_units(name, raw[name]) for name in self.images.rasters}, masks)
+        out: Tensor = self.network(features, masks, **more)
         return out
 
     def standardise_targets(self, targets: Tensor) -> Tensor:
@@ -98,6 +104,24 @@ class NetworkModel(Model):
         model = cls(spec)
         model.load_state_dict(content["state"])
         return model
+
+    def _standardise_hits(self, name: str, info: InputInfo, values: Tensor) -> Tensor:
+        """Standardise features, but those that have a scale of their own."""
+        standard = self._standardise(name, values)
+        if info.image is None or not any(info.image.scale):
+            return standard
+        scales = (None, None, *info.image.scale)
+        columns = [standard[..., i] if s is None else scaled(values[..., i], s) for i, s in enumerate(scales)]
+        return torch.stack(columns, dim=-1)
+
+    def _in_units(self, name: str, hits: Tensor) -> Tensor:
+        """Divide the channels that have no scale by their root mean square in the training."""
+        image = self.spec.inputs[name].image
+        assert image is not None  # noqa: S101 - it is drawn
+        center, scale = self.get_buffer(f"{name}_center"), self.get_buffer(f"{name}_scale")
+        typical = (center.square() + scale.square()).sqrt()
+        units = [typical[i] if s is None else torch.ones_like(typical[i]) for i, s in enumerate(image.scale, start=2)]
+        return torch.cat([hits[..., :2], hits[..., 2:] / torch.stack(units)], dim=-1)
 
     def _standardise(self, name: str, values: Tensor) -> Tensor:
         return (values - self.get_buffer(f"{name}_center")) / self.get_buffer(f"{name}_scale")

@@ -3,13 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..config.images import parse_scale
-from ..dataset.info import ImageInfo
+from ..dataset.info import ImageInfo, InputInfo
+
+
+class Images(nn.Module):
+    """Draws all images of a model: planes on one grid are one image, named by the input whose grid it is."""
+
+    def __init__(self, inputs: Mapping[str, InputInfo]) -> None:
+        super().__init__()
+        self._inputs = {name: info.image for name, info in inputs.items() if info.image is not None}
+        self.rasters = nn.ModuleDict({name: Raster(image) for name, image in self._inputs.items()})
+
+    def forward(self, hits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Draw hits, (N, L, 2 + C) per input, of which some are valid, (N, L) bool; (N, planes, H, W) per grid."""
+        planes: dict[str, list[Tensor]] = {}
+        for name, raster in self.rasters.items():
+            planes.setdefault(self._inputs[name].grid, []).append(raster(hits[name], masks[name]))
+        return {grid: torch.cat(drawn, dim=1) for grid, drawn in planes.items()}
+
+
+def image_shapes(inputs: Mapping[str, InputInfo]) -> dict[str, tuple[int, int, int]]:
+    """Return the shape of each image that :class:`Images` draws of a row: planes, pixels in eta, pixels in phi."""
+    shapes: dict[str, tuple[int, int, int]] = {}
+    for image in (info.image for info in inputs.values() if info.image is not None):
+        planes = shapes.get(image.grid, (0,))[0] + len(image.combine)
+        shapes[image.grid] = planes, *image.size
+    return shapes
+
+
+def random_positions(image: ImageInfo, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Draw positions of hits as a dataset has them, in the middle of cells on the image and just outside, (…, 2)."""
+    first = [rng.integers(-cell, size + 1, shape) for size, cell in zip(image.size, image.cell)]
+    middles = [(f + (cell - size) / 2) * p for f, cell, size, p in zip(first, image.cell, image.size, image.pixel)]
+    return np.stack(middles, axis=-1).astype(np.float32)
 
 
 class Raster(nn.Module):
@@ -105,8 +139,10 @@ class Raster(nn.Module):
         return torch.cat([canvas[:, :, :, -(wide - 1) :], canvas], dim=3)
 
 
-def scaled(values: Tensor, scale: str) -> Tensor:
+def scaled(values: Tensor, scale: str | None) -> Tensor:
     """Bring a channel to the order of one, as ``ImageInfo.scale`` says; zero stays zero, and signs stay."""
+    if scale is None:
+        return values
     kind, number = parse_scale(scale)
     if kind == "linear":
         return values / number

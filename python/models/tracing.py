@@ -20,6 +20,7 @@ from torch import Tensor
 from ..errors import DataError
 from .base import Model
 from .padding import depends_on_padding
+from .raster import random_positions
 
 OPSET = 18
 """The newest that ONNX Runtime 1.14 (CMSSW 14_0_X) accepts."""
@@ -149,6 +150,8 @@ def random_inputs(
         shape = (rows,) if info.length is None else (rows, lengths[name])
         center, scale = model.typical(name)
         drawn[name] = rng.standard_normal((*shape, len(info.features)), np.float32) * scale + center
+        if info.image is not None:
+            drawn[name][..., :2] = random_positions(info.image, shape, rng)
         if info.length is not None:
             drawn[f"{name}_mask"] = rng.integers(2, size=shape).astype(np.float32)
             drawn[f"{name}_mask"][:1] = 0

@@ -30,6 +30,23 @@ class Ledger:
             self.reject(cut, count)
 
 
+@dataclass
+class HitLedger(Ledger):
+    """Counts of the hits of an image, and of its rows: all, those without a hit, and those with more than are kept."""
+
+    rows: int = 0
+    empty: int = 0
+    overfull: int = 0
+
+    def add(self, other: Ledger) -> None:
+        """Add the counts of another ledger of the same image."""
+        super().add(other)
+        assert isinstance(other, HitLedger)  # noqa: S101 - of the same image
+        self.rows += other.rows
+        self.empty += other.empty
+        self.overfull += other.overfull
+
+
 @dataclass(frozen=True)
 class Lost:
     """A file that could not be used; ``entries`` is None where not even their number could be read."""
@@ -41,10 +58,11 @@ class Lost:
 
 @dataclass
 class Accounting:
-    """The books of a stage: events, table rows where a row is not an event, and lost files."""
+    """The books of a stage: events, table rows where a row is not an event, the hits of images, and lost files."""
 
     events: Ledger = field(default_factory=lambda: Ledger("events"))
     rows: Ledger | None = None
+    hits: dict[str, HitLedger] = field(default_factory=dict)
     lost: list[Lost] = field(default_factory=list)
 
     @property
@@ -70,18 +88,21 @@ class Accounting:
         if other.rows is not None:
             self.rows = self.rows or Ledger(other.rows.unit)
             self.rows.add(other.rows)
+        for name, ledger in other.hits.items():
+            self.hits.setdefault(name, HitLedger(ledger.unit)).add(ledger)
         self.lost += other.lost
 
     def check(self) -> None:
         """Raise a :class:`DataError` unless the books balance."""
-        for ledger, lost in ((self.events, self.lost_events), (self.rows, 0)):
+        others = [(ledger, 0) for ledger in (self.rows, *self.hits.values())]
+        for ledger, lost in ((self.events, self.lost_events), *others):
             if ledger is not None and ledger.read != ledger.used + sum(ledger.rejected.values()) + lost:
                 raise DataError(f"the event accounting does not balance: {ledger}, lost {lost}; please report this")
 
     def lines(self) -> list[tuple[str, int, str]]:
         """Return the cut flow as (label, count, share of what was read) lines."""
         table: list[tuple[str, int, str]] = []
-        for ledger in (self.events, self.rows):
+        for ledger in (self.events, self.rows, *self.hits.values()):
             if ledger is None:
                 continue
             counts = {f"{ledger.unit} read": ledger.read}
@@ -94,7 +115,8 @@ class Accounting:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the books as plain JSON types."""
-        return asdict(self)
+        content = asdict(self)
+        return content if self.hits else {key: value for key, value in content.items() if key != "hits"}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Accounting:
@@ -103,6 +125,7 @@ class Accounting:
         return cls(
             Ledger(**content["events"]),
             Ledger(**rows) if rows else None,
+            {name: HitLedger(**ledger) for name, ledger in content.get("hits", {}).items()},
             [Lost(**loss) for loss in content["lost"]],
         )
 

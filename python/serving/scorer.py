@@ -53,7 +53,7 @@ class Scorer:
     def entries(self, file: EventFile, builder: TableBuilder, frame: Frame, accounting: Accounting) -> Entries:
         """Score the events of a chunk, and book them; rejected rows get the score -1."""
         rows = builder.select(frame, accounting)
-        table = builder.table(frame, rows)
+        table = builder.table(frame, rows, accounting)
         builder.mend(frame, rows, table)
         identity = builder.identity(frame)
         hashes = event_hash(

@@ -52,7 +52,7 @@ def build(path: Path, stage: str = "convert", **changes: Any) -> tuple[Frame, Ch
         frame, books = made.frame(chunk), Accounting()
         made.weights(frame)
         rows = made.select(frame, books)
-        table = made.table(frame, rows)
+        table = made.table(frame, rows, books)
         made.mend(frame, rows, table)
         books.check()
     return frame, rows, table, books
@@ -516,5 +516,5 @@ def test_an_empty_chunk_has_all_columns(path: Path) -> None:
         made = builder(path, file, define={"hard_pt": "Jet_pt[Jet_pt > 30]"}, select={"a": "num(hard_pt) > 1"})
         frame = made.frame(made.empty_chunk())
         rows = made.select(frame, Accounting())
-        table = made.table(frame, rows)
+        table = made.table(frame, rows, Accounting())
         assert len(rows.events) == 0 and table.inputs["jets"][0].shape == (0, 3, 2) and len(made.weights(frame)) == 0

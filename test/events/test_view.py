@@ -35,7 +35,9 @@ def rows(path: Path, content: Analysis) -> dict[str, Any]:
         builder = TableBuilder(content, content.samples["s"], file, "convert")
         for chunk in file.chunks(builder.columns, 7):
             frame = builder.frame(chunk)
-            for name, value in builder.table(frame, builder.select(frame, Accounting())).tensors().items():
+            for name, value in (
+                builder.table(frame, builder.select(frame, Accounting()), Accounting()).tensors().items()
+            ):
                 found.setdefault(name, []).append(value.copy())
     return {name: np.concatenate(values) for name, values in found.items()}
 

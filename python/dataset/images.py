@@ -1,0 +1,246 @@
+"""Where hits are on the images of their rows: positions from the middle, moved to the middle of the cells they fill.
+
+The image itself is drawn inside the model (``models.raster``). Since a position stands half a pixel from the edges of
+its cell, no rounding to float32 on the way moves a hit across one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..compiled import jit
+from ..config.images import Image, cell_of, grid_of
+from ..errors import UserError
+from ..provenance.accounting import Accounting, HitLedger
+from .info import ImageInfo, InputInfo
+
+if TYPE_CHECKING:
+    from ..config.inputs import Input
+    from ..events.expressions import Expression
+
+_MANY_ROWS = 10_000  # after so many it is clear that no hit will be on an image
+
+
+@dataclass
+class Centers:
+    """The middles of the images of rows: eta and phi, each (N,) f8, NaN where there is no hit to be the seed."""
+
+    eta: np.ndarray
+    phi: np.ndarray
+
+
+@dataclass
+class Drawings:
+    """What the images of a chunk share: the middles of those with a grid, and the books of their hits, by input."""
+
+    accounting: Accounting
+    centers: dict[str, Centers] = field(default_factory=dict)
+
+    def count(self, name: str, hits: np.ndarray, drawn: np.ndarray, length: int) -> None:
+        """Book the hits of rows, (N,) each: those that count, and those on the image, of which ``length`` are kept.
+
+        Raises
+        ------
+        UserError
+            When none of very many is on its image.
+        """
+        ledger = self.accounting.hits.setdefault(name, HitLedger(f"{name} hits"))
+        ledger.read += int(hits.sum())
+        ledger.reject("image (outside of it)", int((hits - drawn).sum()))
+        ledger.reject("length", int(np.maximum(drawn - length, 0).sum()))
+        ledger.used += int(np.minimum(drawn, length).sum())
+        ledger.rows += len(hits)
+        ledger.empty += int((drawn == 0).sum())
+        ledger.overfull += int((drawn > length).sum())
+        if ledger.rows >= _MANY_ROWS:
+            check_drawn(name, ledger)
+
+
+def check_drawn(name: str, ledger: HitLedger) -> None:
+    """Raise a :class:`UserError` when there are hits, and none is on its image."""
+    if ledger.read and not ledger.used:
+        raise UserError(
+            f"inputs.{name}.image: no hit of {ledger.rows:,} rows lies on the image: is phi in degrees, or the middle "
+            "('around') elsewhere?"
+        )
+
+
+class HitPositions:
+    """Says where the hits of an input are on its images.
+
+    Parameters
+    ----------
+    inputs
+        All inputs of the analysis.
+    name
+        The input, which has an image.
+    row
+        The collection whose objects are the rows; None where rows are events.
+    parse
+        Parses the text of an expression, given the key it stands at.
+    """
+
+    def __init__(
+        self, inputs: Mapping[str, Input], name: str, row: str | None, parse: Callable[[str, str], Expression]
+    ) -> None:
+        image = inputs[name].image
+        assert image is not None  # noqa: S101 - only made of those
+        where = f"inputs.{name}.image"
+        grid = grid_of(inputs, name)
+        self.grid = image.onto or name
+        self.eta, self.phi = (parse(getattr(image, key), f"{where}.{key}") for key in ("eta", "phi"))
+        self.around = _around(image, row, lambda text: parse(text, f"{where}.around"))
+        self._middle_eta = None if grid.range is None else sum(grid.range) / 2
+        self._circular = grid.range is not None
+        self._geometry = _geometry(grid, cell_of(inputs, name))
+
+    def centers(self, around: Sequence[np.ndarray], hits: tuple[np.ndarray, np.ndarray], seeds: np.ndarray) -> Centers:
+        """Return the middles of rows.
+
+        Parameters
+        ----------
+        around
+            Eta and phi, (N,) each, where expressions say what the middles are.
+        hits
+            Eta and phi of all hits.
+        seeds
+            Which hit is each row's seed, (N,) i8; -1 where it has none.
+        """
+        if self._middle_eta is not None:
+            return Centers(np.full(len(seeds), self._middle_eta), np.zeros(len(seeds)))
+        if around:
+            return Centers(*(np.asarray(values, np.float64) for values in around))
+        return Centers(*(np.append(values, np.nan)[seeds] for values in hits))
+
+    def place(
+        self,
+        hits: tuple[np.ndarray, np.ndarray],
+        bounds: tuple[np.ndarray, np.ndarray],
+        centers: Centers,
+        out: np.ndarray,
+        keep: np.ndarray,
+    ) -> None:
+        """Write the positions of hits that fill pixels, and keep no others.
+
+        Parameters
+        ----------
+        hits
+            Eta and phi of all hits, f8.
+        bounds
+            The first hit of every row, and the one after its last, (N,) i8 each.
+        centers
+            The middles of the rows.
+        out
+            (2, total) f4: positions from the middle. Those that are not finite stay so, and are kept.
+        keep
+            (total,) bool: which hits count.
+        """
+        (eta, phi), (starts, stops) = hits, bounds
+        pixel, size, cell, middle = self._geometry
+        place_hits(
+            eta, phi, starts, stops, centers.eta, centers.phi, pixel, size, cell, middle, self._circular, out, keep
+        )
+
+
+def _around(image: Image, row: str | None, parse: Callable[[str], Expression]) -> list[Expression]:
+    """Return the two expressions of the middle; none where it is the seed, or always the same."""
+    texts = (f"{row}_eta", f"{row}_phi") if image.around == "row" else image.center_expressions
+    return [parse(text) for text in texts]
+
+
+def _geometry(grid: Image, cell: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return pixel, size, cell, and where the middle is in pixels, (2,) each."""
+    assert grid.size is not None  # noqa: S101 - it has a grid of its own
+    size = np.array(grid.size)
+    # the cell of a seed is pixel n // 2, and its middle half a pixel further
+    middle = size // 2 + 0.5 if grid.around == "seed" else size / 2
+    return np.array(grid.pixels), size, np.array(cell), middle
+
+
+def image_info(inputs: Mapping[str, Input], name: str) -> ImageInfo | None:
+    """Describe the image of an input; None where it is none."""
+    image = inputs[name].image
+    if image is None:
+        return None
+    grid = grid_of(inputs, name)
+    assert grid.size is not None  # noqa: S101 - it has a grid of its own
+    return ImageInfo(
+        grid=image.onto or name,
+        size=grid.size,
+        pixel=grid.pixels,
+        combine=tuple(image.combine.get(channel, "sum") for channel in image.channels),
+        scale=tuple(inputs[name].scale.get(channel) for channel in image.channels),
+        cell=cell_of(inputs, name),
+        circular=grid.range is not None,
+        deterministic=image.deterministic,
+    )
+
+
+def input_info(inputs: Mapping[str, Input], name: str) -> InputInfo:
+    """Describe an input of the model."""
+    block = inputs[name]
+    return InputInfo(tuple(block.feature_names), block.length, image_info(inputs, name))
+
+
+@jit
+def find_seeds(channel: np.ndarray, starts: np.ndarray, stops: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Return of every row the kept hit with the largest value, (N,) i8, of equal ones the first; -1 without any."""
+    seeds = np.full(len(starts), -1, dtype=np.int64)
+    for r in range(len(starts)):
+        for i in range(starts[r], stops[r]):
+            largest = -np.inf if seeds[r] < 0 or np.isnan(channel[seeds[r]]) else channel[seeds[r]]
+            if keep[i] and (seeds[r] < 0 or channel[i] > largest):
+                seeds[r] = i
+    return seeds
+
+
+@jit
+def place_hits(
+    eta: np.ndarray,
+    phi: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    center_eta: np.ndarray,
+    center_phi: np.ndarray,
+    pixel: np.ndarray,
+    size: np.ndarray,
+    cell: np.ndarray,
+    middle: np.ndarray,
+    circular: bool,
+    out: np.ndarray,
+    keep: np.ndarray,
+) -> None:
+    """Do the work of :meth:`HitPositions.place`; ``middle`` (2,) is the middle of an image in pixels."""
+    for r in range(len(starts)):
+        for i in range(starts[r], stops[r]):
+            if not keep[i]:
+                continue
+            angle = phi[i] - center_phi[r]
+            angle -= 2 * math.pi * np.floor(angle / (2 * math.pi) + 0.5)
+            row = (eta[i] - center_eta[r]) / pixel[0]
+            column = angle / pixel[1]
+            if not (np.isfinite(row) and np.isfinite(column)):
+                out[0, i], out[1, i] = row, column
+                continue
+            first = np.floor(row + middle[0] - cell[0] / 2 + 0.5)
+            left = np.floor(column + middle[1] - cell[1] / 2 + 0.5)
+            if circular:
+                left -= size[1] * np.floor(left / size[1])
+            keep[i] = first > -cell[0] and first < size[0] and left > -cell[1] and left < size[1]
+            out[0, i] = (first + (cell[0] - size[0]) / 2) * pixel[0]
+            out[1, i] = (left + (cell[1] - size[1]) / 2) * pixel[1]
+
+
+@jit
+def count_kept(starts: np.ndarray, stops: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Count the kept hits of every row, (N,) i8."""
+    counts = np.zeros(len(starts), dtype=np.int64)
+    for r in range(len(starts)):
+        for i in range(starts[r], stops[r]):
+            counts[r] += keep[i]
+    return counts
