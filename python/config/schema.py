@@ -16,7 +16,7 @@ from .batch import BatchBlock
 from .cmssw import CmsRun
 from .evaluation import Evaluation
 from .generator import Generator
-from .images import check_images
+from .grids import check_augmentation, check_images
 from .inputs import Input
 from .loss_options import LossOptions
 from .model_options import ModelOptions
@@ -289,6 +289,7 @@ class Analysis(Strict):
             raise ValueError(f"samples.{without[0]}: has no 'xsec' while others have: their weights would not compare")
         self._check_names()
         check_images(self.inputs, self.row)
+        check_augmentation(self.inputs, self.training.augment)
         if self.training.balance.shape is not None:
             rows = [name for i in self.inputs.values() if i.collection is None for name in i.feature_names]
             columns = dict.fromkeys([*self.regression, *rows, *self.keep])

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Optional, Union
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .balance import Balance
-from .base import Positive, Strict, by_type, one_as_list
+from .base import Identifier, Positive, Strict, by_type, one_as_list
 from .losses import Loss
 
 
@@ -101,6 +101,21 @@ class Init(Strict):
     """Regular expressions for names of parameters that are not trained."""
 
 
+class Augmentation(Strict):
+    """Mirror the images of half of the rows in training, drawn anew in every epoch.
+
+    The positions of the hits are mirrored, those of all images of a row alike. Features of the row stay as they are:
+    give ``abs(eta)`` rather than ``eta``.
+    """
+
+    flip_eta: bool = False
+    """Mirror them in eta."""
+    flip_phi: bool = False
+    """Mirror them in phi."""
+    signed: list[Identifier] = []
+    """Channels that have the sign of a charge, which bends the other way in a mirror: a flip in phi changes it."""
+
+
 class Training(Strict):
     """How the model is fitted.
 
@@ -147,6 +162,8 @@ class Training(Strict):
     """The loss, alone (``loss: focal``) or with options; by default ``cross_entropy`` for classes, ``mse`` for a
     regression.
     """
+    augment: Augmentation = Augmentation()
+    """Mirror images in training."""
     init: Optional[Init] = None
     """Begin with the weights of another run."""
 

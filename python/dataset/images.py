@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..compiled import jit
-from ..config.images import Image, cell_of, grid_of
+from ..config.grids import cell_of, grid_of
+from ..config.images import Image
 from ..errors import UserError
 from ..provenance.accounting import Accounting, HitLedger
 from .info import ImageInfo, InputInfo

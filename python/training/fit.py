@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from ..errors import TrainingError
 from ..models.check import explained_network
 from ..models.network import NetworkModel
 from ..models.tasks import mean_loss
+from .augmentation import flipped
 from .checkpoints import Checkpoints, State
 from .devices import explained
 from .history import Epoch, best, check_validation_weight
@@ -39,6 +41,7 @@ from .start import train_mode
 
 SAVE_EVERY = 600.0
 """Seconds between checkpoints within an epoch."""
+_AUGMENTATION = 0x464C4950  # tells its random numbers from those of the step
 Report = Callable[[Epoch], None]
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -183,7 +186,12 @@ class Fit:
             world=self._processes.count,
             sampler=self._balancer.resampling(self._seed, epoch),
         )
-        return on_device(map(self._balancer.trained, islice(batches, done, None)), self._processes.device)
+        rest = map(self._balancer.trained, islice(batches, done, None))
+        return on_device(map(partial(self._augmented, epoch), count(done + 1), rest), self._processes.device)
+
+    def _augmented(self, epoch: int, step: int, batch: Batch) -> Batch:
+        entropy = (self._seed, epoch, step, self._processes.rank, _AUGMENTATION)
+        return flipped(batch, self._model.spec.inputs, self._training.augment, entropy)
 
     def _step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float, float]:
         """Make one step, and return over all processes Σ w·loss, Σw, and Σ|w|, by which the step divides the first."""
