@@ -204,7 +204,7 @@ WRONG_VALUES = [
         {"model": {"type": "mlp", "constituent": [1]}},
         "model.constituent: unknown key; known here: type, hidden, dropout",
     ),
-    ({"model": {"type": "deepset"}}, "model.type: 'deepset' is unknown; did you mean 'deepsets'?"),
+    ({"model": {"type": "deepset"}}, "model.type: 'deepset' is unknown; did you mean 'deepsets'"),
     ({"model": {"type": "xyz"}}, "model.type: 'xyz' is unknown; known: custom, deepsets, lightgbm, mlp"),
     ({"model": {"hidden": [1]}}, "model.type: this key is required"),
     ({"model": {"type": "mlp", "hidden": [64, "x"]}}, "model.hidden.1: should be an integer (given: 'x') (line 27)"),
