@@ -158,6 +158,7 @@ def _run(
             log_config=_logging(log),
             server_header=False,
             timeout_keep_alive=60,
+            timeout_graceful_shutdown=10,  # clients that keep a TLS connection open would hold the server for 30 s
             ssl_certfile=tls["ssl_certfile"],
             ssl_keyfile=tls["ssl_keyfile"],
         )

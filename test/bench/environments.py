@@ -1,7 +1,8 @@
 """Virtual environments of the peers, made on first use.
 
 They see the packages that run this benchmark, and add their own before them: a peer uses the same uproot, awkward and
-torch as we do, and what is installed is small. ``--no-deps`` stands where a peer pins other versions of those.
+torch as we do, and what is installed is small. ``--no-deps`` stands where a peer pins other versions of those. Servers
+see their own packages alone.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from pathlib import Path
 
 REQUIREMENTS = {
     "coffea": ["coffea>=2025.1"],
+    "kserve": ["kserve==0.21.0", "onnxruntime"],
+    "mlserver": ["mlserver==1.7.1", "onnxruntime"],
     "hdf5plugin": ["hdf5plugin>=5"],
     "root": ["root==0.1a12"],
     "salt": ["--no-deps", "salt-ml==0.13.0", "atlas-ftag-tools==0.3.3", "filelock"],
     "weaver": ["weaver-core==0.5.3"],
 }
+ALONE = {"kserve", "mlserver"}
+"""These are servers and not methods of ours: they see nothing but their own packages."""
 
 
 class UnavailableError(Exception):
@@ -52,7 +57,8 @@ def _install(home: Path, name: str) -> str:
     pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     try:
         _run([sys.executable, "-m", "venv", "--clear", str(home)])
-        _share_packages(home)
+        if name not in ALONE:
+            _share_packages(home)
         _run([*pip, *requirements])
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.splitlines() if line.strip()]

@@ -52,7 +52,7 @@ def running(models: Path, *options: str | Path, ready: bool = True) -> Iterator[
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def wait_until_ready(server: RunningServer, status: int = 200, seconds: float = 120) -> None:

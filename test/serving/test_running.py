@@ -16,12 +16,12 @@ import numpy as np
 import psutil
 import pytest
 import uproot
+from http_load import Answers, request_of, send
 from nanoforge.events.open import open_events
 from nanoforge.serving.repository import ModelVersion, Repository
 from nanoforge.serving.session import feeds, open_session
 from nanoforge.stages.predict import predict
 from serving.clients import as_binary, rows
-from serving.load import Answers, request_of, send
 from serving.running import RunningServer, running
 
 httpx = pytest.importorskip("httpx")
@@ -149,7 +149,7 @@ def test_killed_workers_come_again(models: Path, name: str) -> None:
 def test_a_server_ends_when_it_is_told_to(models: Path) -> None:
     with running(models) as server:
         server.process.terminate()
-        assert server.process.wait(20) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+        assert server.process.wait(60) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 def test_a_port_that_is_taken_is_one_line(server: RunningServer, models: Path) -> None:
