@@ -62,8 +62,8 @@ class Accounting:
 
     events: Ledger = field(default_factory=lambda: Ledger("events"))
     rows: Ledger | None = None
-    hits: dict[str, HitLedger] = field(default_factory=dict)
     lost: list[Lost] = field(default_factory=list)
+    hits: dict[str, HitLedger] = field(default_factory=dict)
 
     @property
     def lost_events(self) -> int:
@@ -125,8 +125,8 @@ class Accounting:
         return cls(
             Ledger(**content["events"]),
             Ledger(**rows) if rows else None,
-            {name: HitLedger(**ledger) for name, ledger in content.get("hits", {}).items()},
             [Lost(**loss) for loss in content["lost"]],
+            {name: HitLedger(**ledger) for name, ledger in content.get("hits", {}).items()},
         )
 
     @classmethod

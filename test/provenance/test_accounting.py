@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nanoforge.errors import DataError
 from nanoforge.provenance import Accounting, Ledger, Lost
+from nanoforge.provenance.accounting import HitLedger
 
 COUNTS = st.integers(0, 10**12)
 CUTS = st.dictionaries(st.sampled_from("abcd"), COUNTS, max_size=4)
@@ -21,6 +22,10 @@ def balanced(draw: st.DrawFn) -> Accounting:
         return Ledger(unit, used + sum(rejected.values()), used, rejected)
 
     books = Accounting(ledger("events"), ledger("Jet rows") if draw(st.booleans()) else None)
+    if draw(st.booleans()):
+        used, length, outside = draw(COUNTS), draw(COUNTS), draw(COUNTS)
+        rejected = {"image (outside of it)": outside, "length": length}
+        books.hits["ecal"] = HitLedger("ecal hits", used + length + outside, used, rejected, draw(COUNTS), 2, 1)
     for entries in draw(st.lists(st.none() | COUNTS, max_size=3)):
         books.lose(Lost("bad.root", "truncated", entries))
     return books
@@ -39,6 +44,8 @@ def test_sums_of_balanced_books_balance(parts: list[Accounting]) -> None:
         assert total.events.rejected.get(cut, 0) == sum(p.events.rejected.get(cut, 0) for p in parts)
     with_rows = [p.rows for p in parts if p.rows is not None]
     assert (total.rows.read if total.rows else 0) == sum(r.read for r in with_rows)
+    with_hits = [p.hits["ecal"] for p in parts if p.hits]
+    assert sum(ledger.rows for ledger in total.hits.values()) == sum(ledger.rows for ledger in with_hits)
     assert copies == parts, "summing leaves the parts alone"
 
 
