@@ -188,6 +188,7 @@ def test_disk_that_is_full_is_named_and_the_job_done_elsewhere(tmp_path, nanofor
     found = JobSurvey(directory).look()[0]
     assert (found.state, found.cause) == (JobState.FAILED, Cause.DISK)
     assert "no space left on the disk" in nanoforge("status", directory.path).stdout
+    (directory.path / "real.sh").replace(directory.path / "job.sh")  # a script that changed is refused
     assert nanoforge("resubmit", directory.path).returncode == 0
     assert states(directory) == [JobState.DONE]
     first, second = (submission.resources.disk for submission in directory.submissions())

@@ -500,7 +500,7 @@ def test_json_lines_longer_than_a_block(
     text = "\n".join(json.dumps(row) for row in rows).encode() + (b"\n" if size % 2 else b"")
     path.write_bytes(gzip.compress(text) if suffix.endswith(".gz") else text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrow, "_BLOCK", block)
+        patch.setattr(arrow, "BLOCK", block)
         found = chunks(path, "event", "x", "Jet_pt", "ids", step=step)
     assert found["event"][0].tolist() == list(range(size))
     assert found["x"][0].tolist() == [row["x"] for row in rows]
@@ -519,7 +519,7 @@ def test_csv_longer_than_a_block(
     text = "event,x,good\n" + "".join(f"{i},{v!r},{'true' if i % 2 else 'false'}\n" for i, v in enumerate(x.tolist()))
     path.write_bytes(gzip.compress(text.encode()) if suffix.endswith(".gz") else text.encode())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(arrow, "_BLOCK", block)
+        patch.setattr(arrow, "BLOCK", block)
         found = chunks(path, "event", "x", "good", step=step)
     assert found["event"][0].tolist() == list(range(size))
     assert found["x"][0].tolist() == x.tolist()
@@ -527,7 +527,7 @@ def test_csv_longer_than_a_block(
 
 
 def test_a_row_that_does_not_fit_the_first_ones_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(arrow, "_BLOCK", 200)
+    monkeypatch.setattr(arrow, "BLOCK", 200)
     for name, first, later in (
         ("a.jsonl", '{"x": 1}', '{"x": 1.5}'),
         ("b.jsonl", '{"x": 1}', '{"x": 1, "y": 2}'),
