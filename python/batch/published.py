@@ -36,7 +36,7 @@ from .crab_answers import answer, known
 from .crab_rules import check
 from .events import ACTIVE, JobState, Process
 from .jobdir import JobDir
-from .targets.crab import AREA, CALL, CONFIGURATION, STATUS, listed, settings
+from .targets.crab import AREA, CALL, CONFIGURATION, STATUS, listed, project_of, settings, was_submitted
 from .templates import fill, template
 
 INSTANCE = "prod/phys03"
@@ -76,12 +76,12 @@ class StepTask:
     @property
     def project(self) -> Path:
         """What the client makes of it."""
-        return self.folder.with_name(f"crab_{self.request}")
+        return project_of(self.folder)
 
     @property
     def submitted(self) -> bool:
         """Whether the server has taken it."""
-        return (self.project / ".requestcache").exists()
+        return was_submitted(self.project)
 
     @property
     def count(self) -> int:

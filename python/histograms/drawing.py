@@ -73,7 +73,11 @@ def _draw(samples: Sequence[SampleHistogram], looks: Looks) -> Figure:
     points = [one for one in samples if one.data]
     lines = [one for one in samples if not one.data]
     scaled = {one.sample: _scale(one, looks) for one in samples}
-    top = _draw_stack(upper, lines, axis.edges) if looks.stack else _draw_lines(upper, lines, scaled, axis.edges)
+    top = 0.0
+    if looks.stack:
+        top = _draw_stack(upper, lines, axis.edges)
+    else:
+        _draw_lines(upper, lines, scaled, axis.edges)
     for one in points:
         _draw_points(upper, one, scaled[one.sample], axis)
     tops = [float(np.max((one.values + one.errors) * scaled[one.sample], initial=0)) for one in samples]
@@ -102,6 +106,7 @@ def _limits(top: float, samples: Sequence[SampleHistogram], scaled: dict[str, fl
 
 
 def _draw_stack(axes: Axes, lines: Sequence[SampleHistogram], edges: np.ndarray) -> float:
+    """Draw samples on top of each other, and return how high they reach."""
     below = np.zeros(len(edges) - 1)
     squares = np.zeros(len(edges) - 1)
     for one, colour in zip(lines, palette(len(lines))):
@@ -119,7 +124,7 @@ def _draw_band(axes: Axes, values: np.ndarray, errors: np.ndarray, edges: np.nda
     )  # fmt: skip
 
 
-def _draw_lines(axes: Axes, lines: Sequence[SampleHistogram], scaled: dict[str, float], edges: np.ndarray) -> float:
+def _draw_lines(axes: Axes, lines: Sequence[SampleHistogram], scaled: dict[str, float], edges: np.ndarray) -> None:
     centres = (edges[1:] + edges[:-1]) / 2
     for number, (one, colour) in enumerate(zip(lines, palette(len(lines)))):
         values, errors = one.values * scaled[one.sample], one.errors * scaled[one.sample]
@@ -127,7 +132,6 @@ def _draw_lines(axes: Axes, lines: Sequence[SampleHistogram], scaled: dict[str, 
         axes.stairs(values, edges, color=colour, linewidth=2, linestyle=style, label=shortened(one.sample, 28))
         filled = errors > 0
         axes.errorbar(centres[filled], values[filled], errors[filled], fmt="none", color=colour)
-    return 0.0
 
 
 def _draw_points(axes: Axes, one: SampleHistogram, scale: float, axis: hist.axis.Regular) -> None:

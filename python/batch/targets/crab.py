@@ -79,12 +79,12 @@ class Task:
     @property
     def project(self) -> Path:
         """What the client makes of it, and wants to be given from then on."""
-        return self.folder.with_name(f"crab_{self.request}")
+        return project_of(self.folder)
 
     @property
     def submitted(self) -> bool:
-        """Whether the server has taken it: then the client has noted under which name."""
-        return (self.project / ".requestcache").exists()
+        """Whether the server has taken it."""
+        return was_submitted(self.project)
 
     @property
     def submission(self) -> list[str]:
@@ -99,6 +99,16 @@ class Task:
     def known(self) -> dict[int, Process]:
         """Return what CRAB has told of its jobs, by their numbers in the task."""
         return known(self.folder / STATUS, self.results, len(self.jobs))
+
+
+def project_of(folder: Path) -> Path:
+    """Say what the client makes beside the folder of a task, which has the name of the request."""
+    return folder.with_name(f"crab_{folder.name}")
+
+
+def was_submitted(project: Path) -> bool:
+    """Whether the server has taken a task: then the client has noted under which name."""
+    return (project / ".requestcache").exists()
 
 
 def tasks(directory: JobDir, attempt: int, numbers: Sequence[int]) -> list[Task]:
