@@ -1,6 +1,6 @@
 """Calls a command of CRAB, and writes its answer to a file.
 
-    call.py ANSWER COMMAND [OPTION=VALUE ...]
+    call.py ANSWER COMMAND [--SWITCH ...] [OPTION=VALUE ...]
 
 The client wants a process for each configuration, and the Python of CMSSW.
 """
@@ -11,7 +11,8 @@ import sys
 from CRABAPI.RawCommand import crabCommand
 
 if __name__ == "__main__":
-    answer, command = sys.argv[1:3]
-    result = crabCommand(command, **dict(word.split("=", 1) for word in sys.argv[3:]))
+    answer, command, *words = sys.argv[1:]
+    switches = [word for word in words if word.startswith("--")]
+    result = crabCommand(command, *switches, **dict(word.split("=", 1) for word in words if word not in switches))
     with open(answer, "w") as file:
         json.dump(result, file, default=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from enum import Enum
 
 from ..production.failures import code_in
@@ -53,7 +54,7 @@ def cause_of(job: BatchJob, process: Process, runtime: int, error: str) -> Cause
         Its last line of error.
     """
     if process.state is JobState.FAILED:
-        return _failure(job, process.exit_code, error)
+        return cause_of_failure(process.exit_code, error, job.inputs)
     if process.state not in (JobState.HELD, JobState.REMOVED):
         return Cause.OTHER
     by_hand = process.reason.startswith(_BY_HAND)
@@ -93,7 +94,8 @@ _CODES = {
 """Exit codes: ours, those of signals, and those of cmsRun, CRAB and its wrapper (WMCore's ``WMExceptions.py``)."""
 
 
-def _failure(job: BatchJob, code: int | None, error: str) -> Cause:
+def cause_of_failure(code: int | None, error: str, inputs: Sequence[str] = ()) -> Cause:
+    """Tell what a job lacked that has ended, by its exit code, its last line of error, and its inputs."""
     of_cmsrun = code_in(error)
     for number in (code, of_cmsrun):
         if number in _CODES:
@@ -101,7 +103,7 @@ def _failure(job: BatchJob, code: int | None, error: str) -> Cause:
     cause = _by_words(error)
     if cause in (Cause.MEMORY, Cause.DISK):
         return cause
-    return Cause.INPUT if any(path in error or _logical(path) in error for path in job.inputs) else Cause.OTHER
+    return Cause.INPUT if any(path in error or _logical(path) in error for path in inputs) else Cause.OTHER
 
 
 def _logical(path: str) -> str:

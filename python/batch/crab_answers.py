@@ -21,6 +21,7 @@ _STATES = {
 }  # fmt: skip
 _ENDED = ("SUBMITFAILED", "SUBMITREFUSED", "FAILED", "KILLED")
 """States of tasks whose jobs, as far as they have not begun, never will."""
+_SITE = re.compile(r"T[0-3]_[A-Z]{2}(_[A-Za-z0-9]+)+")
 _NOT_BEGUN = (JobState.IDLE, JobState.EVICTED)
 
 
@@ -58,6 +59,14 @@ def known(status: Path, results: Path, count: int) -> dict[int, Process]:
     states = {**dict.fromkeys(failed, JobState.FAILED), **dict.fromkeys(finished, JobState.DONE)}
     reasons = {JobState.FAILED: "not finished, says crab report", JobState.DONE: ""}
     return {number: Process(state, reasons[state]) for number, state in states.items() if 1 <= number <= count}
+
+
+def sites(status: Path) -> dict[int, str]:
+    """Return where jobs ran last, by their numbers, as far as an answer of ``crab status`` tells it."""
+    jobs = _mapping(answer(status.read_text(errors="replace")).get("jobs")) if status.exists() else {}
+    visited = {n: _sequence(_mapping(info).get("SiteHistory")) for n, info in jobs.items() if n.isdigit()}
+    last = {int(number): str(names[-1]) for number, names in visited.items() if names}
+    return {number: name for number, name in last.items() if _SITE.fullmatch(name)}
 
 
 def answer(text: str) -> dict[str, Any]:

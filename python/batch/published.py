@@ -2,7 +2,8 @@
 
 A job of the first step makes a lumi section, those of the others each read a file of the step before. A task can be
 submitted when all files of the step before are in DBS; ``nanoforge resubmit`` does that. It runs the client in the
-release of the step, since CRAB takes release, plugins and configuration from there.
+release of the step, since CRAB takes release, plugins and configuration from there. What became of a job that failed
+decides how it is tried again, by :mod:`.crab_retry`; a lumi section that is lost holds up no other.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from ..production.chain import Chain, StepOfChain, call, last_lines
 from ..production.plan import Production
 from ..production.plan import plan as productions
 from ..version import __version__
-from .crab_answers import answer, known
+from .crab_answers import answer, known, sites
+from .crab_retry import Options, Prospect, Tries, next_try, prospect
 from .crab_rules import check
 from .events import ACTIVE, JobState, Process
 from .jobdir import JobDir
@@ -42,6 +44,7 @@ from .templates import fill, template
 INSTANCE = "prod/phys03"
 """The DBS of users, as DAS calls it."""
 _AREAS, _FRESH, _PAUSE = "areas", 60.0, 300.0
+_FILES, _TRIES = "files.json", "tries.json"
 Give = Callable[[Sequence[str]], None]
 
 
@@ -85,8 +88,9 @@ class StepTask:
 
     @property
     def count(self) -> int:
-        """How many jobs it has: one for each lumi section."""
-        return len(self.production.sizes)
+        """How many jobs it has: one for each lumi section, or for each file of the step before."""
+        path = self.folder / _FILES
+        return int(json.loads(path.read_text())) if path.exists() else len(self.production.sizes)
 
     # -- what CRAB says -----------------------------------------------------------------------------------------------
 
@@ -107,11 +111,31 @@ class StepTask:
         path = self.folder / STATUS
         return answer(path.read_text(errors="replace")) if path.exists() else {}
 
+    def _publications(self, state: str) -> int:
+        publication = self._answer.get("publication")
+        return int(publication.get(state) or 0) if isinstance(publication, dict) else 0
+
     @property
     def files_in_dbs(self) -> int:
         """How many of its files are in DBS."""
-        publication = self._answer.get("publication")
-        return int(publication.get("done") or 0) if isinstance(publication, dict) else 0
+        return self._publications("done")
+
+    @property
+    def publications_failed(self) -> int:
+        """How many of its files DBS could not take."""
+        return self._publications("failed")
+
+    @cached_property
+    def failed(self) -> dict[int, Prospect]:
+        """Whether another try can help the jobs that failed, by number."""
+        tries = Tries.read(self.folder / _TRIES).of_jobs
+        failed = {n: p for n, p in self.jobs.items() if p.state not in (JobState.DONE, *ACTIVE)}
+        return {number: prospect(process, tries.get(number, ())) for number, process in failed.items()}
+
+    @property
+    def lost(self) -> list[int]:
+        """Jobs that are not tried again, and hold up no other."""
+        return sorted(number for number, hope in self.failed.items() if hope is Prospect.LOST)
 
     @property
     def dataset(self) -> str | None:
@@ -125,8 +149,9 @@ class StepTask:
 
     @property
     def complete(self) -> bool:
-        """Whether all its files are in DBS."""
-        return self.dataset is not None and self.states[JobState.DONE] == self.count <= self.files_in_dbs
+        """Whether all its files are in DBS but those that are lost."""
+        done = self.count - len(self.lost)
+        return self.dataset is not None and self.states[JobState.DONE] == done <= self.files_in_dbs and done > 0
 
     def refreshed(self) -> StepTask:
         """Ask CRAB, unless that was just done, and return the task with its answer; the last one serves as well."""
@@ -141,7 +166,7 @@ class StepTask:
 
     # -- the client ---------------------------------------------------------------------------------------------------
 
-    def ask(self, command: str, path: Path, **options: object) -> None:
+    def ask(self, command: str, path: Path, *switches: str, **options: object) -> None:
         """Let the client do a command in the release of the step, and write its answer to a file.
 
         Raises
@@ -153,7 +178,7 @@ class StepTask:
         areas.mkdir(exist_ok=True)
         program = self.directory.path / AREA / CALL
         program.write_text(template(CALL, AREA))
-        words = [program, path, command, *(f"{name}={value}" for name, value in options.items())]
+        words = [program, path, command, *switches, *(f"{name}={value}" for name, value in options.items())]
         with (self.folder / "client.log").open("wb") as log:
             code = call(self.chain, self.step, "crab", self.directory.path, areas, log, *map(str, words))
         if code:
@@ -162,8 +187,8 @@ class StepTask:
 
     # -- submission ---------------------------------------------------------------------------------------------------
 
-    def prepare(self, dataset: str | None) -> None:
-        """Write the task, and check it by the rules of CRAB; ``dataset`` is what it reads.
+    def prepare(self, dataset: str | None, files: int | None = None) -> None:
+        """Write the task, and check it by the rules of CRAB; ``dataset`` is what it reads, of so many files.
 
         Raises
         ------
@@ -171,6 +196,8 @@ class StepTask:
             When CRAB would not take it.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        if files is not None:
+            (self.folder / _FILES).write_text(f"{files}\n")
         folder = self.chain.folder.resolve()
         mixed = str(folder / pileup.LIST) if self.step.name == "digi" and self.chain.premixed else None
         cores = self.directory.plan.resources.cores
@@ -207,8 +234,12 @@ def tasks(directory: JobDir) -> Iterator[list[StepTask]]:
         yield [StepTask(directory, production, chain, step, number) for step in chain.steps]
 
 
-def _send(task: StepTask, dataset: str | None) -> None:
-    task.prepare(dataset)
+def _send(task: StepTask, before: StepTask | None) -> None:
+    """Submit a task that reads what the one before has published."""
+    if before is None:
+        task.prepare(None)
+    else:
+        task.prepare(before.dataset, before.files_in_dbs)
     shutil.rmtree(task.project, ignore_errors=True)  # left from an attempt that the server refused
     task.ask("submit", task.folder / "submit.json", config=task.folder / CONFIGURATION)
     say(f"{task.chain.sample}: step {task.step.name} is submitted as {task.request}")
@@ -218,16 +249,15 @@ def _advance(directory: JobDir) -> bool:
     """Submit the next task of each sample whose step before is complete; returns whether there was one."""
     any_new = False
     for of_sample in tasks(directory):
-        dataset: Optional[str] = None
+        before: Optional[StepTask] = None
         for task in of_sample:
             if not task.submitted:
-                _send(task, dataset)
+                _send(task, before)
                 any_new = True
                 break
-            asked = task.refreshed()
-            if not asked.complete:
+            before = task.refreshed()
+            if not before.complete:
                 break
-            dataset = asked.dataset
     return any_new
 
 
@@ -254,21 +284,63 @@ def submit(directory: JobDir, *, dry_run: bool) -> None:
     say(f"{directory.path}: a task for each step: {ending}; see nanoforge status {directory.path}")
 
 
-def resubmit(directory: JobDir) -> None:
-    """Let CRAB try again the jobs that failed, and submit the steps that can begin."""
+def resubmit(directory: JobDir, *, permanent: bool) -> None:
+    """Let CRAB try again the jobs that failed, as far as that can help, and submit the steps that can begin.
+
+    Parameters
+    ----------
+    directory
+        The job directory.
+    permanent
+        Also those that another try does not help.
+
+    Raises
+    ------
+    UserError
+        When only such jobs are left.
+    """
     with directory.lock(".submit"):
-        again = False
+        hopeless, again = False, False
         for of_sample in tasks(directory):
             for task in (task.refreshed() for task in of_sample if task.submitted):
-                failed = [n for n, process in task.jobs.items() if process.state not in (JobState.DONE, *ACTIVE)]
-                if failed:
-                    numbers = ",".join(map(str, sorted(failed)))
-                    task.ask("resubmit", task.folder / "resubmit.json", dir=task.project, jobids=numbers)
-                    (task.folder / STATUS).unlink()
-                    say(f"{task.chain.sample}: step {task.step.name}: jobs {numbers} are tried again")
-                    again = True
+                again |= _again(task, permanent)
+                hopeless |= Prospect.NEVER in task.failed.values()
         if not _advance(directory) and not again:
+            if hopeless and not permanent:
+                raise UserError(
+                    f"{directory.path}: only mistakes are left, which another try does not mend: --permanent tries it"
+                )
             say(f"{directory.path}: there is nothing to submit now: see nanoforge status {directory.path}")
+
+
+def _again(task: StepTask, permanent: bool) -> bool:
+    """Try again what failed in a task; returns whether there was something."""
+    name = f"{task.chain.sample}: step {task.step.name}"
+    tries, groups = Tries.read(task.folder / _TRIES), dict[str, list[int]]()
+    ran_at = sites(task.folder / STATUS)
+    for number, hope in sorted(task.failed.items()):
+        process = task.jobs[number]
+        if hope is not Prospect.AGAIN and not permanent:
+            say(f"{name}: job {number} {hope.value} ({process.reason or f'exit code {process.exit_code}'})")
+            continue
+        before, blacklist = tries.of_jobs.get(number, ()), settings(task.directory).blacklist or ()
+        options = next_try(process, before, task.directory.plan.resources, blacklist, ran_at.get(number, ""))
+        groups.setdefault(json.dumps(options), []).append(number)
+    for text, numbers in groups.items():
+        options: Options = json.loads(text)
+        jobs = ",".join(map(str, numbers))
+        task.ask("resubmit", task.folder / "resubmit.json", dir=task.project, jobids=jobs, **options)
+        tries.add(numbers, options)
+        changed = "".join(f", {key}={value}" for key, value in options.items())
+        say(f"{name}: jobs {jobs} are tried again{changed}")
+    unpublished = not groups and task.states[JobState.DONE] == task.count - len(task.lost) > task.files_in_dbs
+    if unpublished and task.publications_failed:
+        task.ask("resubmit", task.folder / "resubmit.json", "--publication", dir=task.project)
+        say(f"{name}: {task.publications_failed} files are put into DBS again")
+    if groups or (unpublished and task.publications_failed):
+        (task.folder / STATUS).unlink()
+        return True
+    return False
 
 
 def status(directory: JobDir, *, watch: bool, as_json: bool) -> None:
@@ -286,7 +358,7 @@ def _row(task: StepTask) -> dict[str, Any]:
     return {
         "sample": task.chain.sample, "step": task.step.name, "jobs": task.count,
         "states": {str(state): count for state, count in task.states.items()},
-        "published": task.files_in_dbs, "dataset": task.dataset, "submitted": task.submitted,
+        "lost": task.lost, "published": task.files_in_dbs, "dataset": task.dataset, "submitted": task.submitted,
     }  # fmt: skip
 
 
@@ -294,6 +366,8 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
     table = Table("sample", "step", "jobs", "in DBS", "dataset", box=None)
     for row in rows:
         states = ", ".join(f"{count} {state}" for state, count in row["states"].items())
+        if row["lost"]:
+            states += f" (lost: {', '.join(map(str, row['lost']))})"
         jobs = states if row["submitted"] else "to be submitted when the step before is complete"
         in_dbs = f"{row['published']} of {row['jobs']}" if row["submitted"] else ""
         table.add_row(row["sample"], row["step"], jobs, in_dbs, row["dataset"] or "")
@@ -317,9 +391,10 @@ def collect(directory: JobDir, output: Path, *, skip_bad_files: bool, force: boo
                     f"{directory.path}: {sample}: step {task.step.name} has made nothing yet: see its status"
                 )
             names = das_files(task.dataset, instance=INSTANCE)
-            if len(names) < task.count and not skip_bad_files:
+            sections = len(task.production.sizes)
+            if len(names) < sections and not skip_bad_files:
                 raise DataError(
-                    f"{task.dataset}: DBS has {len(names)} of {task.count} files: wait, or 'nanoforge resubmit'; "
+                    f"{task.dataset}: DBS has {len(names)} of {sections} files: wait, or 'nanoforge resubmit'; "
                     "--skip-bad-files goes on without"
                 )
             files.setdefault(sample, {})[task.step.name] = [

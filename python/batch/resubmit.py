@@ -50,7 +50,7 @@ def resubmit(path: Path, processes: int = 1, permanent: bool = False) -> None:
     directory.check_analysis()
     directory.check_script()
     if directory.plan.published:
-        published.resubmit(directory)
+        published.resubmit(directory, permanent=permanent)
         return
     target = target_of(directory)
     with directory.lock(".submit"):

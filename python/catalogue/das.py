@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..errors import DataError, UserError
-from ..events.files import ask_das
-from ..provenance.manifest import fingerprint
-from .entry import CatalogueEntry
-from .rucio import sites_on_disk
+from ..events.files import ask_das, das_checksum
+from .entry import CatalogueEntry, digest
+from .rucio import NOT_DISK, sites_on_disk
+
+_SHARES = ("dataset_fraction", "block_fraction", "block_completion", "replica_fraction")
 
 
 def entries(pattern: str) -> list[CatalogueEntry]:
@@ -36,7 +37,7 @@ def _entry(name: str, pattern: str) -> CatalogueEntry:
     if sites is None:
         sites = tuple(sorted({str(r["name"]) for r in _records(f"site dataset={name}", "site") if _on_disk(r)}))
     parents = {str(r["name"]) for r in _records(f"parent dataset={name}", "parent") if r.get("name")}
-    files = {str(r["name"]): str(r.get("adler32", "")) for r in _records(f"file dataset={name}", "file")}
+    files = {str(r["name"]): das_checksum(r) for r in _records(f"file dataset={name}", "file")}
     return CatalogueEntry(
         source=name,
         category=pattern,
@@ -46,15 +47,20 @@ def _entry(name: str, pattern: str) -> CatalogueEntry:
         sites=sites,
         status=status,
         parents=tuple(sorted(parents)),
-        checksums=fingerprint(files)[:16] if files else "",
+        checksums=digest(files),
+        adler32=files,
     )
 
 
 def _on_disk(record: dict[str, Any]) -> bool:
-    """Whether a whole dataset is on disk at a site; tapes say so by their names or their kind."""
+    """Whether a whole dataset is on disk at a site; tapes say so by their names or their kind.
+
+    All blocks have to be there, and all of their files: ``dataset_fraction`` and ``block_fraction`` compare Rucio with
+    DBS, and are the same for all sites (``Site4DatasetPct`` of DAS).
+    """
     name, kind = str(record.get("name", "")), str(record.get("kind", "DISK")).upper()
-    whole = str(record.get("dataset_fraction", record.get("replica_fraction", "100%")))
-    return bool(name) and kind == "DISK" and not name.endswith(("_Tape", "_MSS", "_Buffer")) and whole.startswith("100")
+    whole = all(str(record.get(share, "100")).strip().startswith("100") for share in _SHARES)
+    return bool(name) and kind == "DISK" and not name.endswith(NOT_DISK) and whole
 
 
 def _number(record: dict[str, Any], *names: str) -> int | None:
@@ -65,7 +71,10 @@ def _records(query: str, key: str) -> Iterator[dict[str, Any]]:
     """Ask DAS; yields what stands under a key of each record."""
     answer = ask_das(query, query)
     try:
-        records = json.loads(answer or "[]")
-        yield from [record for line in records for record in line.get(key, [])]
+        records = [record for line in json.loads(answer or "[]") for record in line.get(key) or [] if record]
+        errors = [str(record["error"]) for record in records if record.get("error")]
     except (ValueError, TypeError, AttributeError):
         raise DataError(f"{query}: dasgoclient answers in no known form: {answer[:100]!r}") from None
+    if errors:
+        raise DataError(f"{query}: DAS answers with an error: {' '.join(errors[0].split())[:200]}")
+    yield from records

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ..errors import UserError
+from ..provenance.manifest import fingerprint
 
 _FIRST = re.compile(r"_(Tune|13TeV|13p6TeV|14TeV)")
 
@@ -34,6 +35,8 @@ class CatalogueEntry:
         Sum of generator weights, where the files can be read.
     checksums
         Changes with the checksum of any file.
+    adler32
+        Those of the files, by their names; empty where it is not known.
     """
 
     source: str
@@ -46,6 +49,7 @@ class CatalogueEntry:
     parents: tuple[str, ...] = ()
     sumw: float | None = None
     checksums: str = ""
+    adler32: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def is_dataset(self) -> bool:
@@ -55,6 +59,7 @@ class CatalogueEntry:
     def as_dict(self) -> dict[str, Any]:
         """Return plain types, without what is not known."""
         content = {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        del content["adler32"]  # it has a file of its own
         return {name: value for name, value in content.items() if value not in (None, "", [])}
 
     @classmethod
@@ -89,6 +94,11 @@ def named(entries: Sequence[CatalogueEntry]) -> dict[str, CatalogueEntry]:
     return names
 
 
+def digest(adler32: Mapping[str, str]) -> str:
+    """Return what changes with the checksum of any file; nothing where none is known."""
+    return fingerprint(dict(adler32))[:16] if any(adler32.values()) else ""
+
+
 def _folder(pattern: str) -> str:
     parts = [part for part in pattern.split("://")[-1].split("/") if part and "*" not in part]
     return parts[-1].removesuffix(".root") if parts else "sample"
@@ -105,8 +115,26 @@ def changes(old: Mapping[str, CatalogueEntry], new: Mapping[str, CatalogueEntry]
             keys = [
                 key for key in dict.fromkeys([*one, *other]) if one.get(key) != other.get(key) and key != "category"
             ]
-            lines.append(f"{source}: " + ", ".join(f"{key} {_shown(one, key)} -> {_shown(other, key)}" for key in keys))
+            differences = [f"{key} {_shown(one, key)} -> {_shown(other, key)}" for key in keys]
+            differences += _changed_files(before[source].adler32, now[source].adler32)
+            lines.append(f"{source}: {', '.join(differences)}")
     return lines
+
+
+def _changed_files(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """Name the first files of a sample that have come, gone or changed."""
+    if not old or not new:
+        return []
+    kinds = {
+        "new files": new.keys() - old.keys(),
+        "files that are gone": old.keys() - new.keys(),
+        "files with other contents": {name for name in old.keys() & new.keys() if old[name] != new[name]},
+    }
+    return [
+        f"{kind}: {' '.join(sorted(names)[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        for kind, names in kinds.items()
+        if names
+    ]
 
 
 def _shown(content: Mapping[str, Any], key: str) -> str:

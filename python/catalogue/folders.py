@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..console import progress
-from ..events.files import expand, is_remote, size_of
+from ..events.files import expand, from_root, is_remote, size_of
 from ..events.open import open_events
-from ..provenance.manifest import adler32, fingerprint
-from .entry import CatalogueEntry
+from ..provenance import manifest
+from .entry import CatalogueEntry, digest
 
 _CONNECTIONS = 16
 Result = TypeVar("Result")
@@ -29,6 +29,7 @@ def entry(pattern: str, tree: str) -> CatalogueEntry:
     """
     pattern = f"{pattern.rstrip('/')}/*.root" if not is_remote(pattern) and Path(pattern).is_dir() else pattern
     names = expand([pattern], pattern)
+    adler32 = _checksums(names, pattern)
     counts = _each(lambda name: _count(name, tree), names, f"events of {pattern}")
     weights = [sumw for _, sumw in counts]
     return CatalogueEntry(
@@ -38,7 +39,8 @@ def entry(pattern: str, tree: str) -> CatalogueEntry:
         events=sum(events for events, _ in counts),
         size=sum(size_of(name) for name in names),
         sumw=None if None in weights else sum(weight or 0.0 for weight in weights),
-        checksums=_checksums(names, pattern),
+        checksums=digest(adler32),
+        adler32=adler32,
     )
 
 
@@ -48,12 +50,12 @@ def _count(name: str, tree: str) -> tuple[int, float | None]:
         return int(file.entries or 0), file.gen_sum_of_weights()
 
 
-def _checksums(names: Sequence[str], pattern: str) -> str:
-    """Return what changes with the checksum of any file, for which all are read whole; nothing of remote ones."""
+def _checksums(names: Sequence[str], pattern: str) -> dict[str, str]:
+    """Return the checksums of files, for which these are read whole; remote ones have none."""
     if any(is_remote(name) for name in names):
-        return ""
-    sums = _each(lambda name: adler32(Path(name)), names, f"checksums of {pattern}")
-    return fingerprint(dict(zip(names, sums)))[:16]
+        return dict.fromkeys(names, "")
+    sums = _each(lambda name: manifest.adler32(Path(name)), names, f"checksums of {pattern}")
+    return {from_root(name): value for name, value in zip(names, sums)}
 
 
 def _each(function: Callable[[str], Result], names: Sequence[str], description: str) -> list[Result]:

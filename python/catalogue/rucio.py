@@ -10,7 +10,8 @@ from typing import Any
 from ..console import say
 
 _SCOPE = "cms"
-_NOT_DISK = ("_Tape", "_MSS", "_Buffer", "_Export", "_Test", "_Temp")
+NOT_DISK = ("_Tape", "_MSS", "_Buffer", "_Export", "_Test", "_Temp")
+"""Ends of the names of what is no disk that jobs read from."""
 
 
 def sites_on_disk(dataset: str) -> tuple[str, ...] | None:
@@ -35,5 +36,5 @@ def _sites(client: Any, block: str) -> set[str]:
         for replica in client.list_dataset_replicas(_SCOPE, block)
         if replica["state"] == "AVAILABLE"
         and replica["available_length"] == replica["length"]
-        and not str(replica["rse"]).endswith(_NOT_DISK)
+        and not str(replica["rse"]).endswith(NOT_DISK)
     }

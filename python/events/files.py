@@ -254,15 +254,19 @@ def ask_das(query: str, subject: str, remedy: str = "") -> str:
     return answer.stdout
 
 
+def das_checksum(file: Mapping[str, Any]) -> str:
+    """Return the adler32 in a record of DAS; DBS also has NOTSET there."""
+    checksum = str(file.get("adler32") or "")
+    return checksum if re.fullmatch("[0-9a-fA-F]{1,8}", checksum) else ""
+
+
 def _das_names(dataset: str, answer: str) -> list[str]:
     """Return the names in an answer of DAS, with their checksums where it has them."""
     try:
         files = [file for record in json.loads(answer or "[]") for file in record["file"]]
         checksums: dict[str, str] = {}
         for file in files:
-            checksum = str(file.get("adler32") or "")
-            adler32 = checksum if re.fullmatch("[0-9a-fA-F]{1,8}", checksum) else ""  # DBS also has NOTSET
-            checksums[file["name"]] = checksums.get(file["name"]) or adler32
+            checksums[file["name"]] = checksums.get(file["name"]) or das_checksum(file)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DataError(f"{dataset}: dasgoclient answers in no known form: {answer[:100]!r}") from None
     return [ListedFile(name, checksum) if checksum else name for name, checksum in checksums.items()]

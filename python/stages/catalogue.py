@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ def catalogue(
     patterns
         Names of datasets, which may have ``*``, and folders or patterns of files; or the analysis that has the samples.
     output
-        Gets ``samples``, and what is known of them under ``catalogue``.
+        Gets ``samples``, and what is known of them under ``catalogue``; a folder beside it (``samples_files`` of
+        ``samples.yaml``) gets a list of the files of each sample, with their checksums.
     xsec
         A table of cross sections in pb, by the names of samples or of primary datasets.
     tree
@@ -72,9 +74,33 @@ def catalogue(
         for line in lines:
             say(f"  {line}")
     output.parent.mkdir(parents=True, exist_ok=True)
+    _write_lists(_lists(output), entries)
     write_atomically(output, _text(found, table, output.name))
     say(f"{output}: {len(entries)} samples; in the analysis file: include: {output}")
+    say(f"{_lists(output)}: their files, with checksums where these are known")
     return found
+
+
+def _lists(output: Path) -> Path:
+    """Return the folder that has a list of files for each sample, which ``files`` of an analysis takes as well."""
+    return output.with_name(f"{output.stem}_files")
+
+
+def _write_lists(folder: Path, entries: Mapping[str, CatalogueEntry]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, entry in entries.items():
+        lines = (f"{file} ad:{sum_}" if sum_ else file for file, sum_ in sorted(entry.adler32.items()))
+        write_atomically(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+
+
+def _with_checksums(entries: Mapping[str, CatalogueEntry], folder: Path) -> dict[str, CatalogueEntry]:
+    """Return entries with the checksums of their lists of files, where these are still there."""
+    result = {}
+    for name, entry in entries.items():
+        path = folder / f"{name}.txt"
+        words = [line.rpartition(" ad:") for line in path.read_text().splitlines()] if path.exists() else []
+        result[name] = replace(entry, adler32={file: sum_ for file, _, sum_ in words if file})
+    return result
 
 
 def _look_up(pattern: str, tree: str) -> list[CatalogueEntry]:
@@ -101,7 +127,7 @@ def _read(path: Path) -> Catalogue:
     try:
         block = content["catalogue"]
         entries = {name: CatalogueEntry.from_dict(entry) for name, entry in block["entries"].items()}
-        return Catalogue(block["date"], tuple(block["patterns"]), entries)
+        return Catalogue(block["date"], tuple(block["patterns"]), _with_checksums(entries, _lists(path)))
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: is no catalogue: 'nanoforge catalogue' makes one; give another -o") from None
 

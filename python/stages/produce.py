@@ -279,7 +279,9 @@ def _published(
     for name, of_sample in records.items():
         lumis = range(1, len(productions[name].sizes) + 1)
         for lumi in sorted({*lumis} - {record.lumi for record in of_sample}):
-            accounting.lose(Lost(f"{name}: run {RUN}, lumi section {lumi}", "is in no file that was published"))
+            lost = Lost(f"{name}: run {RUN}, lumi section {lumi}", "is in no file that was published")
+            say(f"{lost.file} {lost.reason}: lost")
+            accounting.lose(lost)
     places = {key: line.split(" ad:")[0] for key, line in addresses.items()}
     sums = {key: line.partition(" ad:")[2] for key, line in addresses.items()}
     made_files = lists.write(analysis, productions, records, dict.fromkeys(addresses), places, sums, folder, output)

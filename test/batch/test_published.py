@@ -54,7 +54,8 @@ def run(project, number):
         [made] = work.glob("*.root")
         datasets.setdefault(task["dataset"], []).append(str(made))
         (SITE / "datasets.json").write_text(json.dumps(datasets))
-    task["jobs"][str(number)] = {"State": "finished" if code == 0 else "failed", "Error": [code, "cmsRun"]}
+    task["jobs"][str(number)] = {"State": "finished" if code == 0 else "failed", "Error": [code, "cmsRun"],
+                                 "SiteHistory": ["Unknown", "T2_DE_DESY"]}
     (project / "task.json").write_text(json.dumps(task))
 
 def submit(config):
@@ -71,23 +72,31 @@ def submit(config):
     primary = values.get("Data.outputPrimaryDataset") or values.get("Data.inputDataset").split("/")[1]
     dataset = "/%s/jdoe-%s-%s/USER" % (primary, values.get("Data.outputDatasetTag"), "0" * 32)
     task = {"pset": values.get("JobType.psetName"), "units": values.get("Data.unitsPerJob"), "inputs": inputs,
-            "dataset": dataset, "jobs": {}, "release": os.path.basename(os.environ["CMSSW_BASE"])}
+            "dataset": dataset, "jobs": {}, "resubmitted": [], "release": os.path.basename(os.environ["CMSSW_BASE"])}
     (project / "task.json").write_text(json.dumps(task))
     for number in range(1, values.jobs + 1):
         run(project, number)
 
-def crabCommand(command, **options):
+def crabCommand(command, *switches, **options):
     if command == "submit":
         submit(options["config"])
     else:
         project = pathlib.Path(options["dir"])
-        if command == "resubmit":
+        refused = SITE / "unpublished"
+        if command == "resubmit" and switches == ("--publication",):
+            assert list(options) == ["dir"]
+            refused.unlink()
+        elif command == "resubmit":
+            task = json.loads((project / "task.json").read_text())
+            task["resubmitted"].append({k: v for k, v in options.items() if k != "dir"})
+            (project / "task.json").write_text(json.dumps(task))
             for number in options["jobids"].split(","):
                 run(project, int(number))
         task = json.loads((project / "task.json").read_text())
         done = sum(job["State"] == "finished" for job in task["jobs"].values())
+        failed = done if refused.exists() else 0
         return {"commandStatus": "SUCCESS", "status": "SUBMITTED", "jobs": task["jobs"],
-                "outdatasets": str([task["dataset"]]), "publication": {"done": done, "new": 0}}
+                "outdatasets": str([task["dataset"]]), "publication": {"done": done - failed, "failed": failed}}
     return {"commandStatus": "SUCCESS"}
 """
 DAS = """#!/usr/bin/env python3
@@ -187,6 +196,49 @@ def test_each_step_reads_what_the_one_before_published(cms: Path, tmp_path: Path
     assert (ledger.read, ledger.used) == (6, len(found)) and ledger.rejected == {"signal.filters": 6 - len(found)}
     block = yaml.safe_load((tmp_path / "produced" / "samples.yaml").read_text())
     assert block["samples"]["signal"]["sumw"] == pytest.approx(2.0 * 6)
+
+
+def test_a_job_that_failed_is_tried_again_as_its_exit_code_says(cms: Path, tmp_path: Path, nanoforge: Command) -> None:
+    write(tmp_path, events=6)
+    for lumi, code in ((1, 139), (2, 50660), (3, 8020)):
+        (cms / "faults" / f"gensim-{lumi}").write_text(str(code))
+    assert nanoforge(*SUBMIT).returncode == 0
+    [task] = (tmp_path / "jobs" / "crab").glob("*/task.json")
+    first = nanoforge("resubmit", "jobs")
+    assert first.returncode == 0, first.stderr
+    again = json.loads(task.read_text())["resubmitted"]
+    assert again == [{"jobids": "1"}, {"jobids": "2", "maxmemory": "4000"},
+                     {"jobids": "3", "siteblacklist": "T2_DE_DESY"}]  # fmt: skip
+    (cms / "faults" / "gensim-3").write_text("7001")
+    nanoforge("resubmit", "jobs")
+    last = nanoforge("resubmit", "jobs")
+    assert "job 1 crashed again with the same random numbers: its lumi section is lost" in last.stderr
+    assert "job 3 its configuration is wrong" in last.stderr
+    again = json.loads(task.read_text())["resubmitted"][3:]
+    assert again == [{"jobids": "2", "maxmemory": "8000"}, {"jobids": "3", "siteblacklist": "T2_DE_DESY"},
+                     {"jobids": "2", "maxmemory": "16000"}]  # fmt: skip
+    assert not any("1" in options["jobids"].split(",") for options in again)
+
+
+def test_a_lumi_section_that_is_lost_holds_up_no_other(cms: Path, tmp_path: Path, nanoforge: Command) -> None:
+    write(tmp_path, tries_per_job=30)
+    (cms / "faults" / "digi-1").write_text("signal 11")
+    assert nanoforge(*SUBMIT).returncode == 0
+    (cms / "site" / "unpublished").touch()
+    waiting = nanoforge("resubmit", "jobs")
+    assert "step gensim: 2 files are put into DBS again" in waiting.stderr, waiting.stderr
+    for _ in range(5):  # digi; its job once more; reco, mini, nano
+        assert nanoforge("resubmit", "jobs").returncode == 0
+    rows = {row["step"]: row for row in json.loads(nanoforge("status", "jobs", "--json").stdout)}
+    assert {step: (row["jobs"], row["lost"]) for step, row in rows.items()} == {
+        "gensim": (2, []), "digi": (2, [1]), "reco": (1, []), "mini": (1, []), "nano": (1, []),
+    }  # fmt: skip
+    done = nanoforge("collect", "jobs", "-o", "produced")
+    assert done.returncode == 1 and "DBS has 1 of 2 files" in done.stderr
+    done = nanoforge("collect", "jobs", "-o", "produced", "--skip-bad-files")
+    assert done.returncode == 0 and "lumi section 1" in done.stderr, done.stderr
+    accounting = Manifest.read(tmp_path / "produced", "produce").accounting
+    assert accounting is not None and accounting.events.read == 30 and "lumi section 1" in accounting.lost[0].file
 
 
 @pytest.mark.parametrize(

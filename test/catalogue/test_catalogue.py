@@ -47,23 +47,32 @@ def file_record(number: int, dataset: str) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def site_record(site: str, kind: str, share: str) -> dict[str, Any]:
-    """A site, with the keys that users of dasgoclient choose by (cf. BTVNanoCommissioning's ``fetch.py``)."""
-    shares = ("dataset_fraction", "replica_fraction", "block_fraction", "block_completion")
-    return record("site", name=site, kind=kind, **dict.fromkeys(shares, share))
+def site_record(site: str, kind: str, blocks: str, files: str) -> dict[str, Any]:
+    """A site, as DAS makes its record (``Site4DatasetPct`` of das2go): the first two shares are the same for all."""
+    return record(
+        "site", name=site, kind=kind, se=site, dataset_fraction="100.00%", block_fraction="100.00%",
+        block_completion=blocks, replica_fraction=files, nblocks=2, nfiles=2, total_blocks=2, total_files=2,
+    )  # fmt: skip
+
+
+def summary_record(events: int) -> dict[str, Any]:
+    """A summary with the keys of a recorded answer, which analyses on GitHub quote (TTTo2L2Nu, 2016 to 2018)."""
+    return record(
+        "summary", file_size=309022244066, max_ldate=1628354012, median_cdate=None, median_ldate=1627591054,
+        nblocks=39, nevents=events, nfiles=155, nlumis=145020, num_block=39, num_event=events, num_file=155,
+        num_lumi=145020,
+    )  # fmt: skip
 
 
 def answers(events: int) -> dict[str, Any]:
     found: dict[str, Any] = {f"dataset={PATTERN}": [record("dataset", name=name) for name in (MORE, TOP)]}
     for name in (TOP, MORE):
-        found[f"summary dataset={name}"] = [
-            record("summary", file_size=3e9, nblocks=2, nevents=events, nfiles=2, nlumis=70, num_file=2)
-        ]
+        found[f"summary dataset={name}"] = [summary_record(events)]
         found[f"dataset dataset={name}"] = [record("dataset", name=name, status="VALID", physics_group_name="NoGroup")]
         found[f"site dataset={name}"] = [
-            site_record(site, kind, share)
-            for site, kind, share in (("T2_CH_CERN", "DISK", "100.00%"), ("T1_US_FNAL_Tape", "TAPE", "100.00%"),
-                                      ("T2_DE_DESY", "DISK", "50.00%"))
+            site_record(*values)
+            for values in (("T2_CH_CERN", "DISK", "100.00%", "100.00%"), ("T2_DE_DESY", "DISK", "50.00%", "100.00%"),
+                           ("T2_US_MIT", "DISK", "100.00%", "99.35%"), ("T1_US_FNAL_Tape", "TAPE", "100.00%", "100.00%"))
         ]  # fmt: skip
         found[f"parent dataset={name}"] = [record("parent", name=name.replace("NANOAODSIM", "MINIAODSIM"))]
         found[f"file dataset={name}"] = [file_record(i, name) for i in range(2)]
@@ -98,19 +107,33 @@ def test_datasets_become_samples(das: Callable, tmp_path: Path, nanoforge: Comma
         "TTto2L2Nu_ext1": {"dataset": MORE, "xsec": 97.0},
     }
     entry = content["catalogue"]["entries"]["TTto2L2Nu"]
-    assert (entry["files"], entry["events"], entry["size"], entry["status"]) == (2, 1000, 3 * 10**9, "VALID")
+    assert (entry["files"], entry["events"], entry["size"], entry["status"]) == (155, 1000, 309022244066, "VALID")
     assert entry["sites"] == ["T2_CH_CERN"] and entry["parents"] == [TOP.replace("NANO", "MINI")]
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert ["TTto2L2Nu", "2", "1,000", "3", "GB", "VALID", "T2_CH_CERN"] in rows
-    assert ["=", PATTERN, "4", "2,000", "6", "GB"] in rows
+    assert ["TTto2L2Nu", "155", "1,000", "309", "GB", "VALID", "T2_CH_CERN"] in rows
+    assert ["=", PATTERN, "310", "2,000", "618", "GB"] in rows
+
+    listed = tmp_path / "samples_files" / "TTto2L2Nu.txt"
+    assert listed.read_text() == "/store/0.root ad:1a2b3c4d\n/store/1.root ad:1a2b3c4d\n"
 
     changed = answers(1500)
+    changed[f"file dataset={TOP}"][1]["file"][0]["adler32"] = "ffffffff"
     changed[f"dataset={PATTERN}"] = changed[f"dataset={PATTERN}"][1:]
     das(changed)
     again = nanoforge("catalogue", "--refresh")
     assert again.returncode == 0 and "2 changes" in again.stderr, again.stderr
     assert f"{MORE} is gone" in again.stderr and f"{TOP}: events 1,000 -> 1,500" in again.stderr
+    assert "files with other contents: /store/1.root\n" in again.stderr and "/store/0.root" not in again.stderr
     assert "nothing has changed" in nanoforge("catalogue", "--refresh").stderr
+
+
+def test_an_error_in_an_answer_is_no_answer(das: Callable, tmp_path: Path, nanoforge: Command) -> None:
+    broken = answers(1)
+    broken[f"summary dataset={TOP}"] = [record("summary", error="DBS is \n not here", code=300)]
+    das(broken)
+    done = nanoforge("catalogue", PATTERN)
+    assert done.returncode == 1 and f"summary dataset={TOP}: DAS answers with an error: DBS is not here" in done.stderr
+    assert not (tmp_path / "samples.yaml").exists()
 
 
 def write(path: Path, events: int) -> None:

@@ -13,9 +13,11 @@ DATASET = "/TTto2L2Nu_TuneCP5/Run3Summer22NanoAODv15-v2/NANOAODSIM"
 
 
 def replica(block: str, rse: str, available: int = 5, state: str = "AVAILABLE") -> dict[str, Any]:
-    return {"scope": "cms", "name": block, "rse": rse, "rse_id": "0" * 32, "created_at": None, "updated_at": None,
-            "accessed_at": None, "state": state, "bytes": 500, "length": 5, "available_bytes": 100 * available,
-            "available_length": available}  # fmt: skip
+    """One replica, with the keys and times of a recorded answer (a comment of das2go's ``services/combined.go``)."""
+    return {"accessed_at": None, "name": block, "rse": rse, "created_at": "Thu, 07 May 2020 08:49:50 UTC",
+            "bytes": 500, "state": state, "updated_at": "Tue, 30 Jun 2020 19:05:27 UTC", "available_length": available,
+            "length": 5, "scope": "cms", "available_bytes": 100 * available,
+            "rse_id": "be0c1696016e4297a1573425d4a9b0a6"}  # fmt: skip
 
 
 REPLICAS = {
