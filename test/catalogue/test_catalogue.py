@@ -71,9 +71,13 @@ def answers(events: int) -> dict[str, Any]:
         found[f"dataset dataset={name}"] = [record("dataset", name=name, status="VALID", physics_group_name="NoGroup")]
         found[f"site dataset={name}"] = [
             site_record(*values)
-            for values in (("T2_CH_CERN", "DISK", "100.00%", "100.00%"), ("T2_DE_DESY", "DISK", "50.00%", "100.00%"),
-                           ("T2_US_MIT", "DISK", "100.00%", "99.35%"), ("T1_US_FNAL_Tape", "TAPE", "100.00%", "100.00%"))
-        ]  # fmt: skip
+            for values in (
+                ("T2_CH_CERN", "DISK", "100.00%", "100.00%"),
+                ("T2_DE_DESY", "DISK", "50.00%", "100.00%"),
+                ("T2_US_MIT", "DISK", "100.00%", "99.35%"),
+                ("T1_US_FNAL_Tape", "TAPE", "100.00%", "100.00%"),
+            )
+        ]
         found[f"parent dataset={name}"] = [record("parent", name=name.replace("NANOAODSIM", "MINIAODSIM"))]
         found[f"file dataset={name}"] = [file_record(i, name) for i in range(2)]
     return found
