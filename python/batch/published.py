@@ -327,11 +327,11 @@ def _again(task: StepTask, permanent: bool) -> bool:
         options = next_try(process, before, task.directory.plan.resources, blacklist, ran_at.get(number, ""))
         groups.setdefault(json.dumps(options), []).append(number)
     for text, numbers in groups.items():
-        options: Options = json.loads(text)
+        changes: Options = json.loads(text)
         jobs = ",".join(map(str, numbers))
-        task.ask("resubmit", task.folder / "resubmit.json", dir=task.project, jobids=jobs, **options)
-        tries.add(numbers, options)
-        changed = "".join(f", {key}={value}" for key, value in options.items())
+        task.ask("resubmit", task.folder / "resubmit.json", dir=task.project, jobids=jobs, **changes)
+        tries.add(numbers, changes)
+        changed = "".join(f", {key}={value}" for key, value in changes.items())
         say(f"{name}: jobs {jobs} are tried again{changed}")
     unpublished = not groups and task.states[JobState.DONE] == task.count - len(task.lost) > task.files_in_dbs
     if unpublished and task.publications_failed:
