@@ -4,11 +4,34 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import toys
 
 CELL = 2 * math.pi / 360
+PHOTONS: dict[str, Any] = {
+    "row": "Photon",
+    "select": {"hard": "pt > 8"},
+    "inputs": {
+        "ecal": {
+            "image": {
+                "hits": "EcalHit", "channels": {"energy": "energy"}, "around": "seed", "size": [8, 8], "pixel": CELL,
+            },
+            "index": "photonIdx", "where": "energy > 0.1", "length": 8, "scale": {"energy": "log1p(0.1)"},
+        },
+        "towers": {
+            "image": {
+                "hits": "EcalHit", "eta": "eta + 0.01", "channels": {"all": "energy"},
+                "onto": "ecal", "pixel": 3 * CELL,
+            },
+            "match": "delta_r < 0.2", "length": 12,
+        },
+        "photon": {"features": ["pt"]},
+    },
+    "model": {"type": "resnet", "widths": [4, 8], "hidden": [8]},
+}  # fmt: skip
+"""What an analysis of photons has for images of two depths."""
 
 
 def hit_events(count: int, seed: int = 1, wide: bool = False) -> toys.Columns:
@@ -53,10 +76,10 @@ def hit_events(count: int, seed: int = 1, wide: bool = False) -> toys.Columns:
     }
 
 
-def write(folder: Path, count: int = 300) -> None:
-    """Write ``narrow.root`` and ``wide.root``."""
-    for name in ("narrow", "wide"):
-        toys.write(folder / f"{name}.root", hit_events(count, seed=1 + (name == "wide"), wide=name == "wide"))
+def write(folder: Path, count: int = 300, names: tuple[str, str] = ("narrow", "wide")) -> None:
+    """Write two files, of narrow and of wide showers."""
+    for wide, name in enumerate(names):
+        toys.write(folder / f"{name}.root", hit_events(count, seed=1 + wide, wide=bool(wide)))
 
 
 def _turn(phi: np.ndarray) -> np.ndarray:

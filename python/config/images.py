@@ -56,7 +56,7 @@ def _two(words: str) -> BeforeValidator:
 
 
 def _around(value: Any) -> Any:
-    if value in ("seed", "row") or (isinstance(value, (list, tuple)) and len(value) == 2):
+    if value in (None, "seed", "row") or (isinstance(value, (list, tuple)) and len(value) == 2):
         return value
     raise ValueError("should be seed, row, or two expressions of the row, [<eta>, <phi>]")
 

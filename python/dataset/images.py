@@ -29,10 +29,38 @@ _MANY_ROWS = 10_000  # after so many it is clear that no hit will be on an image
 
 @dataclass
 class Centers:
-    """The middles of the images of rows: eta and phi, each (N,) f8, NaN where there is no hit to be the seed."""
+    """The middles of the images of rows: eta and phi, each (N,) f8, and which rows have one, (N,) bool.
+
+    A row without a hit to be the seed has none, and nothing is drawn on its image.
+    """
 
     eta: np.ndarray
     phi: np.ndarray
+    present: np.ndarray
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the hits of an input are on its images, in pixels; all (2,), of eta and phi.
+
+    Attributes
+    ----------
+    pixel, size, cell
+        As in :class:`~.info.ImageInfo`.
+    middle
+        Where the middle is.
+    circular
+        Whether the columns are the whole circle.
+    middle_eta
+        What the middle's eta is for all rows, whose phi is 0 then; None where rows have middles of their own.
+    """
+
+    pixel: np.ndarray
+    size: np.ndarray
+    cell: np.ndarray
+    middle: np.ndarray
+    circular: bool
+    middle_eta: float | None
 
 
 @dataclass
@@ -92,13 +120,10 @@ class HitPositions:
         image = inputs[name].image
         assert image is not None  # noqa: S101 - only made of those
         where = f"inputs.{name}.image"
-        grid = grid_of(inputs, name)
         self.grid = image.onto or name
         self.eta, self.phi = (parse(getattr(image, key), f"{where}.{key}") for key in ("eta", "phi"))
-        self.around = _around(image, row, lambda text: parse(text, f"{where}.around"))
-        self._middle_eta = None if grid.range is None else sum(grid.range) / 2
-        self._circular = grid.range is not None
-        self._geometry = _geometry(grid, cell_of(inputs, name))
+        self.around = [parse(text, f"{where}.around") for text in around_expressions(image, row)]
+        self._geometry = geometry_of(inputs, name)
 
     def centers(self, around: Sequence[np.ndarray], hits: tuple[np.ndarray, np.ndarray], seeds: np.ndarray) -> Centers:
         """Return the middles of rows.
@@ -112,11 +137,12 @@ class HitPositions:
         seeds
             Which hit is each row's seed, (N,) i8; -1 where it has none.
         """
-        if self._middle_eta is not None:
-            return Centers(np.full(len(seeds), self._middle_eta), np.zeros(len(seeds)))
+        everywhere, middle_eta = np.ones(len(seeds), dtype=bool), self._geometry.middle_eta
+        if middle_eta is not None:
+            return Centers(np.full(len(seeds), middle_eta), np.zeros(len(seeds)), everywhere)
         if around:
-            return Centers(*(np.asarray(values, np.float64) for values in around))
-        return Centers(*(np.append(values, np.nan)[seeds] for values in hits))
+            return Centers(*(np.asarray(values, np.float64) for values in around), everywhere)
+        return Centers(*(np.append(values, 0.0)[seeds] for values in hits), seeds >= 0)
 
     def place(
         self,
@@ -141,26 +167,28 @@ class HitPositions:
         keep
             (total,) bool: which hits count.
         """
-        (eta, phi), (starts, stops) = hits, bounds
-        pixel, size, cell, middle = self._geometry
+        (eta, phi), (starts, stops), geometry = hits, bounds, self._geometry
         place_hits(
-            eta, phi, starts, stops, centers.eta, centers.phi, pixel, size, cell, middle, self._circular, out, keep
-        )
+            eta, phi, starts, stops, centers.eta, centers.phi, centers.present,
+            geometry.pixel, geometry.size, geometry.cell, geometry.middle, geometry.circular, out, keep,
+        )  # fmt: skip
 
 
-def _around(image: Image, row: str | None, parse: Callable[[str], Expression]) -> list[Expression]:
+def around_expressions(image: Image, row: str | None) -> tuple[str, ...]:
     """Return the two expressions of the middle; none where it is the seed, or always the same."""
-    texts = (f"{row}_eta", f"{row}_phi") if image.around == "row" else image.center_expressions
-    return [parse(text) for text in texts]
+    return (f"{row}_eta", f"{row}_phi") if image.around == "row" else image.center_expressions
 
 
-def _geometry(grid: Image, cell: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return pixel, size, cell, and where the middle is in pixels, (2,) each."""
+def geometry_of(inputs: Mapping[str, Input], name: str) -> Geometry:
+    """Return where the hits of an input, which has an image, are on it."""
+    grid = grid_of(inputs, name)
     assert grid.size is not None  # noqa: S101 - it has a grid of its own
     size = np.array(grid.size)
     # the cell of a seed is pixel n // 2, and its middle half a pixel further
     middle = size // 2 + 0.5 if grid.around == "seed" else size / 2
-    return np.array(grid.pixels), size, np.array(cell), middle
+    middle_eta = None if grid.range is None else sum(grid.range) / 2
+    cell = np.array(cell_of(inputs, name))
+    return Geometry(np.array(grid.pixels), size, cell, middle, grid.range is not None, middle_eta)
 
 
 def image_info(inputs: Mapping[str, Input], name: str) -> ImageInfo | None:
@@ -208,6 +236,7 @@ def place_hits(
     stops: np.ndarray,
     center_eta: np.ndarray,
     center_phi: np.ndarray,
+    present: np.ndarray,
     pixel: np.ndarray,
     size: np.ndarray,
     cell: np.ndarray,
@@ -219,6 +248,7 @@ def place_hits(
     """Do the work of :meth:`HitPositions.place`; ``middle`` (2,) is the middle of an image in pixels."""
     for r in range(len(starts)):
         for i in range(starts[r], stops[r]):
+            keep[i] = keep[i] and present[r]
             if not keep[i]:
                 continue
             angle = phi[i] - center_phi[r]

@@ -206,7 +206,7 @@ class InputBuilder:
         else:
             pairs, owners, items = kernels.match_pairs(offsets, rows.positions, rows.events)
         events = np.searchsorted(frame.offsets(row), owners, side="right") - 1
-        level = Level(f"pair of {row} and {collection}", len(items), events, {collection: items, row: owners})
+        level = Level(f"pair of {row} and {collection}", len(items), events, {row: owners, collection: items})
         if self._match is not None:
             level.extra = _separation(frame, level, row, collection)
         return level, pairs[:-1], pairs[1:]

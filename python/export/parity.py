@@ -13,7 +13,7 @@ from ..dataset.identity import assign_fold, event_hash
 from ..dataset.inputs import ChosenRows, split_input
 from ..dataset.table import Table, TableBuilder
 from ..errors import DataError, UserError
-from ..events.columns import Chunk, Column, offsets_of
+from ..events.columns import Chunk, Column, collection_name, offsets_of
 from ..events.frame import Frame
 from ..events.reader import EventFile
 from ..models.base import Model, score
@@ -27,6 +27,7 @@ from .preprocessing import STAGE
 EVENTS = 200
 """Events of a file that are compared as they are."""
 _RESIZED = 25
+_ROWS = 40  # objects of a collection that no input is cut to; with very long inputs there are as many pairs of each
 _EXACT = 2**24
 Feed = dict[str, np.ndarray]
 
@@ -102,8 +103,7 @@ class ParityCheck:
             return
         chunk = _as_fed(chunk, self._wanted()) if self._by_columns else chunk
         self._check_integers(chunk)
-        counters = {n: b.counter for n, b in file.branches.items() if b.counter}
-        for part in (chunk, *(_resized(chunk, counters, n) for n in self._sizes())):
+        for part in (chunk, *(self._resized(chunk, file, n) for n in self._sizes())):
             self._chunk(builder, file, part)
 
     def _wanted(self) -> set[str]:
@@ -115,6 +115,19 @@ class ParityCheck:
             return []
         caps = {b.length for b in self._analysis.inputs.values() if b.length is not None}
         return sorted({0, 1, *caps, *(cap + 3 for cap in caps)})
+
+    def _resized(self, chunk: Chunk, file: EventFile, size: int) -> Chunk:
+        """Give the first events so many objects in every collection, and no more than what is cut off or many rows."""
+        most: dict[str | None, int] = {}
+        for block in self._analysis.inputs.values():
+            most[block.collection] = max(most.get(block.collection, _ROWS), (block.length or 0) + 3)
+        sizes = {
+            n: min(size, most.get(collection_name(b, file.branches), _ROWS))
+            for n, b in file.branches.items()
+            if b.jagged
+        }
+        counters = {n: b.counter for n, b in file.branches.items() if b.counter}
+        return _resized(chunk, counters, sizes)
 
     def _check_integers(self, chunk: Chunk) -> None:
         for item in self._inputs:
@@ -238,8 +251,8 @@ def _as_fed(chunk: Chunk, names: set[str]) -> Chunk:
     return Chunk(chunk.start, chunk.size, columns)
 
 
-def _resized(chunk: Chunk, counters: Mapping[str, str], size: int) -> Chunk:
-    """Give the first events so many objects in every collection, by leaving some out or repeating them."""
+def _resized(chunk: Chunk, counters: Mapping[str, str], sizes: Mapping[str, int]) -> Chunk:
+    """Give lists of the first events so many objects, by column, by leaving some out or repeating them."""
     events = min(chunk.size, _RESIZED)
     columns: dict[str, Column] = {}
     counts: dict[str, np.ndarray] = {}
@@ -248,7 +261,7 @@ def _resized(chunk: Chunk, counters: Mapping[str, str], size: int) -> Chunk:
             columns.setdefault(name, Column([column.content[:events]]))
             continue
         lengths = np.diff(column.offsets[: events + 1])
-        new = np.where(lengths > 0, size, 0)
+        new = np.where(lengths > 0, sizes[name], 0)
         offsets = offsets_of(new)
         index = np.arange(offsets[-1]) - np.repeat(offsets[:-1], new)
         picks = np.repeat(column.offsets[:events], new) + index % np.repeat(np.maximum(lengths, 1), new)

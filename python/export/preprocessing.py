@@ -1,22 +1,24 @@
 """The analysis as a graph: from the columns of one event to the inputs of the model, and to what the cuts say.
 
-The same steps as in ``dataset.inputs``, ``dataset.table`` and ``events.frame``, for one event. Constituents are a block
-of (rows, n), whatever the row: one of an event, all objects of ``row: <collection>`` otherwise. Since not every network
-runs on no rows at all, objects get one row of zeros behind them, whose scores are cut off at the end.
+The same steps as in ``dataset.inputs``, ``dataset.images``, ``dataset.table`` and ``events.frame``, for one event.
+Constituents are a block of (rows, n), whatever the row: one of an event, all objects of ``row: <collection>``
+otherwise. Since not every network runs on no rows at all, objects get one row of zeros behind them, whose scores are
+cut off at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..config.images import Image
 from ..config.inputs import Input
 from ..config.schema import IDENTITY, Analysis
+from ..dataset.images import around_expressions, geometry_of
 from ..dataset.inputs import representative
 from ..dataset.table import TableBuilder
-from ..errors import UserError
 from ..events.expressions import Expression
 from ..events.frame import Resolver, resolver
 from ..events.reader import EventFile
@@ -24,7 +26,8 @@ from ..events.selection import Selection
 from ..events.syntax import ExpressionError
 from .expressions import compile_expression
 from .functions import apply
-from .graph import BOOL, DOUBLE, FLOAT, INT, Graph
+from .graph import BOOL, DOUBLE, FLOAT, INT, DType, Graph
+from .images import Middles, place_hits, seed_middles
 from .values import Value, literal
 
 STAGE = "predict"
@@ -72,6 +75,8 @@ class Preprocessing:
     ----------
     inputs
         The tensors of the model by name: (R, F), (R, L, F) and masks (R, L), float32.
+    row_middles
+        The middles of the images of rows, by the input whose grid it is.
     selected
         (rows,) float32, whether the cuts take a row (1) or not (0), without the additional one.
     columns
@@ -96,10 +101,9 @@ class Preprocessing:
         self._fine: list[str] = []
         self.columns: dict[str, ColumnInput] = {}
         self.inputs: dict[str, str] = {}
-        for name, block in analysis.inputs.items():
-            if block.image is not None:
-                raise UserError(f"inputs.{name}: an image needs its hits placed by the caller: export --features")
-            _Block(self, name, block).emit()
+        self.row_middles: dict[str, Middles] = {}
+        for name in sorted(analysis.inputs, key=lambda n: _onto(analysis.inputs[n]) is not None):
+            _Block(self, analysis.inputs, name).emit()
         self._finite = graph.all_of(self._fine)
         self.selected = self._cut(self._selection.parse_each(cuts, "select"))
 
@@ -207,11 +211,12 @@ class Preprocessing:
 class _Block:
     """One input of the model."""
 
-    def __init__(self, event: Preprocessing, name: str, block: Input) -> None:
+    def __init__(self, event: Preprocessing, inputs: Mapping[str, Input], name: str) -> None:
         self.event = event
         self.graph = event.graph
+        self.inputs = inputs
         self.name = name
-        self.block = block
+        self.block = block = inputs[name]
         self.row = event.row
         self.resolve = event.resolver(f"inputs.{name}", block.collection or self.row)
         self.extra: dict[str, Value] = {}
@@ -221,14 +226,18 @@ class _Block:
         if self.block.match:
             self.extra = self.separation()
         texts = self.block.feature_expressions
-        values = [self.value(text, f"features.{n}") for n, text in texts.items()]
+        values = [self.value(text, self.block.feature_key(n)) for n, text in texts.items()]
         if self.block.collection is None:
-            features = self.mended(self.stack(values, [self.event.rows]), None)
+            features = self.mended(self.without_missing(self.stack(values, [self.event.rows])), None)
             self.event.inputs[self.name] = features
             return
         keep, key = self.kept(), self.key()
         shape = [self.event.rows, self.event.length(self.block.collection)]
-        features, valid = self.padded(self.stack(values, shape), shape, keep, key)
+        if self.block.image is None:
+            features, valid = self.padded(self.stack(values, shape), shape, keep, key)
+            features = self.without_missing(features)
+        else:
+            features, valid = self.padded(*self.placed_hits(self.block.image, values, shape, keep, key))
         features = self.mended(features, valid)
         self.event.inputs[self.name] = features
         self.event.inputs[f"{self.name}_mask"] = self.graph.cast(valid, FLOAT)
@@ -237,21 +246,29 @@ class _Block:
 
     def value(self, text: str, key: str) -> Value:
         """Emit an expression at the level of the input."""
-        expression = self.event.parse(text, f"inputs.{self.name}.{key}")
-        if expression.elementwise:
-            return compile_expression(self.graph, expression, self.lookup)
-        value, owner = self.event.event_value(expression, self.resolve)
-        return self.placed(value, owner)
+        return self.emitted(text, key, self.resolve, self.placed)
 
-    def lookup(self, name: str) -> Value:
-        if name in self.extra:
-            return self.extra[name]
-        column = self.resolve(name)
-        return self.placed(self.event.column(column), self.event.owner(column))
+    def emitted(self, text: str, key: str, resolve: Resolver, place: Callable[[Value, str | None], Value]) -> Value:
+        """Emit an expression whose columns, or if it joins lists whose result, ``place`` brings to a level."""
+        expression = self.event.parse(text, f"inputs.{self.name}.{key}")
+
+        def lookup(name: str) -> Value:
+            if name in self.extra:
+                return self.extra[name]
+            column = resolve(name)
+            return place(self.event.column(column), self.event.owner(column))
+
+        if expression.elementwise:
+            return compile_expression(self.graph, expression, lookup)
+        return place(*self.event.event_value(expression, resolve))
 
     def placed(self, value: Value, owner: str | None) -> Value:
         """Let values of rows be columns of the block of (rows, n), and of constituents be rows of it."""
-        if owner is None or owner != self.row or owner == self.block.collection:
+        return value if owner == self.block.collection else self.of_rows(value, owner)
+
+    def of_rows(self, value: Value, owner: str | None) -> Value:
+        """Let values of rows be a column, with one for the additional row; those of the event are for all rows."""
+        if owner is None or owner != self.row:
             return value
         extended = self.graph.longer(value.tensor, 0, value.dtype)
         if self.block.collection is not None:
@@ -271,17 +288,53 @@ class _Block:
             variables[name] = Value(dtype, apply(self.graph, function, dtype, tensors), lists=True)
         return variables
 
-    # --- constituents ---
-
     def stack(self, values: Sequence[Value], shape: Sequence[str | int]) -> str:
         """Join features, each of which broadcasts to a shape, along a new last axis."""
-        whole = self.graph.shape(*shape)
-        columns = []
-        for value in values:
-            tensor = value.tensor or self.graph.constant(value.constant, FLOAT)
-            tensor = tensor if value.dtype == FLOAT or not value.tensor else self.graph.cast(tensor, FLOAT)
-            columns.append(self.graph.unsqueeze(self.graph.op("Expand", tensor, whole), len(shape)))
+        columns = [self.graph.unsqueeze(self.spread(value, FLOAT, shape), len(shape)) for value in values]
         return self.graph.op("Concat", *columns, axis=len(shape))
+
+    def spread(self, value: Value, dtype: DType, shape: Sequence[str | int]) -> str:
+        """Give a value the whole of a shape, in a type."""
+        tensor = value.tensor or self.graph.constant(value.constant, dtype)
+        tensor = tensor if value.dtype == dtype or not value.tensor else self.graph.cast(tensor, dtype)
+        return self.graph.op("Expand", tensor, self.graph.shape(*shape))
+
+    # --- hits ---
+
+    def placed_hits(
+        self, image: Image, values: Sequence[Value], shape: Sequence[str | int], keep: str | None, key: str | None
+    ) -> tuple[str, Sequence[str | int], str, str]:
+        """Put hits where they are on the images of rows; returns what :meth:`padded` takes.
+
+        As ``dataset.inputs`` does: first the position, then what hits are sorted by.
+        """
+        graph = self.graph
+        eta, phi = (self.spread(value, DOUBLE, shape) for value in values[:2])
+        channels = self.without_missing(self.stack(values[2:], shape))
+        axis = graph.constant([2], INT)
+        first = graph.op("Slice", channels, graph.constant([0], INT), graph.constant([1], INT), axis)
+        first = graph.cast(graph.op("Squeeze", first, axis), DOUBLE)
+        keep = graph.op("Expand", keep or graph.constant(True, BOOL), graph.shape(*shape))
+        geometry = geometry_of(self.inputs, self.name)
+        if image.onto is None:
+            self.event.row_middles[self.name] = self.middles(image, geometry.middle_eta, (eta, phi), first, keep)
+        middles = self.event.row_middles[image.onto or self.name]
+        positions, keep = place_hits(graph, geometry, (eta, phi), middles, keep)
+        columns = [graph.unsqueeze(graph.cast(position, FLOAT), 2) for position in positions]
+        return graph.op("Concat", *columns, channels, axis=2), shape, keep, key or graph.op("Neg", first)
+
+    def middles(self, image: Image, middle_eta: float | None, hits: tuple[str, str], first: str, keep: str) -> Middles:
+        """Return the middles of the images of rows."""
+        if middle_eta is not None:
+            return Middles(self.graph.constant(middle_eta, DOUBLE), self.graph.constant(0, DOUBLE))
+        texts = around_expressions(image, self.row)
+        if not texts:
+            return seed_middles(self.graph, hits, first, keep)
+        resolve = self.event.resolver(f"inputs.{self.name}.image.around", self.row)
+        values = [self.emitted(text, "image.around", resolve, self.of_rows) for text in texts]
+        return Middles(*(self.spread(value, DOUBLE, [self.event.rows, 1]) for value in values))
+
+    # --- constituents ---
 
     def kept(self) -> str | None:
         """Say which constituents of which rows are taken: those that belong to the row and pass ``where``."""
@@ -335,17 +388,30 @@ class _Block:
         padding = graph.filled(graph.shape(self.event.rows, int(self.block.length or 0)), np.inf, DOUBLE)
         return graph.op("Where", occupied, graph.op("Concat", bounded, padding, axis=1), end)
 
-    def mended(self, features: str, valid: str | None) -> str:
-        """Apply the policies for "not there", NaN and infinities, and set the padding to 0."""
+    def without_missing(self, features: str) -> str:
+        """Let what means "not there" be NaN."""
         graph, nan = self.graph, self.graph.constant(np.nan, FLOAT)
         for missing in self.block.missing:
             features = graph.op("Where", graph.op("Equal", features, graph.constant(missing, FLOAT)), nan, features)
+        return features
+
+    def mended(self, features: str, valid: str | None) -> str:
+        """Apply the policy for NaN and infinities, and set the padding to 0."""
+        graph = self.graph
         bad = graph.op("Not", graph.is_finite(features, FLOAT))
         if valid is not None:
             occupied = graph.unsqueeze(valid, 2)
             features = graph.op("Where", occupied, features, graph.constant(0, FLOAT))
             bad = graph.op("And", bad, occupied)
-        if self.block.replacement is not None:
-            return graph.op("Where", bad, graph.constant(self.block.replacement, FLOAT), features)
-        self.event.forbid(bad, [1] if valid is None else [1, 2])
-        return features
+        axes = [1] if valid is None else [1, 2]
+        if self.block.replacement is None:
+            self.event.forbid(bad, axes)
+            return features
+        if self.block.image is not None:  # nothing replaces a position
+            ends = (graph.constant([end], INT) for end in (0, 2, 2))
+            self.event.forbid(graph.op("Slice", bad, *ends), axes)
+        return graph.op("Where", bad, graph.constant(self.block.replacement, FLOAT), features)
+
+
+def _onto(block: Input) -> str | None:
+    return None if block.image is None else block.image.onto

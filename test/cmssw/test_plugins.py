@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import awkward as ak
+import hits as detector
 import numpy as np
 import onnx
 import onnxruntime
@@ -238,6 +239,7 @@ FOLDED: dict[str, Any] = {
 MODELS: dict[str, tuple[dict[str, Any], Optional[str], str]] = {
     "objects": (JETS, None, "Jet_"),
     "events of folds": (FOLDED, "by-event", ""),
+    "images": (detector.PHOTONS, None, "Photon_"),
 }
 
 
@@ -303,6 +305,8 @@ def feed(line: str) -> tuple[str, np.ndarray]:
 def test_inputs_and_scores_are_those_of_predict(run: Run, tmp_path: Path, name: str) -> None:
     block, fold, prefix = MODELS[name]
     trained = untrained(tmp_path, block)
+    if block is detector.PHOTONS:
+        detector.write(tmp_path, 60, ("signal", "background"))
     export(trained, tmp_path / "export", fold=fold)
     description = json.loads((tmp_path / "export" / "model.json").read_text())
     path = tmp_path / "signal.root"

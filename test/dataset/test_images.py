@@ -183,6 +183,15 @@ def test_coarse_hits_lie_where_they_are_on_the_fine_grid(path: Path, columns: to
         assert fine.sum() == pytest.approx(ak.sum(hits.energy), abs=1e-3)
 
 
+def test_a_row_without_a_seed_has_empty_images(path: Path, columns: toys.Columns) -> None:
+    """Hits that are drawn onto an image have no place where it has no middle."""
+    towers = {**ecal(), "image": {"hits": "EcalHit", "channels": {"all": "energy"}, "onto": "ecal"}, "scale": {}}
+    inputs, books = build(path, analysis(inputs={"towers": towers, "ecal": ecal(where="energy > 8")}))
+    without = np.array([not np.any(hits.energy[own] > 8) for _, hits, own in photons(columns)])
+    assert 10 < without.sum() < len(without) and books.hits["ecal"].empty == without.sum()
+    assert not inputs["towers"][1][without].any() and inputs["towers"][1][~without].any(axis=1).all()
+
+
 def test_hits_are_counted_and_the_softest_left_out(path: Path, columns: toys.Columns) -> None:
     inputs, books = build(path, analysis(inputs={"ecal": ecal(length=5, where="energy > -1")}))
     rows = photons(columns)
@@ -288,6 +297,14 @@ def test_what_the_analysis_says_wrongly(block: dict[str, Any], message: str) -> 
     with pytest.raises(ValidationError) as error:
         analysis(inputs={"ecal": block})
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("row", ["Photon", "event"])
+def test_what_a_run_keeps_of_an_analysis_is_read_again(row: str) -> None:
+    whole = ecal(around=None, pixel=None, index=None, range=[-1.5, 1.5], size=[30, 36])
+    onto = ecal(onto="ecal", around=None, size=None, pixel=None, index=None)
+    what = analysis(row, {"ecal": ECAL if row == "Photon" else whole, "hcal": onto})
+    assert Analysis.model_validate(what.model_dump(mode="json")) == what
 
 
 def test_what_does_not_fit_together() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import hits as detector
 import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
@@ -94,9 +95,11 @@ def test_any_split_of_the_events_gives_the_same_scores(
     assert_same(pa.concat_tables([table_in(answer) for answer in answers]), whole)
 
 
-@pytest.mark.parametrize("blocks", [(JETS,), (EVENTS, FOLDED)], ids=["objects", "folds"])
-def test_objects_and_folds(blocks: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("blocks", [(JETS,), (EVENTS, FOLDED), (detector.PHOTONS,)], ids=["objects", "folds", "images"])
+def test_objects_folds_and_images(blocks: Any, tmp_path: Path) -> None:
     run = untrained(tmp_path, *blocks)
+    if blocks == (detector.PHOTONS,):
+        detector.write(tmp_path, 60, ("signal", "background"))
     export(run, tmp_path / "export", fold="by-event" if len(blocks) > 1 else None)
     publish(run, tmp_path / "export", tmp_path / "models", fold="by-event" if len(blocks) > 1 else None)
     predict(run, [str(tmp_path / "signal.root")], tmp_path / "friends", format="parquet")

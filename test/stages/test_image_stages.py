@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import yaml
 from nanoforge.config import load
 from nanoforge.dataset.open import open_dataset
 from nanoforge.dataset.streaming import StreamedData
-from nanoforge.errors import UserError
 from nanoforge.models.base import score
 from nanoforge.models.load import load_model
+from nanoforge.provenance import Manifest
 from nanoforge.stages.convert import convert
 from nanoforge.stages.evaluate import evaluate
 from nanoforge.stages.export import export
@@ -147,8 +148,15 @@ def test_export_takes_hits_and_scores_as_the_model(run: Path) -> None:
     model = load_model(run / "fold0" / "model.pt")
     rows = {n: v.numpy().astype("f4") for n, v in batches(run.parent).items()}
     assert session.run(["scores"], rows)[0] == pytest.approx(score(model, rows), abs=1e-5)
-    with pytest.raises(UserError, match=r"inputs\.ecal: an image needs its hits placed by the caller"):
-        export(run, run.parent / "columns")
+
+
+def test_the_columns_of_an_event_give_the_scores_of_predict(run: Path) -> None:
+    export(run, run.parent / "columns")
+    parity = Manifest.read(run.parent / "columns", "export").details["parity"]
+    assert parity["worst"] <= 1e-5 and parity["rows"] > 1000
+    assert {0, 1, 10, 13} <= set(parity["lengths"]["EcalHit"])
+    inputs = {i["name"] for i in json.loads((run.parent / "columns" / "model.json").read_text())["inputs"]}
+    assert inputs == {"Photon_pt", *(f"EcalHit_{v}" for v in ("eta", "phi", "energy", "photonIdx"))}
 
 
 @pytest.mark.parametrize(
