@@ -141,8 +141,10 @@ class HitPositions:
         if middle_eta is not None:
             return Centers(np.full(len(seeds), middle_eta), np.zeros(len(seeds)), everywhere)
         if around:
-            return Centers(*(np.asarray(values, np.float64) for values in around), everywhere)
-        return Centers(*(np.append(values, 0.0)[seeds] for values in hits), seeds >= 0)
+            eta, phi = (np.asarray(values, np.float64) for values in around)
+            return Centers(eta, phi, everywhere)
+        eta, phi = (np.append(values, 0.0)[seeds] for values in hits)
+        return Centers(eta, phi, seeds >= 0)
 
     def place(
         self,
