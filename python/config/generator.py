@@ -122,6 +122,8 @@ class Generator(Strict):
     """Multiparton interactions; without them it is faster and less true."""
     pileup: float = Field(default=0.0, ge=0)
     """Mean number of further collisions in an event."""
+    cells: bool = False
+    """Write the hits of the calorimeters, cell by cell, as ``EcalHit`` and ``HcalHit``: for images."""
     filters: dict[Identifier, GenFilter] = {}
     """Named conditions on generated particles, all of which an event has to meet."""
     max_trials: int = Field(default=20_000, gt=0)

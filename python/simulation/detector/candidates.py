@@ -8,6 +8,7 @@ Everything works on the flat content of all events at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -79,25 +80,60 @@ class Candidates:
         return jagged(self.offsets, getattr(self, name))
 
 
+@dataclass(frozen=True)
+class Arrivals:
+    """Particles and where they end, ``position`` (x, y, z in mm): on the calorimeters' face, if they ``reached`` it."""
+
+    particles: Particles
+    position: Sequence[np.ndarray]
+    reached: np.ndarray
+
+    @property
+    def eta(self) -> np.ndarray:
+        """Pseudorapidity of the position, seen from the detector's centre."""
+        x, y, z = self.position
+        return np.arcsinh(z / np.maximum(np.hypot(x, y), 1e-9))
+
+    @property
+    def phi(self) -> np.ndarray:
+        """Azimuth of the position."""
+        return np.arctan2(self.position[1], self.position[0])
+
+    def pick(self, where: np.ndarray) -> Arrivals:
+        """Those of a mask or of a list of positions."""
+        return Arrivals(self.particles.pick(where), [p[where] for p in self.position], self.reached[where])
+
+
+def arrive(particles: Particles) -> Arrivals:
+    """Follow particles to the face of the calorimeters."""
+    *position, reached = propagate(
+        particles.px, particles.py, particles.pz, particles.charge, particles.x, particles.y, particles.z,
+        SOLENOID.field, SOLENOID.radius, SOLENOID.half_length,
+    )  # fmt: skip
+    return Arrivals(particles, position, reached)
+
+
 def simulate(block: GenBlock, rng: np.random.Generator) -> Candidates:
     """Detect the final particles of a block of events; the same ``rng`` state gives the same candidates."""
+    return simulate_with_arrivals(block, rng)[0]
+
+
+def simulate_with_arrivals(block: GenBlock, rng: np.random.Generator) -> tuple[Candidates, Arrivals]:
+    """Detect the final particles of a block of events, and return them beside what is made of them."""
     size = len(block.weight)
     particles = final_particles(block)
     collision = collisions(block)
     particles = decay(particles, SOLENOID.radius, SOLENOID.half_length, rng)
     reco, primary = tracks.reconstruct(particles, collision, SOLENOID, rng)
-    x, y, z, reached = propagate(
-        particles.px, particles.py, particles.pz, particles.charge, particles.x, particles.y, particles.z,
-        SOLENOID.field, SOLENOID.radius, SOLENOID.half_length,
-    )  # fmt: skip
-    face = (np.arcsinh(z / np.maximum(np.hypot(x, y), 1e-9)), np.arctan2(y, x))
+    arrivals = arrive(particles)
+    face, reached = (arrivals.eta, arrivals.phi), arrivals.reached
     parts = [
         _charged(particles, reco, face, rng),
         _neutral(_ecal(particles, reco, face, reached, rng), particles, face, (22, 2), primary),
         _neutral(_hcal(particles, reco, face, reached, rng), particles, face, (130, 1), primary),
     ]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return _ordered(columns, primary, size, with_pileup=block.pileup is not None)
+    return _ordered(columns, primary, size, with_pileup=block.pileup is not None), arrivals
 
 
 def final_particles(block: GenBlock) -> Particles:

@@ -20,7 +20,7 @@ from ..generator.event_blocks import generate_block
 from ..generator.gun import Occupancy
 from ..generator.pythia import GenBlock
 from ..generator.trials import Trials
-from ..objects import reconstruction
+from ..objects import hits, reconstruction
 
 RUN = 1
 COMPRESSION = "zstd 5"
@@ -39,6 +39,7 @@ _INFO = {
 DOCS: dict[str, str] = {
     **genparticles.DOCS,
     **reconstruction.DOCS,
+    **hits.DOCS,
     **ttbar.DOCS,
     **{name: title for name, (_, _, title) in _INFO.items()},
     "run": "run/i", "luminosityBlock": "luminosityBlock/i", "event": "event/l", "genWeight": "generator weight",
@@ -83,8 +84,11 @@ def make(
     made, rng = generate_block(generator, sample, block, size, occupancy)
     with captured_stdout():  # fastjet begins with a banner
         gen = genparticles.summarise(made)
-        reconstructed = reconstruction.reconstruct(made, gen, candidates.simulate(made, rng), rng)
+        seen, arrivals = candidates.simulate_with_arrivals(made, rng)
+        reconstructed = reconstruction.reconstruct(made, gen, seen, rng)
     content = _event(made, generator, block, first) | reconstructed
+    if generator.cells:
+        content |= hits.tables(arrivals, size, rng)
     content |= {name: values for name, values in gen.items() if name != "gen_index"}
     content["genTtbarId"] = ttbar.categories(made.particles, gen["GenJet"])
     sums = float(made.weight.sum()), float((made.weight**2).sum())
