@@ -30,6 +30,8 @@ class Batch:
         Physics weight, (N,) f4.
     kept
         Columns of ``keep`` that were asked for, (N, V) f4; None without any.
+    numbers
+        Where the rows stand among those of their part as it is stored, (N,) i8; None unless they were asked for.
     """
 
     inputs: dict[str, Tensor]
@@ -37,13 +39,15 @@ class Batch:
     targets: Tensor | None
     weight: Tensor
     kept: Tensor | None = None
+    numbers: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.weight)
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors, in a fixed order."""
-        return [t for t in (*self.inputs.values(), self.label, self.targets, self.weight, self.kept) if t is not None]
+        others = self.label, self.targets, self.weight, self.kept, self.numbers
+        return [t for t in (*self.inputs.values(), *others) if t is not None]
 
     def row_bytes(self) -> int:
         """Return the bytes of a row."""
@@ -54,11 +58,17 @@ class Batch:
         inputs = {name: change(t) for name, t in self.inputs.items()}
         label, targets = (None if t is None else change(t) for t in (self.label, self.targets))
         weight = change(self.weight)
-        return Batch(inputs, label, targets, weight, None if self.kept is None else change(self.kept))
+        kept, numbers = (None if t is None else change(t) for t in (self.kept, self.numbers))
+        return Batch(inputs, label, targets, weight, kept, numbers)
 
     def take(self, start: int, stop: int) -> Batch:
         """Return rows ``start`` to ``stop``, without a copy."""
         return self.each(lambda t: t[start:stop])
+
+    def parts(self, count: int) -> list[Batch]:
+        """Divide the rows into so many equal parts, the last of which may be smaller, without a copy."""
+        size = math.ceil(len(self) / count)
+        return [self.take(start, min(start + size, len(self))) for start in range(0, len(self), max(1, size))]
 
     def select(self, rows: Tensor) -> Batch:
         """Return chosen rows, (n,) i8."""

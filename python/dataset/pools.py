@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Union
@@ -54,6 +54,8 @@ class PoolReader:
         All slabs.
     counts
         How many rows come from each, (S,).
+    stored
+        How many rows of the part each has, (S,).
     chosen
         The splits and folds of the rows, (3, K) bool.
     reading
@@ -70,6 +72,7 @@ class PoolReader:
 
     slabs: Sequence[Slab]
     counts: np.ndarray
+    stored: np.ndarray
     chosen: np.ndarray
     reading: Callable[[], AbstractContextManager[Read]]
     empty: Batch
@@ -112,7 +115,11 @@ class PoolReader:
                             del opened[piece.slab]
 
     def _rows(self, read: Read, slab: int) -> _Rows:
-        return _sampled(read(self.slabs[slab], self.chosen), slab, self.sampler)
+        batch = read(self.slabs[slab], self.chosen)
+        if self.empty.numbers is not None:
+            first = int(self.stored[:slab].sum())
+            batch = replace(batch, numbers=torch.arange(first, first + len(batch)))
+        return _sampled(batch, slab, self.sampler)
 
     def _pool(
         self, pieces: list[shuffling.SlabRange], opened: Mapping[int, _Rows], rng: np.random.Generator | None

@@ -80,6 +80,7 @@ class TrainingData(ABC):
     notices: Sequence[str] = ()
     inputs: Sequence[FileRecord] = ()
     _loaded_columns: tuple[str, ...] = ()
+    _numbered = False
     _most_readers = 64
 
     def __init__(self, in_memory: str, workers: int | None) -> None:
@@ -121,6 +122,12 @@ class TrainingData(ABC):
                 raise UserError(f"{self.name}: has no column {name!r}: add it to 'keep' and make the dataset again")
         if columns != self._loaded_columns:
             self._loaded_columns = columns
+            self._cache.clear()
+
+    def number_rows(self) -> None:
+        """Have batches hold, from now on, where their rows stand among those of their part."""
+        if not self._numbered:
+            self._numbered = True
             self._cache.clear()
 
     def column(self, batch: Batch, name: str) -> Tensor:
@@ -304,7 +311,8 @@ class TrainingData(ABC):
         label = torch.empty(0, dtype=torch.int64) if self.info.classes else None
         targets = torch.empty((0, len(self.info.regression))) if self.info.regression else None
         kept = torch.empty((0, len(self._loaded_columns))) if self._loaded_columns else None
-        return Batch(inputs, label, targets, torch.empty(0), kept)
+        numbers = torch.empty(0, dtype=torch.int64) if self._numbered else None
+        return Batch(inputs, label, targets, torch.empty(0), kept, numbers)
 
     def _row_bytes(self) -> int:
         return self._empty().row_bytes()
@@ -318,9 +326,10 @@ class TrainingData(ABC):
 
     def _pools(self, part: str, fold: int, sampler: RowSampler | None = None) -> PoolReader:
         table = self._table()
-        counts = table.rows(part, fold) if sampler is None else sampler.counts
-        chosen, files = table.chosen(part, fold), self._open_files()
-        return PoolReader(table.slabs, counts, chosen, self._reading, self._empty(), self._workers, files, sampler)
+        stored = table.rows(part, fold)
+        counts = stored if sampler is None else sampler.counts
+        chosen, files, empty = table.chosen(part, fold), self._open_files(), self._empty()
+        return PoolReader(table.slabs, counts, stored, chosen, self._reading, empty, self._workers, files, sampler)
 
 
 class StoredData(TrainingData):

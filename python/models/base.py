@@ -21,9 +21,12 @@ from ..config.losses import parse_loss
 from ..config.model_options import ModelOptions
 from ..config.models import parse_model
 from ..dataset.info import InputInfo
+from .raster import image_bytes
 
 if TYPE_CHECKING:
     import onnx
+
+_MOST_BYTES = 1 << 27  # of images that are scored at once: what a network makes of them is several times as large
 
 
 @dataclass(frozen=True)
@@ -195,7 +198,7 @@ def score(model: Model, inputs: Mapping[str, np.ndarray], batch_size: int = 8192
     inputs
         Raw features and masks, as ``model.spec.graph_inputs`` names them; N rows each.
     batch_size
-        Rows that are evaluated at once.
+        Rows that are evaluated at once, but for images of more than 128 MB.
 
     Returns
     -------
@@ -203,6 +206,7 @@ def score(model: Model, inputs: Mapping[str, np.ndarray], batch_size: int = 8192
         Scores, (N, C) f4.
     """
     columns = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in model.spec.graph_inputs]
+    batch_size = min(batch_size, max(1, _MOST_BYTES // max(1, image_bytes(model.spec.inputs))))
     rows, device = len(columns[0]), next((p.device for p in model.parameters()), torch.device("cpu"))
     scores = np.empty((rows, len(model.spec.outputs)), np.float32)
     model.eval()

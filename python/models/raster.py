@@ -39,6 +39,11 @@ def image_shapes(inputs: Mapping[str, InputInfo]) -> dict[str, tuple[int, int, i
     return shapes
 
 
+def image_bytes(inputs: Mapping[str, InputInfo]) -> int:
+    """Return the bytes of all images that :class:`Images` draws of a row."""
+    return sum(4 * math.prod(shape) for shape in image_shapes(inputs).values())
+
+
 def random_positions(image: ImageInfo, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Draw positions of hits as a dataset has them, in the middle of cells on the image and just outside, (…, 2)."""
     first = [rng.integers(-cell, size + 1, shape) for size, cell in zip(image.size, image.cell)]

@@ -30,7 +30,7 @@ from ..errors import TrainingError
 from ..models.check import explained_network
 from ..models.network import NetworkModel
 from ..models.tasks import mean_loss
-from .augmentation import flipped
+from .augmentation import flipped, mirrors
 from .checkpoints import Checkpoints, State
 from .devices import explained
 from .history import Epoch, best, check_validation_weight
@@ -41,7 +41,6 @@ from .start import train_mode
 
 SAVE_EVERY = 600.0
 """Seconds between checkpoints within an epoch."""
-_AUGMENTATION = 0x464C4950  # tells its random numbers from those of the step
 Report = Callable[[Epoch], None]
 _AUTOCAST = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -89,6 +88,8 @@ class Fit:
         self._model = model
         self._fold = fold
         self._balancer = balancer
+        if mirrors(training.augment):
+            dataset.number_rows()
         if training.compile:
             model.network.compile()
         self._network = processes.network(model)
@@ -187,11 +188,11 @@ class Fit:
             sampler=self._balancer.resampling(self._seed, epoch),
         )
         rest = map(self._balancer.trained, islice(batches, done, None))
-        return on_device(map(partial(self._augmented, epoch), count(done + 1), rest), self._processes.device)
+        return on_device(map(partial(self._augmented, epoch), rest), self._processes.device)
 
-    def _augmented(self, epoch: int, step: int, batch: Batch) -> Batch:
-        entropy = (self._seed, epoch, step, self._processes.rank, _AUGMENTATION)
-        return flipped(batch, self._model.spec.inputs, self._training.augment, entropy)
+    def _augmented(self, epoch: int, batch: Batch) -> Batch:
+        inputs = self._model.spec.inputs
+        return flipped(batch, inputs, self._training.augment, seed=self._seed, epoch=epoch)
 
     def _step(self, batch: Batch, epoch: int, step: int) -> tuple[float, float, float]:
         """Make one step, and return over all processes Σ w·loss, Σw, and Σ|w|, by which the step divides the first."""
@@ -201,14 +202,13 @@ class Fit:
         net, norm = self._processes.sum(torch.stack([weights.sum(), weights.abs().sum()]))
         norm = norm.clamp(min=torch.finfo(norm.dtype).tiny)  # a batch of zero weights has the loss 0, not 0/0
         numerator = torch.zeros_like(net)
-        size = math.ceil(len(batch) / self._training.accumulation)
-        for start in range(0, len(batch), size):
-            last = start + size >= len(batch)
-            with nullcontext() if last else self._processes.apart(self._network):
-                part = self._loss(self._network, batch.take(start, min(start + size, len(batch))))[0]
+        parts = batch.parts(self._training.accumulation)
+        for number, part in enumerate(parts, 1):
+            with nullcontext() if number == len(parts) else self._processes.apart(self._network):
+                loss = self._loss(self._network, part)[0]
                 # gradients are averaged over the processes
-                self._processes.backward(self._scaler.scale(part * self._processes.count / norm))
-            numerator += part.detach()
+                self._processes.backward(self._scaler.scale(loss * self._processes.count / norm))
+            numerator += loss.detach()
         self._scaler.unscale_(self._optimizer)
         if self._training.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self._model.parameters(), self._training.gradient_clip)
@@ -224,11 +224,13 @@ class Fit:
         with torch.inference_mode():
             batches = self._dataset.batches("val", self._fold, self._training.batch_size, rank=rank, world=world)
             for batch in on_device(map(self._balancer.weighted, batches), self._processes.device):
-                # not through the wrapper: its calls wait for those of other processes, which may have fewer batches
-                numerator, denominator = self._loss(self._model, batch)
-                if not math.isfinite(numerator.item()):
-                    raise TrainingError(f"epoch {epoch}: the validation loss is {numerator}: {self._suspect(batch)}")
-                sums += torch.stack([numerator, denominator])
+                for part in batch.parts(self._training.accumulation):
+                    # not through the wrapper: its calls wait for those of other processes, which may have fewer batches
+                    numerator, denominator = self._loss(self._model, part)
+                    if not math.isfinite(numerator.item()):
+                        reason = self._suspect(batch)
+                        raise TrainingError(f"epoch {epoch}: the validation loss is {numerator}: {reason}")
+                    sums += torch.stack([numerator, denominator])
         total, weight = self._processes.sum(sums).tolist()
         if not self._dataset.rows("val", self._fold):
             return None

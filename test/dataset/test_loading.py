@@ -93,6 +93,19 @@ def test_order_follows_from_seed_and_epoch(plain, in_memory):
     assert tuple(numbers(data.batches("train", 0, 100))) == tuple(range(1000))
 
 
+@pytest.mark.parametrize("in_memory", ["always", "never"])
+def test_rows_know_where_they_are_stored(folded, in_memory):
+    data = open_dataset(folded, in_memory=in_memory)
+    assert next(data.batches("train", 1, 100)).numbers is None, "nobody asked"
+    data.number_rows()
+    whole = data.arrays("train", 1)
+    assert whole.numbers.tolist() == list(range(len(whole)))
+    batches = list(data.batches("train", 1, 64, shuffle=True, seed=3))
+    for batch in batches:
+        assert torch.equal(whole.inputs["event"][batch.numbers], batch.inputs["event"])
+    assert sorted(torch.cat([b.numbers for b in batches]).tolist()) == whole.numbers.tolist()
+
+
 def test_streaming_reads_no_further_than_its_pool(plain, monkeypatch):
     read = []
     original = tensors.SplitTable.read

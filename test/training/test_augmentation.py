@@ -29,7 +29,7 @@ def batch():
         cells = np.stack([rng.integers(0, 6, (400, 5)) - 2.5, rng.integers(0, 7, (400, 5)) - 3], axis=-1) * PIXEL
         columns[name] = torch.from_numpy(np.concatenate([cells, rng.normal(1, 2, (400, 5, 1))], axis=2).astype("f4"))
         columns[f"{name}_mask"] = torch.ones(400, 5, dtype=torch.bool)
-    return Batch(columns, torch.zeros(400, dtype=torch.int64), None, torch.ones(400), None)
+    return Batch(columns, torch.zeros(400, dtype=torch.int64), None, torch.ones(400), None, torch.arange(400))
 
 
 def draw(batch):
@@ -40,7 +40,7 @@ def draw(batch):
 def test_half_of_the_pictures_are_mirrored_in_each_direction(batch):
     before = {name: values.clone() for name, values in batch.inputs.items()}
     options = Augmentation(flip_eta=True, flip_phi=True, signed=["qpt"])
-    picture, after = draw(batch), draw(flipped(batch, INPUTS, options, (1, 2)))
+    picture, after = draw(batch), draw(flipped(batch, INPUTS, options, seed=1, epoch=2))
     charged = torch.tensor([1.0, -1.0]).reshape(2, 1, 1)
     kinds = torch.stack([picture, picture.flip(2), picture.flip(3) * charged, picture.flip(2, 3) * charged])
     same = (kinds - after).abs().flatten(2).amax(dim=2) < 1e-5
@@ -49,12 +49,16 @@ def test_half_of_the_pictures_are_mirrored_in_each_direction(batch):
     assert all(torch.equal(batch.inputs[name], values) for name, values in before.items()), "what is in memory stays"
 
 
-def test_it_follows_from_its_entropy(batch):
+def test_it_follows_from_seed_epoch_and_row(batch):
     options = Augmentation(flip_eta=True)
-    first, again, other = (flipped(batch, INPUTS, options, (1, n)).inputs["ecal"] for n in (1, 1, 2))
-    assert torch.equal(first, again) and not torch.equal(first, other)
+    first = flipped(batch, INPUTS, options, seed=1, epoch=1).inputs["ecal"]
+    for seed, epoch in ((1, 2), (2, 1)):
+        assert not torch.equal(flipped(batch, INPUTS, options, seed=seed, epoch=epoch).inputs["ecal"], first)
     assert torch.equal(first[..., 1:], batch.inputs["ecal"][..., 1:]), "phi stays"
-    assert flipped(batch, INPUTS, Augmentation(), (1, 1)) is batch
+    assert flipped(batch, INPUTS, Augmentation(), seed=1, epoch=1) is batch
+    order = torch.from_numpy(np.random.default_rng(2).permutation(400))
+    for rows in (order[:150], order[150:]):  # whatever batch a row is in
+        assert torch.equal(flipped(batch.select(rows), INPUTS, options, seed=1, epoch=1).inputs["ecal"], first[rows])
 
 
 @pytest.mark.parametrize(
