@@ -8,10 +8,11 @@ import numpy as np
 
 from ..errors import FileError
 from ..events.columns import Chunk
+from ..events.hashing import event_hash
 from ..events.reader import EventFile, broken_file
 from ..events.view import view
 from .event_block import EventBlock
-from .identity import assign, event_hash, stored_type
+from .identity import assign, stored_type
 from .info import SPLITS
 from .inputs import ChosenRows
 from .repeats import EventLog, content_hashes

@@ -18,9 +18,9 @@ import numpy as np
 
 from ..compiled import jit
 from ..errors import DataError
+from ..events.hashing import event_hash, mix
 from ..provenance import FileRecord
 from ..provenance.manifest import write_atomically
-from .identity import event_hash, mix
 from .inputs import ChosenRows, split_input
 from .shards import ShardRecord, put_in_place, temporary_path
 

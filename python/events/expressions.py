@@ -36,6 +36,8 @@ from .syntax import ExpressionError, Node
 
 UNTRACED = "?"
 """The owner of lists that a user's function returned."""
+UNIFORM = "flat()"
+"""The column behind ``flat(a, b)``: in [0, 1), by the hash of the event's identity; no column of a file is named so."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ def parse(
     except ExpressionError as error:
         raise _mistake(text, where, str(error)) from None
     names = frozenset(node.name for node in nodes if isinstance(node, syntax.Name))
+    names |= {UNIFORM} if syntax.calls(nodes, "flat") else frozenset()
     return Expression(text, where, names, all(map(_is_elementwise, nodes)), nodes, functions)
 
 
@@ -260,6 +263,8 @@ class _Evaluation:
             return self.reduction(node, values[0])
         if node.function in MINMAX:
             return functools.reduce(lambda a, b: operate(MINMAX[node.function], [a, b]), values)
+        if node.function == "flat":
+            values = [*values, self.column(syntax.Name(node.span, UNIFORM), [])]
         if node.function in FUNCTIONS:
             return operate(FUNCTIONS[node.function], values)
         try:

@@ -401,6 +401,10 @@ def _fold(function: Callable[..., Any], operands: Sequence[Any]) -> Any:
     return result
 
 
+def _flat(low: Any, high: Any, uniform: Any) -> Any:
+    return low + (high - low) * uniform
+
+
 class Function(NamedTuple):
     """An elementwise function of the language: what it computes, of how many arguments, after which preparation."""
 
@@ -431,6 +435,7 @@ FUNCTIONS: dict[str, Function] = {
     "pow": Function(_power, 2),
     "clip": Function(_clip, 3),
     "default": Function(_column_itself, 2, list),
+    "flat": Function(_flat, 2),
     "where": Function(_where, 3, _choice),
     "delta_phi": Function(delta_phi, 2),
     "delta_r": Function(delta_r, 4),

@@ -475,6 +475,11 @@ def postorder(tree: Node) -> Sequence[Node]:
     return nodes[::-1]
 
 
+def calls(nodes: Sequence[Node], function: str) -> bool:
+    """Whether one of the nodes calls a function."""
+    return any(isinstance(node, Call) and node.function == function for node in nodes)
+
+
 def default_of(node: Node) -> tuple[str, bool | int | float] | None:
     """Return column and default of a call of ``default``; None for any other node.
 

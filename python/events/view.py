@@ -13,6 +13,7 @@ from ..console import say
 from ..errors import FileError, UserError, nearest
 from . import syntax
 from .columns import Branch, Chunk, Column, collection_name
+from .hashing import HashedFile
 from .reader import EventFile
 
 _said: set[str] = set()
@@ -27,13 +28,37 @@ def view(file: EventFile, analysis: Analysis) -> EventFile:
     FileError
         When a branch of a collection that the analysis groups is missing, or has not one list per event.
     UserError
-        When one column has two defaults.
+        When one column has two defaults, or ``flat`` needs columns of the identity that the analysis defines.
     """
+    flat = any(_calls_flat(text) for text, _ in _expressions(analysis))
+    seen = _renamed_and_filled(file, analysis)
+    return HashedFile(seen, _identity_in(seen, analysis)) if flat else seen
+
+
+def _renamed_and_filled(file: EventFile, analysis: Analysis) -> EventFile:
     grouped = _all_grouped(file, analysis.collections)
     defaults = {} if not _mentions_default(analysis) else _absent(analysis, {*file.branches, *grouped})
     if not grouped and not defaults:
         return file
     return _View(file, grouped, defaults)
+
+
+def _identity_in(file: EventFile, analysis: Analysis) -> tuple[str, ...]:
+    """Return the columns of the identity, which have to be the file's where the analysis names them."""
+    defined = next((n for n in analysis.identity_columns if n in analysis.define and n not in file.branches), None)
+    if defined is not None:
+        raise UserError(f"flat(...) goes by the identity, but {defined} is no column of {file.path}: it is defined")
+    return analysis.identity_columns
+
+
+def _calls_flat(text: str) -> bool:
+    """Whether an expression calls it; what is wrong with it is reported where it is parsed."""
+    if "flat" not in text:
+        return False
+    try:
+        return syntax.calls(syntax.postorder(syntax.parse_tree(text)), "flat")
+    except syntax.ExpressionError:
+        return False
 
 
 def with_collections(file: EventFile, collections: Mapping[str, Mapping[str, str]]) -> EventFile:

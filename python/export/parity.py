@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..config.schema import Analysis
-from ..dataset.identity import assign_fold, event_hash
+from ..dataset.identity import assign_fold
 from ..dataset.inputs import ChosenRows, split_input
 from ..dataset.table import Table, TableBuilder
 from ..errors import DataError, UserError
 from ..events.columns import Chunk, Column, collection_name, offsets_of
 from ..events.frame import Frame
+from ..events.hashing import event_hash
 from ..events.reader import EventFile
 from ..models.base import Model, score
 from ..models.onnx import TOLERANCE

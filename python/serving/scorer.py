@@ -8,9 +8,10 @@ import numpy as np
 
 from ..config.schema import Analysis
 from ..dataset.friends import Entries
-from ..dataset.identity import assign_fold, event_hash
+from ..dataset.identity import assign_fold
 from ..dataset.table import TableBuilder, TableBuilders
 from ..events.frame import Frame
+from ..events.hashing import event_hash
 from ..events.reader import EventFile
 from ..provenance import Accounting
 

@@ -24,8 +24,9 @@ import pytest
 from nanoforge.cmssw import descriptions
 from nanoforge.config.generator import Generator, GenFilter
 from nanoforge.config.schema import IDENTITY
-from nanoforge.dataset.identity import assign_fold, event_hash
+from nanoforge.dataset.identity import assign_fold
 from nanoforge.events.columns import Chunk
+from nanoforge.events.hashing import event_hash
 from nanoforge.events.open import open_events
 from nanoforge.serving.session import feeds as columns_by_event
 from nanoforge.simulation.generator.event_blocks import generate_block

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nanoforge.config.schema import Split
-from nanoforge.dataset.identity import assign, assign_fold, event_hash
+from nanoforge.dataset.identity import assign, assign_fold
 from nanoforge.dataset.info import SPLITS
+from nanoforge.events.hashing import event_hash
 from scipy.stats import chi2, chi2_contingency
 
 UUID = "0123456789abcdef0123456789abcdef"

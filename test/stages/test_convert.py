@@ -13,11 +13,12 @@ import toys
 import uproot
 import yaml
 from nanoforge.config import Analysis, load
-from nanoforge.dataset.identity import assign_fold, event_hash
+from nanoforge.dataset.identity import assign_fold
 from nanoforge.dataset.open import open_dataset
 from nanoforge.dataset.shards import ShardIndex, ShardRecord
 from nanoforge.dataset.table import dataset_info
 from nanoforge.errors import DataError, UserError
+from nanoforge.events.hashing import event_hash
 from nanoforge.provenance import Manifest
 from nanoforge.provenance.manifest import input_record, sealed, unsealed
 from nanoforge.stages.convert import convert

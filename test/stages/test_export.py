@@ -16,9 +16,10 @@ import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from nanoforge.config import load
 from nanoforge.config.schema import Analysis
-from nanoforge.dataset.identity import assign_fold, event_hash
+from nanoforge.dataset.identity import assign_fold
 from nanoforge.dataset.table import dataset_info
 from nanoforge.errors import DataError, UserError
+from nanoforge.events.hashing import event_hash
 from nanoforge.events.open import open_events
 from nanoforge.export import parity
 from nanoforge.export.assembly import KEY
