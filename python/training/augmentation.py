@@ -10,8 +10,8 @@ import torch
 
 from ..config.training import Augmentation
 from ..dataset.batch import Batch
-from ..dataset.identity import mix
 from ..dataset.info import InputInfo
+from ..events.hashing import mix
 
 _FLIP = 0x464C_4950  # tells these random numbers from others of the same seed
 
