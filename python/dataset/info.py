@@ -6,7 +6,8 @@ many rows every shard, and every sample, has in each of them, in order. For an i
 ``jets``, of F features of at most L constituents, N rows::
 
     /event/features (N, F) f4                            attrs: names, expressions
-    /jets/features  (N, L, F) f4   /jets/valid (N, L) bool    padding is 0 and invalid
+    /jets/features  (N, L, F) f4   /jets/valid (N, L) bool    padding is 0 and invalid; with L above 512 in their place:
+    /jets/contents  (M, F) f4      /jets/offsets (N + 1,) i8  row i has the contents offsets[i] to offsets[i + 1]
     /target/label (N,) i8   or   /target/<name> (N,) f4
     /weight (N,) f4        the physics weight: xsec * lumi / sumw * weight; negative weights are kept
     /fold (N,) u1
@@ -26,6 +27,9 @@ from typing import Any
 
 NORMALISATION = "normalisation"
 SPLITS = ("train", "val", "test")
+LONGEST_PADDED = 512
+"""Of longer inputs HDF5 holds the constituents without padding."""
+_READ_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,16 @@ class InputInfo:
     length: int | None = None
     image: ImageInfo | None = None
 
+    @property
+    def sparse(self) -> bool:
+        """Whether HDF5 holds the constituents without padding."""
+        return self.length is not None and self.length > LONGEST_PADDED
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row with its padding."""
+        return (4 * len(self.features) + (self.length is not None)) * (self.length or 1)
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         image = {} if self.image is None else {"image": {k: _plain(v) for k, v in asdict(self.image).items()}}
@@ -106,6 +120,10 @@ class DatasetInfo:
     classes: tuple[str, ...]
     regression: tuple[str, ...]
     folds: int
+
+    def most_rows(self, rows: int) -> int:
+        """Return how many rows to read at once, ``rows`` at most: those with their padding in 256 MB."""
+        return max(1, min(rows, _READ_BYTES // sum(info.row_bytes for info in self.inputs.values())))
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""

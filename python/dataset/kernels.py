@@ -33,6 +33,16 @@ def pad(values: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarr
 
 
 @jit
+def pad_rows(values: np.ndarray, starts: np.ndarray, counts: np.ndarray, out: np.ndarray, valid: np.ndarray) -> None:
+    """Copy the constituents of every row, ``values`` (total, F) f4, into a padded block as :func:`pad` does."""
+    for r in range(len(out)):
+        valid[r, : counts[r]] = True
+        valid[r, counts[r] :] = False
+        out[r, : counts[r]] = values[starts[r] : starts[r] + counts[r]]
+        out[r, counts[r] :] = 0
+
+
+@jit
 def pad_picked(values: np.ndarray, picks: np.ndarray, out: np.ndarray, valid: np.ndarray) -> bool:
     """Copy picked constituents, as :func:`pad`; ``picks`` (N, L) i8 holds positions in ``values``, -1 pads."""
     rows, length, features = out.shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from .resources import Handles
 from .shards import MOST_SHARDS
 from .slabs import Read, Slab
 from .source import StoredData, check_truth
+from .sparse import unpack
 from .statistics import Truth
 
 SLAB_ROWS = 8192
@@ -58,13 +59,13 @@ class Hdf5Data(StoredData):
         }
 
     def _slabs(self) -> list[Slab]:
-        slabs = []
+        slabs, most = [], self.info.most_rows(SLAB_ROWS)
         for split in SPLITS:
             last = 0
             for sample, rows in enumerate(self._samples):
                 first, last = last, last + rows[split]
-                for start in range(first, last, SLAB_ROWS):
-                    stop = min(start + SLAB_ROWS, last)
+                for start in range(first, last, most):
+                    stop = min(start + most, last)
                     slabs.append(Slab(sample, 0, self._folds(split, start, stop), (split, start, stop)))
         return slabs
 
@@ -143,8 +144,9 @@ class SplitTable:
 
     def __init__(self, path: Path, shards: Mapping[Path, int], files: Handles[OpenShard], info: DatasetInfo) -> None:
         self._path = path
-        self._shards = list(shards.items())
+        self._shards = list(shards)
         self._edges = np.cumsum([0, *shards.values()])
+        self._sparse = {name: shape.length for name, shape in info.inputs.items() if shape.sparse}
         self._files = files
         self._info = info
         self._lock = threading.RLock()
@@ -153,6 +155,10 @@ class SplitTable:
         self.rows = int(self._edges[-1])
         if len(self._weight) != self.rows:
             raise DataError(f"{path}: does not have the rows of its shards: run 'nanoforge convert' again")
+        self._offsets = {name: self[f"{name}/offsets"] for name in self._sparse}
+        self._content_edges = {
+            name: np.array([offsets[edge] for edge in self._edges]) for name, offsets in self._offsets.items()
+        }
 
     def __getitem__(self, name: str) -> h5py.Dataset:
         return _required(self._file, self._path, name)
@@ -162,20 +168,32 @@ class SplitTable:
         with self._lock:
             if name == "weight":  # normalised here, and not in the shards
                 return np.asarray(self._weight[start:stop])
-            pieces = list(self._pieces(name, start, stop))
-        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+            return _joined(self._pieces(name, start, stop, self._edges))
 
-    def _pieces(self, name: str, start: int, stop: int) -> Iterator[np.ndarray]:
-        """Read rows shard by shard; where there are none, an array without rows from the last shard."""
-        number = min(int(np.searchsorted(self._edges, start, side="right")), len(self._shards)) - 1
+    def _pieces(self, name: str, start: int, stop: int, edges: np.ndarray) -> Iterator[np.ndarray]:
+        """Read rows shard by shard, at these edges; where there are none, an array without rows from the last one."""
+        number = min(int(np.searchsorted(edges, start, side="right")), len(self._shards)) - 1
         while True:
-            (path, rows), low = self._shards[number], int(self._edges[number])
+            path, low, rows = self._shards[number], int(edges[number]), int(edges[number + 1] - edges[number])
             last = min(stop, low + rows)
             with self._files.use(path) as shard:
                 yield np.asarray(shard.dataset(f"{self._path.stem}/{name}", rows)[start - low : last - low])
             start, number = last, number + 1
             if start >= stop:
                 return
+
+    def constituents(self, name: str, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read features (N, L, F) and validity (N, L) of an input of rows ``start`` to ``stop``."""
+        if name not in self._sparse:
+            return self.column(f"{name}/features", start, stop), self.column(f"{name}/valid", start, stop)
+        with self._lock:
+            offsets = self._offsets[name][start : stop + 1]
+            first, last = int(offsets[0]), int(offsets[-1])
+            contents = _joined(self._pieces(f"{name}/contents", first, last, self._content_edges[name]))
+        try:
+            return unpack(contents, offsets, self._sparse[name] or 0)
+        except ValueError as error:
+            raise DataError(f"{self._path}: {name}: {error}: run 'nanoforge convert' again") from None
 
     def truth(self, start: int, stop: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:
         """Read labels (N,), targets (N, T) and weights (N,)."""
@@ -191,9 +209,10 @@ class SplitTable:
 
         inputs: dict[str, Tensor] = {}
         for name, shape in self._info.inputs.items():
-            inputs[name] = tensor(self.column(f"{name}/features", start, stop))
-            if shape.length is not None:
-                inputs[f"{name}_mask"] = tensor(self.column(f"{name}/valid", start, stop))
+            if shape.length is None:
+                inputs[name] = tensor(self.column(f"{name}/features", start, stop))
+            else:
+                inputs[name], inputs[f"{name}_mask"] = map(tensor, self.constituents(name, start, stop))
         label, targets, weight = self.truth(start, stop)
         columns = [self.column(f"keep/{name}", start, stop) for name in kept]
         return Batch(
@@ -203,6 +222,11 @@ class SplitTable:
             tensor(weight),
             tensor(np.stack(columns, axis=1).astype(np.float32)) if columns else None,
         )
+
+
+def _joined(pieces: Iterable[np.ndarray]) -> np.ndarray:
+    arrays = list(pieces)
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def _opened(path: Path) -> h5py.File:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..source import TrainingData
 
 GROUP_ROWS = 16_384
-"""Of a row group, which is what is read at once."""
+"""Of a row group, which is what is read at once; of long inputs fewer."""
 
 
 class ParquetFormat(DatasetFormat):
@@ -53,7 +53,7 @@ class ParquetFormat(DatasetFormat):
         return [_path(stem, split) for split in SPLITS]
 
     def _writer(self, stem: Path) -> ShardWriter:
-        return ParquetShard(stem)
+        return ParquetShard(stem, self._info.most_rows(GROUP_ROWS))
 
     def stored(self, stem: Path) -> StoredRows:
         """Open a shard to copy its rows."""
@@ -95,9 +95,10 @@ def _path(stem: Path, split: str) -> Path:
 class ParquetShard(ShardWriter):
     """Writes rows to ``<stem>.<split>.parquet``; a row group has rows of one sample, and all but its last are full."""
 
-    def __init__(self, stem: Path) -> None:
+    def __init__(self, stem: Path, group_rows: int) -> None:
         super().__init__()
         self._stem = stem
+        self._group_rows = group_rows
         self._waiting: dict[str, Any] = {}
         self._writers: dict[str, Any] = {}
 
@@ -116,15 +117,15 @@ class ParquetShard(ShardWriter):
                 self._waiting[split] = table
             elif len(table):
                 self._waiting[split] = pa.concat_tables([waiting, table])
-        self._write(GROUP_ROWS)
+        self._write(self._group_rows)
 
     def _write(self, fewest: int) -> None:
         """Write the rows that wait as row groups of at least so many."""
         for split, table in self._waiting.items():
             start = 0
             while len(table) - start >= fewest:
-                self._writer(split).write_table(table.slice(start, GROUP_ROWS).combine_chunks())
-                start += GROUP_ROWS
+                self._writer(split).write_table(table.slice(start, self._group_rows).combine_chunks())
+                start += self._group_rows
             self._waiting[split] = table.slice(start)
 
     def _writer(self, split: str) -> Any:

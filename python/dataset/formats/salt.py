@@ -50,6 +50,10 @@ class SaltFormat(Hdf5Format):
         records = [record for shard in shards for record in shard.index.records if record.rows]
         return files | _write_salt_dictionaries(directory, self._info, normalisation, records), details
 
+    @property
+    def _sparse(self) -> Sequence[str]:
+        return ()  # SALT wants padding
+
     def _row(self) -> str:
         return salt_object(self._info)
 
