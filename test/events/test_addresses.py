@@ -7,6 +7,7 @@ import http.server
 import os
 import threading
 from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -202,17 +203,34 @@ def more(tmp_path: Path) -> Iterator[Path]:
     remote._of_scheme.cache_clear()
 
 
+SITE = (
+    "import fsspec\n"
+    "from nanoforge.events.protocol import RemoteFiles\n\n"
+    "class SiteFiles(RemoteFiles):\n"
+    "    schemes = ('site',)\n\n"
+    "    def open(self, path, addresses):\n"
+    "        return open(addresses[0].partition('://')[2], 'rb')\n"
+)
+
+
 def test_a_file_in_the_folder_is_enough(folder: Path, more: Path) -> None:
-    (more / "site.py").write_text(
-        "import fsspec\n"
-        "from nanoforge.events.protocol import RemoteFiles\n\n"
-        "class SiteFiles(RemoteFiles):\n"
-        "    schemes = ('site',)\n\n"
-        "    def open(self, path, addresses):\n"
-        "        return open(addresses[0].partition('://')[2], 'rb')\n"
-    )
+    (more / "site.py").write_text(SITE)
     assert "site" in PROTOCOLS.names()
     assert content(f"site://{folder}/a.parquet") == content(str(folder / "a.parquet"))
+
+
+def test_a_users_module_adds_one_by_an_entry_point(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_addresses.py").write_text(SITE)
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("mine", "my_addresses:SiteFiles", "nanoforge.protocols")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda: EntryPoints([point]))
+    remote._of_scheme.cache_clear()
+    try:
+        assert content(f"site://{folder}/a.parquet") == content(str(folder / "a.parquet"))
+    finally:
+        remote._of_scheme.cache_clear()
 
 
 def test_protocols_are_known_by_their_schemes() -> None:
