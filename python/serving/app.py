@@ -14,8 +14,11 @@ from time import perf_counter
 from typing import Any, Callable
 
 import orjson
-from fastapi import FastAPI, Request, Response
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from ..errors import DataError, UserError
 from ..version import __version__
@@ -70,24 +73,24 @@ def create(options: ServerOptions) -> App:
     engine = InferenceEngine(Repository(options.folder), metrics, options.threads)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await engine.refresh()
         watcher = asyncio.create_task(engine.watch(options.watch))
         yield
         watcher.cancel()
         engine.close()
 
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
-    app.state.engine = engine
-    _Endpoints(engine, metrics).add_to(app)
-
     async def refused(_: Request, error: Exception) -> Response:
         status = error.status if isinstance(error, RequestError) else getattr(error, "status_code", 500)
         reason = error.reason if isinstance(error, RequestError) else str(getattr(error, "detail", error))
         return _json({"error": reason}, status)
 
-    for kind in (RequestError, HTTPException):
-        app.add_exception_handler(kind, refused)
+    app = Starlette(
+        routes=_Endpoints(engine, metrics).routes(),
+        lifespan=lifespan,
+        exception_handlers={RequestError: refused, HTTPException: refused},
+    )
+    app.state.engine = engine
     hosts = () if options.any_host else LOOPBACK
     return Guard(app, tokens=options.tokens, hosts=hosts, max_body=options.max_body, read_only=options.read_only)
 
@@ -97,10 +100,13 @@ class _Endpoints:
         self._engine = engine
         self._metrics = metrics
 
-    def add_to(self, app: FastAPI) -> None:
+    def routes(self) -> list[Route]:
+        """Return the endpoints, those first that are asked for most: they are tried in this order."""
         one, version = "/v2/models/{name}", "/v2/models/{name}/versions/{number}"
         stored = "/v2/repository/models/{name}"
-        for method, paths, answer in (
+        endpoints: tuple[tuple[str, list[str], Callable[[Request], Awaitable[Response]]], ...] = (
+            ("POST", [f"{one}/infer", f"{version}/infer"], self.infer),
+            ("POST", [f"{one}/events", f"{version}/events"], self.events),
             ("GET", ["/"], self.page),
             ("GET", ["/metrics"], self.metrics),
             ("GET", ["/v2"], self.server),
@@ -109,16 +115,17 @@ class _Endpoints:
             ("GET", [one, version], self.model),
             ("GET", [f"{one}/ready", f"{version}/ready"], self.model_ready),
             ("GET", [f"{one}/analysis", f"{version}/analysis"], self.analysis),
-            ("POST", [f"{one}/infer", f"{version}/infer"], self.infer),
-            ("POST", [f"{one}/events", f"{version}/events"], self.events),
             ("POST", ["/v2/repository/index"], self.index),
             ("POST", [f"{stored}/load"], self.load),
             ("POST", [f"{stored}/unload"], self.unload),
             ("PUT", [f"{stored}/versions/{{number}}"], self.upload),
             ("DELETE", [f"{stored}/versions/{{number}}"], self.delete),
-        ):
-            for path in paths:
-                app.add_route(path, self._counted(answer), methods=[method])
+        )
+        return [
+            Route(path, self._counted(answer), methods=[method])
+            for method, paths, answer in endpoints
+            for path in paths
+        ]
 
     def _counted(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """Count the answers of an endpoint, and how long they took."""
