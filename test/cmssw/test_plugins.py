@@ -29,9 +29,14 @@ from nanoforge.events.columns import Chunk
 from nanoforge.events.hashing import event_hash
 from nanoforge.events.open import open_events
 from nanoforge.serving.session import feeds as columns_by_event
+from nanoforge.simulation.detector import grid
+from nanoforge.simulation.detector.candidates import SOLENOID
+from nanoforge.simulation.detector.helix import propagate
 from nanoforge.simulation.generator.event_blocks import generate_block
 from nanoforge.simulation.generator.filters import passing
 from nanoforge.simulation.generator.history import History
+from nanoforge.simulation.objects import hits as hits_tables
+from nanoforge.simulation.objects.branches import CANDIDATE
 from nanoforge.stages.export import export
 from scipy import stats
 from stages.test_export import JETS, friend, untrained
@@ -80,7 +85,7 @@ def test_headers(run: Run, name: str) -> None:
 
 
 def test_headers_are_cplusplus_20_as_well(gcc: str, tmp_path: Path) -> None:
-    assert len(HEADERS) == 6
+    assert len(HEADERS) == 8
     unit = tmp_path / "all.cc"
     unit.write_text("".join(f'#include "{header}"\n' for header in HEADERS))
     subprocess.run([gcc, "-std=c++20", "-fsyntax-only", *FLAGS, unit], check=True)
@@ -343,6 +348,52 @@ def test_folds_are_those_of_the_training(run: Run) -> None:
         lines = run("feeds", given=" ".join(words).encode()).decode().splitlines()
         expected = assign_fold(event_hash(identity, "", np.arange(2000), seed), folds)
         np.testing.assert_array_equal([int(feed(line)[1][0]) for line in lines], expected)
+
+
+# -- hits and seeds: as in the embedded chain -------------------------------------------------------------------------
+
+
+def test_cells_and_seeds_are_those_of_the_embedded_chain(run: Run) -> None:
+    rng = np.random.default_rng(1)
+    lines, expected = [], []
+    for eta, phi in zip(rng.uniform(-3.2, 3.2, 300), rng.uniform(-np.pi, np.pi, 300)):
+        ring, step = grid.tower_at(eta, phi)
+        near = np.clip(ring + rng.integers(-5, 6, 40), -28, 28)
+        ieta = np.where(near == 0, 1, near)
+        iphi = (step + rng.integers(-5, 6, 40) - 1) % 72 + 1
+        energy = np.round(rng.exponential(2, 40), 3)
+        towers = " ".join(f"{i} {j} {e}" for i, j, e in zip(ieta, iphi, energy))
+        lines.append(f"{float(eta)!r} {float(phi)!r} 40 {towers}")
+        place = grid.row(np.array(eta)), grid.column(np.array(phi))
+        expected.append([*map(int, place), *grid.seed(ieta, iphi, energy, (eta, phi))])
+    found = np.array([line.split() for line in run("cells", given="\n".join(lines).encode()).splitlines()], float)
+    np.testing.assert_allclose(found, np.array(expected), rtol=1e-12)
+    assert (np.abs(found[:, 2]) > 16).sum() > 50
+
+
+def test_tracks_arrive_where_those_of_the_embedded_chain_do(run: Run) -> None:
+    rng, n = np.random.default_rng(2), 500
+    pt, phi, eta = rng.exponential(3, n) + 0.3, rng.uniform(-np.pi, np.pi, n), rng.uniform(-2.6, 2.6, n)
+    momentum = pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)
+    charge, place = rng.choice([-1.0, 1.0], n), rng.normal(size=(3, n)) * [[1], [1], [40]]
+    x, y, z, reached = propagate(*momentum, charge, *place, 3.8, SOLENOID.radius, SOLENOID.half_length)
+    rows = np.column_stack([*momentum, charge, *place])
+    given = "\n".join(" ".join(repr(int(v) if k == 3 else float(v)) for k, v in enumerate(row)) for row in rows)
+    found = np.array([line.split() for line in run("cells", "path", given=given.encode()).splitlines()], float)
+    np.testing.assert_allclose(found[:, 0], np.arcsinh(z / np.hypot(x, y)), atol=1e-9)
+    np.testing.assert_allclose(np.cos(found[:, 1] - np.arctan2(y, x)), 1, atol=1e-12)
+    np.testing.assert_array_equal(found[:, 2] == 1, reached)
+    assert 0.1 < reached.mean() < 1
+
+
+def test_tables_of_hits_have_the_columns_of_the_embedded_chain() -> None:
+    for table, columns in hits_tables.COLLECTIONS.items():
+        sources = "".join((PLUGINS / name).read_text() for name in ("CaloHits.h", f"{table}TableProducer.cc"))
+        kinds = {"float": "f4", "int": "i4", "std::uint8_t": "u1"}
+        found = {name: kinds[kind] for kind, name in re.findall(r'addColumn<([^>]+)>\(\s*"(\w+)"', sources)}
+        assert found == {name: kind for name, (kind, _) in columns.items()}
+    tracks = re.findall(r'addColumn<[^>]+>\(\s*"(\w+)", (\w+),', (PLUGINS / "TrackAtCaloTableProducer.cc").read_text())
+    assert {name for name, _ in tracks} <= set(CANDIDATE) and all(name == values for name, values in tracks)
 
 
 # -- the sources ------------------------------------------------------------------------------------------------------

@@ -17,14 +17,14 @@ _POSITION = {
 }
 COLLECTIONS = {
     "EcalHit": _POSITION | {
-        "ieta": ("i2", f"ieta of the crystal in the barrel, 0 in the endcaps {_NANOFORGE}"),
-        "iphi": ("i2", f"iphi of the crystal in the barrel, 0 in the endcaps {_NANOFORGE}"),
-        "row": ("i2", f"row of the grid over barrel and endcaps, 0 to 279 in eta {_NANOFORGE}"),
-        "column": ("i2", f"column of the grid, 0 to 359 in phi, that of iphi 1 first {_NANOFORGE}"),
+        "ieta": ("i4", f"ieta of the crystal in the barrel, 0 in the endcaps {_NANOFORGE}"),
+        "iphi": ("i4", f"iphi of the crystal in the barrel, 0 in the endcaps {_NANOFORGE}"),
+        "row": ("i4", f"row of the grid over barrel and endcaps, 0 to 279 in eta {_NANOFORGE}"),
+        "column": ("i4", f"column of the grid, 0 to 359 in phi, that of iphi 1 first {_NANOFORGE}"),
     },
     "HcalHit": _POSITION | {
-        "ieta": ("i2", f"ieta of the tower {_NANOFORGE}"),
-        "iphi": ("i2", f"iphi of the tower, odd above ieta 20 {_NANOFORGE}"),
+        "ieta": ("i4", f"ieta of the tower {_NANOFORGE}"),
+        "iphi": ("i4", f"iphi of the tower, odd above ieta 20 {_NANOFORGE}"),
         "depth": ("u1", f"depth {_NANOFORGE}"),
     },
 }  # fmt: skip
