@@ -133,7 +133,9 @@ def cmsrun(
     overrides: Overrides = None,
     *,
     sample: Annotated[str, typer.Option("--sample", help="Its name.")],
-    step: Annotated[str, typer.Option("--step", help="gen, sim, skim (of MiniAOD) or nano.")],
+    step: Annotated[
+        str, typer.Option("--step", help="gen, sim, skim (of MiniAOD), nano or images (nano with calorimeter hits).")
+    ],
     output: Output = Path("cmsrun"),
     era: Annotated[Optional[str], typer.Option("--era", help="2016preVFP to 2024; default: cmssw.era.")] = None,
     model: Annotated[

@@ -17,6 +17,7 @@ from . import nano as tables
 from . import skim as skims
 from .commands import EDM, FLAT
 from .options import Options
+from .tiers import CALO_HITS
 
 
 def gen(doc: str | None = None, **defaults: Any) -> Any:
@@ -108,7 +109,11 @@ def _nano(options: Options, content: str) -> tuple[Namespace, Any]:
     options.add("--lumi-mask", help="golden JSON, for data")
     options.add("--model", help="ONNX of 'nanoforge export' whose scores are added, as FileInPath takes it")
     options.add("--pfcands", action="store_true", help="add the particles of jets (PFCands, JetPFCands, JetSVs)")
+    options.add("--calohits", choices=list(CALO_HITS), help="add hits of the calorimeters, of AOD or of MiniAOD")
+    options.add("--parents", nargs="+", default=[], help="AOD files that the input was made of, for --calohits aod")
     chosen = options.parse()
+    if chosen.calohits == "aod" and not chosen.parents:
+        raise SystemExit("--calohits aod: give the AOD files of which the input was made, --parents")
     arguments = driver.arguments(
         chosen.era, "nano", chosen.output, chosen.events,
         inputs=chosen.input, content=f"{FLAT},{EDM}" if getattr(chosen, "edm", False) else content,
@@ -118,6 +123,8 @@ def _nano(options: Options, content: str) -> tuple[Namespace, Any]:
     process = driver.process(arguments)
     if chosen.pfcands:
         process = tables.addPFCands(process)
+    if chosen.calohits:
+        process = tables.addCaloHits(process, chosen.calohits, chosen.parents)
     if chosen.model:
         process = tables.addScores(process, chosen.model)
     return chosen, process

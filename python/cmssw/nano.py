@@ -1,4 +1,4 @@
-"""Customise functions for NanoAOD: scores of a model, and the particles of jets.
+"""Customise functions for NanoAOD: scores of a model, the particles of jets, and hits of the calorimeters.
 
 ``cmsDriver.py --customise PhysicsTools/NanoForge/cmssw/nano.addScores`` takes the model in :data:`MODEL`: a customise
 function gets the process only, once in cmsDriver and again in every job. Another model, or a second one::
@@ -18,6 +18,7 @@ from typing import Any
 import FWCore.ParameterSet.Config as cms
 
 from .gen import label
+from .tiers import CALO_HITS
 
 MODEL = "PhysicsTools/NanoForge/data/model.onnx"
 DESCRIPTION = "model.json"
@@ -250,6 +251,38 @@ def addPFCands(process: Any) -> Any:
         process.nanoforgeJetPFCandsTable,
     )
     process.schedule.associate(process.nanoforgePFCandsTask)
+    return process
+
+
+def addCaloHits(process: Any, tier: str = "aod", parents: Sequence[str] = ()) -> Any:
+    """Add ``EcalHit`` and ``HcalHit`` as the embedded chain has them; of AOD, ``CaloTrack`` and seeds of ``Jet`` too.
+
+    Parameters
+    ----------
+    process
+        One that makes NanoAOD.
+    tier
+        "aod": of the files ``parents``, of which the input was made; "mini": what ``reducedEgamma`` keeps, see
+        :data:`.tiers.MINI_KEEPS`.
+    parents
+        Files with AOD(SIM).
+    """
+    sources = CALO_HITS[tier]
+    made = {
+        "ecalHitTable": cms.EDProducer("EcalHitTableProducer", src=cms.VInputTag(*sources["EcalHit"])),
+        "hcalHitTable": cms.EDProducer("HcalHitTableProducer", src=cms.InputTag(sources["HcalHit"])),
+    }
+    if tier == "aod":
+        made["caloTrackTable"] = cms.EDProducer("TrackAtCaloTableProducer", src=cms.InputTag(sources["CaloTrack"]))
+        made["caloSeedTable"] = cms.EDProducer(
+            "CaloSeedTableProducer", src=cms.InputTag(_jets(process)), hits=cms.InputTag(sources["HcalHit"])
+        )
+    if parents:
+        process.source.secondaryFileNames = cms.untracked.vstring(*parents)
+    for name, module in made.items():
+        setattr(process, name, module)
+    process.caloHitTask = cms.Task(*(getattr(process, name) for name in made))
+    process.schedule.associate(process.caloHitTask)
     return process
 
 

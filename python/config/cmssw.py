@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -81,6 +81,8 @@ class CmsRun(Strict):
     """What an event of MiniAOD needs to be kept."""
     produce: Optional[Produce] = None
     """Samples that batch jobs produce."""
+    hits: Literal["aod", "mini"] = "aod"
+    """Where the step ``images`` finds hits of the calorimeters: in AOD beside the MiniAOD, or what MiniAOD keeps."""
 
     @model_validator(mode="after")
     def _names(self) -> CmsRun:

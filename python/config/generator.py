@@ -124,6 +124,8 @@ class Generator(Strict):
     """Mean number of further collisions in an event."""
     cells: bool = False
     """Write the hits of the calorimeters, cell by cell, as ``EcalHit`` and ``HcalHit``: for images."""
+    material: bool = True
+    """Of these hits: photons convert and electrons radiate in the tracker's material."""
     filters: dict[Identifier, GenFilter] = {}
     """Named conditions on generated particles, all of which an event has to meet."""
     max_trials: int = Field(default=20_000, gt=0)

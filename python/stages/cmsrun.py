@@ -11,6 +11,7 @@ from typing import Any
 
 from ..cmssw import commands, seeds
 from ..cmssw.eras import ERAS, Step
+from ..cmssw.tiers import MINI_KEEPS
 from ..config.cmssw import CmsRun
 from ..config.schema import Analysis
 from ..console import say
@@ -23,7 +24,7 @@ from ..provenance.output import up_to_date
 from ..version import __version__
 
 STAGE = "cmsrun"
-GENERATION, READING = ("gen", "sim"), ("skim", "nano")
+GENERATION, READING = ("gen", "sim"), ("skim", "nano", "images")
 _MODEL = ("model.onnx", "model.json")
 
 
@@ -45,7 +46,8 @@ def cmsrun(
     sample
         Its name.
     step
-        "gen" or "sim" of a sample with a ``generator``; "skim" or "nano" of MiniAOD.
+        "gen" or "sim" of a sample with a ``generator``; "skim", "nano" or "images" (with hits of the calorimeters) of
+        MiniAOD.
     output
         Gets ``<sample>_<step>_cfg.py`` (where the release of the era has Python 3), ``commands.sh``, and what these
         need: the frozen generator ``<sample>.json`` with its fragment, the cuts, the model.
@@ -85,10 +87,18 @@ def cmsrun(
         row = _row(name, step)
         manifest = Manifest(STAGE, {"cmsrun": request}, [])
         manifest.details = {"key": fingerprint(key), **request, "release": row.release, "arch": row.arch,
-                            "configuration": configuration}  # fmt: skip
+                            "configuration": configuration, **_kept(analysis, step)}  # fmt: skip
         manifest.write(work, dict.fromkeys([*files, *copies]))
     _tell(output, manifest)
     return manifest
+
+
+def _kept(analysis: Analysis, step: str) -> dict[str, str]:
+    """Say in the manifest which hits the tables of images have."""
+    if step != "images":
+        return {}
+    hits = (analysis.cmssw or CmsRun()).hits
+    return {"hits": "all of AOD" if hits == "aod" else MINI_KEEPS}
 
 
 def _checked(analysis: Analysis, sample: str, step: str, era: str | None) -> str:
@@ -152,7 +162,7 @@ def _generation(block: Mapping[str, Any], era: str, step: str, more: Sequence[Pa
     if row.python3:
         defaults = {"generator": f"{sample}.json", "era": era, "output": f"{sample}_{step}.root"}
         function = "gensim" if step == "sim" else "gen"
-        files[f"{sample}_{step}_cfg.py"] = _configuration(function, sample, row.release, defaults)
+        files[f"{sample}_{step}_cfg.py"] = _configuration(step, function, sample, row.release, defaults)
     return _with_sources(files, package, more)
 
 
@@ -179,6 +189,13 @@ def _reading(
             "from PhysicsTools.NanoForge.cmssw import skim",
             f"skim.addSkim(process, skim.read({defaults['skim']!r}))",
         ]
+    if step == "images":
+        parents = [f"file:{sample}_aod.root"] if block.hits == "aod" else []
+        defaults |= {"calohits": block.hits, "parents": parents}
+        lines += [
+            "from PhysicsTools.NanoForge.cmssw import nano",
+            f"nano.addCaloHits(process, {block.hits!r}, {parents!r})",
+        ]
     if data:
         defaults["data"] = True
         if analysis.golden_json:
@@ -188,7 +205,8 @@ def _reading(
         lines += ["from PhysicsTools.NanoForge.cmssw import nano", f"nano.addScores(process, {defaults['model']!r})"]
     mask = defaults.get("lumi_mask")
     more = ["--lumiToProcess", mask] if mask else []
-    files[f"{sample}_{step}_cfg.py"] = _configuration(step, sample, _row(era, step).release, defaults)
+    function = "nano" if step == "images" else step
+    files[f"{sample}_{step}_cfg.py"] = _configuration(step, function, sample, _row(era, step).release, defaults)
     files["commands.sh"] = commands.reading(era, sample, step, data, lines, more)
     return _with_sources(files, bool(lines))
 
@@ -210,14 +228,14 @@ process = configurations.{function}(
 _BESIDE = ("generator", "skim", "lumi_mask")
 
 
-def _configuration(function: str, sample: str, release: str, defaults: Mapping[str, Any]) -> str:
+def _configuration(step: str, function: str, sample: str, release: str, defaults: Mapping[str, Any]) -> str:
     lines = [
         f"    {key}={f'beside({json.dumps(value)})' if key in _BESIDE else json.dumps(value).replace('true', 'True')},"
         for key, value in defaults.items()
     ]
     return _TEMPLATE.format(
         sample=sample, version=__version__, release=release, package=PACKAGE, function=function,
-        name=f"{sample}_{'sim' if function == 'gensim' else function}_cfg.py", defaults="\n".join(lines),
+        name=f"{sample}_{step}_cfg.py", defaults="\n".join(lines),
     )  # fmt: skip
 
 

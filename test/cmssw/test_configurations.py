@@ -444,6 +444,20 @@ def test_particles_of_jets_are_those_of_the_table_jet(release: Run) -> None:
     assert process.commandLine.eventcontent == "NANOAODSIM,NANOEDMAODSIM"
 
 
+def test_hits_of_the_calorimeters(release: Run) -> None:
+    aod = release(CONFIGURATIONS["nano"], "--input", "m.root", "--calohits", "aod", "--parents", "a.root")
+    assert _plain(aod.ecalHitTable)["src"] == ["reducedEcalRecHitsEB", "reducedEcalRecHitsEE"]
+    assert _plain(aod.caloSeedTable)["src"] == "linkedObjects:jets"
+    assert _plain(aod.source.secondaryFileNames) == ["a.root"]
+    made = {"ecalHitTable", "hcalHitTable", "caloTrackTable", "caloSeedTable"}
+    assert made <= aod.schedule.moduleNames() and all(name.endswith("Table") for name in made), "and in the output"
+    mini = release(CONFIGURATIONS["nano"], "--input", "m.root", "--calohits", "mini")
+    assert _plain(mini.hcalHitTable)["src"] == "reducedEgamma:reducedHBHEHits"
+    assert {"caloTrackTable", "caloSeedTable"}.isdisjoint(mini.schedule.moduleNames())
+    with pytest.raises(SystemExit, match="--parents"):
+        release(CONFIGURATIONS["nano"], "--input", "m.root", "--calohits", "aod")
+
+
 # -- nanoforge cmsrun -------------------------------------------------------------------------------------------------
 
 
@@ -479,14 +493,16 @@ def _commands(folder: Path) -> dict[str, Any]:
     return {step: _options(words) for step, (_, words) in _lines(folder).items()}
 
 
-@pytest.mark.parametrize(("sample", "step"), [("ttbar", "gen"), ("ttbar", "sim"), ("ttbar", "skim"), ("gun", "nano")])
+@pytest.mark.parametrize(
+    ("sample", "step"), [("ttbar", "gen"), ("ttbar", "sim"), ("ttbar", "skim"), ("gun", "nano"), ("gun", "images")]
+)
 def test_ready_configurations_and_commands_ask_for_the_same(
     sample: str, step: str, release: Run, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
     manifest = cmsrun(_analysis(tmp_path), sample, step, folder)
     Manifest.read(folder, "cmsrun").verify(folder)
-    row = eras.ERAS["2022EE"].steps["nano" if step in ("skim", "nano") else "gensim"]
+    row = eras.ERAS["2022EE"].steps["nano" if step in ("skim", "nano", "images") else "gensim"]
     assert (manifest.details["release"], manifest.details["arch"]) == (row.release, row.arch)
     ready = folder / f"{sample}_{step}_cfg.py"
     assert manifest.details["configuration"] == ready.name

@@ -84,12 +84,14 @@ class Deposits:
     width: np.ndarray
 
 
-def simulate(arrivals: Arrivals, size: int, rng: np.random.Generator) -> dict[str, tuple[np.ndarray, dict]]:
+def simulate(
+    arrivals: Arrivals, size: int, rng: np.random.Generator, *, material: bool
+) -> dict[str, tuple[np.ndarray, dict]]:
     """Return the hits of ``size`` events: for each table its (size + 1,) offsets and its columns, flat.
 
-    The same ``rng`` state gives the same hits.
+    Without ``material`` photons do not convert and electrons do not radiate. The same ``rng`` state gives the same.
     """
-    electromagnetic, hadronic = deposits(through_material(arrivals, rng), rng)
+    electromagnetic, hadronic = deposits(through_material(arrivals, rng) if material else arrivals, rng)
     return {
         "EcalHit": _tables(electromagnetic, size, lambda of_event: crystals(of_event, rng), _ecal_columns),
         "HcalHit": _tables(hadronic, size, lambda of_event: towers(of_event, rng), _hcal_columns),

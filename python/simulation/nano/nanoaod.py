@@ -88,7 +88,7 @@ def make(
         reconstructed = reconstruction.reconstruct(made, gen, seen, rng)
     content = _event(made, generator, block, first) | reconstructed
     if generator.cells:
-        content |= hits.tables(arrivals, size, rng)
+        content |= hits.tables(arrivals, size, rng, material=generator.material)
     content |= {name: values for name, values in gen.items() if name != "gen_index"}
     content["genTtbarId"] = ttbar.categories(made.particles, gen["GenJet"])
     sums = float(made.weight.sum()), float((made.weight**2).sum())

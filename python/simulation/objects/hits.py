@@ -32,9 +32,9 @@ DOCS = {f"{table}_{name}": title for table, columns in COLLECTIONS.items() for n
 """The title of every branch."""
 
 
-def tables(arrivals: Arrivals, size: int, rng: np.random.Generator) -> dict[str, ak.Array]:
+def tables(arrivals: Arrivals, size: int, rng: np.random.Generator, *, material: bool = True) -> dict[str, ak.Array]:
     """Return the hits of ``size`` events; the same state of ``rng`` gives the same."""
     return {
         name: records(offsets, {c: columns[c].astype(kind) for c, (kind, _) in COLLECTIONS[name].items()})
-        for name, (offsets, columns) in cells.simulate(arrivals, size, rng).items()
+        for name, (offsets, columns) in cells.simulate(arrivals, size, rng, material=material).items()
     }
