@@ -125,24 +125,24 @@ class JobDir:
 
     def check_analysis(self) -> None:
         """Refuse to go on with another analysis than the one that was submitted."""
-        try:
-            frozen = self.analysis.read_text()
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self.analysis}: cannot be read ({error}): {_ANEW}") from None
-        if sha256(frozen) != self.plan.analysis_sha256:
-            raise DataError(f"{self.analysis}: changed since it was submitted: put it right, or {_ANEW}")
+        self._check(self.analysis, self.plan.analysis_sha256)
 
     def check_script(self) -> None:
         """Refuse to submit another script than before: one that is damaged fails in ways that name something else."""
-        if not self.plan.script_sha256:
-            return
-        path = self.path / JOB_SCRIPT
+        if self.plan.script_sha256:
+            self._check(self.path / JOB_SCRIPT, self.plan.script_sha256)
+
+    def _check(self, path: Path, expected: str) -> None:
         try:
-            text = path.read_text()
+            if sha256(path.read_text()) == expected:
+                return
+            problem = "changed since it was submitted"
         except (OSError, ValueError) as error:
-            raise DataError(f"{path}: cannot be read ({error}): {_ANEW}") from None
-        if sha256(text) != self.plan.script_sha256:
-            raise DataError(f"{path}: changed since it was submitted: put it right, or {_ANEW}")
+            problem = f"cannot be read ({error})"
+        copy = copy_of(path)
+        same = copy.exists() and sha256(copy.read_text(errors="replace")) == expected
+        remedy = f"'cp {copy} {path}' puts it right, or " if same else ""
+        raise DataError(f"{path}: {problem}: {remedy}{_ANEW}")
 
     def transferred(self) -> list[Path]:
         """Return the files that a job takes along, beside :data:`JOB_SCRIPT`."""
@@ -325,6 +325,11 @@ def _owner(path: Path) -> str:
     return ""
 
 
+def copy_of(path: Path) -> Path:
+    """Say where a second copy is of a file that has to stay as it was submitted."""
+    return path.with_name(f".{path.name}.submitted")
+
+
 def sha256(text: str) -> str:
     """Return the checksum of a frozen analysis."""
     return hashlib.sha256(text.encode()).hexdigest()
@@ -371,6 +376,8 @@ def create(path: Path, analysis: Analysis, plan: Plan) -> JobDir:
         (work / BATCH).write_text(yaml.safe_dump(analysis.batch.model_dump(mode="json", exclude_unset=True)))
         (work / JOB_SCRIPT).write_text(script)
         (work / JOB_SCRIPT).chmod(0o755)
+        for name in (ANALYSIS, JOB_SCRIPT):
+            shutil.copy(work / name, copy_of(work / name))
         if not plan.published:  # then jobs are cmsRun's alone
             write_environment(analysis.batch, work)
         (work / PARTS).mkdir()

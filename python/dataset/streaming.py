@@ -156,15 +156,15 @@ class StreamedData(TrainingData):
         counted = (folder / REPEATS).exists()
         records = self._survey(folder, counted)
         key = fingerprint([(r.key, asdict(r.source), r.hashed) for r in records])
+        paths = [events_path(job.sidecar) for job in self._jobs(folder)]
         repeats = Repeats.read(folder / REPEATS, key)
         if repeats is None:
             if counted:  # of other files: the hashes of those that stayed are made again
                 records = self._survey(folder, counted=False)
-            paths = [events_path(job.sidecar) for job in self._jobs(folder)]
             repeats = count_repeats([event_hashes(record, path) for record, path in zip(records, paths)], folder)
             repeats.write(folder / REPEATS, key)
-            for path in paths:
-                path.unlink(missing_ok=True)
+        for path in paths:  # also of a file that was surveyed again, since its record was damaged
+            path.unlink(missing_ok=True)
         return records, repeats
 
     def _jobs(self, folder: Path, counted: bool = True) -> list[SurveyJob]:

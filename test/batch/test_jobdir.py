@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -141,15 +142,20 @@ def test_other_damage_of_a_job_directory_is_named(toy: Analysis, tmp_path: Path)
         _ = directory.batch
     directory.check_analysis()
     directory.analysis.write_bytes(directory.analysis.read_bytes() + b"\xff")
-    with pytest.raises(DataError, match=r"analysis.yaml: cannot be read .*: give 'nanoforge submit' another -o"):
+    with pytest.raises(DataError, match=r"analysis.yaml: cannot be read .*give 'nanoforge submit' another -o") as error:
         directory.check_analysis()
+    command = re.search("'(cp .*?)' puts it right", str(error.value))
+    assert command is not None
+    subprocess.run(command[1].split(), check=True)
+    directory.check_analysis()
+    (directory.path / ".job.sh.submitted").write_text("no copy that could help")
     directory.check_script()
     script = directory.path / "job.sh"
     content = script.read_bytes()
     for damaged in (bytes(16) + content[16:], content + b"\xff"):
         script.write_bytes(damaged)
         with pytest.raises(
-            DataError, match=r"job.sh: (changed since|cannot be read).*give 'nanoforge submit' another -o"
+            DataError, match=r"job.sh: (changed since it was submitted|cannot be read .*): give 'nanoforge submit'"
         ):
             directory.check_script()
     plan = directory.path / "plan.json"

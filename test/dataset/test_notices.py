@@ -289,5 +289,8 @@ def test_repeated_events_are_counted_before_a_training_from_files(
         assert [notice[: len(copy)] for notice in notices()] == [copy]
     toys.write(tmp_path / "bkg.root", events(60, 1))
     assert [notice[:13] for notice in notices()] == ["120 of 180 ev"]
+    sidecar = next((tmp_path / "run" / "data").glob("bkg-*.json"))
+    sidecar.write_text(sidecar.read_text().replace("bkg", "bgk", 1))  # its file is surveyed again
+    assert [notice[:13] for notice in notices()] == ["120 of 180 ev"]
     (tmp_path / "run" / "data" / streaming.REPEATS).write_text("{")
     assert [notice[:13] for notice in notices()] == ["120 of 180 ev"]

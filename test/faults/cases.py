@@ -200,6 +200,9 @@ class Case:
         if remedy == "remove":
             subprocess.run(["rm", "-rf", argument], check=True)
             self.result.commands.append(f"rm -rf {argument}")
+        elif remedy == "copy":
+            subprocess.run(["cp", *argument.split()], check=True)
+            self.result.commands.append(f"cp {argument}")
         elif remedy == "anew" and self.stage.output:
             subprocess.run(["rm", "-rf", str(self.project.folder / self.stage.output)], check=True)
         elif remedy == "restore":

@@ -61,6 +61,7 @@ def remedies(outcome: Outcome, folder: Path) -> Sequence[tuple[str, str]]:
     found += [("made", match[1]) for match in re.finditer(r"make (\S+?)[,;:]? (?:again|anew|with)", text)]
     found += [("stage", match[1]) for match in re.finditer(r"[Rr]un 'nanoforge (\w+)", text)]
     found += [("stage", match[1]) for match in re.finditer(r"(convert|train|evaluate)(?= and train| again)", text)]
+    found += [("copy", f"{match[1]} {match[2]}") for match in re.finditer(r"'cp (\S+) (\S+)'", text)]
     if "submit' another -o" in text:
         found.append(("anew", ""))
     if "--force" in text:
