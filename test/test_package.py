@@ -69,6 +69,7 @@ ROOMS = [
     "api",
     "stages",
     "batch",
+    "monitoring",
     "histograms",
     "tuning",
     "training",
@@ -76,6 +77,7 @@ ROOMS = [
     "balance",
     "export",
     "serving",
+    "distributions",
     "models",
     "dataset",
 ]

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ..terminal import interruptible, lenient_output
-from . import batch, model, overview, samples, serving
+from . import batch, model, monitoring, overview, samples, serving
 from .commands import Command, Commands
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -32,6 +32,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "predict": model.predict,
     "export": model.export,
     "serve": serving.serve,
+    "monitor": monitoring.monitor,
     "catalogue": overview.catalogue,
     "cmsrun": samples.cmsrun,
     "submit": batch.submit,

@@ -178,6 +178,20 @@ class InputBuilder:
         np.copyto(features, np.float32(self.block.replacement), where=~np.isfinite(features) & valid[:, :, np.newaxis])
         return None
 
+    def clear(self, values: Any) -> np.ndarray | None:
+        """Set what :meth:`mend` would refuse to 0, in place; returns where that was, (N, L, F) bool, None for nowhere.
+
+        Of an image that says what NaN become, only positions are refused.
+        """
+        if self._finite or (self.block.replacement is not None and self._hits is None):
+            return None
+        features, valid = split_input(values)
+        wrong = ~np.isfinite(features) & valid[:, :, np.newaxis]
+        if self.block.replacement is not None:
+            wrong[:, :, 2:] = False
+        features[wrong] = 0
+        return wrong if wrong.any() else None
+
     def _values(self, frame: Frame, level: Level) -> np.ndarray:
         """Evaluate the features, (F, level.size) f4."""
         values = self._buffer("values", (len(self._features), level.size))

@@ -79,7 +79,9 @@ class TableBuilder:
     file
         The opened file.
     stage
-        "convert" or "predict": whose cuts apply. Only "convert" has labels, targets, weights and kept columns.
+        "convert" or "predict": whose cuts apply. Only "convert" has labels, targets and kept columns.
+    weight
+        What events weigh where the stage is "predict"; "convert" has the weight of the sample.
 
     Attributes
     ----------
@@ -91,7 +93,9 @@ class TableBuilder:
         Columns that may identify events in their place.
     """
 
-    def __init__(self, analysis: Analysis, sample: Sample | None, file: EventFile, stage: str) -> None:
+    def __init__(
+        self, analysis: Analysis, sample: Sample | None, file: EventFile, stage: str, *, weight: str = "1"
+    ) -> None:
         training = stage == "convert"
         cuts = {**analysis.cuts(stage), **(sample.select if sample and training else {})}
         self._file = file
@@ -105,7 +109,8 @@ class TableBuilder:
             nearest_column = nearest(self.lacks[0], integer_columns(file.branches))
             reason = f"identity: there is no column {self.lacks[0]!r} with one integer per event{nearest_column}"
             raise FileError(file.path, reason, mistake=True)
-        self._parse_all(analysis, sample, training)
+        self._weight = self._parse_weight(analysis, sample) if training else self._selection.parse(weight, "weight")
+        self._parse_all(analysis, training)
         self.columns = self._required(training)
         self._schema = Schema(file.path, file.branches, self.columns)
         self._try_out()
@@ -128,9 +133,8 @@ class TableBuilder:
     def _lacking(self, file: EventFile) -> list[str]:
         return [n for n in lacking(self._identity, file.branches) if n not in self._defined]
 
-    def _parse_all(self, analysis: Analysis, sample: Sample | None, training: bool) -> None:
+    def _parse_all(self, analysis: Analysis, training: bool) -> None:
         parse_each, parsed = self._selection.parse_each, self._selection.known
-        self._weight = self._parse_weight(analysis, sample) if training else self._selection.parse("1", "weight")
         self._classes = parse_each(analysis.classes if training else {}, "target.classes")
         self._targets = parse_each(analysis.regression if training else {}, "target.regression")
         # files to be scored may lack what was kept for the training, as data lack generator branches
@@ -272,6 +276,11 @@ class TableBuilder:
         level = self._level(frame)
         return {name: self._values(frame, expression, level) for name, expression in self._keep.items()}
 
+    def clear(self, table: Table) -> dict[str, np.ndarray]:
+        """Set what :meth:`mend` would refuse to 0, in place, and say by input where that was, (N, L, F) bool."""
+        cleared = {builder.name: builder.clear(table.inputs[builder.name]) for builder in self._inputs}
+        return {name: wrong for name, wrong in cleared.items() if wrong is not None}
+
     def mend(self, frame: Frame, rows: ChosenRows, table: Table) -> None:
         """Apply each input's policy to NaN and infinities: an error that names the place, or the fill value."""
         for builder in self._inputs:
@@ -324,16 +333,16 @@ class TableBuilders:
         self.analysis = analysis
         self._stage = stage
         self._reuse_buffers = reuse_buffers
-        self._last: tuple[str | None, TableBuilder] | None = None
+        self._last: tuple[tuple[str | None, str], TableBuilder] | None = None
 
-    def for_file(self, file: EventFile, sample: str | None = None) -> TableBuilder:
+    def for_file(self, file: EventFile, sample: str | None = None, *, weight: str = "1") -> TableBuilder:
         """Return the builder of a file, which belongs to a sample or (None) may be of any origin."""
         last = self._last
         builder = None
-        if last is not None and last[0] == sample:
+        if last is not None and last[0] == (sample, weight):
             builder = last[1].for_file(file, reuse_buffers=self._reuse_buffers)
         if builder is None:
             described = None if sample is None else self.analysis.samples[sample]
-            builder = TableBuilder(self.analysis, described, file, self._stage)
-            self._last = sample, builder
+            builder = TableBuilder(self.analysis, described, file, self._stage, weight=weight)
+            self._last = (sample, weight), builder
         return builder

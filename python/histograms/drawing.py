@@ -40,18 +40,23 @@ class SampleHistogram:
 
 @dataclass(frozen=True)
 class Looks:
-    """How histograms are drawn: on a logarithmic axis, as shapes of area 1, stacked, with a ratio below."""
+    """How histograms are drawn: on a logarithmic axis, as shapes of area 1, stacked, with a ratio below.
+
+    With ``simulation`` the points are simulated, too, and the label says so.
+    """
 
     log: bool = False
     shapes: bool = False
     stack: bool = False
     ratio: bool = False
+    simulation: bool = False
 
 
 def figures(name: str, samples: Sequence[SampleHistogram], looks: Looks) -> Iterator[tuple[str, Figure]]:
     """Draw a request: one figure for all samples, or of two dimensions one for each; each with a name."""
     if len(samples[0].histogram.axes) == 1:
-        yield name, cms_figure(lambda: _draw(samples, looks), data=any(one.data for one in samples))
+        data = any(one.data for one in samples) and not looks.simulation
+        yield name, cms_figure(lambda: _draw(samples, looks), data=data)
         return
     for one in samples:
         draw = partial(_draw_map, one, looks)

@@ -20,17 +20,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..errors import DataError, UserError
+from ..errors import DataError, UserError, shorten
 from ..version import __version__
-from .client import JSON_SIZE
 from .engine import InferenceEngine
 from .event_scorer import ANALYSIS_KEYS
+from .headers import JSON_SIZE
 from .metrics import Metrics
 from .protocol import encode, metadata, parse
-from .repository import ModelVersion, Repository, VersionExistsError
+from .repository import VERSION, ModelVersion, Repository, VersionExistsError
 from .request_error import RequestError
 from .security import LOOPBACK, App, Guard
-from .tables import ReceivedEvents, format_of_answer, format_of_request
 from .upload import check_upload
 
 STATUS_PAGE = Path(__file__).with_name("status.html")
@@ -75,7 +74,7 @@ def create(options: ServerOptions) -> App:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await engine.refresh()
-        watcher = asyncio.create_task(engine.watch(options.watch))
+        watcher = asyncio.create_task(engine.watch_folder(options.watch))
         yield
         watcher.cancel()
         engine.close()
@@ -115,6 +114,7 @@ class _Endpoints:
             ("GET", [one, version], self.model),
             ("GET", [f"{one}/ready", f"{version}/ready"], self.model_ready),
             ("GET", [f"{one}/analysis", f"{version}/analysis"], self.analysis),
+            ("GET", [f"{one}/drift", f"{version}/drift"], self.drift),
             ("POST", ["/v2/repository/index"], self.index),
             ("POST", [f"{stored}/load"], self.load),
             ("POST", [f"{stored}/unload"], self.unload),
@@ -154,7 +154,9 @@ class _Endpoints:
         return Response(STATUS_PAGE.read_bytes(), media_type="text/html")
 
     async def metrics(self, request: Request) -> Response:
-        return Response(self._metrics.text(self._engine.waiting()), media_type="text/plain; version=0.0.4")
+        return Response(
+            self._metrics.text(self._engine.waiting(), self._engine.drifts()), media_type="text/plain; version=0.0.4"
+        )
 
     async def server(self, request: Request) -> Response:
         extensions = ["binary_tensor_data", "model_repository"]
@@ -178,6 +180,11 @@ class _Endpoints:
         with self._engine.event_scorer(*_requested_version(request)) as scorer:
             return _json(scorer.analysis.model_dump(mode="json", include=ANALYSIS_KEYS))
 
+    async def drift(self, request: Request) -> Response:
+        version, watch = self._engine.watch(*_requested_version(request))
+        content = await asyncio.get_running_loop().run_in_executor(self._engine.executor, watch.content)
+        return _json({"model": version.name, "version": str(version.number), **content})
+
     async def index(self, request: Request) -> Response:
         return _json(list(self._engine.index()))
 
@@ -192,6 +199,8 @@ class _Endpoints:
         return Response(body, headers={JSON_SIZE: str(json_size)}, media_type="application/octet-stream")
 
     async def events(self, request: Request) -> Response:
+        from .tables import ReceivedEvents, format_of_answer, format_of_request  # 50 MB that tensors do without
+
         kind = format_of_request(request.headers.get("content-type"))
         answer = format_of_answer(request.headers.get("accept"), kind)
         name, number = _requested_version(request)
@@ -217,7 +226,7 @@ class _Endpoints:
     async def _set(self, request: Request, *, unloaded: bool) -> Response:
         name = request.path_params["name"]
         if name not in {version.name for version in self._engine.repository.versions()}:
-            raise RequestError(404, f"model {name!r} is not in the repository")
+            raise RequestError(404, f"model {shorten(name)!r} is not in the repository")
         self._engine.repository.set_unloaded(name, unloaded)
         await self._engine.refresh()
         failed = [i["reason"] for i in self._engine.index() if i["name"] == name and i["state"] != "READY"]
@@ -243,7 +252,9 @@ class _Endpoints:
     async def delete(self, request: Request) -> Response:
         version = _stored_version(request)
         if version not in self._engine.repository.versions():
-            raise RequestError(404, f"model {version.name!r} has no version {version.number} in the repository")
+            raise RequestError(
+                404, f"model {shorten(version.name)!r} has no version {version.number} in the repository"
+            )
         self._engine.repository.remove(version)
         await self._engine.refresh()
         return _json({})
@@ -261,8 +272,8 @@ def _requested_version(request: Request) -> tuple[str, str | None]:
 
 def _stored_version(request: Request) -> ModelVersion:
     number = request.path_params["number"]
-    if not (number.isascii() and number.isdecimal() and 0 < int(number) < 10**9 and number[0] != "0"):
-        raise RequestError(400, f"version {number!r} is no positive integer")
+    if not VERSION.fullmatch(number):
+        raise RequestError(400, f"version {shorten(number)!r} is no positive integer")
     return ModelVersion(request.path_params["name"], int(number))
 
 

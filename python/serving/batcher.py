@@ -51,12 +51,13 @@ class Batcher:
         self._limit = limit
         self._on_batch = on_batch
         self._waiting: deque[_Waiting] = deque()
+        self._alone: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def waiting(self) -> int:
         """How many requests wait."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._alone)
 
     async def score(self, tensors: Tensors) -> Tensors:
         """Score a request.
@@ -64,7 +65,7 @@ class Batcher:
         Raises
         ------
         RequestError
-            429 where too many wait, 400 where the inputs do not fit, 500 where the model fails.
+            429 where too many wait, 400 where the inputs do not fit or the model fails on them.
         """
         self.model.check(tensors)
         if len(self._waiting) >= self._limit:
@@ -78,10 +79,9 @@ class Batcher:
         return await waiting.result
 
     async def _work(self) -> None:
-        while self._waiting:
+        while self._waiting or self._alone:
             batch = self._next()
             rows = sum(w.rows for w in batch)
-            self._on_batch(rows)
             try:
                 if rows <= QUICK_ROWS:
                     results = self._run(batch)
@@ -89,11 +89,13 @@ class Batcher:
                 else:
                     results = await asyncio.get_running_loop().run_in_executor(self._executor, self._run, batch)
             except Exception as error:  # ONNX Runtime has a dozen kinds
-                reason = f"{self.model.version.name} failed ({str(error).partition(chr(10))[0]})"
-                for waiting in batch:
-                    if not waiting.result.done():
-                        waiting.result.set_exception(RequestError(500, reason))
+                if len(batch) > 1:  # whichever it was, the others get their scores
+                    self._alone.extend(batch)
+                else:
+                    reason = f"{self.model.version.name} fails on these inputs ({str(error).partition(chr(10))[0]})"
+                    _refuse(batch[0], RequestError(400, reason))
                 continue
+            self._on_batch(rows)
             for waiting, result in zip(batch, results):
                 if not waiting.result.done():  # the client may have gone
                     waiting.result.set_result(result)
@@ -101,6 +103,8 @@ class Batcher:
 
     def _next(self) -> list[_Waiting]:
         """Take what is scored together."""
+        if self._alone:
+            return [self._alone.popleft()]
         batch = [self._waiting.popleft()]
         rows = batch[0].rows
         while self.model.many_rows and self._waiting and rows + self._waiting[0].rows <= MAX_ROWS:
@@ -115,6 +119,11 @@ class Batcher:
         results = self.model.run(together)
         ends = np.cumsum([w.rows for w in batch])
         return [{name: values[end - w.rows : end] for name, values in results.items()} for w, end in zip(batch, ends)]
+
+
+def _refuse(waiting: _Waiting, error: RequestError) -> None:
+    if not waiting.result.done():  # the client may have gone
+        waiting.result.set_exception(error)
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:

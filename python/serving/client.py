@@ -15,11 +15,10 @@ import numpy as np
 from ..config.schema import Analysis
 from ..console import say
 from ..errors import DataError, UserError
+from .headers import JSON_SIZE
 from .repository import FEATURES_SUFFIX
 from .scorer import FOLD, Scorer
 
-JSON_SIZE = "Inference-Header-Content-Length"
-"""The header that says how many bytes of a body are JSON; binary tensors follow."""
 BODY = 4_000_000
 """Bytes of a request to aim at: a quarter of what a server takes unless it was told otherwise."""
 SECONDS = 60

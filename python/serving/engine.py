@@ -11,13 +11,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from ..errors import DataError, nearest
+from ..distributions.reference import FILE as REFERENCE
+from ..errors import DataError, nearest, shorten
 from .batcher import Batcher
 from .event_scorer import EventScorer
 from .metrics import Metrics
 from .repository import ANALYSIS, FEATURES_SUFFIX, GRAPH, ModelVersion, Repository
 from .request_error import RequestError
 from .served_model import ServedModel
+from .watch import RowWatch
 
 QUEUE = 1024
 """So many requests of a model wait at most."""
@@ -118,14 +120,28 @@ class InferenceEngine:
     def _version(self, name: str, number: str | None) -> _Served:
         numbers = self.numbers(name)
         if not numbers:
-            raise RequestError(404, f"model {name!r} is not served{nearest(name, {v.name for v in self._served})}")
+            near = nearest(name, {v.name for v in self._served})
+            raise RequestError(404, f"model {shorten(name)!r} is not served{near}")
         if number is None:
             return self._served[ModelVersion(name, numbers[-1])]
-        if not (number.isascii() and number.isdecimal() and int(number) in numbers):
+        if number not in map(str, numbers):
             raise RequestError(
-                404, f"model {name!r} has no version {number!r}; there are {', '.join(map(str, numbers))}"
+                404, f"model {name!r} has no version {shorten(number)!r}; there are {', '.join(map(str, numbers))}"
             )
         return self._served[ModelVersion(name, int(number))]
+
+    def watch(self, name: str, number: str | None = None) -> tuple[ModelVersion, RowWatch]:
+        """Return what counts the rows of a version of a model, be it called by its own name or that of its columns.
+
+        Raises
+        ------
+        RequestError
+            404 where no such model is served, or none that came with the distributions of its training.
+        """
+        model = self._version(name.removesuffix(FEATURES_SUFFIX) + FEATURES_SUFFIX, number).batcher.model
+        if model.watch is None:
+            raise RequestError(404, f"model {name!r} came without {REFERENCE}, so nothing is known of its training")
+        return model.version, model.watch
 
     @contextmanager
     def event_scorer(self, name: str, number: str | None = None) -> Iterator[EventScorer]:
@@ -172,7 +188,12 @@ class InferenceEngine:
             counts[version.name] = counts.get(version.name, 0) + served.batcher.waiting
         return counts
 
-    async def watch(self, seconds: float) -> None:
+    def drifts(self) -> dict[ModelVersion, dict[str, float]]:
+        """Return the stability index of each variable of every version, where there is enough to tell."""
+        models = [served.batcher.model for served in self._served.values()]
+        return {model.version: model.watch.sizes() for model in models if model.watch is not None}
+
+    async def watch_folder(self, seconds: float) -> None:
         """Look at the folder every so often, for ever."""
         while True:
             await asyncio.sleep(seconds)

@@ -1,23 +1,27 @@
-"""Scores of raw events by a graph that takes features of rows: the code of ``predict``, without torch."""
+"""Scores of raw events by a graph that takes features of rows: the code of ``predict``, without torch.
+
+What makes rows is imported with the first events: a server of tensors alone does without its 90 MB.
+"""
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
 from ..config.schema import Analysis
-from ..dataset.friends import entries_table
 from ..errors import DataError, NanoForgeError
-from ..events.reader import EventFile
-from ..events.view import view
 from ..provenance import Accounting
 from .batcher import MAX_ROWS
 from .request_error import RequestError
-from .scorer import FOLD, Scorer
 from .served_model import ServedModel
+
+if TYPE_CHECKING:
+    from ..events.reader import EventFile
+    from .scorer import Scorer
 
 ANALYSIS_KEYS = {
     *("name", "tree", "samples", "collections", "define", "select", "select_for", "identity", "row", "inputs"),
@@ -49,8 +53,13 @@ class EventScorer:
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise DataError(f"{analysis}: cannot be used ({str(error).partition(chr(10))[0]})") from None
         prefix = f"{self.analysis.name}_"
-        outputs = tuple(score.removeprefix(prefix) for score in model.description["outputs"]["scores"])
-        self._scorer = Scorer(self.analysis, outputs, self.analysis.split.folds, self._row_scores)
+        self._outputs = tuple(score.removeprefix(prefix) for score in model.description["outputs"]["scores"])
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        from .scorer import Scorer
+
+        return Scorer(self.analysis, self._outputs, self.analysis.split.folds, self._row_scores)
 
     def score(self, file: EventFile) -> Any:
         """Score all events of a table.
@@ -67,6 +76,9 @@ class EventScorer:
             functions of the user's own, for a server imports none.
         """
         import pyarrow as pa
+
+        from ..dataset.friends import entries_table
+        from ..events.view import view
 
         if self.analysis.functions:
             raise RequestError(422, f"{self.analysis.name} names functions of its author's, which no server runs")
@@ -86,10 +98,12 @@ class EventScorer:
             raise RequestError(400, str(error)) from None
 
     def _row_scores(self, tensors: dict[str, np.ndarray], fold: np.ndarray) -> np.ndarray:
+        from .scorer import FOLD
+
         values = {**tensors, FOLD: fold}
         inputs = {name: np.ascontiguousarray(values[name], np.float32) for name in self._model.inputs}
         parts = [
             self._model.run({name: v[start : start + MAX_ROWS] for name, v in inputs.items()})["scores"]
             for start in range(0, len(fold), MAX_ROWS)
         ]
-        return np.concatenate(parts) if parts else np.empty((0, len(self._scorer.outputs)), np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, len(self._outputs)), np.float32)

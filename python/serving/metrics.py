@@ -47,6 +47,14 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+        self._drift = Gauge(
+            "nanoforge_drift",
+            "Population stability index of what is scored against the training.",
+            ["model", "version", "variable"],
+            registry=registry,
+            multiprocess_mode="livemax",
+        )
+
     def batches(self, name: str) -> Callable[[int], None]:
         """Return what takes the number of rows of every batch of a model."""
         rows, sizes = self.rows.labels(name), self._batch_rows.labels(name)
@@ -61,10 +69,13 @@ class Metrics:
         """Note that a version was loaded."""
         self._load_seconds.labels(version.name, version.number).set(seconds)
 
-    def text(self, waiting: dict[str, int]) -> bytes:
-        """Write all numbers as Prometheus reads them."""
+    def text(self, waiting: dict[str, int], drifts: dict[ModelVersion, dict[str, float]]) -> bytes:
+        """Write all numbers as Prometheus reads them, with what waits and how far variables have drifted."""
         for name, number in waiting.items():
             self._waiting.labels(name).set(number)
+        for version, sizes in drifts.items():
+            for variable, size in sizes.items():
+                self._drift.labels(version.name, version.number, variable).set(size)
         registry = self._registry
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()

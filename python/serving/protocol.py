@@ -15,12 +15,14 @@ import numpy as np
 import orjson
 
 from ..errors import nearest
-from .client import JSON_SIZE
+from .headers import JSON_SIZE
 from .repository import ModelVersion
 from .request_error import RequestError
 from .served_model import ServedModel, Tensors
 
 _FLOAT, _BYTES = "FP32", 4
+_DIGITS = 18
+_MOST_DIMENSIONS, _MOST_VALUES = 8, 1 << 31
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ def parse(body: bytes, json_size: str | None) -> InferenceRequest:
     """
     size = len(body)
     if json_size is not None:
-        if not json_size.isascii() or not json_size.isdecimal() or int(json_size) > len(body):
-            raise RequestError(400, f"{JSON_SIZE} is {json_size!r}, and the body has {len(body)} bytes")
+        is_number = json_size.isascii() and json_size.isdecimal() and len(json_size) <= _DIGITS
+        if not is_number or int(json_size) > len(body):
+            raise RequestError(400, f"{JSON_SIZE} is {json_size[:40]!r}, and the body has {len(body)} bytes")
         size = int(json_size)
     try:
         content = orjson.loads(body[:size])
@@ -134,11 +137,13 @@ def _tensor(name: str, item: Mapping[str, Any], binary: memoryview) -> tuple[np.
     shape = _list(item, "shape")
     if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape):
         raise RequestError(400, f"input {name!r}: the shape {shape} is not a list of sizes")
+    if len(shape) > _MOST_DIMENSIONS or max(shape, default=0) > _MOST_VALUES:
+        raise RequestError(400, f"input {name!r}: no model takes {len(shape)} dimensions of up to {max(shape)}")
     count = math.prod(shape)
     parameters = item.get("parameters") or {}
     if isinstance(parameters, dict) and "binary_data_size" in parameters:
         size = parameters["binary_data_size"]
-        if size != count * _BYTES or size > len(binary):
+        if type(size) is not int or size != count * _BYTES or size > len(binary):
             raise RequestError(
                 400,
                 f"input {name!r}: {size} bytes of {len(binary)} that are there, and shape {shape} has {count * _BYTES}",

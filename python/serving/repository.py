@@ -17,7 +17,8 @@ GRAPH, DESCRIPTION, ANALYSIS, CONFIG = "model.onnx", "model.json", "analysis.yam
 FEATURES_SUFFIX = "_features"
 """The model of this name takes the features of many rows, where the one without it takes the columns of one event."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+VERSION = re.compile(r"[1-9][0-9]{0,8}")
+"""What the number of a version is."""
 _UNLOADED = ".unloaded"
 _STAGED = ".staged-"
 
@@ -61,7 +62,7 @@ class Repository:
         for model in self.folder.iterdir():
             if _NAME.fullmatch(model.name) and model.is_dir():
                 for version in model.iterdir():
-                    if _VERSION.fullmatch(version.name) and (version / GRAPH).is_file():
+                    if VERSION.fullmatch(version.name) and (version / GRAPH).is_file():
                         yield ModelVersion(model.name, int(version.name))
 
     def path(self, version: ModelVersion) -> Path:

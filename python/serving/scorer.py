@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Callable
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from ..config.schema import Analysis
 from ..dataset.friends import Entries
 from ..dataset.identity import assign_fold
-from ..dataset.table import TableBuilder, TableBuilders
+from ..dataset.inputs import ChosenRows
+from ..dataset.table import Table, TableBuilder, TableBuilders
+from ..distributions.variable import RowValues
 from ..events.frame import Frame
 from ..events.hashing import event_hash
 from ..events.reader import EventFile
@@ -47,9 +50,9 @@ class Scorer:
         self._row_scores = row_scores
         self._builders = TableBuilders(analysis, STAGE)
 
-    def builder(self, file: EventFile) -> TableBuilder:
-        """Return what makes the rows of a file, as the analysis sees it."""
-        return self._builders.for_file(file)
+    def builder(self, file: EventFile, weight: str = "1") -> TableBuilder:
+        """Return what makes the rows of a file, as the analysis sees it, and weighs events."""
+        return self._builders.for_file(file, weight=weight)
 
     def entries(self, file: EventFile, builder: TableBuilder, frame: Frame, accounting: Accounting) -> Entries:
         """Score the events of a chunk, and book them; rejected rows get the score -1."""
@@ -57,13 +60,7 @@ class Scorer:
         table = builder.table(frame, rows, accounting)
         builder.mend(frame, rows, table)
         identity = builder.identity(frame)
-        hashes = event_hash(
-            {name: values[rows.events] for name, values in identity.items()},
-            file.uuid,
-            frame.start + rows.events,
-            self.analysis.split.seed,
-        )
-        chosen = self._row_scores(table.tensors(), assign_fold(hashes, self._folds))
+        chosen = self._scores(file, frame, rows, identity, table)
         offsets = None if self.analysis.row == "event" else frame.offsets(self.analysis.row)
         total = frame.size if offsets is None else int(offsets[-1])
         scores = np.full((len(self.outputs), total), FILL)
@@ -71,6 +68,32 @@ class Scorer:
         names = [f"{self.analysis.name}_{output}" for output in self.outputs]
         kept = {name: values for name, values in builder.kept(frame).items() if name not in identity}
         return Entries(frame.start, frame.size, identity, dict(zip(names, scores)), kept, offsets)
+
+    def rows(
+        self, file: EventFile, builder: TableBuilder, frame: Frame, accounting: Accounting
+    ) -> tuple[ChosenRows, RowValues]:
+        """Score the events of a chunk, and give the rows; those that :meth:`entries` refuses have no score but NaN."""
+        rows = builder.select(frame, accounting)
+        table = builder.table(frame, rows, accounting)
+        cleared = builder.clear(table)
+        builder.mend(frame, rows, table)
+        scores, tensors = self._scores(file, frame, rows, builder.identity(frame), table), table.tensors()
+        for name, wrong in cleared.items():
+            tensors[name] = np.where(wrong.reshape(tensors[name].shape), np.float32(np.nan), tensors[name])
+            scores[wrong.any(axis=(1, 2))] = np.nan
+        return rows, RowValues(tensors, scores, builder.weights(frame)[rows.events])
+
+    def _scores(
+        self, file: EventFile, frame: Frame, rows: ChosenRows, identity: Mapping[str, np.ndarray], table: Table
+    ) -> np.ndarray:
+        """Score the rows of a table, each by the model of its fold."""
+        hashes = event_hash(
+            {name: values[rows.events] for name, values in identity.items()},
+            file.uuid,
+            frame.start + rows.events,
+            self.analysis.split.seed,
+        )
+        return self._row_scores(table.tensors(), assign_fold(hashes, self._folds))
 
     def nothing(self) -> Entries:
         """Return the entries of a file that has none, and not the columns that they are made from."""

@@ -57,6 +57,10 @@ def read_tokens(path: Path) -> dict[str, str]:
     return tokens
 
 
+_DIGITS = 18
+"""A number of more digits is too large, whatever it counts; Python takes its time over thousands of them."""
+
+
 class Guard:
     """Stands before an application: checks the token and the size of the body, and lets nothing else through.
 
@@ -142,7 +146,9 @@ class Guard:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit():
             return 400, "Content-Length is no number"
-        return (413, self._too_large) if int(length) > self._max_body else None
+        digits = length.lstrip(b"0")
+        too_large = len(digits) > _DIGITS or int(digits or b"0") > self._max_body
+        return (413, self._too_large) if too_large else None
 
     @property
     def _too_large(self) -> str:

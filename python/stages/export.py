@@ -15,6 +15,8 @@ import yaml
 
 from ..config.schema import Analysis
 from ..console import out
+from ..distributions.reference import FILE as REFERENCE
+from ..distributions.reference import Reference
 from ..errors import DataError, UserError, nearest
 from ..events.files import expand, from_root, sample_files
 from ..events.open import open_for, reading
@@ -45,7 +47,10 @@ def export(
     force: bool = False,
     trust: bool = False,
 ) -> Manifest:
-    """Write ``model.onnx``, ``model.json`` (see ``export.assembly.describe``) and ``triton/``, a model repository.
+    """Write ``model.onnx``, ``model.json`` (see ``export.assembly.describe``), ``reference.json`` and ``triton/``.
+
+    ``reference.json`` has the distributions of the training, of all folds that are in the graph; ``triton`` is a model
+    repository.
 
     Parameters
     ----------
@@ -92,6 +97,7 @@ def export(
     def work(folder: Path) -> Outcome:
         exported, parity, sources = _exported(run, trained, analysis, rule, features, paths)
         files = _write(folder, analysis.name, exported, parity)
+        files += _write_reference(run, folder, _folds(analysis, rule))
         details = {"run": str(run.resolve()), "run_identity": trained.identity(), "parity": parity.as_dict()}
         return Outcome(trained.config, sources, dict.fromkeys(files), details=details)
 
@@ -144,7 +150,8 @@ def publish(
         rows = Path(scratch) / "features"
         export(run, rows, features=True, fold=fold, check=check, trust=trust)
         for served, folder, many_rows in ((name + FEATURES_SUFFIX, rows, True), (name, exported, False)):
-            files: dict[str, bytes | Path] = {n: folder / n for n in (GRAPH, DESCRIPTION)}
+            names = [n for n in (GRAPH, DESCRIPTION, REFERENCE) if (folder / n).exists()]
+            files: dict[str, bytes | Path] = {n: folder / n for n in names}
             files[ANALYSIS] = text
             models.add(served, files, config(served, onnx.load(folder / GRAPH), many_rows=many_rows), number=number)
     out.print(f"{repository}: {name} and {name}{FEATURES_SUFFIX}, version {number}", markup=False)
@@ -186,6 +193,10 @@ def _rule(folds: int, fold: str | None) -> str:
     return str(int(fold))
 
 
+def _folds(analysis: Analysis, rule: str) -> Sequence[int]:
+    return range(analysis.split.folds) if rule in (AVERAGE, BY_EVENT) else [int(rule)]
+
+
 def _files(analysis: Analysis, check: Sequence[str]) -> list[str]:
     if check:
         paths = expand(check, "--check", analysis.redirectors)
@@ -202,7 +213,7 @@ def _exported(
 ) -> tuple[Exported, Parity, list[FileRecord]]:
     """Make the graph and compare it with the models."""
     spec = ModelSpec.from_dict(trained.details["spec"])
-    folds = range(analysis.split.folds) if rule in (AVERAGE, BY_EVENT) else [int(rule)]
+    folds = _folds(analysis, rule)
     graphs = [onnx.load(run / f"fold{fold}" / GRAPH) for fold in folds]
     with open_for(analysis, paths[0]) as file:
         if features:
@@ -237,3 +248,12 @@ def _write(work: Path, name: str, exported: Exported, parity: Parity) -> list[st
         shutil.copyfile(work / GRAPH, work / copy)
     write_atomically(work / repository / CONFIG, config(name, exported.model))
     return [GRAPH, DESCRIPTION, str(copy), str(repository / CONFIG)]
+
+
+def _write_reference(run: Path, work: Path, folds: Sequence[int]) -> list[str]:
+    """Write the distributions of the training; runs of earlier versions have none."""
+    paths = [run / f"fold{fold}" / REFERENCE for fold in folds]
+    if not all(path.exists() for path in paths):
+        return []
+    Reference.of_folds(list(map(Reference.read, paths))).write(work / REFERENCE)
+    return [REFERENCE]

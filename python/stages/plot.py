@@ -16,12 +16,13 @@ import uproot
 from ..config.schema import Analysis
 from ..console import say
 from ..dataset.totals import check_weights, scales
+from ..distributions.axis import automatic_range
 from ..errors import DataError
 from ..evaluation.style import save
 from ..events.files import expand, sample_files
 from ..histograms.drawing import Looks, SampleHistogram, figures
 from ..histograms.fill import Drawn, Filled, FillJob, fill_file, first_values
-from ..histograms.request import PlotRequest, automatic_range, parse_requests
+from ..histograms.request import PlotRequest, parse_requests
 from ..parallel import run_jobs
 from ..pipeline.outcome import Outcome, Request
 from ..provenance import Accounting, Manifest

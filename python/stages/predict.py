@@ -21,33 +21,13 @@ from ..pipeline.outcome import Outcome, Request
 from ..pipeline.parts import Part, gather
 from ..provenance import Accounting, FileRecord, Manifest, Piece, fingerprint, make_room
 from ..provenance.manifest import input_record, remove
-from ..provenance.trust import require
 from ..serving.client import RemoteModel
 from ..serving.scorer import Scorer
 from ..serving.security import read_tokens
+from ..training.trained import TrainedModel, open_run
 
 STAGE = "predict"
 _RECORDS = ".records"
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """The models of a run, for this process to score with; on so many threads, 0 for what the machine has."""
-
-    run: Path
-    analysis: Analysis
-    folds: int
-    threads: int
-
-    def scorer(self) -> Scorer:
-        """Read the models."""
-        import torch
-
-        from ..training.runs import load_scorer
-
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        return load_scorer(self.run, self.analysis, self.folds)
 
 
 @dataclass(frozen=True)
@@ -199,18 +179,9 @@ def _outcome(origin: Origin, scored: Mapping[str, ScoredFile]) -> Outcome:
 
 def _trained_here(run: Path, threads: int, *, trust: bool) -> Origin:
     """Return the models of a run, after a look whether they are whole and may be used."""
-    from ..models.load import own_code
-    from ..training.runs import settings_of
-
-    trained = Manifest.read(run, "train")
-    trained.verify(run)
-    analysis = settings_of(trained, run)
-    _check_same_functions(run, trained, analysis)
-    require(run, trained, own_code(trained, run), trust=trust)
-    identity = trained.identity()
-    model = TrainedModel(run, analysis, trained.details["dataset"]["info"]["folds"], threads)
-    details = {"run": str(run.resolve()), "run_identity": identity}
-    return Origin(model, analysis, trained.config, identity, trained.details["sha256"], details)
+    model, trained = open_run(run, threads, trust=trust)
+    details = {"run": str(run.resolve()), "run_identity": trained.identity()}
+    return Origin(model, model.analysis, trained.config, trained.identity(), trained.details["sha256"], details)
 
 
 def _on_server(url: str, name: str, token_file: Path | None) -> Origin:
@@ -244,14 +215,6 @@ def _score_all(one: PredictJob, files: Mapping[str, str], jobs: int) -> dict[str
             "chosen by file and entry, so that copies of events of the training may be scored by a model that saw them"
         )
     return dict(zip(files, results))
-
-
-def _check_same_functions(run: Path, trained: Manifest, analysis: Analysis) -> None:
-    """Refuse to score with other functions than those that the model was trained with."""
-    before = {Path(name).name: digest for name, digest in trained.details["sha256"].items()}
-    for name, digest in analysis.digests().items():
-        if name != analysis.golden_json and digest != before.get(Path(name).name):
-            raise UserError(f"{name}: changed since {run} was trained with it: restore it, or convert and train again")
 
 
 def predict_file(job: PredictJob, report: Report) -> ScoredFile:

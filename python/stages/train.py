@@ -14,6 +14,7 @@ from ..config.schema import Analysis
 from ..console import err, out, say, show_accounting
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
+from ..distributions.reference import FILE as REFERENCE
 from ..evaluation.figure import user_figures
 from ..evaluation.metric import chosen_metrics
 from ..models.base import ModelSpec
@@ -37,11 +38,12 @@ from ..training.folds import (
 )
 from ..training.history import Epoch, best, read_history, write_history
 from ..training.processes import Processes
+from ..training.reference import write_reference
 from ..training.start import new_model
 from ..training.tracking import Trained, follow, log_training
 
 STAGE = "train"
-_FILES = ("model.pt", "model.onnx", "history.csv", BALANCE)
+_FILES = ("model.pt", "model.onnx", "history.csv", BALANCE, REFERENCE)
 _RECORDS = ".records"
 _EXTRAS = ("learning_rate.pdf", "learning_rate.png")
 
@@ -68,8 +70,8 @@ def train(
     data
         The output of ``nanoforge convert``, or an analysis, whose files are then read directly.
     output
-        The run directory: ``fold<i>/{model.pt,model.onnx,history.csv,checkpoints/}``, ``config.yaml``, ``mlflow.db``,
-        ``manifest.json``; of an analysis also ``data/``, what was found in its files.
+        The run directory: ``fold<i>/{model.pt,model.onnx,history.csv,reference.json,checkpoints/}``, ``config.yaml``,
+        ``mlflow.db``, ``manifest.json``; of an analysis also ``data/``, what was found in its files.
     force
         Replace a finished run in ``output``.
     skip_bad_files
@@ -210,6 +212,7 @@ def _fold(
             learning_rate.draw(test.rates, test.losses, test.suggestion, folder / "learning_rate")
         fitted.model.save(folder / "model.pt")
         fitted.factors.write(folder / BALANCE)
+        write_reference(fitted.model, analysis, dataset, fold, folder.parent)
         sources = {"name": analysis.name, "config_sha256": fingerprint(analysis.model_dump(mode="json"))}
         export_onnx(fitted.model, folder / "model.onnx", sources)
         write_history(folder / "history.csv", fitted.history)

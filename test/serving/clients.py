@@ -76,3 +76,9 @@ def scores(answer: Any) -> np.ndarray:
     if size:
         return np.frombuffer(answer.content[int(size) :], "<f4")[: np.prod(output["shape"])].reshape(output["shape"])
     return np.array(output["data"], "f4").reshape(output["shape"])
+
+
+def value_of(column: dict[str, Any]) -> Any:
+    """A value of a column of raw events, as the description of a model names it."""
+    value: Any = {"float": 50.0, "double": 50.0, "boolean": True, "bool": True}.get(column["type"], 2)
+    return [value, value] if column["kind"] == "object" else value

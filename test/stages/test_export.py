@@ -174,6 +174,8 @@ def test_columns_give_the_scores_of_predict(events: Path, exported: Path, tmp_pa
         same_as_predict(Deployed(exported), events, events.parent / f"{name}.root", tmp_path / "friends")
     manifest = Manifest.read(exported, "export")
     manifest.verify(exported)
+    trained = json.loads((events / "fold0" / "reference.json").read_text())
+    assert json.loads((exported / "reference.json").read_text()) == trained and trained["rows"] > 100
     parity = manifest.details["parity"]
     assert parity["worst"] <= parity["tolerance"] == 1e-5
     assert parity["rows"] > 100

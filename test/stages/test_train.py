@@ -79,7 +79,7 @@ def scores(run, data, part="val"):
     return score(load_model(run / "fold0" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()}), rows
 
 
-FILES = ("model.pt", "model.onnx", "history.csv", "balance.json")
+FILES = ("model.pt", "model.onnx", "history.csv", "balance.json", "reference.json")
 
 
 def test_a_run_directory_is_complete(finished, folded):

@@ -1,0 +1,112 @@
+"""Figures of a comparison with the training: each variable under the training's classes, and its course over time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import hist
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ..distributions.counts import Counts
+from ..distributions.drift import Drift, Thresholds, drift
+from ..distributions.reference import Distribution, Reference
+from ..distributions.variable import Variable
+from ..evaluation.style import SIX_COLOURS, cms_figure, new_figure, plain_text, shortened, whole_ticks
+from ..histograms.drawing import Looks, SampleHistogram, figures
+from .periods import Period
+
+_MOST_LABELS = 12
+
+
+def file_names(variables: Iterable[Variable]) -> dict[Variable, str]:
+    """Give every variable a name that files may have."""
+    names: dict[Variable, str] = {}
+    for variable in variables:
+        plain = re.sub(r"\W+", "_", variable.label).strip("_") or "variable"
+        taken = {name.lower() for name in names.values()}
+        numbered = (plain if n == 1 else f"{plain}_{n}" for n in range(1, len(taken) + 2))
+        names[variable] = next(name for name in numbered if name.lower() not in taken)
+    return names
+
+
+def histograms(
+    variable: Variable, reference: Reference, observed: Counts, title: str, *, scale: float
+) -> list[SampleHistogram]:
+    """Return those of the training's classes, multiplied by ``scale``, and of what is compared, as points."""
+    one = reference.distributions[variable]
+    classes = one.counts.scaled(reference.factors * scale)
+    samples = [SampleHistogram(name, _histogram(one, sums)) for name, sums in zip(reference.classes, classes)]
+    return [*samples, SampleHistogram(title, _histogram(one, observed.drawn[0]), data=True)]
+
+
+def _histogram(one: Distribution, sums: np.ndarray) -> hist.Hist:
+    drawn = one.binning.drawn
+    axis = hist.axis.Regular(drawn.bins, drawn.low, drawn.high, name="x", label=one.variable.label)
+    filled = hist.Hist(axis, storage=hist.storage.Weight())
+    contents = filled.view(flow=True)
+    contents["value"], contents["variance"] = sums
+    return filled
+
+
+def draw_comparison(name: str, samples: Sequence[SampleHistogram], *, data: bool) -> Figure:
+    """Draw the stack of the classes with the points on it and their ratio."""
+    looks = Looks(stack=True, ratio=True, simulation=not data)
+    ((_, figure),) = figures(name, samples, looks)
+    return figure
+
+
+def draw_trend(
+    variable: Variable, reference: Reference, periods: Sequence[Period], thresholds: Thresholds, *, data: bool, by: str
+) -> Figure:
+    """Draw the mean and the distance from the training of a variable in every period."""
+    one = reference.distributions[variable]
+    counts = [period.distributions[variable].counts for period in periods]
+    changes = [drift(one, c, thresholds) for c in counts]
+    labels = [period.label for period in periods]
+    return cms_figure(lambda: _trend(one, counts, changes, labels, thresholds, by), data=data)
+
+
+def _trend(
+    one: Distribution,
+    counts: Sequence[Counts],
+    changes: Sequence[Drift],
+    labels: Sequence[str],
+    thresholds: Thresholds,
+    by: str,
+) -> Figure:
+    figure = new_figure(10)
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(3, 2), gridspec_kw={"hspace": 0.06})
+    positions = np.arange(len(counts))
+    mean, error = np.array([c.mean for c in counts]).T
+    upper.axhline(one.counts.mean[0], color=SIX_COLOURS[0], label="Training")
+    upper.errorbar(positions, mean, error, fmt="o", color="black", label="Mean and its error")
+    upper.set(ylabel=f"Mean of {plain_text(shortened(one.variable.label, 24))}")
+    upper.margins(y=0.4)
+    upper.legend(loc="upper right", fontsize="small")
+    whole_ticks(upper)
+    for sizes, marker, colour, label in (
+        ([c.ks for c in changes], "o", "black", "KS"),
+        ([c.psi for c in changes], "s", SIX_COLOURS[1], "PSI"),
+    ):
+        lower.plot(positions, sizes, linestyle="none", marker=marker, color=colour, label=label)
+    for size, colour in ((thresholds.warning, SIX_COLOURS[1]), (thresholds.alarm, SIX_COLOURS[2])):
+        lower.axhline(size, color=colour, linestyle="--", linewidth=1.5)
+    highest = max((x for c in changes for x in (c.ks, c.psi) if x == x), default=0.0)
+    lower.set(ylim=(0, 1.3 * max(highest, thresholds.alarm)), ylabel="Drift", xlabel=by.capitalize())
+    lower.legend(loc="upper right", fontsize="x-small", ncols=2)
+    _label_periods(lower, labels)
+    return figure
+
+
+def _label_periods(axes: Axes, labels: Sequence[str]) -> None:
+    every = -(-len(labels) // _MOST_LABELS)
+    chosen = range(0, len(labels), every)
+    axes.set_xlim(-0.5, len(labels) - 0.5)
+    axes.minorticks_off()
+    axes.set_xticks(list(chosen), [plain_text(shortened(labels[k], 22)) for k in chosen])
+    axes.tick_params(axis="x", labelsize="x-small", labelrotation=30)
+    for label in axes.get_xticklabels():
+        label.set_horizontalalignment("right")
