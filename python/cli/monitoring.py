@@ -55,18 +55,18 @@ def monitor(
     """
     read_run(run)
     from ..distributions.drift import Thresholds
-    from ..stages.monitor import Comparison, monitor, monitor_server, show
+    from ..stages.monitor import MonitorOptions, monitor, monitor_server, show
 
     thresholds = Thresholds(warn, alarm)
     if url is not None:
         content = monitor_server(run, url, output, thresholds=thresholds, token_file=token_file)
     else:
-        comparison = Comparison(weight, by, thresholds, tuple(regions or ()), classifier)
+        options = MonitorOptions(weight, by, thresholds, tuple(regions or ()), classifier)
         content = monitor(
             run,
             files or (),
             output,
-            comparison=comparison,
+            options=options,
             jobs=jobs,
             skip_bad_files=skip_bad_files,
             force=force,

@@ -66,7 +66,7 @@ class Binning:
 
     @property
     def shares(self) -> tuple[str, ...]:
-        """What :attr:`Counts.shares` count."""
+        """What :attr:`BinCounts.shares` count."""
         return (BELOW, ABOVE, INVALID, *(f"{value:g}" for value in self.special))
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class Binning:
 
 
 @dataclass
-class Counts:
+class BinCounts:
     """Sums of weights and of their squares; C is the number of classes, 1 where they are not told apart.
 
     Attributes
@@ -119,7 +119,7 @@ class Counts:
     high: float = -math.inf
 
     @classmethod
-    def zero(cls, binning: Binning, classes: int = 1) -> Counts:
+    def zero(cls, binning: Binning, classes: int = 1) -> BinCounts:
         """Begin without values."""
         return cls(
             0,
@@ -171,7 +171,7 @@ class Counts:
             kept = power if inside.all() else np.where(inside, power, 0.0)
             self.moments[3 * number : 3 * number + 3] += kept.sum(), kept @ x, kept @ (x * x)
 
-    def merge(self, other: Counts) -> None:
+    def merge(self, other: BinCounts) -> None:
         """Add what was counted elsewhere, in the same bins."""
         self.values += other.values
         for name in ("total", "bins", "shares", "drawn", "moments"):
@@ -203,7 +203,7 @@ class Counts:
         return {"values": self.values, **arrays, "seen": seen}
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Counts:
+    def from_dict(cls, content: Mapping[str, Any]) -> BinCounts:
         """Rebuild what :meth:`as_dict` wrote."""
         arrays = {n: np.array(content[n], float) for n in ("total", "bins", "shares", "drawn", "moments")}
         low, high = content["seen"] or (math.inf, -math.inf)

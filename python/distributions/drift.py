@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .counts import BINS, Counts
+from .counts import BINS, BinCounts
 from .reference import Distribution, Distributions
 from .variable import Variable
 
@@ -151,7 +151,7 @@ def worst_state(states: Sequence[str]) -> str:
     return max(states, key=STATES.index, default=OK)
 
 
-def drift(reference: Distribution, observed: Counts, thresholds: Thresholds) -> Drift:
+def drift(reference: Distribution, observed: BinCounts, thresholds: Thresholds) -> Drift:
     """Compare a variable with its distribution in the training."""
     counts = reference.counts
     numbers = [
@@ -213,7 +213,7 @@ def _unlikely_chi_square(degrees: int) -> float:
     return float(degrees * (1 - spread + _UNLIKELY * math.sqrt(spread)) ** 3)
 
 
-def _shares(reference: Distribution, observed: Counts) -> Iterator[ShareChange]:
+def _shares(reference: Distribution, observed: BinCounts) -> Iterator[ShareChange]:
     """Compare the shares of all values; where the training has none, as if it had one."""
     counts = reference.counts
     if not (counts.total[0] > 0 and observed.total[0] > 0):
@@ -225,7 +225,7 @@ def _shares(reference: Distribution, observed: Counts) -> Iterator[ShareChange]:
         yield ShareChange(name, float(before), float(now), float(sigmas))
 
 
-def _variance(counts: Counts, number: int) -> float:
+def _variance(counts: BinCounts, number: int) -> float:
     """Return the squared error of a share, at least that of one value."""
     share, squares = counts.shares[0, number] / counts.total[0], counts.shares[1, number]
     variance = (1 - share) ** 2 * squares + share**2 * (counts.total[1] - squares)

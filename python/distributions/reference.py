@@ -14,7 +14,7 @@ import numpy as np
 from ..dataset.info import InputInfo
 from ..errors import DataError, UserError
 from ..provenance.manifest import write_atomically
-from .counts import SPECIAL, Binning, Counts
+from .counts import SPECIAL, BinCounts, Binning
 from .variable import FEATURE, RowValues, Variable, values_of
 
 FILE = "reference.json"
@@ -29,7 +29,7 @@ class Distribution:
 
     variable: Variable
     binning: Binning
-    counts: Counts
+    counts: BinCounts
 
 
 class Distributions:
@@ -64,7 +64,7 @@ class Distributions:
 
     def empty(self) -> Distributions:
         """Return the same bins, with nothing in them and classes not told apart."""
-        each = [replace(one, counts=Counts.zero(one.binning)) for one in self]
+        each = [replace(one, counts=BinCounts.zero(one.binning)) for one in self]
         return Distributions(self.inputs, self.outputs, each)
 
     def add(self, rows: RowValues) -> None:
@@ -102,7 +102,7 @@ class Distributions:
         """Rebuild what :meth:`as_dict` wrote."""
         inputs = {name: InputInfo.from_dict(info) for name, info in content["inputs"].items()}
         each = [
-            Distribution(Variable(v["kind"], v["input"], v["name"]), Binning.from_dict(v), Counts.from_dict(v))
+            Distribution(Variable(v["kind"], v["input"], v["name"]), Binning.from_dict(v), BinCounts.from_dict(v))
             for v in content["variables"]
         ]
         return cls(inputs, content["outputs"], each, int(content["rows"]))
@@ -222,7 +222,7 @@ def count_reference(
         binnings = _choose(first, inputs, outputs, fills)
     else:
         binnings = {one.variable: replace(one.binning, low=-math.inf, high=math.inf) for one in like}
-    each = [Distribution(v, binning, Counts.zero(binning, max(classes, 1))) for v, binning in binnings.items()]
+    each = [Distribution(v, binning, BinCounts.zero(binning, max(classes, 1))) for v, binning in binnings.items()]
     counted = Distributions(inputs, outputs, each)
     for group in (first, batches):
         for batch in group:

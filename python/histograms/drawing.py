@@ -159,7 +159,7 @@ def _draw_ratio(
     if looks.stack:
         below = np.sum([one.values for one in lines], axis=0)
         errors = np.sqrt(np.sum([one.errors**2 for one in lines], axis=0))
-        above, title = points, "Data / sum"
+        above, title = points, "Ratio to sum" if looks.simulation else "Data / sum"
     else:
         first, *above = [*lines, *points]
         below, errors = first.values * scaled[first.sample], first.errors * scaled[first.sample]

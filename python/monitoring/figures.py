@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..distributions.counts import Counts
+from ..distributions.counts import BinCounts
 from ..distributions.drift import Drift, Thresholds, drift
 from ..distributions.reference import Distribution, Reference
 from ..distributions.variable import Variable
@@ -33,7 +33,7 @@ def file_names(variables: Iterable[Variable]) -> dict[Variable, str]:
 
 
 def histograms(
-    variable: Variable, reference: Reference, observed: Counts, title: str, *, scale: float
+    variable: Variable, reference: Reference, observed: BinCounts, title: str, *, scale: float
 ) -> list[SampleHistogram]:
     """Return those of the training's classes, multiplied by ``scale``, and of what is compared, as points."""
     one = reference.distributions[variable]
@@ -71,7 +71,7 @@ def draw_trend(
 
 def _trend(
     one: Distribution,
-    counts: Sequence[Counts],
+    counts: Sequence[BinCounts],
     changes: Sequence[Drift],
     labels: Sequence[str],
     thresholds: Thresholds,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from ..errors import nearest
+from ..errors import nearest, shorten
 from .headers import JSON_SIZE
 from .repository import ModelVersion
 from .request_error import RequestError
@@ -136,7 +136,7 @@ def _tensor(name: str, item: Mapping[str, Any], binary: memoryview) -> tuple[np.
         raise RequestError(400, f"input {name!r}: datatype {item['datatype']}, and all inputs are {_FLOAT}")
     shape = _list(item, "shape")
     if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape):
-        raise RequestError(400, f"input {name!r}: the shape {shape} is not a list of sizes")
+        raise RequestError(400, f"input {name!r}: the shape {shorten(str(shape))} is not a list of sizes")
     if len(shape) > _MOST_DIMENSIONS or max(shape, default=0) > _MOST_VALUES:
         raise RequestError(400, f"input {name!r}: no model takes {len(shape)} dimensions of up to {max(shape)}")
     count = math.prod(shape)

@@ -33,7 +33,7 @@ STAGE = "monitor"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class MonitorOptions:
     """What is asked of a comparison beside its files.
 
     Attributes
@@ -62,7 +62,7 @@ def monitor(
     files: Sequence[str],
     output: str | Path,
     *,
-    comparison: Comparison = Comparison(),
+    options: MonitorOptions = MonitorOptions(),
     jobs: int = 1,
     skip_bad_files: bool = False,
     force: bool = False,
@@ -78,7 +78,7 @@ def monitor(
         The files, as a user writes them.
     output
         Gets ``report.html``, ``monitor.json``, ``histograms.root`` and ``plots/``.
-    comparison
+    options
         What is asked for.
     jobs, skip_bad_files, force, trust
         As for ``predict``.
@@ -96,30 +96,30 @@ def monitor(
         When a file is broken, or none could be read.
     """
     run, output = Path(run), Path(output)
-    check_by(comparison.by)
+    check_by(options.by)
     if not files:
         raise UserError("monitor: name FILES, or a server with --url")
     model, trained = open_run(run, 0 if jobs == 1 else 1, trust=trust)
     paths = list(map(from_root, expand(files, "FILES", model.analysis.redirectors)))
-    key = {"run": trained.identity(), "files": paths, "comparison": repr(comparison)}
+    key = {"run": trained.identity(), "files": paths, "options": repr(options)}
     request = Request(STAGE, output, key, trained.config, paths, force=force, accept_lost=skip_bad_files)
     if request.finished() is not None:
         return _read(output)
     reference = read_reference(run, model.folds)
-    for text in comparison.regions:
+    for text in options.regions:
         Region(text, model.analysis, reference.distributions.outputs)
 
     def work(folder: Path) -> Outcome:
-        filled = _Filled(reference, model, comparison)
+        filled = _Filled(reference, model, options)
         job = MonitorJob(
             trained.identity(),
             model,
             reference.distributions.empty(),
             "",
-            comparison.by,
-            comparison.weight,
-            comparison.regions,
-            ROWS if comparison.classifier else 0,
+            options.by,
+            options.weight,
+            options.regions,
+            ROWS if options.classifier else 0,
             skip_bad_files,
         )
         plan = [MonitorJob(**{**vars(job), "path": path}) for path in paths]
@@ -180,11 +180,11 @@ def read_reference(run: Path, folds: int) -> Reference:
 class _Filled:
     """Sums up what the files hold."""
 
-    def __init__(self, reference: Reference, model: TrainedModel, comparison: Comparison) -> None:
-        self._reference, self._model, self._comparison = reference, model, comparison
+    def __init__(self, reference: Reference, model: TrainedModel, options: MonitorOptions) -> None:
+        self._reference, self._model, self._options = reference, model, options
         empty = reference.distributions.empty()
         self._periods = Periods(empty)
-        self._regions = [empty.empty() for _ in comparison.regions]
+        self._regions = [empty.empty() for _ in options.regions]
         self._sample = RowSample(ROWS)
         self._first: MonitoredFile | None = None
         self._unreadable: dict[str, str] = {}
@@ -215,20 +215,20 @@ class _Filled:
         """Compare the sums with the training."""
         if self._first is None and not self._unreadable:
             raise DataError("no event of the files passes the selection: there is nothing to compare")
-        first, comparison, reference = self._first, self._comparison, self._reference
-        references = [reference.distributions.empty() for _ in comparison.regions]
+        first, options, reference = self._first, self._options, self._reference
+        references = [reference.distributions.empty() for _ in options.regions]
         test = None
-        if comparison.regions or comparison.classifier:
+        if options.regions or options.classifier:
             test = self._look_at_training(trained, references)
-        pairs = zip(comparison.regions, references, self._regions)
+        pairs = zip(options.regions, references, self._regions)
         return Monitored(
             reference,
             self._periods.total,
-            comparison.thresholds,
+            options.thresholds,
             "Data" if first is None or first.data else "Files",
             weight="1" if first is None else first.weight,
             data=first is None or first.data,
-            by=comparison.by,
+            by=options.by,
             periods=list(self._periods),
             regions=[RegionResult(*pair) for pair in pairs],
             test=test,
@@ -237,16 +237,16 @@ class _Filled:
 
     def _look_at_training(self, trained: Manifest, references: Sequence[Any]) -> TwoSampleTest | None:
         """Fill the regions from training rows, and keep some for the classifier."""
-        comparison, inputs = self._comparison, self._reference.distributions.inputs
+        options, inputs = self._options, self._reference.distributions.inputs
         regions = [
-            Region(text, self._model.analysis, self._reference.distributions.outputs) for text in comparison.regions
+            Region(text, self._model.analysis, self._reference.distributions.outputs) for text in options.regions
         ]
-        sample = RowSample(ROWS if comparison.classifier else 0)
-        for rows in training_part(self._model, trained, "--classifier" if comparison.classifier else "--regions"):
+        sample = RowSample(ROWS if options.classifier else 0)
+        for rows in training_part(self._model, trained, "--classifier" if options.classifier else "--regions"):
             for region, reference in zip(regions, references):
                 reference.add(rows.select(region.passed(rows)))
             sample.add(rows)
-        if not comparison.classifier:
+        if not options.classifier:
             return None
         seen, others = sample.rows, self._sample.rows
         if seen is None or others is None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nanoforge.dataset.info import InputInfo
-from nanoforge.distributions.counts import Binning, Counts
+from nanoforge.distributions.counts import BinCounts, Binning
 from nanoforge.distributions.drift import ALARM, FEW, OK, WARNING, Drift, Thresholds, drift
 from nanoforge.distributions.reference import Distribution, Reference, count_reference
 from nanoforge.distributions.variable import FEATURE, RowValues, Variable, variables
@@ -27,8 +27,8 @@ def reference_of(values: np.ndarray, weight: np.ndarray | None = None) -> Distri
     return Distribution(X, binning, counted(binning, values, weight))
 
 
-def counted(binning: Binning, values: np.ndarray, weight: np.ndarray | None = None) -> Counts:
-    counts = Counts.zero(binning)
+def counted(binning: Binning, values: np.ndarray, weight: np.ndarray | None = None) -> BinCounts:
+    counts = BinCounts.zero(binning)
     counts.add(binning, values.astype("f4"), np.ones(len(values)) if weight is None else weight)
     return counts
 
@@ -137,12 +137,12 @@ def test_values_that_repeat_have_their_own_bins(values: list[float]) -> None:
 def test_counts_add_up_and_survive_json(values: list[float], cut: int, weights: list[float]) -> None:
     column, weight = np.array(values, "f4"), np.array(weights[: len(values)])
     binning = Binning.of(column, weight)
-    whole, first, second = (Counts.zero(binning) for _ in range(3))
+    whole, first, second = (BinCounts.zero(binning) for _ in range(3))
     whole.add(binning, column, weight)
     first.add(binning, column[:cut], weight[:cut])
     second.add(binning, column[cut:], weight[cut:])
     first.merge(second)
-    again = Counts.from_dict(first.as_dict())
+    again = BinCounts.from_dict(first.as_dict())
     finite = np.isfinite(column)
     for counts in (whole, first, again):
         assert counts.values == len(column)

@@ -134,11 +134,8 @@ def test_drift_sentinels_and_nan_are_named(trained: Path, nanoforge: Run, tmp_pa
     assert "event.MET_pt" in done.stdout and "-999: " in done.stdout
     assert len(content["regions"]["score > 0.6"]) == 7
     test = content["classifier"]
-    assert (
-        test["state"] == "alarm"
-        and 0.6 < test["auc"] < 0.9
-        and next(iter(test["importance"])) in ("event.ht", "jets.pt[0]")
-    )
+    assert test["state"] == "alarm" and 0.6 < test["auc"] < 0.9
+    assert next(iter(test["importance"])).startswith("jets.pt[")
     page = (tmp_path / "monitoring" / "report.html").read_text()
     assert "Where score &gt; 0.6" in page and "Classifier of the training" in page
 
