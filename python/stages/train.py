@@ -212,7 +212,7 @@ def _fold(
             learning_rate.draw(test.rates, test.losses, test.suggestion, folder / "learning_rate")
         fitted.model.save(folder / "model.pt")
         fitted.factors.write(folder / BALANCE)
-        write_reference(fitted.model, analysis, dataset, fold, folder.parent)
+        write_reference(fitted.model, analysis, dataset, fold, folder.parent, processes.device)
         sources = {"name": analysis.name, "config_sha256": fingerprint(analysis.model_dump(mode="json"))}
         export_onnx(fitted.model, folder / "model.onnx", sources)
         write_history(folder / "history.csv", fitted.history)

@@ -9,6 +9,7 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..config.schema import Analysis
 from ..dataset.source import TrainingData
@@ -22,14 +23,20 @@ SEED = 2
 _BATCH_ROWS, _BATCH_VALUES = 8192, 4_000_000
 
 
-def write_reference(model: Model, analysis: Analysis, dataset: TrainingData, fold: int, run: Path) -> None:
-    """Write ``fold<i>/reference.json``; all folds have the bins of the first, so that they add up."""
+def write_reference(
+    model: Model, analysis: Analysis, dataset: TrainingData, fold: int, run: Path, device: torch.device | str = "cpu"
+) -> None:
+    """Write ``fold<i>/reference.json``; all folds have the bins of the first, so that they add up.
+
+    Rows are scored on a ``device``; the model is on the CPU before and afterwards.
+    """
     info = dataset.info
     like = Reference.read(run / "fold0" / FILE).distributions if fold else None
     fills = {name: block.replacement for name, block in analysis.inputs.items() if block.replacement is not None}
-    with closing(training_rows(model, dataset, fold)) as batches:  # type: ignore[type-var]
+    with closing(training_rows(model.to(device), dataset, fold)) as batches:  # type: ignore[type-var]
         outputs = model.spec.outputs
         counted = count_reference(batches, info.inputs, outputs, len(info.classes), fills, like)
+    model.to("cpu")
     rows, weights, _ = dataset.class_weights(fold).sum(axis=1)
     classes = dict(zip(info.classes or ("all",), zip(rows.astype(int).tolist(), weights.tolist())))
     share = analysis.split.train * (1 - 1 / info.folds if info.folds > 1 else 1)
