@@ -143,8 +143,7 @@ class _Endpoints:
             finally:
                 name = request.path_params.get("name", "")
                 name = name if self._engine.numbers(name) else ""  # names that clients make up are no labels
-                self._metrics.requests.labels(endpoint, name, code).inc()
-                self._metrics.seconds.labels(endpoint, name).observe(perf_counter() - start)
+                self._metrics.answered(endpoint, name, code, perf_counter() - start)
 
         return counted
 

@@ -18,10 +18,10 @@ class Metrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
-        self.requests = Counter(
+        self._requests = Counter(
             "nanoforge_requests", "Requests that were answered.", ["endpoint", "model", "code"], registry=registry
         )
-        self.seconds = Histogram(
+        self._seconds = Histogram(
             "nanoforge_request_seconds", "From the request to its answer.", ["endpoint", "model"], registry=registry
         )
         self.rows = Counter("nanoforge_rows", "Rows that were scored.", ["model"], registry=registry)
@@ -54,6 +54,16 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livemax",
         )
+        self._of_answers: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def answered(self, endpoint: str, name: str, code: int, seconds: float) -> None:
+        """Count an answer about a model, or none, and the time that it took."""
+        key = endpoint, name, code
+        if key not in self._of_answers:
+            self._of_answers[key] = self._requests.labels(*key), self._seconds.labels(endpoint, name)
+        count, times = self._of_answers[key]
+        count.inc()
+        times.observe(seconds)
 
     def batches(self, name: str) -> Callable[[int], None]:
         """Return what takes the number of rows of every batch of a model."""

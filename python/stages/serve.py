@@ -157,6 +157,7 @@ def _run(
             access_log=log is not None,
             log_config=_logging(log),
             server_header=False,
+            proxy_headers=False,
             timeout_keep_alive=60,
             timeout_graceful_shutdown=10,  # clients that keep a TLS connection open would hold the server for 30 s
             ssl_certfile=tls["ssl_certfile"],

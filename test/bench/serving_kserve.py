@@ -16,7 +16,7 @@ class Scores(kserve.Model):
     def predict(self, payload, headers=None, response_headers=None):
         values = self.session.run(["scores"], {"event": payload.inputs[0].as_numpy().astype("float32")})[0]
         output = kserve.InferOutput("scores", list(values.shape), "FP32")
-        output.set_data_from_numpy(values, binary_data=payload.inputs[0].raw_data is not None)
+        output.set_data_from_numpy(values, binary_data=payload.inputs[0]._raw_data is not None)
         return kserve.InferResponse("1", "bench_features", [output])
 
 
