@@ -27,7 +27,7 @@ class Images(nn.Module):
         planes: dict[str, list[Tensor]] = {}
         for name, raster in self.rasters.items():
             planes.setdefault(self._inputs[name].grid, []).append(raster(hits[name], masks[name]))
-        return {grid: torch.cat(drawn, dim=1) for grid, drawn in planes.items()}
+        return {grid: _joined(drawn) for grid, drawn in planes.items()}
 
 
 def image_shapes(inputs: Mapping[str, InputInfo]) -> dict[str, tuple[int, int, int]]:
@@ -74,6 +74,8 @@ class Raster(nn.Module):
         row, column, inside = self._cells(hits, valid)
         channels = torch.where(inside.unsqueeze(-1), hits[:, :, 2:], 0.0).transpose(1, 2)
         canvas = self._drawn(row, column, inside, channels)
+        if len(set(self.image.scale)) == 1:  # one pass over all planes, and no copy
+            return scaled(canvas, self.image.scale[0])
         return torch.cat([scaled(p, s) for p, s in zip(canvas.split(1, dim=1), self.image.scale)], dim=1)
 
     def _cells(self, hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,7 +101,7 @@ class Raster(nn.Module):
             else:
                 chosen = inside if how == "max" else self._hardest(index, inside, channels)
                 planes.append(self._spread_largest(self._largest(index, chosen, channels[:, c])))
-        return torch.cat(planes, dim=1)
+        return _joined(planes)
 
     def _sums(self, row: Tensor, column: Tensor, index: Tensor, inside: Tensor, channels: Tensor) -> Tensor:
         """Sum up the hits that begin at the same place, for the channels that are summed, (N, S, canvas)."""
@@ -111,7 +113,7 @@ class Raster(nn.Module):
             at_row = (row.unsqueeze(1) == torch.arange(rows, device=row.device).unsqueeze(1)).to(weights.dtype)
             return (at_row.unsqueeze(1) * weights.unsqueeze(2)) @ one_hot.unsqueeze(1)
         canvas = weights.new_zeros((weights.shape[0], weights.shape[1], rows * columns))
-        return canvas.scatter_add(2, index.expand_as(weights), weights).unflatten(2, (rows, columns))
+        return canvas.scatter_add_(2, index.expand_as(weights), weights).unflatten(2, (rows, columns))
 
     def _largest(self, index: Tensor, chosen: Tensor, values: Tensor) -> Tensor:
         """Take the largest of the chosen hits that begin at the same place, (N, 1, canvas); -inf where none does."""
@@ -129,7 +131,8 @@ class Raster(nn.Module):
     def _spread_sums(self, canvas: Tensor) -> Tensor:
         if self.image.cell == (1, 1):
             return canvas
-        return functional.avg_pool2d(self._around(canvas), self.image.cell, stride=1)
+        tall, wide = self.image.cell
+        return _windowed(_windowed(self._around(canvas), 2, tall), 3, wide) / (tall * wide)
 
     def _spread_largest(self, canvas: Tensor) -> Tensor:
         if self.image.cell != (1, 1):
@@ -142,6 +145,19 @@ class Raster(nn.Module):
         if not self.image.circular or wide == 1:
             return canvas
         return torch.cat([canvas[:, :, :, -(wide - 1) :], canvas], dim=3)
+
+
+def _windowed(values: Tensor, dim: int, size: int) -> Tensor:
+    """Sum up so many neighbours in a direction; several times as fast as ``avg_pool2d`` on a CPU."""
+    length = values.shape[dim] - size + 1
+    total = values.narrow(dim, 0, length)
+    for start in range(1, size):
+        total = total + values.narrow(dim, start, length)
+    return total
+
+
+def _joined(planes: list[Tensor]) -> Tensor:
+    return planes[0] if len(planes) == 1 else torch.cat(planes, dim=1)
 
 
 def scaled(values: Tensor, scale: str | None) -> Tensor:

@@ -33,7 +33,7 @@ from .checkpoints import BEST, LAST
 from .estimators import fit_estimator
 from .fit import Fit, Report, fold_seed, seed_generators
 from .history import Epoch, best
-from .memory import check_image_memory
+from .memory import prepare_image_memory
 from .processes import Processes
 from .rates import RangeTest
 from .start import freeze, new_model, take_weights
@@ -243,7 +243,7 @@ def fit_fold(
         seed = fold_seed(training, fold)
         fitted = Fitted(*fit_estimator(training, dataset, spec, fold, seed, processes.count, balancer), factors)
     else:
-        check_image_memory(spec.inputs, training, processes.device)
+        prepare_image_memory(spec.inputs, training, processes.device)
         model = _new_model(training, dataset, spec, fold)
         if options.code is not None:
             rows = dataset.rows("train", fold) // processes.count

@@ -10,15 +10,15 @@ import torch
 from ..config.training import Training
 from ..console import say, size_text
 from ..dataset.info import InputInfo
-from ..dataset.resources import available_memory
+from ..dataset.resources import available_memory, keep_memory
 from ..errors import UserError
 from ..models.raster import image_bytes, image_shapes
 
 _SHARE = 0.5  # the first layer's outputs, and its gradients, are as large as the images or larger
 
 
-def check_image_memory(inputs: Mapping[str, InputInfo], training: Training, device: torch.device) -> None:
-    """Say what the images that are drawn at once need.
+def prepare_image_memory(inputs: Mapping[str, InputInfo], training: Training, device: torch.device) -> None:
+    """Say what the images that are drawn at once need, and have their memory kept from step to step.
 
     Raises
     ------
@@ -39,4 +39,5 @@ def check_image_memory(inputs: Mapping[str, InputInfo], training: Training, devi
             f"of the {size_text(memory)} of memory: set training.accumulation to {parts}, "
             "which gives the same result, or lower training.batch_size"
         )
+    keep_memory()
     say(f"images: {shapes}; {rows:,} rows at once need {size_text(rows * row)}")

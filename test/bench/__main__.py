@@ -17,7 +17,7 @@ from pathlib import Path
 from environments import UnavailableError
 from measure import Comparison, Settings, machine, report
 
-BENCHMARKS = ["startup", "bookkeeping", "convert", "feeding", "storage", "scale", "serving"]
+BENCHMARKS = ["startup", "bookkeeping", "convert", "feeding", "storage", "images", "scale", "serving"]
 GENERATION = Path(__file__).with_name("generation.py")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
 import threading
 import time
 
@@ -77,3 +80,23 @@ def test_the_machine_is_plausible():
     assert 1 << 20 < available_memory() < 1 << 50
     assert cores() >= 1
     release_memory()
+
+
+PAGES = """
+import resource
+import numpy as np
+from nanoforge.dataset.resources import keep_memory
+keep_memory()
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = np.empty(1 << 26, np.uint8)
+    block[::4096] = 1
+    del block
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library is not glibc")
+def test_large_blocks_are_used_again():
+    answer = subprocess.run([sys.executable, "-c", PAGES], capture_output=True, text=True, check=True)
+    assert int(answer.stdout) < 1000, "of 16,384 pages"

@@ -14,24 +14,32 @@ from nanoforge.models.raster import image_bytes, random_positions
 from nanoforge.training import memory
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def usual_memory(monkeypatch):
+    """Leave the allocator of this process as it is."""
+    monkeypatch.setattr(memory, "keep_memory", lambda: None)
+
+
 ROW = 4 * (3 * 8 * 9 + 6 * 16)
 
 
 def test_the_images_of_a_batch_are_said(capsys):
     assert image_bytes(INPUTS) == ROW
-    memory.check_image_memory(INPUTS, Training(batch_size=1000, accumulation=2), CPU)
+    memory.prepare_image_memory(INPUTS, Training(batch_size=1000, accumulation=2), CPU)
     assert "images: ecal 3 x 8 x 9, whole 1 x 6 x 16; 500 rows at once need 624 kB" in capsys.readouterr().err
-    memory.check_image_memory({"event": InputInfo(("met",))}, Training(batch_size=1000), CPU)
+    memory.prepare_image_memory({"event": InputInfo(("met",))}, Training(batch_size=1000), CPU)
     assert not capsys.readouterr().err
 
 
 def test_more_than_half_of_the_memory_is_refused_with_the_remedy(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 2 * 300 * ROW)
-    memory.check_image_memory(INPUTS, Training(batch_size=300), CPU)
+    memory.prepare_image_memory(INPUTS, Training(batch_size=300), CPU)
     with pytest.raises(UserError, match=r"training\.batch_size: .* set training\.accumulation to 4, which") as error:
-        memory.check_image_memory(INPUTS, Training(batch_size=1000), CPU)
+        memory.prepare_image_memory(INPUTS, Training(batch_size=1000), CPU)
     assert "\n" not in str(error.value)
-    memory.check_image_memory(INPUTS, Training(batch_size=1000, accumulation=4), CPU)
+    memory.prepare_image_memory(INPUTS, Training(batch_size=1000, accumulation=4), CPU)
 
 
 def test_scoring_draws_few_images_at_once(monkeypatch):
