@@ -70,7 +70,7 @@ def _model(folder: Path) -> Path:
     tensors = [helper.make_tensor_value_info(n, 1, ["rows", s]) for n, s in (("event", FEATURES), ("scores", 2))]
     graph = helper.make_graph(nodes, "bench", tensors[:1], tensors[1:], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {"nanoforge": json.dumps({"level": "features"})})
+    helper.set_model_props(model, {"nanoforge": json.dumps({"level": "features", "inputs": [{"name": "event"}]})})
     folder.mkdir(parents=True)
     onnx.save(model, folder / "model.onnx")
     return folder / "model.onnx"
