@@ -92,7 +92,7 @@ def _row(name: str, kind: str, port: int, process: psutil.Process, load: tuple[i
     values = np.random.default_rng(0).normal(size=(rows, FEATURES)).astype("f4")
     request = request_of(PATH, {"event": values}, binary=binary)
     try:
-        asyncio.run(send(port, request, 8, 4))
+        asyncio.run(send(port, request, max(clients, number // 10), clients))  # warm
         before, start = _cpu(process), time.perf_counter()
         answers = asyncio.run(send(port, request, number, clients))
         wall, cpu = time.perf_counter() - start, _cpu(process) - before
