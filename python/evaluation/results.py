@@ -13,6 +13,7 @@ from ..balance.weight_factors import WeightFactors
 from . import statistics, summary
 from .importance import Importance
 from .metric import Metric, chosen_metrics
+from .pictures import Picture
 from .scored import Prediction, Scored
 from .statistics import Array, Estimate
 from .summary import Comparisons, Summary, TargetBins
@@ -44,12 +45,16 @@ class PartCounts:
 
 @dataclass(frozen=True)
 class Fold:
-    """What one fold's model gave: its scores of (a subset of) its training rows and of its test rows."""
+    """What one fold's model gave: its scores of (a subset of) its training rows and of its test rows.
+
+    ``pictures`` are images of some test rows.
+    """
 
     train: Scored
     test: Scored
     importance: Importance
     parts: list[PartCounts]
+    pictures: Sequence[Picture] = ()
 
 
 @dataclass

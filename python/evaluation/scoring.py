@@ -20,6 +20,7 @@ from ..dataset.source import TrainingData
 from ..errors import DataError, UserError
 from ..models.base import Model, score
 from .importance import Importance, Inputs, permutation_importance
+from .pictures import pictures
 from .results import Fold, PartCounts, Results
 from .scored import Scored
 from .statistics import Array
@@ -126,8 +127,9 @@ class _Scorer:
         for batch, chosen in self._batches(test, min(IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS // longest)):
             unseen.append(self._score(batch))
             kept.append(_pick(batch, chosen))
-        importance = self._importance(Batch.join(kept))
-        return Fold(Scored.pool(seen or [unseen[0].none]), Scored.pool(unseen), importance, [train, val, test])
+        rows = Batch.join(kept)
+        counts, drawn = [train, val, test], pictures(rows, self._dataset.info)
+        return Fold(Scored.pool(seen or [unseen[0].none]), Scored.pool(unseen), self._importance(rows), counts, drawn)
 
     def _batches(self, part: PartCounts, most: int) -> Iterator[tuple[Batch, Array]]:
         """Pass over a part and count it; beside each batch, say which of its rows are in the random subset."""

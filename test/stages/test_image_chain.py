@@ -14,6 +14,7 @@ import uproot
 import yaml
 from nanoforge.config import load
 from nanoforge.evaluation import figure as figures
+from nanoforge.evaluation.figures.images import AverageImages
 from nanoforge.evaluation.figures.importance import FeatureImportance
 from nanoforge.stages.compare import compare
 from nanoforge.stages.convert import convert
@@ -56,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("nanoforge.stages.train.export_onnx", lambda model, path, *_: path.write_text("graph"))
         patch.setattr("nanoforge.stages.train.log_training", lambda *_: {})
         patch.setattr("nanoforge.stages.evaluate.log_evaluation", lambda *_: None)
-        patch.setattr(figures, "all_figures", lambda: (FeatureImportance(),))
+        patch.setattr(figures, "all_figures", lambda: (FeatureImportance(), AverageImages()))
         for name, model in (("images", RESNET), ("sets", HITS)):
             plain = {} if name == "images" else {"training": {"epochs": 1, "batch_size": 32}}
             train(load(analysis(folder, name, model=model, **plain)), folder / "dataset", folder / name)
@@ -69,6 +70,11 @@ def test_the_importance_is_that_of_positions_and_channels(folder: Path) -> None:
     expected = {f"{name}.{v}" for name in ("ecal", "towers") for v in ("eta", "phi")}
     assert {*expected, "ecal.energy", "towers.all", "photon.pt"} == set(measured)
     assert any(abs(one["value"]) > 0 for name, one in measured.items() if name.startswith("ecal"))
+
+
+def test_the_report_shows_images(folder: Path) -> None:
+    report = folder / "images" / "evaluation"
+    assert "Images of towers" in (report / "report.html").read_text() and list(report.rglob("images_ecal.p*"))
 
 
 def test_images_and_sets_are_compared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
