@@ -34,10 +34,10 @@ def test_the_page_shows_models_and_rows(models: Path, name: str, tmp_path: Path)
         command = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}/profile", server.url]
         page = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", page)
-    table = [cells[start : start + 5] for start in range(0, len(cells), 5)]
+    table = [cells[start : start + 6] for start in range(0, len(cells), 6)]
     assert [row[:4] for row in table] == [
         [name, "1", "READY", "0"],
         [f"{name}_features", "1", "READY", "1,234"],
         [f"{name}_features", "2", "UNAVAILABLE", "1,234"],
     ]
-    assert "cannot be used" in table[2][4]
+    assert "cannot be used" in table[2][5]

@@ -16,6 +16,8 @@ import yaml
 from nanoforge.config import load
 from nanoforge.dataset.open import open_dataset
 from nanoforge.dataset.streaming import StreamedData
+from nanoforge.distributions.reference import Reference
+from nanoforge.distributions.variable import Variable
 from nanoforge.models.base import score
 from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
@@ -135,6 +137,20 @@ def test_a_network_that_takes_images_learns_the_shape(run: Path) -> None:
         scores.append(values)
     narrow, wide = scores
     assert np.mean(wide[:, None] > narrow[None, :]) > 0.7
+
+
+def test_the_reference_of_a_training_counts_hits_and_no_pixels(run: Path) -> None:
+    reference = Reference.read(run / "fold0" / "reference.json").distributions
+    labels = [one.variable.label for one in reference]
+    features = [f"ecal.{name}" for name in ("eta", "phi", "energy", "count")]
+    assert labels == [*features, "num(ecal)", "photon.pt", "score narrow", "score wide"]
+    tensors = batches(run.parent)
+    mask = tensors["ecal_mask"]
+    hits, lengths = (reference[Variable(kind, "ecal", name)] for kind, name in (("feature", "energy"), ("length", "")))
+    assert reference.rows == len(mask) and hits.counts.values == int(mask.sum())
+    energies = tensors["ecal"][..., 2][mask]
+    assert (hits.binning.low, hits.binning.high) == (float(energies.min()), float(energies.max()))
+    assert lengths.counts.mean[0] == pytest.approx(float(mask.sum(dim=1).float().mean()))
 
 
 def test_evaluate_takes_images(run: Path) -> None:
