@@ -11,7 +11,7 @@ import numpy as np
 from .columns import Branch, Chunk, Column
 from .expressions import UNIFORM
 from .identity import lacking
-from .reader import EventFile
+from .reader import EventFile, FileView
 
 _FLAT = 0x464C_4154
 
@@ -51,7 +51,7 @@ def mix(state: np.ndarray) -> np.ndarray:
         return state ^ (state >> np.uint64(31))
 
 
-class HashedFile(EventFile):
+class HashedFile(FileView):
     """A file with one more column, :data:`UNIFORM`: (n,) f8 in [0, 1), from the hashes of its events.
 
     They have a salt of their own, so that they tell nothing of split and fold, and do not depend on any seed.
@@ -65,8 +65,7 @@ class HashedFile(EventFile):
     """
 
     def __init__(self, file: EventFile, identity: Sequence[str]) -> None:
-        self._file = file
-        self.path, self.entries, self.uuid, self.filled = file.path, file.entries, file.uuid, file.filled
+        super().__init__(file)
         self._identity = [] if lacking(identity, file.branches) else list(identity)
         column = {UNIFORM: Branch(UNIFORM, np.dtype("f8"), type_name="hash")}
         self.branches = ChainMap(column, file.branches)  # type: ignore[arg-type]
@@ -84,21 +83,6 @@ class HashedFile(EventFile):
         identity = {name: chunk.columns[name].content for name in self._identity}
         entries = chunk.start + np.arange(chunk.size)
         return uniform(event_hash(identity, self.uuid, entries, 0), _FLAT)
-
-    def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
-        raise NotImplementedError  # chunks() asks the file itself
-
-    def gen_sum_of_weights(self) -> float | None:
-        """Return that of the file."""
-        return self._file.gen_sum_of_weights()
-
-    def sibling(self, tree: str) -> EventFile | None:
-        """Return another tree of the file."""
-        return self._file.sibling(tree)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 def uniform(hashes: np.ndarray, salt: int) -> np.ndarray:

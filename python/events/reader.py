@@ -106,6 +106,35 @@ class EventFile(ABC):
         self.close()
 
 
+class FileView(EventFile):
+    """A file as seen through another one, whose columns differ; what is derived from it has :meth:`chunks`.
+
+    Parameters
+    ----------
+    file
+        The file behind it.
+    """
+
+    def __init__(self, file: EventFile) -> None:
+        self._file = file
+        self.path, self.entries, self.uuid, self.filled = file.path, file.entries, file.uuid, file.filled
+
+    def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
+        raise NotImplementedError  # chunks() asks the file itself
+
+    def gen_sum_of_weights(self) -> float | None:
+        """Return that of the file."""
+        return self._file.gen_sum_of_weights()
+
+    def sibling(self, tree: str) -> EventFile | None:
+        """Return that of the file."""
+        return self._file.sibling(tree)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 @contextlib.contextmanager
 def broken_file(path: str, problem: str) -> Iterator[None]:
     """Turn whatever a reading library raises on a broken file into a :class:`FileError`."""

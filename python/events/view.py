@@ -14,7 +14,7 @@ from ..errors import FileError, UserError, nearest
 from . import syntax
 from .columns import Branch, Chunk, Column, collection_name
 from .hashing import HashedFile
-from .reader import EventFile
+from .reader import EventFile, FileView
 
 _said: set[str] = set()
 """The defaults that were mentioned: once is enough for thousands of files."""
@@ -66,12 +66,11 @@ def with_collections(file: EventFile, collections: Mapping[str, Mapping[str, str
     return _View(file, _all_grouped(file, collections), {}) if collections else file
 
 
-class _View(EventFile):
+class _View(FileView):
     """A file with columns under other names, and with columns that are absent."""
 
     def __init__(self, file: EventFile, grouped: Mapping[str, tuple[str, Branch]], filled: Mapping[str, Any]) -> None:
-        self._file = file
-        self.path, self.entries, self.uuid = file.path, file.entries, file.uuid
+        super().__init__(file)
         self.filled = filled
         self._sources = {name: source for name, (source, _) in grouped.items()}
         renamed = {name: branch for name, (_, branch) in grouped.items()}
@@ -94,9 +93,6 @@ class _View(EventFile):
         stored = list(dict.fromkeys(self._sources.get(n, n) for n in needed)) or self._anything()
         for chunk in self._file.chunks(stored, *arguments, **options):
             yield Chunk(chunk.start, chunk.size, self._columns(names, chunk))
-
-    def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
-        raise NotImplementedError  # chunks() asks the file itself
 
     def _anything(self) -> list[str]:
         return [next(n for n, b in self._file.branches.items() if b.dtype is not None and not b.jagged)]
@@ -132,18 +128,6 @@ class _View(EventFile):
                     f"so they are no collection: correct 'collections'",
                     mistake=True,
                 )
-
-    def gen_sum_of_weights(self) -> float | None:
-        """Return that of the file."""
-        return self._file.gen_sum_of_weights()
-
-    def sibling(self, tree: str) -> EventFile | None:
-        """Return that of the file."""
-        return self._file.sibling(tree)
-
-    def close(self) -> None:
-        """Release the file."""
-        self._file.close()
 
 
 def _all_grouped(file: EventFile, collections: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, Branch]]:
