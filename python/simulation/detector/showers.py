@@ -20,12 +20,13 @@ ELECTRON_MASS = 0.000511  # GeV
 class Material:
     """Tracker material in front of the ECAL, and where it lies.
 
-    ``depth`` (radiation lengths) at abs(eta) ``eta``: 0.4 in the middle, 1.8 near 1.4, 1.1 at 2.5: chosen after the shape
-    of CMS's tracker, from memory, and compared with no source. A photon converts with 1 - exp(-7/9 depth) (PDG, passage of particles through
-    matter), evenly along its way from ``first`` on, and shares its energy evenly between electron and positron
-    (chosen; Bethe and Heitler's spectrum is within a third of that). An electron loses at each of the ``layers`` its
-    part of the material: the share that is left has a density after Bethe and Heitler, -ln(z) being distributed as
-    Gamma(depth / ln 2), so that exp(-depth) is left on average; what is lost goes on as one photon (chosen).
+    ``depth`` (radiation lengths) at abs(eta) ``eta``: 0.4 in the middle, 1.8 near 1.4, 1.1 at 2.5: chosen after the
+    shape of CMS's tracker, from memory, and compared with no source. A photon converts with 1 - exp(-7/9 depth) (PDG,
+    passage of particles through matter), evenly along its way from ``first`` on, and shares its energy evenly between
+    electron and positron (chosen; Bethe and Heitler's spectrum is within a third of that). An electron loses at each of
+    the ``layers`` its part of the material: the share that is left has a density after Bethe and Heitler, -ln(z) being
+    distributed as Gamma(depth / ln 2), so that exp(-depth) is left on average; what is lost goes on as one photon
+    (chosen).
     ``first``, ``last`` and ``layers`` are fractions of the way to the calorimeter.
     """
 
