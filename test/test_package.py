@@ -10,6 +10,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -204,6 +205,12 @@ def test_make_names_a_python_that_is_too_old_in_one_line(tmp_path: Path) -> None
         assert answer.returncode == 2 and not answer.stdout
         assert "is Python 3.9.18, and NanoForge needs 3.10 or newer" in answer.stderr and "PYTHON=" in answer.stderr
         assert answer.stderr.count("\n") == 1 and not (tmp_path / ".venv").exists()
+
+
+def test_files_of_tests_have_names_of_their_own() -> None:
+    """In two folders without ``__init__.py``, pytest takes one for the other, and collects neither."""
+    names = Counter(path.name for path in (ROOT / "test").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_build_files_are_well_formed() -> None:
