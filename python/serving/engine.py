@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from ..distributions.reference import FILE as REFERENCE
 from ..errors import DataError, nearest, shorten
 from .batcher import Batcher
 from .event_scorer import EventScorer
-from .metrics import Metrics
+from .metrics import MULTIPROCESS, Metrics
 from .repository import ANALYSIS, FEATURES_SUFFIX, GRAPH, ModelVersion, Repository
 from .request_error import RequestError
 from .served_model import ServedModel
@@ -99,6 +101,8 @@ class InferenceEngine:
             self._failed[version] = _Failed(stamp, str(error))
             return
         self._failed.pop(version, None)
+        if model.watch is not None and MULTIPROCESS in os.environ:
+            model.watch.share(Path(os.environ[MULTIPROCESS]), model.description["sha256"])
         batcher = Batcher(model, self.executor, QUEUE, self.metrics.batches(version.name))
         self._served[version] = _Served(stamp, batcher, events)
         self.metrics.loaded(version, perf_counter() - start)
@@ -198,9 +202,18 @@ class InferenceEngine:
         while True:
             await asyncio.sleep(seconds)
             await self.refresh()
+            await asyncio.get_running_loop().run_in_executor(self._loader, self._publish)
+
+    def _publish(self) -> None:
+        """Let the other workers know what this one has counted."""
+        for served in list(self._served.values()):
+            if served.batcher.model.watch is not None:
+                with contextlib.suppress(OSError):  # a full disk: the next time has all
+                    served.batcher.model.watch.publish()
 
     def close(self) -> None:
         """Let the threads end."""
+        self._publish()
         self.executor.shutdown(wait=False, cancel_futures=True)
         self._loader.shutdown(wait=False, cancel_futures=True)
 

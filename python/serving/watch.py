@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
 from ..distributions.drift import Drift, Thresholds, drifts, worst_state
-from ..distributions.reference import Reference
+from ..distributions.reference import Distributions, Reference
 from ..distributions.variable import RowValues
 from ..errors import DataError
+from ..provenance.manifest import write_atomically
 
 ROWS_OF_BATCH = 64
 """Of a batch of more rows so many are counted, evenly chosen, each for as many as it stands for."""
@@ -40,12 +43,48 @@ class RowWatch:
         self._waiting: list[RowValues] = []
         self._rows = self._bytes = 0
         self._lock = threading.Lock()
+        self._shared: Path | None = None
+        self._written = 0
 
     def check(self, inputs: dict[str, Any], path: Path) -> None:
         """Raise a :class:`DataError` where the model takes other inputs than the training had."""
         missing = [name for name in self._reference.inputs if name not in inputs]
         if missing:
             raise DataError(f"{path}: is of another model: this one has no input {missing[0]!r}")
+
+    def share(self, folder: Path, key: str) -> None:
+        """Count together with the other processes that serve the same graph.
+
+        Parameters
+        ----------
+        folder
+            Each writes there what it has counted, and reads what the others have.
+        key
+            Of the graph, a hexadecimal number.
+        """
+        self._shared = folder / f"drift-{key}-{uuid4().hex}.json"
+
+    def publish(self) -> None:
+        """Let the other processes know what was counted, if that is more than they know."""
+        with self._lock:
+            self._count()
+            rows = self._counted.rows
+            if self._shared is None or rows == self._written:
+                return
+            content = json.dumps(self._counted.as_dict())
+        write_atomically(self._shared, content)
+        self._written = rows
+
+    def _with_others(self) -> Distributions:
+        """Return what all processes have counted; those that ended, too."""
+        total = self._reference.empty()
+        total.merge(self._counted)
+        if self._shared is not None:
+            key = self._shared.name.rpartition("-")[0]
+            for path in self._shared.parent.glob(f"{key}-*.json"):
+                if path != self._shared:
+                    total.merge(Distributions.from_dict(json.loads(path.read_text())))
+        return total
 
     def add(self, tensors: dict[str, np.ndarray], scores: np.ndarray) -> None:
         """Count the rows of a batch."""
@@ -79,7 +118,8 @@ class RowWatch:
     def _changes(self) -> tuple[list[Drift], dict[str, Any]]:
         with self._lock:
             self._count()
-            return drifts(self._reference, self._counted, Thresholds()), self._counted.as_dict()
+            counted = self._with_others()
+        return drifts(self._reference, counted, Thresholds()), counted.as_dict()
 
     def content(self) -> dict[str, Any]:
         """Return the drift of every variable and what was counted, as plain JSON types."""

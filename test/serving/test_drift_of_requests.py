@@ -14,6 +14,7 @@ from nanoforge.distributions.reference import Distributions, Reference, count_re
 from nanoforge.distributions.variable import LENGTH, RowValues, Variable
 from nanoforge.provenance import Manifest
 from nanoforge.serving.session import open_session
+from nanoforge.serving.watch import RowWatch
 from serving.clients import Client, as_binary, as_json, rows, value_of
 
 
@@ -124,3 +125,30 @@ def test_monitor_reads_a_server(
     assert done.returncode == 3, done.stderr
     content = json.loads((tmp_path / "monitoring" / "monitor.json").read_text())
     assert content["rows"] == 1200 and content["variables"][0]["name"].startswith("event.")
+
+
+def test_workers_count_together(watched: Path, name: str, tmp_path: Path) -> None:
+    """Each of them knows what the others had counted when they last said so, also one that came and went."""
+    reference = watched / f"{name}_features" / "1" / "reference.json"
+    session = open_session(reference.with_name("model.onnx"))
+
+    def count(watch: RowWatch, number: int) -> None:
+        tensors = rows(watched, f"{name}_features", number, seed=number)
+        watch.add(tensors, session.run(["scores"], tensors)[0])
+
+    one, other, alone = (RowWatch(reference) for _ in range(3))
+    for watch in (one, other):
+        watch.share(tmp_path, "5ca1ab1e")
+    count(one, 30)
+    count(other, 20)
+    count(alone, 7)
+    assert one.content()["rows"] == 30
+    other.publish()
+    other.publish()
+    assert one.content()["rows"] == 50 and other.content()["rows"] == 20
+    one.publish()
+    del one
+    assert other.content()["rows"] == 50 and alone.content()["rows"] == 7
+    newcomer = RowWatch(reference)
+    newcomer.share(tmp_path, "5ca1ab1e")
+    assert newcomer.content()["rows"] == 50
