@@ -21,6 +21,7 @@ from ..config.losses import parse_loss
 from ..config.model_options import ModelOptions
 from ..config.models import parse_model
 from ..dataset.info import InputInfo
+from ..dataset.resources import keep_memory
 from .raster import image_bytes
 
 if TYPE_CHECKING:
@@ -206,7 +207,9 @@ def score(model: Model, inputs: Mapping[str, np.ndarray], batch_size: int = 8192
         Scores, (N, C) f4.
     """
     columns = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in model.spec.graph_inputs]
-    batch_size = min(batch_size, max(1, _MOST_BYTES // max(1, image_bytes(model.spec.inputs))))
+    if drawn := image_bytes(model.spec.inputs):
+        keep_memory()
+        batch_size = min(batch_size, max(1, _MOST_BYTES // drawn))
     rows, device = len(columns[0]), next((p.device for p in model.parameters()), torch.device("cpu"))
     scores = np.empty((rows, len(model.spec.outputs)), np.float32)
     model.eval()

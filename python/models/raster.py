@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -24,10 +24,24 @@ class Images(nn.Module):
 
     def forward(self, hits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Draw hits, (N, L, 2 + C) per input, of which some are valid, (N, L) bool; (N, planes, H, W) per grid."""
-        planes: dict[str, list[Tensor]] = {}
-        for name, raster in self.rasters.items():
-            planes.setdefault(self._inputs[name].grid, []).append(raster(hits[name], masks[name]))
-        return {grid: _joined(drawn) for grid, drawn in planes.items()}
+        grids: dict[str, list[str]] = {}
+        for name, image in self._inputs.items():
+            grids.setdefault(image.grid, []).append(name)
+        return {grid: self._drawn(names, hits, masks) for grid, names in grids.items()}
+
+    def _drawn(self, names: Sequence[str], hits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
+        """Draw the planes of a grid; where all are sums, at once: to put planes together costs as much as to draw."""
+        rasters: list[Raster] = [self.rasters[name] for name in names]  # type: ignore[misc]
+        if len(names) == 1 or not all(raster.scatters for raster in rasters):
+            return _joined([raster(hits[name], masks[name]) for name, raster in zip(names, rasters)])
+        first, indices, weights = 0, [], []
+        for name, raster in zip(names, rasters):
+            index, weight = raster.summands(hits[name], masks[name])
+            indices.append(index + first * raster.pixels)
+            weights.append(weight)
+            first += len(raster.image.combine)
+        canvas = _scattered(torch.cat(indices, 1), torch.cat(weights, 1), first, rasters[0].image.size)
+        return all_scaled(canvas, [scale for raster in rasters for scale in raster.image.scale])
 
 
 def image_shapes(inputs: Mapping[str, InputInfo]) -> dict[str, tuple[int, int, int]]:
@@ -68,15 +82,44 @@ class Raster(nn.Module):
         (height, width), (tall, wide) = image.size, image.cell
         self._canvas = height + tall - 1, width if image.circular else width + wide - 1  # of where cells begin
         self._summed = [c for c, how in enumerate(image.combine) if how in ("sum", "count")]
+        self.pixels = height * width
+        self.scatters = len(self._summed) == len(image.combine) and not image.deterministic
+        """Whether all planes are sums that are scattered."""
 
     def forward(self, hits: Tensor, valid: Tensor) -> Tensor:
         """Draw hits, (N, L, 2 + C), of which some are ``valid``, (N, L) bool: an image (N, C, H, W) for each row."""
-        row, column, inside = self._cells(hits, valid)
-        channels = torch.where(inside.unsqueeze(-1), hits[:, :, 2:], 0.0).transpose(1, 2)
-        canvas = self._drawn(row, column, inside, channels)
-        if len(set(self.image.scale)) == 1:  # one pass over all planes, and no copy
-            return scaled(canvas, self.image.scale[0])
-        return torch.cat([scaled(p, s) for p, s in zip(canvas.split(1, dim=1), self.image.scale)], dim=1)
+        summed = None
+        if self._summed and not self.image.deterministic:
+            summed = _scattered(*self.summands(hits, valid), len(self._summed), self.image.size)
+        if summed is None or not self.scatters:
+            summed = self._other_planes(hits, valid, summed)
+        return all_scaled(summed, self.image.scale)
+
+    def summands(self, hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Say what hits add to which pixels of the S planes that are sums: numbers of pixels (N, K) i8, and values.
+
+        ``K`` is S · L, and as many times more as a hit covers pixels.
+        """
+        (height, width), (tall, wide), (eta, phi) = self.image.size, self.image.cell, self.image.pixel
+        row = torch.floor(hits[:, :, 0] / eta + (height - tall + 1) / 2)
+        column = torch.floor(hits[:, :, 1] / phi + (width - wide + 1) / 2)
+        if (tall, wide) != (1, 1):
+            steps = torch.arange(tall * wide, device=hits.device)
+            row = (row.unsqueeze(2) + torch.div(steps, wide, rounding_mode="floor")).flatten(1)
+            column = (column.unsqueeze(2) + steps % wide).flatten(1)
+            valid = valid.unsqueeze(2).expand(-1, -1, tall * wide).flatten(1)
+        if self.image.circular:
+            column = column - width * torch.floor(column / width)
+        inside = valid & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        index = torch.where(inside, row * width + column, 0.0).long()
+        planes = []
+        for c in self._summed:
+            value = torch.ones_like(hits[:, :, 0]) if self.image.combine[c] == "count" else hits[:, :, 2 + c]
+            if (tall, wide) != (1, 1):
+                value = (value / (tall * wide)).unsqueeze(2).expand(-1, -1, tall * wide).flatten(1)
+            planes.append(torch.where(inside, value, 0.0))
+        indices = [index + number * self.pixels for number in range(len(planes))]
+        return (index, planes[0]) if len(planes) == 1 else (torch.cat(indices, 1), torch.cat(planes, 1))
 
     def _cells(self, hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return where on the canvas hits begin, two times (N, L) i8, and which of them are on it."""
@@ -88,12 +131,13 @@ class Raster(nn.Module):
         inside = valid & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
         return torch.where(inside, row, 0.0).long(), torch.where(inside, column, 0.0).long(), inside
 
-    def _drawn(self, row: Tensor, column: Tensor, inside: Tensor, channels: Tensor) -> Tensor:
-        """Combine hits that fill the same pixels, plane by plane, (N, C, H, W)."""
+    def _other_planes(self, hits: Tensor, valid: Tensor, summed: Tensor | None) -> Tensor:
+        """Combine hits that fill the same pixels, plane by plane, (N, C, H, W), but for sums that are there."""
+        row, column, inside = self._cells(hits, valid)
+        channels = torch.where(inside.unsqueeze(-1), hits[:, :, 2:], 0.0).transpose(1, 2)
         index = (row * self._canvas[1] + column).unsqueeze(1)
-        summed = self._spread_sums(self._sums(row, column, index, inside, channels)) if self._summed else None
-        if summed is not None and len(self._summed) == len(self.image.combine):
-            return summed
+        if self._summed and summed is None:
+            summed = self._spread_sums(self._products(row, column, inside, channels))
         planes = []
         for c, how in enumerate(self.image.combine):
             if c in self._summed and summed is not None:
@@ -103,17 +147,14 @@ class Raster(nn.Module):
                 planes.append(self._spread_largest(self._largest(index, chosen, channels[:, c])))
         return _joined(planes)
 
-    def _sums(self, row: Tensor, column: Tensor, index: Tensor, inside: Tensor, channels: Tensor) -> Tensor:
-        """Sum up the hits that begin at the same place, for the channels that are summed, (N, S, canvas)."""
+    def _products(self, row: Tensor, column: Tensor, inside: Tensor, channels: Tensor) -> Tensor:
+        """Sum up the hits that begin at the same place by products of matrices, (N, S, canvas)."""
         ones = inside.to(channels.dtype)
         weights = torch.stack([ones if self.image.combine[c] == "count" else channels[:, c] for c in self._summed], 1)
         rows, columns = self._canvas
-        if self.image.deterministic:
-            one_hot = (column.unsqueeze(2) == torch.arange(columns, device=column.device)).to(weights.dtype)
-            at_row = (row.unsqueeze(1) == torch.arange(rows, device=row.device).unsqueeze(1)).to(weights.dtype)
-            return (at_row.unsqueeze(1) * weights.unsqueeze(2)) @ one_hot.unsqueeze(1)
-        canvas = weights.new_zeros((weights.shape[0], weights.shape[1], rows * columns))
-        return canvas.scatter_add_(2, index.expand_as(weights), weights).unflatten(2, (rows, columns))
+        one_hot = (column.unsqueeze(2) == torch.arange(columns, device=column.device)).to(weights.dtype)
+        at_row = (row.unsqueeze(1) == torch.arange(rows, device=row.device).unsqueeze(1)).to(weights.dtype)
+        return (at_row.unsqueeze(1) * weights.unsqueeze(2)) @ one_hot.unsqueeze(1)
 
     def _largest(self, index: Tensor, chosen: Tensor, values: Tensor) -> Tensor:
         """Take the largest of the chosen hits that begin at the same place, (N, 1, canvas); -inf where none does."""
@@ -154,6 +195,20 @@ def _windowed(values: Tensor, dim: int, size: int) -> Tensor:
     for start in range(1, size):
         total = total + values.narrow(dim, start, length)
     return total
+
+
+def _scattered(index: Tensor, weights: Tensor, planes: int, size: tuple[int, int]) -> Tensor:
+    """Add up values, (N, K), at the pixels of so many planes, (N, planes, H, W)."""
+    height, width = size
+    canvas = weights.new_zeros((weights.shape[0], planes * height * width))
+    return canvas.scatter_add_(1, index, weights).unflatten(1, (planes, height, width))
+
+
+def all_scaled(planes: Tensor, scales: Sequence[str | None]) -> Tensor:
+    """Scale planes, (N, C, H, W), as ``ImageInfo.scale`` says; without a copy where all are alike."""
+    if len(set(scales)) == 1:
+        return scaled(planes, scales[0])
+    return torch.cat([scaled(p, s) for p, s in zip(planes.split(1, dim=1), scales)], dim=1)
 
 
 def _joined(planes: list[Tensor]) -> Tensor:

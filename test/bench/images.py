@@ -162,11 +162,13 @@ def convert(scratch: Path, source: str, compression: str = "none") -> Callable[[
 
 def read_hits(scratch: Path, source: str) -> Callable[[], None]:
     from nanoforge.dataset.open import open_dataset
+    from nanoforge.dataset.resources import keep_memory
     from nanoforge.models.raster import Images
 
     convert(scratch, source)()
     data = open_dataset(scratch / "dataset", in_memory="never", workers=1)
     images = Images(data.info.inputs)
+    keep_memory()  # as a training does
 
     def work() -> None:
         for batch in data.batches("train", 0, BATCH, shuffle=True):
@@ -186,10 +188,12 @@ def _rows(scratch: Path, source: str) -> tuple[Any, Any]:
 
 def draw(scratch: Path, source: str) -> Callable[[], None]:
     import torch
+    from nanoforge.dataset.resources import keep_memory
     from nanoforge.models.raster import Images
 
     info, rows = _rows(scratch, source)
     images = Images(info.inputs)
+    keep_memory()
 
     def work() -> None:
         with torch.inference_mode():
@@ -202,6 +206,7 @@ def draw(scratch: Path, source: str) -> Callable[[], None]:
 
 def step(scratch: Path, source: str) -> Callable[[], None]:
     import torch
+    from nanoforge.dataset.resources import keep_memory
     from nanoforge.models.base import ModelSpec
     from nanoforge.models.network import NetworkModel
 
@@ -209,6 +214,7 @@ def step(scratch: Path, source: str) -> Callable[[], None]:
     network = _analysis(source).model.model_dump(mode="json")
     model = NetworkModel(ModelSpec(info.inputs, info.regression, "regression", network)).train()
     optimizer = torch.optim.AdamW(model.parameters())
+    keep_memory()
 
     def work() -> None:
         for start in range(0, len(rows), BATCH):
