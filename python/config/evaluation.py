@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .base import Strict
+from .base import Interval, Strict
 
 
 class Evaluation(Strict):
@@ -19,6 +19,10 @@ class Evaluation(Strict):
     figures: list[str] = []
     """Figures as ``module:function``, or ``module:Class`` derived from
     ``nanoforge.evaluation.figure.ReportFigure``."""
+
+    range: dict[str, Interval] = {}
+    """Of targets: rows whose truth lies outside count in no figure of merit, e.g. ``{mass: [0, 1]}`` where single
+    photons have masses below zero."""
 
     @property
     def specs(self) -> list[str]:

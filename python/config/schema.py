@@ -295,6 +295,10 @@ class Analysis(Strict):
             columns = dict.fromkeys([*self.regression, *rows, *self.keep])
             self.training.balance.shape.check(columns, self.classes)
         self.check_model(self.model, self.training.loss)
+        for name in self.evaluation.range:
+            if name not in self.regression:
+                near = nearest(name, self.regression)
+                raise ValueError(f"evaluation.range.{name}: is no target of a regression{near}")
         return self
 
     def check_model(self, model: ModelOptions, loss: LossOptions | None) -> None:

@@ -6,7 +6,7 @@ rows for the permutation importance.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 
 from ..balance.balancer import Balancer
 from ..balance.weight_factors import WeightFactors
+from ..config.evaluation import Evaluation
 from ..console import Bar, progress, say
 from ..dataset.batch import Batch
 from ..dataset.source import TrainingData
@@ -33,6 +34,7 @@ IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS = 20_000, 200_000
 REPEATS = 3
 BATCH_ROWS = 8192
 SEED = 1
+Ranges = Mapping[str, tuple[float, float]]
 
 
 def score_folds(
@@ -40,18 +42,19 @@ def score_folds(
     dataset: TrainingData,
     factors: Sequence[WeightFactors],
     notices: list[str],
-    functions: Sequence[str] = (),
+    evaluation: Evaluation = Evaluation(),  # noqa: B008 - nobody changes it
 ) -> Results:
-    """Score all folds; ``functions`` are the metrics that the analysis adds."""
+    """Score all folds, and measure what the block ``evaluation`` says."""
     info = dataset.info
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
         folds = [
-            _Scorer(model, dataset, i, of_fold, bar).fold() for i, (model, of_fold) in enumerate(zip(models, factors))
+            _Scorer(model, dataset, i, of_fold, evaluation.range, bar).fold()
+            for i, (model, of_fold) in enumerate(zip(models, factors))
         ]
     task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
-    results = Results(task, names, folds, notices, functions)
-    unknown = [*_unknown(dataset, results), *_crossings(results)] if info.regression else []
+    results = Results(task, names, folds, notices, evaluation.functions)
+    unknown = [*_unknown(dataset, results, evaluation.range), *_crossings(results)] if info.regression else []
     negative = list(_negative_sums(results))
     results.notices = [*notices, *unknown, *negative]
     for notice in negative:
@@ -79,9 +82,19 @@ def _negative_sums(results: Results) -> Iterator[str]:
                 )
 
 
-def _unknown(dataset: TrainingData, results: Results) -> Iterator[str]:
+def _unknown(dataset: TrainingData, results: Results, ranges: Ranges) -> Iterator[str]:
     """Say which targets are not known in some of the test rows, and refuse one that is known in none."""
     for name, missing in zip(results.outputs, np.isnan(results.test.truth).sum(axis=0)):
+        if name in ranges and missing == len(results.test):
+            raise UserError(f"evaluation.range.{name}: no test row of {dataset.name} has a truth in it")
+        if name in ranges:
+            low, high = ranges[name]
+            if missing:
+                yield (
+                    f"The target {name} is outside of {low:g} to {high:g} (evaluation.range), or not known, in "
+                    f"{missing:,} of {len(results.test):,} test rows: they do not count in its figures of merit."
+                )
+            continue
         if missing == len(results.test):
             raise UserError(
                 f"{dataset.name}: target {name!r} is NaN in all test rows: correct its expression, or use more events"
@@ -108,10 +121,13 @@ def _crossings(results: Results) -> Iterator[str]:
 class _Scorer:
     """Scores the rows of one fold with its model."""
 
-    def __init__(self, model: Model, dataset: TrainingData, fold: int, factors: WeightFactors, bar: Bar) -> None:
+    def __init__(
+        self, model: Model, dataset: TrainingData, fold: int, factors: WeightFactors, ranges: Ranges, bar: Bar
+    ) -> None:
         self._model = model
         self._dataset = dataset
         self._fold = fold
+        self._ranges = ranges
         self._bar = bar
         self._lines = len(factors.classes)
         self._balancer = Balancer(factors, dataset)
@@ -163,6 +179,10 @@ class _Scorer:
             return Scored(scores, label, weight, prior_weight)
         truth = cast(torch.Tensor, batch.targets).numpy().astype(np.float64)
         spec = self._model.spec
+        for k, name in enumerate(spec.targets):
+            if name in self._ranges:
+                low, high = self._ranges[name]
+                truth[(truth[:, k] < low) | (truth[:, k] > high), k] = np.nan
         by_target = scores.astype(np.float64).reshape(*truth.shape, len(spec.outputs) // len(spec.targets))
         return Scored(by_target[..., 0], truth, weight, weight, by_target[..., 1:], spec.levels)
 

@@ -125,7 +125,8 @@ def overtraining(train: Sequence[Scored], test: Sequence[Scored], classes: Seque
 
 def spread(folds: Sequence[Summary]) -> dict[str, Estimate]:
     """Return mean and sample standard deviation of each figure of merit over the folds (two or more)."""
-    values = {name: [fold[name].value for fold in folds] for name in folds[0]}
+    everywhere = [name for name in folds[0] if all(name in fold for fold in folds)]
+    values = {name: [fold[name].value for fold in folds] for name in everywhere}
     widths = {name: np.std(v, ddof=1) if np.isfinite(v).all() else np.nan for name, v in values.items()}
     return {name: Estimate(float(np.mean(v)), float(widths[name])) for name, v in values.items()}
 

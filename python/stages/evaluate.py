@@ -94,7 +94,7 @@ def evaluate(
     user_figures(settings.evaluation.figures)
     dataset, notices = _open(run, trained, settings, data)
     output = Path(output or run / "evaluation")
-    key = {"run": trained.identity(), "dataset": dataset.identity, **_key_of_functions(settings)}
+    key = {"run": trained.identity(), "dataset": dataset.identity, **_key_of_settings(settings)}
     request = Request("evaluate", output, key, trained.config, force=force)
     finished = request.finished()
     if finished is not None:
@@ -128,17 +128,18 @@ def _score(run: Path, trained: Manifest, settings: Analysis, dataset: TrainingDa
     dataset.load_columns(block.columns)
     factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
     models = load_models(run, settings, range(dataset.info.folds))
-    results = score_folds(models, dataset, factors, notices, settings.evaluation.functions)
+    results = score_folds(models, dataset, factors, notices, settings.evaluation)
     results.histories = [_history(run, fold) for fold in range(len(results.folds))]
     results.weight_factors = factors
     return results
 
 
-def _key_of_functions(analysis: Analysis) -> dict[str, str]:
-    """Return what the metrics and figures of the user's own are, and what their files hold; nothing without any."""
-    specs = analysis.evaluation.specs
+def _key_of_settings(analysis: Analysis) -> dict[str, Any]:
+    """Return what the analysis adds: ranges, and metrics and figures with what their files hold."""
+    specs, ranges = analysis.evaluation.specs, analysis.evaluation.range
     names = [spec.rpartition("/")[2] for spec in specs]
-    return {"functions": fingerprint([names, list(analysis.evaluation_digests().values())])} if specs else {}
+    functions = {"functions": fingerprint([names, list(analysis.evaluation_digests().values())])} if specs else {}
+    return {**functions, **({"range": {name: list(limits) for name, limits in ranges.items()}} if ranges else {})}
 
 
 def _open(

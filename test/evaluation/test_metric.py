@@ -50,7 +50,7 @@ def test_ours_come_in_the_order_of_the_report():
     expected = ["auc", "rejection", "average_precision", "calibration_error", "accuracy", "log_loss", "brier"]
     assert names == expected
     names = [metric.name for metric in chosen_metrics("regression")]
-    assert names == ["bias", "rms", "resolution", "r2", "pull_mean", "pull_width", "coverage"]
+    assert names == ["bias", "rms", "resolution", "r2", "unresolved", "pull_mean", "pull_width", "coverage"]
     assert all(metric.title and metric.meaning for metric in all_metrics())
     assert words("rejection.signal.50") == "background rejection at 50 % efficiency, signal"
     assert words("coverage.mass.2.5") == "truth below the 2.5 % quantile, mass"

@@ -143,6 +143,26 @@ def test_a_regression_end_to_end(trained, tmp_path):
     assert (tmp_path / "out" / "plots" / "residuals_z.pdf").exists()
 
 
+def test_rows_outside_of_a_range_do_not_count(trained, undrawn, tmp_path):
+    run, data = trained(regression=True)
+    rows = open_dataset(data).arrays("test", 0)
+    truth = rows.targets.numpy()[:, 0]
+    middle = float(np.median(truth))
+    low, high = max(0.0, middle), float(np.quantile(truth, 0.9))
+    found = evaluate(run, output=tmp_path / "out", evaluation=Evaluation(range={"z": (low, high)}))
+    scores = score(load_model(run / "fold0" / "model.pt"), {k: t.numpy() for k, t in rows.inputs.items()})[:, 0]
+    inside = (truth >= low) & (truth <= high)
+    weight = rows.weight.numpy()[inside]
+    bias = np.average((scores - truth)[inside], weights=weight)
+    assert found["test"]["bias.z"]["value"] == pytest.approx(bias, abs=1e-5)
+    assert found["test"]["unresolved.z"]["value"] == pytest.approx(np.average(scores[inside] < 0, weights=weight))
+    assert f"in {(~inside).sum():,} of {len(truth):,} test rows" in found["notices"][0]
+    other = evaluate(run, output=tmp_path / "other")
+    assert "unresolved.z" not in other["test"], "it is below 0 itself"
+    with pytest.raises(UserError, match=r"evaluation.range.z: no test row of .* has a truth in it"):
+        evaluate(run, output=tmp_path / "none", evaluation=Evaluation(range={"z": (1e6, 2e6)}))
+
+
 TARGETS = {"regression": {"z": "z", "y": "2 * z + 91"}}
 
 
