@@ -168,7 +168,7 @@ def _beside(analysis: Analysis, folder: Path) -> dict[str, Any]:
 
     loss = analysis.training.loss
     dataset, evaluation = analysis.dataset, analysis.evaluation
-    additions = {key: list(map(absolute, specs)) for key, specs in evaluation}
+    additions = {key: list(map(absolute, getattr(evaluation, key))) for key in ("functions", "figures")}
     return {
         "functions": list(map(absolute, analysis.functions)),
         "formats": list(map(absolute, analysis.formats)),

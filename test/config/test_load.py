@@ -90,6 +90,16 @@ def test_local_names_become_absolute_to_the_folder_of_the_file(tmp_path: Path, m
     assert analysis.golden_json == f"{deep}/cert.json"
 
 
+def test_a_range_of_an_evaluation_stays_as_it_is(tmp_path: Path) -> None:
+    block = {"range": {"mass": [0, 1]}, "functions": ["mine:metric"]}
+    (tmp_path / "mine.py").touch()
+    analysis = read(tmp_path, evaluation=block, target={"regression": {"mass": "MET_pt"}})
+    assert analysis.evaluation.range == {"mass": (0, 1)}
+    assert analysis.evaluation.functions == [f"{tmp_path / 'mine.py'}:metric"]
+    message = refusal(tmp_path, evaluation=block, target={"regression": {"masse": "MET_pt"}})
+    assert "evaluation.range.mass: is no target of a regression; did you mean 'masse'?" in message
+
+
 def test_a_module_beside_the_file_is_found_from_everywhere(tmp_path: Path) -> None:
     (tmp_path / "mine.py").touch()
     mine = read(tmp_path, functions=["mine:f", "numpy:sin"], model={"type": "mine:Net", "options": {"width": 3}})
