@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _MOST_BINS, _USUAL_BINS, _MOST_INTEGERS = 10_000, 50, 100
+_LARGEST_INTEGER = 1 << 50
+"""Halves lie between such integers in f8."""
 _TAIL = 0.001
 _STEPS = np.array([1, 2, 2.5, 5, 10])
 
@@ -38,8 +40,8 @@ def automatic_range(values: np.ndarray) -> Range:
     finite = values[np.isfinite(values)]
     if not len(finite):
         return Range(1, 0.0, 1.0)
-    if values.dtype.kind in "biu" and int(finite.max()) - int(finite.min()) < _MOST_INTEGERS:
-        first, last = int(finite.min()), int(finite.max())
+    first, last = (int(finite.min()), int(finite.max())) if values.dtype.kind in "biu" else (0, _MOST_INTEGERS)
+    if last - first < _MOST_INTEGERS and max(-first, last) < _LARGEST_INTEGER:
         return Range(last - first + 1, first - 0.5, last + 0.5)
     low, high = (float(edge) for edge in np.quantile(finite.astype(np.float64), (_TAIL, 1 - _TAIL)))
     if not high > low:

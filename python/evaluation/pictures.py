@@ -18,7 +18,7 @@ MOST_ROWS = 512
 
 
 @dataclass(frozen=True)
-class Picture:
+class ImageAverages:
     """The first channel of an input with an image.
 
     Attributes
@@ -41,7 +41,7 @@ class Picture:
     single: Array
 
 
-def pictures(rows: Batch, info: DatasetInfo) -> list[Picture]:
+def pictures(rows: Batch, info: DatasetInfo) -> list[ImageAverages]:
     """Draw the images of some rows, without what becomes of them before the network."""
     rows = rows.take(0, min(len(rows), MOST_ROWS))
     label = np.zeros(len(rows), np.int64) if rows.label is None else rows.label.numpy()
@@ -58,5 +58,5 @@ def pictures(rows: Batch, info: DatasetInfo) -> list[Picture]:
         average = np.stack([drawn[label == k].mean(axis=0) for k in present])
         single = np.stack([drawn[int(np.argmax(label == k))] for k in present])
         eta, phi = (size * pixel / 2 for size, pixel in zip(image.size, image.pixel))
-        found.append(Picture(name, shape.features[2], (eta, phi), [names[k] for k in present], average, single))
+        found.append(ImageAverages(name, shape.features[2], (eta, phi), [names[k] for k in present], average, single))
     return found

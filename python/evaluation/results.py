@@ -13,7 +13,7 @@ from ..balance.weight_factors import WeightFactors
 from . import statistics, summary
 from .importance import Importance
 from .metric import Metric, chosen_metrics
-from .pictures import Picture
+from .pictures import ImageAverages
 from .scored import Prediction, Scored
 from .statistics import Array, Estimate
 from .summary import Comparisons, Summary, TargetBins
@@ -54,7 +54,7 @@ class Fold:
     test: Scored
     importance: Importance
     parts: list[PartCounts]
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[ImageAverages] = ()
 
 
 @dataclass

@@ -177,6 +177,8 @@ class _Compiler(Emitter):
     def function(self, name: str, values: Sequence[Value]) -> Value:
         if name == "default":
             return values[0]
+        if name == "flat":
+            raise ExpressionError("it goes by the identity of the event, which a graph is not given")
         if not any(v.tensor for v in values):
             return literal(operate(FUNCTIONS[name], [v.constant for v in values]))
         if name in ("isnan", "is_missing", "isfinite"):

@@ -137,7 +137,12 @@ def test_a_column_with_a_default_is_the_column() -> None:
     agree("sum(default(Jet_pt, -1)) > default(few, 0)", 0)
 
 
-@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"default"}))
+def test_what_goes_by_the_identity_is_refused() -> None:
+    with pytest.raises(UserError, match="it goes by the identity of the event, which a graph is not given"):
+        in_onnx("flat(met, 1)")
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - {"default", "flat"}))
 def test_every_function_is_compiled(name: str) -> None:
     columns = ["Jet_eta", "met", "Jet_pt / 64", "Jet_odd"]
     tolerance = 2e-6

@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from ..figure import Plot, ReportFigure
-from ..pictures import Picture
+from ..pictures import ImageAverages
 from ..results import Results
 from ..style import cms_style, new_figure, plain_text
 
@@ -31,7 +31,7 @@ class AverageImages(ReportFigure):
 
 
 @cms_style
-def images(picture: Picture) -> Figure:
+def images(picture: ImageAverages) -> Figure:
     """Draw the averages of groups above one row of each, in eta and phi from the middle, with colours of decades."""
     groups = list(picture.groups)[:_MOST_GROUPS]
     figure = new_figure(10)
