@@ -73,7 +73,7 @@ class Tries:
 
 def prospect(process: Process, tries: Sequence[Options]) -> Prospect:
     """Say whether another try can help a job that failed."""
-    failure = _failure(process)
+    failure = Failure.OTHER if process.exit_code is None else failure_of(of_process(process.exit_code))
     if failure is Failure.CONFIGURATION:
         return Prospect.NEVER
     return Prospect.LOST if failure is Failure.CRASH and len(tries) + 1 >= _CRASHES else Prospect.AGAIN
@@ -98,18 +98,15 @@ def next_try(
         Where the job ran last; empty where that is not known.
     """
     options = dict(tries[-1]) if tries else {}
-    cause = cause_of_failure(process.exit_code, process.reason)
-    if cause is Cause.MEMORY or _failure(process) is Failure.MEMORY:
+    code = None if process.exit_code is None else of_process(process.exit_code)
+    cause = cause_of_failure(code, process.reason)
+    if cause is Cause.MEMORY:
         memory = int(options.get("maxmemory", resources.memory))
         options["maxmemory"] = str(min(2 * memory, _MOST_MEMORY))
     elif cause is Cause.TIME:
         minutes = int(options.get("maxjobruntime", math.ceil(resources.runtime / 60)))
         options["maxjobruntime"] = str(min(max(2 * minutes, 60), _MOST_MINUTES))
-    elif (cause is Cause.INPUT or _failure(process) is Failure.INPUT) and site:
+    elif cause is Cause.INPUT and site:
         sites = [*filter(None, options.get("siteblacklist", ",".join(blacklist)).split(",")), site]
         options["siteblacklist"] = ",".join(dict.fromkeys(sites))
     return options
-
-
-def _failure(process: Process) -> Failure:
-    return Failure.OTHER if process.exit_code is None else failure_of(of_process(process.exit_code))

@@ -26,7 +26,7 @@ from ..cmssw import chain as script
 from ..config.load import load
 from ..console import out, say
 from ..errors import DataError, UserError
-from ..events.files import das_files
+from ..events.files import das_files, list_line
 from ..production import pileup, systems
 from ..production.chain import FOLDER as CHAIN
 from ..production.chain import Chain, StepOfChain, call, last_lines
@@ -148,10 +148,14 @@ class StepTask:
         return str(names[0]) if isinstance(names, list) and names else None
 
     @property
+    def done(self) -> bool:
+        """Whether all its jobs have ended well, but those that are lost, and there are some."""
+        return 0 < self.states[JobState.DONE] == self.count - len(self.lost)
+
+    @property
     def complete(self) -> bool:
         """Whether all its files are in DBS but those that are lost."""
-        done = self.count - len(self.lost)
-        return self.dataset is not None and self.states[JobState.DONE] == done <= self.files_in_dbs and done > 0
+        return self.dataset is not None and self.done and self.states[JobState.DONE] <= self.files_in_dbs
 
     def refreshed(self) -> StepTask:
         """Ask CRAB, unless that was just done, and return the task with its answer; the last one serves as well."""
@@ -333,14 +337,14 @@ def _again(task: StepTask, permanent: bool) -> bool:
         tries.add(numbers, changes)
         changed = "".join(f", {key}={value}" for key, value in changes.items())
         say(f"{name}: jobs {jobs} are tried again{changed}")
-    unpublished = not groups and task.states[JobState.DONE] == task.count - len(task.lost) > task.files_in_dbs
-    if unpublished and task.publications_failed:
+    unpublished = task.publications_failed if task.done and not groups else 0
+    if unpublished:
         task.ask("resubmit", task.folder / "resubmit.json", "--publication", dir=task.project)
-        say(f"{name}: {task.publications_failed} files are put into DBS again")
-    if groups or (unpublished and task.publications_failed):
-        (task.folder / STATUS).unlink()
-        return True
-    return False
+        say(f"{name}: {unpublished} files are put into DBS again")
+    if not groups and not unpublished:
+        return False
+    (task.folder / STATUS).unlink()
+    return True
 
 
 def status(directory: JobDir, *, watch: bool, as_json: bool) -> None:
@@ -398,7 +402,7 @@ def collect(directory: JobDir, output: Path, *, skip_bad_files: bool, force: boo
                     "--skip-bad-files goes on without"
                 )
             files.setdefault(sample, {})[task.step.name] = [
-                f"{name} ad:{name.adler32}" if hasattr(name, "adler32") else str(name) for name in names
+                list_line(name, getattr(name, "adler32", "")) for name in names
             ]
     path = directory.path / "published.json"
     path.write_text(json.dumps(files, indent=1) + "\n")

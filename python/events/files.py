@@ -119,7 +119,18 @@ def listed(analysis: Analysis) -> Analysis:
 def _plain(path: str) -> str:
     """Return a file's name as plain text, its checksum behind it where there is one."""
     name = str(path) if is_remote(path) else os.path.normpath(path)
-    return f"{name} ad:{path.adler32}" if isinstance(path, ListedFile) else name
+    return list_line(name, getattr(path, "adler32", ""))
+
+
+def list_line(name: str, adler32: str) -> str:
+    """Return the line of a list of files that names a file, its checksum behind it where that is known."""
+    return f"{name} ad:{adler32}" if adler32 else str(name)
+
+
+def split_line(line: str) -> tuple[str, str]:
+    """Return the name and the checksum that :func:`list_line` wrote; the latter may be empty."""
+    match = _CHECKSUM.fullmatch(line)
+    return (match["name"], match["adler32"]) if match else (line, "")
 
 
 def expand(patterns: Iterable[str], where: str, redirectors: Sequence[str] = REDIRECTORS) -> list[str]:

@@ -17,6 +17,7 @@ from ..catalogue.entry import Catalogue, CatalogueEntry, changes, cross_sections
 from ..config.schema import Analysis
 from ..console import out, say, size_text
 from ..errors import UserError
+from ..events.files import list_line, split_line
 from ..provenance.manifest import write_atomically
 
 _HEAD = "# Written by nanoforge catalogue, {date}. In the analysis file: include: {name}\n"
@@ -89,7 +90,7 @@ def _lists(output: Path) -> Path:
 def _write_lists(folder: Path, entries: Mapping[str, CatalogueEntry]) -> None:
     folder.mkdir(exist_ok=True)
     for name, entry in entries.items():
-        lines = (f"{file} ad:{sum_}" if sum_ else file for file, sum_ in sorted(entry.adler32.items()))
+        lines = (list_line(file, sum_) for file, sum_ in sorted(entry.adler32.items()))
         write_atomically(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines))
 
 
@@ -98,8 +99,8 @@ def _with_checksums(entries: Mapping[str, CatalogueEntry], folder: Path) -> dict
     result = {}
     for name, entry in entries.items():
         path = folder / f"{name}.txt"
-        words = [line.rpartition(" ad:") for line in path.read_text().splitlines()] if path.exists() else []
-        result[name] = replace(entry, adler32={file: sum_ for file, _, sum_ in words if file})
+        lines = path.read_text().splitlines() if path.exists() else []
+        result[name] = replace(entry, adler32=dict(map(split_line, lines)))
     return result
 
 

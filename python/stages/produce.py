@@ -14,6 +14,7 @@ from typing import Any
 from ..config.schema import Analysis
 from ..console import progress, say
 from ..errors import DataError, UserError
+from ..events.files import split_line
 from ..events.open import reading
 from ..pipeline.outcome import Outcome, Request
 from ..pipeline.parts import Gathered, Part, gather
@@ -272,7 +273,7 @@ def _published(
             files = {f"{name}/{step}-{i:05d}.root": line for i, line in enumerate(listed)}
             addresses |= files
             if step == "nano":
-                made = {key: _read(analysis, line.split(" ad:")[0], name) for key, line in files.items()}
+                made = {key: _read(analysis, split_line(line)[0], name) for key, line in files.items()}
                 inputs += [source for source, _ in made.values()]
                 records[name] = _distinct([record for _, record in made.values()], listed)
     accounting = _accounting(records)
@@ -282,8 +283,7 @@ def _published(
             lost = Lost(f"{name}: run {RUN}, lumi section {lumi}", "is in no file that was published")
             say(f"{lost.file} {lost.reason}: lost")
             accounting.lose(lost)
-    places = {key: line.split(" ad:")[0] for key, line in addresses.items()}
-    sums = {key: line.partition(" ad:")[2] for key, line in addresses.items()}
+    places, sums = ({key: split_line(line)[part] for key, line in addresses.items()} for part in (0, 1))
     made_files = lists.write(analysis, productions, records, dict.fromkeys(addresses), places, sums, folder, output)
     details = {"samples": lists.summaries(productions, records)}
     return Outcome({"samples": whole}, inputs, made_files, accounting, details)

@@ -131,6 +131,16 @@ def test_datasets_become_samples(das: Callable, tmp_path: Path, nanoforge: Comma
     assert "nothing has changed" in nanoforge("catalogue", "--refresh").stderr
 
 
+def test_a_file_without_a_checksum_is_not_new_each_time(das: Callable, nanoforge: Command) -> None:
+    for events in (1000, 1500):
+        content = answers(events)
+        content[f"file dataset={TOP}"][0]["file"][0]["adler32"] = "NOTSET"
+        das(content)
+        done = nanoforge("catalogue", PATTERN)
+        assert done.returncode == 0, done.stderr
+    assert f"{TOP}: events 1,000 -> 1,500\n" in done.stderr
+
+
 def test_an_error_in_an_answer_is_no_answer(das: Callable, tmp_path: Path, nanoforge: Command) -> None:
     broken = answers(1)
     broken[f"summary dataset={TOP}"] = [record("summary", error="DBS is \n not here", code=300)]
