@@ -52,9 +52,9 @@ def pictures(rows: Batch, info: DatasetInfo) -> list[ImageAverages]:
         image = shape.image
         if image is None or not present:
             continue
-        plain = Raster(replace(image, scale=("none",) * len(image.scale)))
+        first = Raster(replace(image, combine=image.combine[:1], scale=("none",)))
         with torch.inference_mode():
-            drawn = plain(rows.inputs[name], rows.inputs[f"{name}_mask"])[:, 0].numpy()
+            drawn = first(rows.inputs[name][:, :, :3], rows.inputs[f"{name}_mask"])[:, 0].numpy()
         average = np.stack([drawn[label == k].mean(axis=0) for k in present])
         single = np.stack([drawn[int(np.argmax(label == k))] for k in present])
         eta, phi = (size * pixel / 2 for size, pixel in zip(image.size, image.pixel))

@@ -87,19 +87,17 @@ def _unknown(dataset: TrainingData, results: Results, ranges: Ranges) -> Iterato
     for name, missing in zip(results.outputs, np.isnan(results.test.truth).sum(axis=0)):
         if name in ranges and missing == len(results.test):
             raise UserError(f"evaluation.range.{name}: no test row of {dataset.name} has a truth in it")
-        if name in ranges:
-            low, high = ranges[name]
-            if missing:
-                yield (
-                    f"The target {name} is outside of {low:g} to {high:g} (evaluation.range), or not known, in "
-                    f"{missing:,} of {len(results.test):,} test rows: they do not count in its figures of merit."
-                )
-            continue
         if missing == len(results.test):
             raise UserError(
                 f"{dataset.name}: target {name!r} is NaN in all test rows: correct its expression, or use more events"
             )
-        if missing:
+        if name in ranges and missing:
+            low, high = ranges[name]
+            yield (
+                f"The target {name} is outside of {low:g} to {high:g} (evaluation.range), or not known, in "
+                f"{missing:,} of {len(results.test):,} test rows: they do not count in its figures of merit."
+            )
+        elif missing:
             yield (
                 f"The target {name} is not known (NaN) in {missing:,} of {len(results.test):,} test rows: such rows "
                 "count neither in its figures of merit nor, in the training, in its loss."

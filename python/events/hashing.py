@@ -75,7 +75,7 @@ class HashedFile(FileView):
         if UNIFORM not in names:
             yield from self._file.chunks(names, *arguments, **options)
             return
-        stored = list(dict.fromkeys([*(n for n in names if n != UNIFORM), *self._identity])) or [_one(self._file)]
+        stored = list(dict.fromkeys([*(n for n in names if n != UNIFORM), *self._identity])) or self._any_column()
         for chunk in self._file.chunks(stored, *arguments, **options):
             yield Chunk(chunk.start, chunk.size, {**chunk.columns, UNIFORM: Column([self._uniform(chunk)])})
 
@@ -88,7 +88,3 @@ class HashedFile(FileView):
 def uniform(hashes: np.ndarray, salt: int) -> np.ndarray:
     """Return (N,) f8 in [0, 1) from hashes; another salt gives independent numbers."""
     return (mix(hashes ^ np.uint64(salt)) >> np.uint64(11)) * 2.0**-53
-
-
-def _one(file: EventFile) -> str:
-    return next(n for n, b in file.branches.items() if b.dtype is not None and not b.jagged)

@@ -122,6 +122,10 @@ class FileView(EventFile):
     def _chunks(self, names: Sequence[str], step: int, start: int, stop: int) -> Iterator[Chunk]:
         raise NotImplementedError  # chunks() asks the file itself
 
+    def _any_column(self) -> list[str]:
+        """Name a stored column, which tells where events are if nothing else is read."""
+        return [next(n for n, b in self._file.branches.items() if b.dtype is not None and not b.jagged)]
+
     def gen_sum_of_weights(self) -> float | None:
         """Return that of the file."""
         return self._file.gen_sum_of_weights()

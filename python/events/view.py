@@ -90,12 +90,9 @@ class _View(FileView):
         """Read columns; see :meth:`EventFile.chunks`."""
         needed = [self._counted.get(n, n) for n in names if n not in self.filled]
         needed += [like for n in names if (like := self._like.get(n)) is not None]
-        stored = list(dict.fromkeys(self._sources.get(n, n) for n in needed)) or self._anything()
+        stored = list(dict.fromkeys(self._sources.get(n, n) for n in needed)) or self._any_column()
         for chunk in self._file.chunks(stored, *arguments, **options):
             yield Chunk(chunk.start, chunk.size, self._columns(names, chunk))
-
-    def _anything(self) -> list[str]:
-        return [next(n for n, b in self._file.branches.items() if b.dtype is not None and not b.jagged)]
 
     def _columns(self, names: Sequence[str], chunk: Chunk) -> dict[str, Column]:
         columns = {n: chunk.columns[self._sources.get(n, n)] for n in names if self._sources.get(n, n) in chunk.columns}

@@ -100,9 +100,8 @@ class Raster(nn.Module):
 
         ``K`` is S · L, and as many times more as a hit covers pixels.
         """
-        (height, width), (tall, wide), (eta, phi) = self.image.size, self.image.cell, self.image.pixel
-        row = torch.floor(hits[:, :, 0] / eta + (height - tall + 1) / 2)
-        column = torch.floor(hits[:, :, 1] / phi + (width - wide + 1) / 2)
+        (height, width), (tall, wide) = self.image.size, self.image.cell
+        row, column = self._first_pixels(hits)
         if (tall, wide) != (1, 1):
             steps = torch.arange(tall * wide, device=hits.device)
             row = (row.unsqueeze(2) + torch.div(steps, wide, rounding_mode="floor")).flatten(1)
@@ -121,11 +120,17 @@ class Raster(nn.Module):
         indices = [index + number * self.pixels for number in range(len(planes))]
         return (index, planes[0]) if len(planes) == 1 else (torch.cat(indices, 1), torch.cat(planes, 1))
 
+    def _first_pixels(self, hits: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the row and the column of the first pixel that a hit covers, two times (N, L) f4."""
+        (height, width), (tall, wide), (eta, phi) = self.image.size, self.image.cell, self.image.pixel
+        row = torch.floor(hits[:, :, 0] / eta + (height - tall + 1) / 2)
+        return row, torch.floor(hits[:, :, 1] / phi + (width - wide + 1) / 2)
+
     def _cells(self, hits: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return where on the canvas hits begin, two times (N, L) i8, and which of them are on it."""
-        (height, width), (tall, wide), (eta, phi) = self.image.size, self.image.cell, self.image.pixel
-        row = torch.floor(hits[:, :, 0] / eta + (height - tall + 1) / 2) + (tall - 1)
-        column = torch.floor(hits[:, :, 1] / phi + (width - wide + 1) / 2)
+        width, (tall, wide) = self.image.size[1], self.image.cell
+        row, column = self._first_pixels(hits)
+        row = row + (tall - 1)
         column = column - width * torch.floor(column / width) if self.image.circular else column + (wide - 1)
         rows, columns = self._canvas
         inside = valid & (row >= 0) & (row < rows) & (column >= 0) & (column < columns)

@@ -194,8 +194,11 @@ class InferenceEngine:
 
     def drifts(self) -> dict[ModelVersion, dict[str, float]]:
         """Return the stability index of each variable of every version, where there is enough to tell."""
-        models = [served.batcher.model for served in self._served.values()]
-        return {model.version: model.watch.sizes() for model in models if model.watch is not None}
+        return {version: watch.sizes() for version, watch in self._watches().items()}
+
+    def _watches(self) -> dict[ModelVersion, RowWatch]:
+        models = [served.batcher.model for served in list(self._served.values())]
+        return {model.version: model.watch for model in models if model.watch is not None}
 
     async def watch_folder(self, seconds: float) -> None:
         """Look at the folder every so often, for ever."""
@@ -206,10 +209,9 @@ class InferenceEngine:
 
     def _publish(self) -> None:
         """Let the other workers know what this one has counted."""
-        for served in list(self._served.values()):
-            if served.batcher.model.watch is not None:
-                with contextlib.suppress(OSError):  # a full disk: the next time has all
-                    served.batcher.model.watch.publish()
+        for watch in self._watches().values():
+            with contextlib.suppress(OSError):  # a full disk: the next time has all
+                watch.publish()
 
     def close(self) -> None:
         """Let the threads end."""

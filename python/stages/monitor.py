@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -122,7 +122,7 @@ def monitor(
             ROWS if options.classifier else 0,
             skip_bad_files,
         )
-        plan = [MonitorJob(**{**vars(job), "path": path}) for path in paths]
+        plan = [replace(job, path=path) for path in paths]
         for result in stream_jobs(monitor_file, plan, jobs, "filling distributions"):
             filled.add(result)
         results = filled.results(trained)
