@@ -51,6 +51,7 @@ def _figures_rendered_once(request: pytest.FixtureRequest, monkeypatch: pytest.M
     """
     if "evaluation" not in request.path.parts:
         monkeypatch.setattr(Figure, "savefig", _saved_as_before)
+        monkeypatch.setattr(Figure, "draw_without_rendering", lambda figure: None)
 
 
 def _saved_as_before(figure: Figure, path: Path, **options: Any) -> None:

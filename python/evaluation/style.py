@@ -45,20 +45,29 @@ def cms_style(draw: Draw) -> Draw:
 
 
 def cms_figure(draw: Callable[[], Figure], *, data: bool) -> Figure:
-    """Draw a figure, of ``data`` or not, in the CMS style; the label comes when the axes have their final size."""
+    """Draw a figure, of ``data`` or not, in the CMS style."""
     with mpl.rc_context(mplhep.style.CMS):
         figure = draw()
-        # Room for a power of ten is not needed (see whole_ticks), and mplhep would open a figure to measure it.
-        mplhep.cms.label("Private work", data=data, rlabel="", ax=figure.axes[0], scilocator_adjust=False)
+        _label(figure.axes[0], "Private work" if data else "Simulation Private work")
     return figure
+
+
+def _label(axes: Axes, text: str) -> None:
+    """Write ``CMS`` and a text above the axes, as mplhep does, which draws the figure to measure the first."""
+    size = mpl.rcParams["font.size"]
+    first = axes.text(0, 1.005, "CMS", transform=axes.transAxes, va="bottom", fontsize=1.3 * size, fontweight="bold")
+    right = (0.3 * size, 0.07 * size)  # on one baseline
+    axes.annotate(text, (1, 0), right, xycoords=first, textcoords="offset points", va="bottom", fontstyle="italic")
 
 
 def save(figure: Figure, stem: Path) -> list[Path]:
     """Save a figure as PDF and PNG, and return their paths."""
     paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("pdf", "png")]
     with mpl.rc_context(mplhep.style.CMS):  # fonts and sizes are looked up again here
+        figure.draw_without_rendering()
+        extent = figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])  # once, and not for each file
         for path in paths:
-            figure.savefig(path, dpi=100, bbox_inches="tight", metadata=_UNDATED.get(path.suffix))
+            figure.savefig(path, dpi=100, bbox_inches=extent, metadata=_UNDATED.get(path.suffix))
     return paths
 
 
