@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
@@ -13,19 +13,59 @@ from ..registry import Registry, import_object
 from .results import Results
 
 if TYPE_CHECKING:
+    import hist
+    import numpy as np
     from matplotlib.figure import Figure
 
 KEY = "evaluation.figures"
+PERFORMANCE, SCORES, INPUTS, TRAINING, DATA = "Performance", "Scores", "Inputs", "Training", "Data"
+"""Sections of the report, in its order; those of other names follow."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What a pointer on a figure of the page reads off.
+
+    Attributes
+    ----------
+    name
+        What is above the numbers.
+    x, y
+        Where its N points lie in the figure, in units of the axes, (N,) each.
+    values
+        What is read at each point, by name, (N,) each.
+    axes
+        Number of the axes in the figure.
+    """
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    values: Mapping[str, np.ndarray]
+    axes: int = 0
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure with the name of its file, its title, and what it means in a sentence."""
+    """A figure with the name of its file, its title, and what it means in a sentence.
+
+    Attributes
+    ----------
+    section
+        The part of the report that it belongs to; "" where a page has none.
+    curves
+        What a pointer reads off.
+    histograms
+        What it is drawn from, by path in the ROOT file beside the page.
+    """
 
     name: str
     title: str
     meaning: str
     figure: Figure
+    section: str = ""
+    curves: Sequence[Curve] = ()
+    histograms: Mapping[str, hist.Hist] = field(default_factory=dict)
 
 
 class ReportFigure(ABC):
@@ -40,22 +80,38 @@ class ReportFigure(ABC):
     meaning
         What it shows, in a sentence or two; ``{}`` as in the title.
     position
-        Small numbers come first in the report.
+        Small numbers come first in their section of the report.
+    section
+        The part of the report that it belongs to: one of ours, or another.
     """
 
     task: ClassVar[Optional[str]] = None
     title: ClassVar[str]
     meaning: ClassVar[str]
     position: ClassVar[int] = 1000
+    section: ClassVar[str] = PERFORMANCE
 
     @abstractmethod
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw what there is to draw, one at a time, and yield what :meth:`plot` makes of it."""
 
-    def plot(self, name: str, figure: Figure, subject: str = "") -> Plot:
-        """Give a figure the name of its file, and title and meaning, in which ``subject`` takes the place of ``{}``."""
+    def plot(
+        self,
+        name: str,
+        figure: Figure,
+        subject: str = "",
+        *,
+        curves: Sequence[Curve] = (),
+        histograms: Mapping[str, hist.Hist] | None = None,
+        note: str = "",
+    ) -> Plot:
+        """Give a figure the name of its file, and title and meaning, in which ``subject`` takes the place of ``{}``.
+
+        ``note`` is what there is to say of this one figure; for the others see :class:`Plot`.
+        """
         title, meaning = (text.replace("{}", subject) for text in (self.title, self.meaning))
-        return Plot(name, title, meaning, figure)
+        meaning = f"{meaning} {note}".strip()
+        return Plot(name, title, meaning, figure, self.section, curves, histograms or {})
 
 
 FIGURES: Registry[ReportFigure] = Registry("figure", ReportFigure, f"{__package__}.figures")  # type: ignore[type-abstract]
@@ -112,4 +168,5 @@ class _FunctionFigure(ReportFigure):
             kind = type(figure).__name__
             raise UserError(f"{KEY}: '{self._spec}' returns {kind}, and a matplotlib.figure.Figure is needed")
         name = self._spec.rpartition(":")[2]
-        yield Plot(name, name.replace("_", " ").capitalize(), (self._function.__doc__ or "").strip(), figure)
+        title, meaning = name.replace("_", " ").capitalize(), (self._function.__doc__ or "").strip()
+        yield Plot(name, title, meaning, figure, self.section)

@@ -3,50 +3,24 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from html import escape
+from pathlib import Path
 from string import Template
-from typing import Union
+from typing import Any, Union
 
+from .figure import DATA, INPUTS, PERFORMANCE, SCORES, TRAINING
 from .metric import words
 from .results import Results
 
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-body { margin: 0 auto; max-width: 76rem; padding: 1.5rem; color: #1d2329; background: #fff;
-  font: 16px/1.5 system-ui, "Helvetica Neue", Arial, sans-serif; }
-h1 { margin: 0 0 1rem; font-size: 1.7rem; }
-h2 { margin: 2.2rem 0 .6rem; padding-bottom: .2rem; border-bottom: 2px solid #5790fc; font-size: 1.2rem; }
-p { max-width: 48rem; margin: .4rem 0; }
-.notice { padding: .6rem .9rem; border-left: 4px solid #f89c20; background: #fff6e8; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .93rem; }
-th, td { padding: .25rem .9rem; text-align: right; border-bottom: 1px solid #e3e6ea; white-space: nowrap; }
-th:first-child, td:first-child { padding-left: 0; text-align: left; }
-th { color: #56606b; font-weight: 600; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: 0; font-size: .93rem; }
-dt { color: #56606b; }
-dd { margin: 0; overflow-wrap: anywhere; }
-.gallery { display: grid; grid-template-columns: 1fr 1fr; gap: 2rem; }
-figure { margin: 0; }
-img { display: block; width: 100%; }
-figcaption { font-size: .9rem; color: #3b444d; }
-@media (max-width: 50rem) { .gallery { grid-template-columns: 1fr; } }
-@media print { figure, tr { break-inside: avoid; } }
-</style>
-</head>
-<body>
-<h1>$title</h1>
-$body
-</body>
-</html>
-""")
+_PAGE = Path(__file__).with_name("page.html")
+_MANY = 6
+"""More figures than these are drawn smaller."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +35,67 @@ class ReportTable:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG image with its caption."""
+    """A PNG image with its caption.
+
+    Attributes
+    ----------
+    title, meaning
+        What stands below it.
+    png
+        The image.
+    section
+        The part of the report that it belongs to.
+    pdf
+        The same as PDF, as seen from the page; empty where there is none.
+    curves
+        What can be read off, in plain JSON types; see :func:`.gallery.save_all`.
+    """
 
     title: str
     meaning: str
     png: bytes
+    section: str = ""
+    pdf: str = ""
+    curves: Sequence[Mapping[str, Any]] = ()
 
 
-Section = Union[ReportTable, Sequence[Picture]]
+Part = Union[ReportTable, Sequence[Picture]]
 
 
-def render(title: str, results: Results, pictures: Sequence[Picture], facts: Mapping[str, str]) -> str:
+@dataclass(frozen=True)
+class Chapter:
+    """Tables and galleries with a common title."""
+
+    title: str
+    parts: Sequence[Part]
+
+
+Section = Union[ReportTable, Sequence[Picture], Chapter]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What stands above all: what was evaluated, and what the dataset was made of.
+
+    Attributes
+    ----------
+    facts
+        Name and text of what is to be known of data, model and training.
+    tables
+        The accounting of the data.
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    tables: Sequence[ReportTable] = ()
+
+
+def render(
+    title: str,
+    results: Results,
+    pictures: Sequence[Picture],
+    facts: Mapping[str, str],
+    overview: Overview = Overview(),
+) -> str:
     """Return the report of an evaluation as HTML; every text is escaped in this module and nowhere else.
 
     Parameters
@@ -81,13 +105,28 @@ def render(title: str, results: Results, pictures: Sequence[Picture], facts: Map
     results
         What the tables are made of.
     pictures
-        The figures, in order.
+        The figures, in order; each says to which section it belongs.
     facts
         What the result was made from, as name and text.
+    overview
+        What the header says of data and training, and the accounting.
     """
-    tables = [_overtraining(results)] if results.task == "classification" else _bins(results)
-    sections: list[Section] = [_merits(results), *tables, pictures, _parts(results)]
-    return page(title, _lead(results), results.notices, sections, facts)
+    tables: dict[str, list[ReportTable]] = {
+        PERFORMANCE: [_merits(results), *_bins(results)],
+        SCORES: [_overtraining(results)] if results.task == "classification" else [],
+        INPUTS: [],
+        TRAINING: [],
+        DATA: [*overview.tables, _parts(results)],
+    }
+    by_section: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        by_section.setdefault(picture.section or PERFORMANCE, []).append(picture)
+    chapters = [
+        Chapter(name, [*tables.get(name, ()), *([by_section[name]] if name in by_section else [])])
+        for name in dict.fromkeys([*tables, *by_section])
+    ]
+    lead = [_lead(results), *_header(overview.facts), _verdict(results)]
+    return _whole(title, "\n".join(lead), results.notices, [c for c in chapters if c.parts], facts)
 
 
 def page(
@@ -97,21 +136,89 @@ def page(
     sections: Sequence[Section],
     facts: Mapping[str, str],
 ) -> str:
-    """Return a page of tables and galleries as HTML; see :func:`render`."""
+    """Return a page of tables, galleries and chapters of both as HTML; see :func:`render`."""
+    return _whole(title, f"<p>{escape(lead)}</p>", notices, sections, facts)
+
+
+def _whole(title: str, lead: str, notices: Sequence[str], sections: Sequence[Section], facts: Mapping[str, str]) -> str:
+    chapters = [_as_chapter(section) for section in sections]
+    anchors = _anchors([*(chapter.title for chapter in chapters), _MADE_FROM])
+    body = [_chapter(chapter, anchor) for chapter, anchor in zip(chapters, anchors)]
+    body.append(f'<h2 id="{anchors[-1]}">{_MADE_FROM}</h2>\n{_list(facts)}')
+    template, policy = _template()
+    return template.substitute(
+        title=escape(title),
+        policy=policy,
+        lead="\n".join([lead, *(f'<p class="notice">{escape(notice)}</p>' for notice in notices)]),
+        contents=_contents(chapters, anchors),
+        body="\n".join(body),
+    )
+
+
+@lru_cache(maxsize=1)
+def _template() -> tuple[Template, str]:
+    """Read the page, and the policy by which a browser loads nothing and runs no other script than its own."""
+    text = _PAGE.read_text(encoding="utf-8")
+    hashes = []
+    for tag in ("script", "style"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        hashes.append(f"{tag}-src 'sha256-{digest}'")
+    return Template(text), f"default-src 'none'; img-src data:; {'; '.join(hashes)}"
+
+
+_MADE_FROM = "Made from"
+
+
+def _as_chapter(section: Section) -> Chapter:
+    if isinstance(section, Chapter):
+        return section
+    if isinstance(section, ReportTable):
+        return Chapter(section.title, [replace(section, title="")])
+    return Chapter("Figures", [section])
+
+
+def _anchors(titles: Iterable[str]) -> list[str]:
+    """Make a name of every title, none twice."""
+    anchors: list[str] = []
+    for title in titles:
+        plain = re.sub(r"\W+", "-", title.lower()).strip("-") or "section"
+        anchors.append(plain if plain not in anchors else f"{plain}-{len(anchors)}")
+    return anchors
+
+
+def _contents(chapters: Sequence[Chapter], anchors: Sequence[str]) -> str:
+    links = []
+    for title, anchor in zip([*(chapter.title for chapter in chapters), _MADE_FROM], anchors):
+        links.append(f'<a href="#{anchor}">{escape(title)}</a>')
+    return f'<nav aria-label="Contents">{" ".join(links)}</nav>'
+
+
+def _chapter(chapter: Chapter, anchor: str) -> str:
+    parts = [_table(part) if isinstance(part, ReportTable) else _gallery(part) for part in chapter.parts]
+    return "\n".join([f'<section>\n<h2 id="{anchor}">{escape(chapter.title)}</h2>', *parts, "</section>"])
+
+
+def _list(facts: Mapping[str, str]) -> str:
     lines = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
-    parts = [
-        f"<p>{escape(lead)}</p>",
-        *(f'<p class="notice">{escape(notice)}</p>' for notice in notices),
-        *(_table(section) if isinstance(section, ReportTable) else _gallery(section) for section in sections),
-        f"<h2>Made from</h2>\n<dl>{lines}</dl>",
-    ]
-    return _PAGE.substitute(title=escape(title), body="\n".join(parts))
+    return f"<dl>{lines}</dl>"
+
+
+def _header(facts: Mapping[str, str]) -> list[str]:
+    return [_list(facts)] if facts else []
 
 
 def _lead(results: Results) -> str:
     models = len(results.folds)
     by = "one model" if models == 1 else f"{models} models, each tested on the fold that it did not see"
-    return f"{results.task.capitalize()} of {', '.join(results.outputs)} by {by}: {len(results.test):,} test rows."
+    text = f"{results.task.capitalize()} of {', '.join(results.outputs)} by {by}: {len(results.test):,} test rows."
+    return f"<p>{escape(text)}</p>"
+
+
+def _verdict(results: Results) -> str:
+    verdict = results.overtraining
+    kind = "notice" if verdict.seen else "notice good"
+    return f'<p class="{kind}"><b>{escape(verdict.title)}</b> {escape(verdict.reason)}</p>'
 
 
 def _merits(results: Results) -> ReportTable:
@@ -149,12 +256,13 @@ def _parts(results: Results) -> ReportTable:
     lines = []
     for part in (part for fold in results.folds for part in fold.parts):
         model = f"fold {part.fold}, " if len(results.folds) > 1 else ""
-        cells = [text for rows, weight in zip(part.rows, part.weight) for text in (f"{rows:,}", f"{weight:,.6g}")]
-        lines.append([f"{model}{part.name}", *cells, f"{part.negative.sum():,}"])
-    columns = [
-        f"{line}: {quantity}" for line in results.lines for quantity in ("rows", "\N{GREEK CAPITAL LETTER SIGMA}w")
-    ]
-    return ReportTable("Rows", ["", *columns, "negative weight"], lines, _NOTES["parts"])
+        of_part = zip(results.lines, part.rows, part.weight, part.negative)
+        for number, (line, rows, weight, negative) in enumerate(of_part):
+            first = "" if number else f"{model}{part.name}"
+            lines.append([first, line, f"{rows:,}", f"{weight:,.6g}", f"{negative:,}"])
+    kind = "class" if results.task == "classification" else "of"
+    head = ["", kind, "rows", "\N{GREEK CAPITAL LETTER SIGMA}w", "rows of negative weight"]
+    return ReportTable("Rows", head, lines, _NOTES["parts"])
 
 
 _NOTES = {
@@ -179,19 +287,26 @@ _NOTES = {
 def _table(table: ReportTable) -> str:
     head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
     lines = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in table.lines)
+    title = f"<h3>{escape(table.title)}</h3>\n" if table.title else ""
     return (
-        f"<h2>{escape(table.title)}</h2>\n<p>{escape(table.note)}</p>\n"
-        f'<div class="wide"><table>\n<tr>{head}</tr>\n{lines}\n</table></div>'
+        f"{title}<p>{escape(table.note)}</p>\n"
+        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody></table></div>'
     )
 
 
 def _gallery(pictures: Sequence[Picture]) -> str:
-    return "\n".join(["<h2>Figures</h2>", '<div class="gallery">', *map(_picture, pictures), "</div>"])
+    kind = "gallery small" if len(pictures) > _MANY and all(p.section == INPUTS for p in pictures) else "gallery"
+    return "\n".join([f'<div class="{kind}">', *map(_picture, pictures), "</div>"])
 
 
 def _picture(picture: Picture) -> str:
-    image = base64.b64encode(picture.png).decode()
+    data = base64.b64encode(picture.png).decode()
+    title = escape(picture.title)
+    curves = f' data-curves="{escape(json.dumps(picture.curves))}"' if picture.curves else ""
+    link = f' <a class="links" href="{escape(picture.pdf)}">PDF</a>' if picture.pdf else ""
+    shown = f'<img alt="{title}" src="data:image/png;base64,{data}">'
+    button = f'<div class="frame" tabindex="0" role="button" aria-label="Enlarge {title}">'
     return (
-        f'<figure><img alt="{escape(picture.title)}" src="data:image/png;base64,{image}">'
-        f"<figcaption><b>{escape(picture.title)}.</b> {escape(picture.meaning)}</figcaption></figure>"
+        f'<figure{curves}>{button}<div class="sheet">{shown}</div></div>'
+        f"<figcaption><b>{title}.</b> {escape(picture.meaning)}{link}</figcaption></figure>"
     )

@@ -16,7 +16,7 @@ from .metric import Metric, chosen_metrics
 from .pictures import ImageAverages
 from .scored import Prediction, Scored
 from .statistics import Array, Estimate
-from .summary import Comparisons, Summary, TargetBins
+from .summary import Comparisons, Summary, TargetBins, Verdict
 
 CURVE_POINTS = 1000
 
@@ -123,6 +123,11 @@ class Results:
         return summary.overtraining([f.train for f in self.folds], [f.test for f in self.folds], self.outputs)
 
     @cached_property
+    def overtraining(self) -> Verdict:
+        """Whether the models are overtrained, in words."""
+        return summary.judge_overtraining(self.train_summary, self.test_summary, self.tests)
+
+    @cached_property
     def bins(self) -> dict[str, TargetBins]:
         """Bias and resolution of each target in bins of it; empty for a classification."""
         if self.task == "classification":
@@ -164,6 +169,7 @@ class Results:
             "train": self.train_summary,
             "folds": self.fold_summaries,
             "spread": self.spread,
+            "overtraining": vars(self.overtraining),
             "importance": {"metric": self.watched, "decrease": decrease},
         }
         of_task = self._classification() if self.task == "classification" else {"bins": self._bins()}

@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from . import statistics
 from .scored import Scored
@@ -29,6 +30,7 @@ TEN_COLOURS = (
 )  # fmt: skip
 LINE_STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 _UNDATED = {".pdf": {"CreationDate": None}}  # the same figure is the same file
+_DPI = 100
 _MOST_POINTS = 2000  # of a curve: more only swell the PDF
 
 Draw = TypeVar("Draw", bound=Callable[..., Figure])
@@ -60,14 +62,20 @@ def _label(axes: Axes, text: str) -> None:
     axes.annotate(text, (1, 0), right, xycoords=first, textcoords="offset points", va="bottom", fontstyle="italic")
 
 
-def save(figure: Figure, stem: Path) -> list[Path]:
-    """Save a figure as PDF and PNG, and return their paths."""
-    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("pdf", "png")]
+def picture_box(figure: Figure) -> Bbox:
+    """Return, in inches, what of a figure is saved: all that is drawn, and a margin."""
     with mpl.rc_context(mplhep.style.CMS):  # fonts and sizes are looked up again here
         figure.draw_without_rendering()
-        extent = figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])  # once, and not for each file
+        return figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
+
+
+def save(figure: Figure, stem: Path, box: Bbox | None = None) -> list[Path]:
+    """Save a figure as PDF and PNG, ``box`` of it being what :func:`picture_box` gives; returns their paths."""
+    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("pdf", "png")]
+    box = box or picture_box(figure)
+    with mpl.rc_context(mplhep.style.CMS):
         for path in paths:
-            figure.savefig(path, dpi=100, bbox_inches=extent, metadata=_UNDATED.get(path.suffix))
+            figure.savefig(path, dpi=_DPI, bbox_inches=box, metadata=_UNDATED.get(path.suffix))
     return paths
 
 
@@ -131,6 +139,15 @@ def roc_curves(test: Scored, classes: Sequence[str]) -> list[tuple[str, statisti
         curve = statistics.roc_curve(test.scores[:, number], test.of_class(number), test.weight)
         curves.append((name, statistics.thinned(curve, 2 * _MOST_POINTS), look))
     return curves
+
+
+def working_points(curve: statistics.Roc) -> dict[str, Array]:
+    """Return what a pointer reads off a ROC curve."""
+    return {
+        "threshold": curve.threshold,
+        "signal efficiency": curve.signal,
+        "background efficiency": curve.background,
+    }
 
 
 def thinned_points(number: int) -> Array:

@@ -123,6 +123,79 @@ def overtraining(train: Sequence[Scored], test: Sequence[Scored], classes: Seque
     return result
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a model is overtrained: how much, "none", "slight", "strong" or "unknown", and by what that is judged."""
+
+    size: str
+    reason: str
+
+    @property
+    def seen(self) -> bool:
+        """Whether there is something to look at."""
+        return self.size != "none"
+
+    @property
+    def title(self) -> str:
+        """What a reader wants to know first."""
+        return {
+            "none": "No sign of overtraining.",
+            "slight": "Slightly overtrained.",
+            "strong": "Overtrained.",
+            "unknown": "Overtraining is not known.",
+        }[self.size]
+
+
+def judge_overtraining(train: Summary, test: Summary, tests: Comparisons) -> Verdict:
+    """Judge by how much better figures of merit are in the training than in the test, and by the tests of the scores.
+
+    These are 1 - AUC of a classification, and the resolution of a regression. What is better by more than three errors
+    is overtraining, strong from a tenth of the test's value on; so is a Kolmogorov-Smirnov test below one in a
+    thousand, all of them counted (Bonferroni), of distances of more than 0.02.
+    """
+    better = _most_overtrained(train, test)
+    if better is None:
+        return Verdict("unknown", "There are too few rows to compare the training with the test.")
+    name, gain, seen, unseen = better
+    share = gain.value / unseen.value if unseen.value > 0 else 0.0
+    subject = "1 - AUC" if name.startswith("auc.") else "The resolution"
+    reason = (
+        f"{subject} of {name.partition('.')[2]} is {seen} in the training and {unseen} in the test, "
+        f"{abs(share):.1%} {'better' if gain.value > 0 else 'worse'} in the training."
+    )
+    size = "none"
+    if gain.value > _SIGMAS * gain.error:
+        size = "strong" if share > _STRONG else "slight"
+    defined = [each for each in tests.values() if np.isfinite(each.p_value)]
+    if not defined:
+        return Verdict(size, reason)
+    least = min(defined, key=lambda each: each.p_value)
+    if size == "none" and len(defined) * least.p_value < _UNLIKELY and least.statistic > _DISTANCE:
+        size = "slight"
+    number = f"smallest of {len(defined)} " if len(defined) > 1 else ""
+    return Verdict(size, f"{reason} Kolmogorov-Smirnov: {number}{least}, at a distance of {least.statistic:.3f}.")
+
+
+def _most_overtrained(train: Summary, test: Summary) -> tuple[str, Estimate, Estimate, Estimate] | None:
+    """Return the figure of merit that is better in the training by most: its name, by how much, and what is in both."""
+    losses = [(name, _loss(name, train[name]), _loss(name, test[name])) for name in test if name.startswith(_JUDGED)]
+    gains = [
+        (name, Estimate(unseen.value - seen.value, float(np.hypot(seen.error, unseen.error))), seen, unseen)
+        for name, seen, unseen in losses
+        if np.isfinite(unseen.value - seen.value)
+    ]
+    return max(gains, key=lambda gain: gain[1].value / max(gain[3].value, _TINY), default=None)
+
+
+_JUDGED = ("auc.", "resolution.")
+_SIGMAS, _STRONG, _UNLIKELY, _DISTANCE, _TINY = 3, 0.1, 0.001, 0.02, 1e-12
+
+
+def _loss(name: str, merit: Estimate) -> Estimate:
+    """Return what is to be small."""
+    return Estimate(1 - merit.value, merit.error) if name.startswith("auc.") else merit
+
+
 def spread(folds: Sequence[Summary]) -> dict[str, Estimate]:
     """Return mean and sample standard deviation of each figure of merit over the folds (two or more)."""
     everywhere = [name for name in folds[0] if all(name in fold for fold in folds)]

@@ -145,7 +145,7 @@ def _table(content: report.ReportTable, columns: Sequence[int], width: int | Non
 
 def _write(work: Path, comparison: Comparison, runs: Sequence[Path]) -> list[str]:
     """Write figures, page and JSON, and return their paths relative to ``work``."""
-    pictures, paths = save_all(plots(comparison), work)
+    pictures, paths = save_all(plots(comparison), work, work)
     merits, *others = comparison.tables
     sections: list[report.Section] = [merits, *([pictures] if pictures else []), *others]
     facts = {run.name: str(path.resolve()) for run, path in zip(comparison.runs, runs)}

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from nanoforge.evaluation import gallery, report, style, summary
-from nanoforge.evaluation.figures import loss
+from nanoforge.evaluation.figures import loss, roc
 from nanoforge.evaluation.importance import Importance
 from nanoforge.evaluation.metric import chosen_metrics
 from nanoforge.evaluation.results import Fold, PartCounts, Results
@@ -199,6 +199,48 @@ def test_what_is_not_known_changes_no_figure_of_merit():
     assert summary.headline(rows, ["m", "n"], "regression") == expected["r2.m"].value
 
 
+def test_what_a_pointer_reads_is_where_it_is_drawn(tmp_path):
+    found = results(2)
+    (plot,) = roc.RocCurve().draw(found)
+    (tmp_path / "plots").mkdir()
+    ((picture,), (_, png)) = gallery.save_all([plot], tmp_path / "plots", tmp_path)
+    (curve,) = picture.curves
+    assert picture.pdf == "plots/roc.pdf" and picture.section == "Performance" and 50 < len(curve["at"]) <= 200
+    threshold, signal, background = (np.array(values, float) for values in curve["values"])
+    rows = found.test.of_class(0)
+    passed = found.test.scores[:, 0][:, None] >= threshold[1:-1] * (1 - 1e-5)
+    for efficiency, chosen in ((signal, rows), (background, ~rows)):
+        weight = found.test.weight[chosen]
+        assert efficiency[1:-1] == pytest.approx(weight @ passed[chosen] / weight.sum(), abs=0.005)
+    pixels = plt.imread(png)[..., :3]
+    height, width, _ = pixels.shape
+    x, y = (np.array(curve["at"])[20:-20:10] * (width, height)).astype(int).T
+    near = [pixels[j - 2 : j + 3, i - 2 : i + 3].reshape(-1, 3) for i, j in zip(x, y)]
+    blue = np.array([0x57, 0x90, 0xFC]) / 255
+    assert all((np.abs(square - blue).sum(axis=1) < 0.3).any() for square in near)
+
+
+@pytest.mark.parametrize(
+    ("seen", "distance", "p_value", "size"),
+    [
+        (0.901, 0.01, 0.5, "none"),
+        (0.906, 0.01, 0.5, "slight"),
+        (0.92, 0.01, 0.5, "strong"),
+        (0.901, 0.03, 1e-4, "slight"),
+        (0.901, 0.01, 1e-4, "none"),
+        (0.88, 0.01, 0.5, "none"),
+        (np.nan, 0.01, 0.5, "unknown"),
+    ],
+)
+def test_overtraining_is_judged_by_size_and_significance(seen, distance, p_value, size):
+    train, test = {"auc.a": summary.Estimate(seen, 0.001)}, {"auc.a": summary.Estimate(0.9, 0.001)}
+    tests = {("a", "a"): summary.KolmogorovSmirnov(distance, p_value)}
+    verdict = summary.judge_overtraining(train, test, tests)
+    assert verdict.size == size and verdict.seen == (size != "none")
+    if size != "unknown":
+        assert "0.1000 \N{PLUS-MINUS SIGN} 0.0010 in the test" in verdict.reason
+
+
 def test_overtraining_of_one_fold_shows():
     found = results(2, folds=2)
     assert all(test.p_value > 0.01 for test in found.tests.values())
@@ -227,12 +269,17 @@ class Page(HTMLParser):
 def test_report_is_self_contained_and_escaped():
     found = results(3, folds=2)
     found.notices.append("mind <script>alert(1)</script>")
-    pictures = [report.Picture('a "<i>title</i>"', "what <u>it</u> means", b"\x89PNG")]
+    pictures = [report.Picture('a "<i>title</i>"', "what <u>it</u> means", b"\x89PNG", pdf="plots/a.pdf")]
     text = report.render("Evaluation of <h6>toy</h6>", found, pictures, {"run": "/tmp/<pre>", "n": "1"})
     page = Page(text)
-    assert not {"b>qcd", "script", "i", "u", "h6", "pre"} & set(page.tags)
-    assert page.tags.count("b") == 1  # the caption's own
-    assert page.links and all(link.startswith("data:image/png;base64,") for link in page.links)
+    assert not {"b>qcd", "i", "u", "h6", "pre"} & set(page.tags)
+    assert page.tags.count("script") == 1  # the page's own
+    assert page.tags.count("b") == 2  # of the verdict and the caption
+    images = [link for link in page.links if link.startswith("data:image/png;base64,")]
+    anchors = [link[1:] for link in page.links if link.startswith("#")]
+    assert images and len(anchors) > 3 and all(f'id="{anchor}"' in text for anchor in anchors)
+    assert {*page.links} == {*images, *(f"#{anchor}" for anchor in anchors), "plots/a.pdf"}
+    assert "default-src &#x27;none&#x27;" in text or "default-src 'none'" in text
     assert not re.search(r"""(src|href|url)\s*[=(]\s*["']?(https?:)?//""", text)
     assert "@import" not in text
     assert any("<b>qcd & $x$</b>" in piece for piece in page.text)

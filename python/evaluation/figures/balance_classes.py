@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...balance.effect import before_and_after, class_totals
-from ..figure import Plot, ReportFigure
+from ..figure import TRAINING, Plot, ReportFigure
 from ..results import Results
 from ..statistics import Array
 from ..style import SIX_COLOURS, cms_style, new_figure, shortened
@@ -24,6 +24,7 @@ class BalanceOfClasses(ReportFigure):
         "rows of equal weights would be as precise, (Σw)²/Σw², for each row."
     )
     position = 130
+    section = TRAINING
 
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ...balance.effect import before_and_after, bin_shares
-from ..figure import Plot, ReportFigure
+from ..figure import TRAINING, Plot, ReportFigure
 from ..results import Results
 from ..statistics import Array
 from ..style import LINE_STYLES, cms_style, new_figure, palette, plain_text
@@ -24,6 +24,7 @@ class BalanceOfVariables(ReportFigure):
         "without it and as the loss takes them. The first and the last bin hold what is beyond them, too."
     )
     position = 120
+    section = TRAINING
 
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import statistics
-from ..figure import Plot, ReportFigure
+from ..figure import SCORES, Plot, ReportFigure
 from ..results import Results
 from ..scored import Scored
 from ..style import canvas, class_looks, cms_style, plain_text
@@ -25,6 +25,7 @@ class CalibrationCurve(ReportFigure):
         " line the score is a probability."
     )
     position = 70
+    section = SCORES
 
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""

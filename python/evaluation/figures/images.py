@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from ..figure import Plot, ReportFigure
+from ..figure import INPUTS, Plot, ReportFigure
 from ..pictures import ImageAverages
 from ..results import Results
 from ..style import cms_style, new_figure, plain_text
@@ -23,6 +23,7 @@ class AverageImages(ReportFigure):
     title = "Images of {}"
     meaning = "The first channel on the image, of some test rows: above the average, below one of them."
     position = 105
+    section = INPUTS
 
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""

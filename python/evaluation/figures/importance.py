@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..figure import Plot, ReportFigure
+from ..figure import INPUTS, Plot, ReportFigure
 from ..importance import Importance
 from ..results import Results
 from ..style import SIX_COLOURS, canvas, cms_style, shortened
@@ -25,6 +25,7 @@ class FeatureImportance(ReportFigure):
         "importance."
     )
     position = 110
+    section = INPUTS
 
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""

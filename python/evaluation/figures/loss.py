@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from ..figure import Plot, ReportFigure
+from ..figure import TRAINING, Plot, ReportFigure
 from ..results import Results
 from ..statistics import Array
 from ..style import TEN_COLOURS, canvas, cms_style, palette
@@ -24,6 +24,7 @@ class LossCurves(ReportFigure):
         " loss. A validation loss that rises while the training loss falls means overtraining."
     )
     position = 100
+    section = TRAINING
 
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""

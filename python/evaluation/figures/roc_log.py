@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from .. import statistics
-from ..figure import Plot, ReportFigure
+from ..figure import Curve, Plot, ReportFigure
 from ..results import Results
 from ..scored import Scored
-from ..style import canvas, cms_style, contest_text, plain_text, roc_curves
+from ..style import canvas, cms_style, contest_text, plain_text, roc_curves, working_points
 from ..summary import Summary
 
 
@@ -28,7 +28,12 @@ class LogarithmicRocCurve(ReportFigure):
 
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""
-        yield self.plot("roc_log", roc_log(results.test, results.outputs, results.test_summary))
+        figure = roc_log(results.test, results.outputs, results.test_summary)
+        curves = [
+            Curve(name, curve.signal, curve.background, working_points(curve))
+            for name, curve, _ in roc_curves(results.test, results.outputs)
+        ]
+        yield self.plot("roc_log", figure, curves=curves)
 
 
 @cms_style

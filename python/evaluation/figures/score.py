@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from ..figure import Plot, ReportFigure
+from ..figure import SCORES, Plot, ReportFigure
 from ..results import Results
 from ..scored import Scored
 from ..style import canvas, cms_style, palette, plain_text, weighted_density
@@ -28,6 +28,7 @@ class ScoreDistributions(ReportFigure):
         "overtrained."
     )
     position = 30
+    section = SCORES
 
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""
