@@ -8,10 +8,8 @@ from typing import Annotated, Any, Literal, Optional, Union
 from pydantic import BeforeValidator, Field, model_validator
 
 from .base import Expr, Identifier, Strict, one_as_list
+from .features import Feature, FeatureOptions, FeatureScale, feature_names, feature_options
 from .images import Image, Scale
-
-Feature = Union[Annotated[str, Field(min_length=1)], Annotated[dict[Identifier, Expr], Field(min_length=1)]]
-"""A column, or names of features with their expressions."""
 
 
 class Fill(Strict):
@@ -31,8 +29,9 @@ class Input(Strict):
     """
 
     features: Annotated[list[Feature], Field(min_length=1)] = []
-    """Columns, or new names with their expressions: ``[pt, {log_pt: "log(pt)"}]``. With a ``collection`` its attributes
-    are meant. Required, unless there is an ``image``.
+    """Columns, or new names with their expressions or options: ``[pt, {log_pt: "log(pt)"}, {mass: {scale: log}},
+    {decayMode: {categories: [0, 1, 10, 11]}}]``. With a ``collection`` its attributes are meant. Required, unless there
+    is an ``image``.
     """
     image: Optional[Image] = None
     """In place of features: the constituents are hits, and drawn."""
@@ -57,9 +56,16 @@ class Input(Strict):
     nan: Union[Literal["error", "keep"], Fill] = "error"
     """What NaN and infinities are: an error, or replaced (``{fill: 0}``), or for trees kept (``keep``)."""
 
-    scale: dict[Identifier, Scale] = {}
-    """For the channels of an image, in place of the normalisation by the training rows: ``none``, ``linear(25)``
-    (divided by it), ``log1p(0.1)`` (ln(1 + x / 0.1)) or ``sqrt``.
+    scale: Union[FeatureScale, dict[Identifier, Scale]] = {}
+    """How networks scale the features, by the training rows: ``standard`` (mean and standard deviation; the default),
+    ``robust`` (median and distance of the quartiles), ``minmax`` (0 to 1), ``log`` (sign(x) ln(1 + abs(x)), then
+    standard), ``quantile`` (the share of smaller values, from -1 to 1) or ``none``. Trees do not depend on it. Channels
+    of an image have scales of their own: ``none``, ``linear(25)`` (divided by it), ``log1p(0.1)`` (ln(1 + x / 0.1)) or
+    ``sqrt``.
+    """
+    pca: Optional[Annotated[int, Field(gt=0)]] = None
+    """Networks see so many principal components of the scaled features, of unit variance, in place of these; categories
+    stay beside them.
     """
 
     @model_validator(mode="before")
@@ -101,18 +107,33 @@ class Input(Strict):
         if self.image is None:
             if not self.features:
                 raise ValueError("needs 'features', or an 'image'")
-            if self.scale:
-                raise ValueError("'scale' is for the channels of an 'image'")
+            self._check_scale()
             return
         if self.features:
             raise ValueError("'image' and 'features' exclude each other: the channels of an image are its features")
         if self.collection != self.image.hits:
             raise ValueError(f"'collection' is {self.image.hits}, as image.hits says: remove it")
+        if isinstance(self.scale, str):
+            raise ValueError(
+                f"scale: each channel of an image has its own: {{{next(iter(self.image.channels))}: sqrt}}"
+            )
+        if self.pca is not None:
+            raise ValueError("'pca' is for features, and an 'image' has none")
         if self.nan == "keep":
             raise ValueError("nan: NaN cannot be drawn: say what it becomes, nan: {fill: 0}")
-        for name in self.scale:
+        for name in self.channel_scales:
             if name not in self.image.channels:
                 raise ValueError(f"scale: there is no channel {name!r}: there are {', '.join(self.image.channels)}")
+
+    def _check_scale(self) -> None:
+        if isinstance(self.scale, dict) and self.scale:
+            raise ValueError(
+                "scale: a block is for the channels of an 'image'; a feature has its own by '{pt: {scale: log}}' among "
+                "the features"
+            )
+        numbers = sum(options.categories is None for options in self.feature_options.values())
+        if self.pca is not None and self.pca > numbers:
+            raise ValueError(f"pca: {self.pca} components of {numbers} features that are numbers: {numbers} at most")
 
     @property
     def replacement(self) -> float | None:
@@ -126,10 +147,22 @@ class Input(Strict):
         """Map each feature's name to its expression, in order."""
         if self.image is not None:
             return self.image.feature_expressions
-        pairs: dict[str, str] = {}
-        for feature in self.features:
-            pairs.update({feature: feature} if isinstance(feature, str) else feature)
-        return pairs
+        return {name: options.expression or name for name, options in self.feature_options.items()}
+
+    @property
+    def feature_options(self) -> dict[str, FeatureOptions]:
+        """Map each feature's name to its options, in order; an image has none."""
+        return feature_options(self.features)
+
+    @property
+    def default_scale(self) -> FeatureScale:
+        """How features are scaled that do not say it themselves."""
+        return self.scale if isinstance(self.scale, str) else "standard"
+
+    @property
+    def channel_scales(self) -> dict[str, str]:
+        """The scales of an image's channels, of those that have one."""
+        return self.scale if isinstance(self.scale, dict) else {}
 
     def feature_key(self, name: str) -> str:
         """Return where in the block the expression of a feature stands."""
@@ -147,4 +180,4 @@ class Input(Strict):
         """Names of the features, in order, duplicates included."""
         if self.image is not None:
             return list(self.image.feature_expressions)
-        return [name for f in self.features for name in ([f] if isinstance(f, str) else f)]
+        return feature_names(self.features)

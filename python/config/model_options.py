@@ -17,6 +17,8 @@ class ModelOptions(TypedOptions):
 
     keeps_nan: ClassVar[bool] = False
     """Whether an input may have ``nan: keep``."""
+    takes_components: ClassVar[bool] = True
+    """Whether an input may have ``pca``."""
     has_epochs: ClassVar[bool] = True
     """Whether a finished training can go on for more epochs."""
     rate_key: ClassVar[str] = "training.learning_rate"
@@ -29,6 +31,11 @@ class ModelOptions(TypedOptions):
                 raise ValueError(
                     f"inputs.{name}.nan: only trees (model.type: lightgbm) take NaN as it is: for a network say what "
                     "it becomes, nan: {fill: 0}"
+                )
+            if block.pca is not None and not self.takes_components:
+                raise ValueError(
+                    f"inputs.{name}.pca: only networks take components, and trees the features themselves: remove it, "
+                    "or use a network (model.type: mlp)"
                 )
 
     def losses(self, task: str) -> str:

@@ -15,6 +15,7 @@ from .base import Cuts, Expr, FileName, Identifier, Strict, of_form, one_as_list
 from .batch import BatchBlock
 from .cmssw import CmsRun
 from .evaluation import Evaluation
+from .features import as_columns
 from .generator import Generator
 from .grids import check_augmentation, check_images
 from .inputs import Input
@@ -405,6 +406,10 @@ class Analysis(Strict):
         others = dict.fromkeys(keys, True)
         apart = {"samples": {"__all__": {"generator"}}, "inputs": {"__all__": {"all"}}}
         content = self.model_dump(mode="json", exclude={**others, **apart})
+        for block in content["inputs"].values():  # what a model makes of the features is no matter of the dataset
+            del block["pca"]
+            block["features"] = as_columns(block["features"])
+            block["scale"] = block["scale"] if block["image"] else {}
         return content | {"select": self.cuts("convert"), "sha256": self._digests_of_columns()}
 
     def skim_part(self) -> dict[str, Any]:

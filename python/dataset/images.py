@@ -205,7 +205,7 @@ def image_info(inputs: Mapping[str, Input], name: str) -> ImageInfo | None:
         size=grid.size,
         pixel=grid.pixels,
         combine=tuple(image.combine.get(channel, "sum") for channel in image.channels),
-        scale=tuple(inputs[name].scale.get(channel) for channel in image.channels),
+        scale=tuple(inputs[name].channel_scales.get(channel) for channel in image.channels),
         cell=cell_of(inputs, name),
         circular=grid.range is not None,
         deterministic=image.deterministic,

@@ -70,15 +70,65 @@ class ImageInfo:
 
 
 @dataclass(frozen=True)
+class PreparationInfo:
+    """What a model makes of the F features of an input before its network, or its trees, see them.
+
+    Attributes
+    ----------
+    scales
+        How networks scale each feature: "standard", "robust", "minmax", "log", "quantile" or "none".
+    categories
+        The categories of each feature; empty for one that is a number.
+    widths
+        How many numbers a category becomes in networks, for each feature; 0 for one that is a number.
+    components
+        How many principal components networks see in place of the features that are numbers; None: the features.
+    """
+
+    scales: tuple[str, ...]
+    categories: tuple[tuple[int, ...], ...]
+    widths: tuple[int, ...]
+    components: int | None = None
+
+    @property
+    def numbers(self) -> list[int]:
+        """Positions of the features that are numbers."""
+        return [i for i, categories in enumerate(self.categories) if not categories]
+
+    @property
+    def width(self) -> int:
+        """What a network sees in place of the F features."""
+        return sum(self.widths) + (len(self.numbers) if self.components is None else self.components)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> PreparationInfo:
+        """Rebuild what ``asdict`` and JSON made of it."""
+        categories = tuple(map(tuple, content["categories"]))
+        return cls(tuple(content["scales"]), categories, tuple(content["widths"]), content["components"])
+
+
+@dataclass(frozen=True)
 class InputInfo:
     """One input: names of its F features; ``length`` L for constituents, None for features of the row itself.
 
-    With an ``image`` the constituents are hits, as :class:`ImageInfo` says.
+    With an ``image`` the constituents are hits, as :class:`ImageInfo` says. What a model does with the features is its
+    ``preparation``; None, as for datasets, is to standardise them all.
     """
 
     features: tuple[str, ...]
     length: int | None = None
     image: ImageInfo | None = None
+    preparation: PreparationInfo | None = None
+
+    @property
+    def width(self) -> int:
+        """How many numbers a network sees in place of the F features."""
+        return len(self.features) if self.preparation is None else self.preparation.width
+
+    @property
+    def categories(self) -> dict[int, tuple[int, ...]]:
+        """The categories of those features that are no numbers, by position."""
+        return {} if self.preparation is None else {i: c for i, c in enumerate(self.preparation.categories) if c}
 
     @property
     def sparse(self) -> bool:
@@ -93,14 +143,17 @@ class InputInfo:
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         image = {} if self.image is None else {"image": {k: _plain(v) for k, v in asdict(self.image).items()}}
-        return {"features": list(self.features), "length": self.length} | image
+        prepared = {} if self.preparation is None else {"preparation": asdict(self.preparation)}
+        return {"features": list(self.features), "length": self.length} | image | prepared
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> InputInfo:
         """Rebuild what :meth:`as_dict` wrote."""
         image = content.get("image")
         drawn = None if image is None else ImageInfo(**{k: _frozen(v) for k, v in image.items()})
-        return cls(tuple(content["features"]), content["length"], drawn)
+        prepared = content.get("preparation")
+        preparation = None if prepared is None else PreparationInfo.from_dict(prepared)
+        return cls(tuple(content["features"]), content["length"], drawn, preparation)
 
 
 def _plain(value: Any) -> Any:

@@ -88,7 +88,8 @@ def export_features(analysis: Analysis, spec: ModelSpec, models: Sequence[onnx.M
         block = analysis.inputs[name]
         expressions = block.feature_expressions
         features = [{"name": n, "expression": expressions[n]} for n in info.features]
-        options = block.model_dump(mode="json", exclude={"features"}, exclude_defaults=True)
+        inside = {"features", "pca", *(["scale"] if block.image is None else [])}  # what the model does itself
+        options = block.model_dump(mode="json", exclude=inside, exclude_defaults=True)
         inputs.append({"name": name, "kind": "features", "type": "float", "features": features, **options})
         length = [] if info.length is None else [fixed[name][1].dim_value or f"n_{name}"]
         tensors[name] = graph.input(name, ["rows", *length, len(info.features)])

@@ -28,7 +28,7 @@ class DeepSets(nn.Module):
     ) -> None:
         super().__init__()
         self.lengths = {name: info.length for name, info in inputs.items() if info.length is not None}
-        widths = {name: len(info.features) for name, info in inputs.items()}
+        widths = {name: info.width for name, info in inputs.items()}
         self.phi = nn.ModuleDict({name: dense(widths[name], constituent, dropout) for name in self.lengths})
         width = sum(2 * constituent[-1] if name in self.lengths else widths[name] for name in widths)
         self.rho = dense(width, hidden, dropout)

@@ -28,7 +28,7 @@ def constituents(inputs: Mapping[str, InputInfo]) -> dict[str, InputInfo]:
 
 def row_width(inputs: Mapping[str, InputInfo]) -> int:
     """Return how many features the row itself has."""
-    return sum(len(info.features) for info in inputs.values() if info.length is None)
+    return sum(info.width for info in inputs.values() if info.length is None)
 
 
 def beside_row(pooled: Tensor, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
@@ -49,7 +49,7 @@ class JoinedSet(nn.Module):
 
     def __init__(self, inputs: Mapping[str, InputInfo], embedding: Callable[[int], nn.Module]) -> None:
         super().__init__()
-        self.embeddings = nn.ModuleDict({name: embedding(len(info.features)) for name, info in inputs.items()})
+        self.embeddings = nn.ModuleDict({name: embedding(info.width) for name, info in inputs.items()})
 
     def forward(self, features: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the set, (N, ΣL, W), and which of its members are valid, (N, ΣL) bool."""

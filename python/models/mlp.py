@@ -20,7 +20,7 @@ class MLP(nn.Module):
 
     def __init__(self, inputs: Mapping[str, InputInfo], outputs: int, hidden: Sequence[int], dropout: float) -> None:
         super().__init__()
-        width = sum(len(i.features) if i.length is None else i.length * (len(i.features) + 1) for i in inputs.values())
+        width = sum(i.width if i.length is None else i.length * (i.width + 1) for i in inputs.values())
         self.body = dense(width, hidden, dropout)
         self.head = nn.Linear(hidden[-1], outputs)
 

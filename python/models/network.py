@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..dataset.info import InputInfo
 from .base import Model, ModelSpec
 from .builder import NetworkBuilder
+from .preparation import Preparation
 from .raster import Images, scaled
 from .tasks import Objective
 
@@ -35,6 +36,8 @@ class NetworkModel(Model):
         self.network = self.options.build(spec.inputs, len(spec.outputs))
         self._takes = set(inspect.signature(self.network.forward).parameters) & {"raw", "images"}
         self.images = Images(spec.inputs)
+        prepared = {name: info.preparation for name, info in spec.inputs.items() if info.preparation is not None}
+        self.preparations = nn.ModuleDict({name: Preparation(info) for name, info in prepared.items()})
         widths = {name: len(info.features) for name, info in spec.inputs.items()}
         for name, width in (widths | {"target": len(spec.targets)}).items():
             self.register_buffer(f"{name}_center", torch.zeros(width))
@@ -72,7 +75,7 @@ class NetworkModel(Model):
         raw: dict[str, Tensor] = {}
         for name, info in self.spec.inputs.items():
             raw[name] = inputs[name]
-            features[name] = self._standardise_hits(name, info, inputs[name])
+            features[name] = self._prepare(name, info, inputs[name])
             if info.length is not None:
                 masks[name] = inputs[f"{name}_mask"] > 0.5
                 valid = masks[name].unsqueeze(-1)
@@ -105,8 +108,11 @@ class NetworkModel(Model):
         model.load_state_dict(content["state"])
         return model
 
-    def _standardise_hits(self, name: str, info: InputInfo, values: Tensor) -> Tensor:
-        """Standardise features, but those that have a scale of their own."""
+    def _prepare(self, name: str, info: InputInfo, values: Tensor) -> Tensor:
+        """Make of features what the network sees: standardise those that nothing else is said of."""
+        if name in self.preparations:
+            prepared: Tensor = self.preparations[name](values)
+            return prepared
         standard = self._standardise(name, values)
         if info.image is None or not any(info.image.scale):
             return standard

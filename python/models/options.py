@@ -35,6 +35,7 @@ class EstimatorOptions(ModelOptions):
     """Options of what is fitted on all rows at once, in memory."""
 
     has_epochs: ClassVar[bool] = False
+    takes_components: ClassVar[bool] = False
     rate_key: ClassVar[str] = "model.learning_rate"
     fitted_losses: ClassVar[tuple[str, ...]] = ()
     """Names of the losses of regressions that it can learn."""

@@ -150,6 +150,9 @@ def random_inputs(
         shape = (rows,) if info.length is None else (rows, lengths[name])
         center, scale = model.typical(name)
         drawn[name] = rng.standard_normal((*shape, len(info.features)), np.float32) * scale + center
+        for column, categories in info.categories.items():
+            values = np.array([*categories, max(categories) + 1], np.float32)
+            drawn[name][..., column] = rng.choice(values, shape)
         if info.image is not None:
             drawn[name][..., :2] = random_positions(info.image, shape, rng)
         if info.length is not None:

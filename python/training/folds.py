@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -26,6 +26,7 @@ from ..models.check import ROWS, check_network
 from ..models.load import named_code, own_code
 from ..models.network import NetworkModel
 from ..models.options import EstimatorOptions
+from ..models.preparation import preparation_info
 from ..provenance import Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys, input_record
 from ..provenance.trust import require
@@ -190,8 +191,9 @@ def model_spec(analysis: Analysis, info: DatasetInfo) -> ModelSpec:
     """
     task = "classification" if info.classes else "regression"
     loss = analysis.training.loss
+    inputs = {n: replace(shape, preparation=preparation_info(analysis.inputs[n])) for n, shape in info.inputs.items()}
     spec = ModelSpec(
-        info.inputs,
+        inputs,
         info.classes or info.regression,
         task,
         analysis.model.model_dump(mode="json"),
@@ -244,7 +246,7 @@ def fit_fold(
         fitted = Fitted(*fit_estimator(training, dataset, spec, fold, seed, processes.count, balancer), factors)
     else:
         prepare_image_memory(spec.inputs, training, processes.device)
-        model = _new_model(training, dataset, spec, fold)
+        model = _new_model(processes, training, dataset, spec, fold)
         if options.code is not None:
             rows = dataset.rows("train", fold) // processes.count
             last = rows % training.batch_size or training.batch_size
@@ -282,10 +284,12 @@ def _factors(processes: Processes, training: Training, dataset: TrainingData, fo
     return processes.broadcast(factors)  # type: ignore[return-value]
 
 
-def _new_model(training: Training, dataset: TrainingData, spec: ModelSpec, fold: int) -> NetworkModel:
+def _new_model(
+    processes: Processes, training: Training, dataset: TrainingData, spec: ModelSpec, fold: int
+) -> NetworkModel:
     """Make the model of a fold, which all processes begin with."""
     seed_generators(fold_seed(training, fold))
-    model = new_model(spec, dataset, fold)
+    model = new_model(spec, dataset, fold, processes)
     if training.init is not None:
         new = take_weights(model, _initial(Path(training.init.run), dataset.info.folds, fold))
         freeze(model, training.init.freeze, new)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..console import say
 from ..dataset.source import TrainingData
@@ -14,13 +14,23 @@ from ..errors import UserError
 from ..models.base import ModelSpec
 from ..models.load import load_model
 from ..models.network import NetworkModel
+from .preparation import fit_preparations
+from .processes import Processes
 
 
-def new_model(spec: ModelSpec, dataset: TrainingData, fold: int) -> NetworkModel:
-    """Make a model that knows the normalisation of its fold; weights come from torch's random generator."""
+def new_model(spec: ModelSpec, dataset: TrainingData, fold: int, processes: Processes | None = None) -> NetworkModel:
+    """Make a model that knows the normalisation of its fold; weights come from torch's random generator.
+
+    Of several ``processes``, all of which make it, the first one reads what the normalisation does not tell.
+    """
     model = NetworkModel(spec)
     for name, (center, scale) in dataset.normalisation(fold).items():
         model.set_normalisation(name, center, scale)
+    if processes is None or processes.first:
+        fit_preparations(model, dataset, fold, 1 if processes is None else processes.count)
+    if processes is not None and len(model.preparations):
+        state: dict[str, Tensor] = processes.broadcast(model.preparations.state_dict())
+        model.preparations.load_state_dict(state)
     if spec.task == "regression":
         model.set_normalisation("target", *dataset.target_moments(fold))
     return model
@@ -45,12 +55,9 @@ def take_weights(model: NetworkModel, path: Path) -> list[str]:
     if not isinstance(other, NetworkModel):
         raise UserError(f"training.init.run: {path} is no network: remove 'init', or name the run of a network")
     target, source = model.state_dict(), other.state_dict()
-    foreign = {
-        f"{name}_{statistic}"
-        for name, info in model.spec.inputs.items()
-        if other.spec.inputs.get(name) != info
-        for statistic in ("center", "scale")
-    }
+    changed = [name for name, info in model.spec.inputs.items() if other.spec.inputs.get(name) != info]
+    foreign = {f"{name}_{statistic}" for name in changed for statistic in ("center", "scale")}
+    foreign |= {n for n in target if n.startswith(tuple(f"preparations.{name}." for name in changed))}
     if model.spec.targets != other.spec.targets:
         foreign |= {"target_center", "target_scale"}
     foreign |= {n for n, t in target.items() if n not in source or source[n].shape != t.shape}
