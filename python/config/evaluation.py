@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
-from .base import Interval, Strict
+from typing import Annotated, Optional
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from .base import Identifier, Interval, Strict, one_as_list
+
+
+class WorkingPoint(Strict):
+    """A cut on the score of a signal class: what it keeps at least of the signal, or at most of the background."""
+
+    background: Optional[Annotated[float, Field(gt=0, lt=1)]] = None
+    """The largest fraction of the background that passes; the cut is the loosest one."""
+    signal: Optional[Annotated[float, Field(gt=0, lt=1)]] = None
+    """The least fraction of the signal that passes; the cut is the tightest one."""
+    against: Optional[str] = None
+    """The class that is the background, in place of all others together; its own score has no such cut."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> WorkingPoint:
+        if (self.background is None) == (self.signal is None):
+            raise ValueError("write one of {background: 0.01} and {signal: 0.7}")
+        if self.signal is not None and self.against is not None:
+            raise ValueError("'against' says whose efficiency 'background' is: remove it, or 'signal'")
+        return self
+
+
+WORKING_POINTS = {
+    name: WorkingPoint(background=share) for name, share in (("loose", 0.1), ("medium", 0.01), ("tight", 0.001))
+}
+"""As CMS calls those of its taggers."""
 
 
 class Evaluation(Strict):
@@ -23,6 +52,13 @@ class Evaluation(Strict):
     range: dict[str, Interval] = {}
     """Of targets: rows whose truth lies outside count in no figure of merit, e.g. ``{mass: [0, 1]}`` where single
     photons have masses below zero."""
+
+    working_points: dict[Identifier, WorkingPoint] = WORKING_POINTS
+    """Cuts on the score of each signal class, by name: ``{medium: {background: 0.01}, half: {signal: 0.5}}``."""
+    against: Annotated[Optional[list[str]], BeforeValidator(one_as_list)] = None
+    """Columns of ``keep`` and features of the rows against which efficiencies (at the working point in the middle) or
+    responses are drawn; by default the first four of those in ``keep``, without identities, and of features called
+    ``pt`` or ``eta``."""
 
     @property
     def specs(self) -> list[str]:

@@ -296,11 +296,19 @@ class Analysis(Strict):
             columns = dict.fromkeys([*self.regression, *rows, *self.keep])
             self.training.balance.shape.check(columns, self.classes)
         self.check_model(self.model, self.training.loss)
+        self._check_evaluation()
+        return self
+
+    def _check_evaluation(self) -> None:
+        """Refuse ranges of what is no target, and backgrounds that are no class."""
         for name in self.evaluation.range:
             if name not in self.regression:
                 near = nearest(name, self.regression)
                 raise ValueError(f"evaluation.range.{name}: is no target of a regression{near}")
-        return self
+        for name, point in self.evaluation.working_points.items():
+            if point.against is not None and point.against not in self.classes:
+                near = nearest(point.against, self.classes)
+                raise ValueError(f"evaluation.working_points.{name}.against: there is no class {point.against!r}{near}")
 
     def check_model(self, model: ModelOptions, loss: LossOptions | None) -> None:
         """Raise a ValueError where inputs, targets or rows do not fit the model or the loss.

@@ -116,7 +116,7 @@ class TrainingData(ABC):
         UserError
             When a column is not in the dataset.
         """
-        columns = tuple(name for name in names if self._location(name) is None)
+        columns = tuple(dict.fromkeys(name for name in names if self._location(name) is None))
         for name in columns:
             if name not in self.config["keep"]:
                 raise UserError(f"{self.name}: has no column {name!r}: add it to 'keep' and make the dataset again")

@@ -14,9 +14,12 @@ from pathlib import Path
 from string import Template
 from typing import Any, Union
 
+import numpy as np
+
 from .figure import DATA, INPUTS, PERFORMANCE, SCORES, TRAINING
 from .metric import words
 from .results import Results
+from .working_points import definition
 
 _PAGE = Path(__file__).with_name("page.html")
 _MANY = 6
@@ -113,7 +116,7 @@ def render(
     """
     tables: dict[str, list[ReportTable]] = {
         PERFORMANCE: [_merits(results), *_bins(results)],
-        SCORES: [_overtraining(results)] if results.task == "classification" else [],
+        SCORES: [_working_points(results), _overtraining(results)] if results.task == "classification" else [],
         INPUTS: [],
         TRAINING: [],
         DATA: [*overview.tables, _parts(results)],
@@ -241,6 +244,16 @@ def _overtraining(results: Results) -> ReportTable:
     )
 
 
+def _working_points(results: Results) -> ReportTable:
+    lines = []
+    for cut in results.cuts:
+        threshold = f"{cut.threshold:.6g}" if np.isfinite(cut.threshold) else "undefined"
+        shares = [str(cut.efficiencies[name]) for name in results.outputs]
+        lines.append([f"{cut.signal}, {cut.name}: {definition(cut)}", threshold, *shares])
+    head = ["", "score at least", *(f"efficiency of {name}" for name in results.outputs)]
+    return ReportTable("Working points", head, lines, _NOTES["working_points"])
+
+
 def _bins(results: Results) -> list[ReportTable]:
     head = ["true value", "rows", "bias", "resolution"]
     tables = []
@@ -275,6 +288,11 @@ _NOTES = {
         "In the unit of the target, with the physics weights; errors are statistical. Pulls, prediction minus truth in "
         "units of the predicted sigma, have the mean 0 and the width 1 where sigma is right; as much of the truth as "
         "its level says should lie below a predicted quantile."
+    ),
+    "working_points": (
+        "Cuts on the score that keep at most so much background, or at least so much signal, and the fraction of each "
+        "class that passes, with its interval of 68 % for this cut. All digits are in working_points.json; a cut is "
+        "undefined where not even one row may pass."
     ),
     "tests": (
         "Largest distance between the weighted cumulative distributions of training and test scores, and how probable "

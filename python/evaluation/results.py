@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..balance.weight_factors import WeightFactors
-from . import statistics, summary
+from ..config.evaluation import WORKING_POINTS, WorkingPoint
+from . import statistics, summary, working_points
 from .importance import Importance
 from .metric import Metric, chosen_metrics
 from .pictures import ImageAverages
 from .scored import Prediction, Scored
-from .statistics import Array, Estimate
+from .statistics import Array, Estimate, Interval
 from .summary import Comparisons, Summary, TargetBins, Verdict
+from .working_points import Cut
 
 CURVE_POINTS = 1000
 
@@ -47,7 +49,8 @@ class PartCounts:
 class Fold:
     """What one fold's model gave: its scores of (a subset of) its training rows and of its test rows.
 
-    ``pictures`` are images of some test rows.
+    ``pictures`` are images of some test rows, ``columns`` what else is known of all of them: (N,) f4 by name, NaN where
+    there is no value.
     """
 
     train: Scored
@@ -55,6 +58,7 @@ class Fold:
     importance: Importance
     parts: list[PartCounts]
     pictures: Sequence[ImageAverages] = ()
+    columns: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,9 +66,9 @@ class Results:
     """The evaluation of one model, or of the models of several folds.
 
     ``outputs`` names the C classes of a classification, or the targets of a regression. ``notices`` is what a reader
-    must know before the numbers, ``functions`` are the metrics that the analysis adds; ``histories`` (the columns
-    ``epoch``, ``train_loss``, ``val_loss``) and ``weight_factors`` (the balance) are those of each fold. The test rows
-    of all folds are pooled, each scored by the model that did not see it.
+    must know before the numbers, ``functions`` are the metrics that the analysis adds, ``points`` the working points;
+    ``histories`` (the columns of ``history.csv``) and ``weight_factors`` (the balance) are those of each fold. The test
+    rows of all folds are pooled, each scored by the model that did not see it.
     """
 
     task: str
@@ -74,6 +78,7 @@ class Results:
     functions: Sequence[str] = ()
     histories: Sequence[Mapping[str, Array]] = ()
     weight_factors: Sequence[WeightFactors] = ()
+    points: Mapping[str, WorkingPoint] = field(default_factory=lambda: WORKING_POINTS)
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -89,6 +94,11 @@ class Results:
     def test(self) -> Scored:
         """Test rows of all folds."""
         return Scored.pool([fold.test for fold in self.folds])
+
+    @cached_property
+    def columns(self) -> dict[str, Array]:
+        """Columns of ``keep`` and features of the test rows of all folds, (N,) f4 by name."""
+        return {name: np.concatenate([fold.columns[name] for fold in self.folds]) for name in self.folds[0].columns}
 
     @cached_property
     def importance(self) -> Importance:
@@ -133,6 +143,13 @@ class Results:
         if self.task == "classification":
             return {}
         return {name: summary.target_bins(rows) for name, rows in self.predictions.items()}
+
+    @cached_property
+    def cuts(self) -> list[Cut]:
+        """The working points of the signal classes; empty for a regression."""
+        if self.task == "regression":
+            return []
+        return working_points.find_cuts(self.test, self.outputs, self.points)
 
     @property
     def predictions(self) -> dict[str, Prediction]:
@@ -192,6 +209,18 @@ class Results:
             }
         return dict(_plain(curves))
 
+    def cuts_content(self) -> dict[str, Any]:
+        """Return the working points of each signal class as plain JSON types; what is undefined is None."""
+        content: dict[str, dict[str, Any]] = {}
+        for cut in self.cuts:
+            content.setdefault(cut.signal, {})[cut.name] = {
+                "keeps": cut.asked.model_dump(mode="json", exclude_none=True),
+                "threshold": cut.threshold,
+                "efficiencies": cut.efficiencies,
+                "effective_rows": cut.passed,
+            }
+        return dict(_plain(content))
+
     def _summary(self, rows: Scored) -> Summary:
         return summary.summarise(rows, self.outputs, self.metrics)
 
@@ -214,7 +243,7 @@ class Results:
 
 def _plain(content: Any) -> Any:
     """Turn results into plain JSON types."""
-    if isinstance(content, Estimate):
+    if isinstance(content, (Estimate, Interval)):
         return _plain(content._asdict())
     if isinstance(content, dict):
         return {str(key): _plain(value) for key, value in content.items()}

@@ -15,6 +15,7 @@ import torch
 from ..balance.balancer import Balancer
 from ..balance.weight_factors import WeightFactors
 from ..config.evaluation import Evaluation
+from ..config.schema import IDENTITY
 from ..console import Bar, progress, say
 from ..dataset.batch import Batch
 from ..dataset.source import TrainingData
@@ -32,6 +33,8 @@ TRAIN_ROWS = 200_000
 IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS = 20_000, 200_000
 """At most so many test rows serve for the permutation importance, chosen alike, and fewer where each is long."""
 REPEATS = 3
+MOST_COLUMNS = 4
+"""Against so many columns of the rows efficiencies are drawn, unless the analysis names others."""
 BATCH_ROWS = 8192
 SEED = 1
 Ranges = Mapping[str, tuple[float, float]]
@@ -49,11 +52,11 @@ def score_folds(
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
         folds = [
-            _Scorer(model, dataset, i, of_fold, evaluation.range, bar).fold()
+            _Scorer(model, dataset, i, of_fold, evaluation, bar).fold()
             for i, (model, of_fold) in enumerate(zip(models, factors))
         ]
     task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
-    results = Results(task, names, folds, notices, evaluation.functions)
+    results = Results(task, names, folds, notices, evaluation.functions, points=evaluation.working_points)
     unknown = [*_unknown(dataset, results, evaluation.range), *_crossings(results)] if info.regression else []
     negative = list(_negative_sums(results))
     results.notices = [*notices, *unknown, *negative]
@@ -116,16 +119,28 @@ def _crossings(results: Results) -> Iterator[str]:
             yield notice
 
 
+def columns_of(dataset: TrainingData, evaluation: Evaluation) -> list[str]:
+    """Return the columns against which efficiencies and responses are drawn: those that are named, or some."""
+    if evaluation.against is not None:
+        return list(dict.fromkeys(evaluation.against))
+    identity = {*IDENTITY, *(dataset.config["identity"] or ())}
+    kept = [name for name in dataset.config["keep"] if name not in identity]
+    row_inputs = [shape for shape in dataset.info.inputs.values() if shape.length is None]
+    features = [name for shape in row_inputs for name in shape.features if name.rpartition("_")[2] in ("pt", "eta")]
+    return list(dict.fromkeys([*kept, *features]))[:MOST_COLUMNS]
+
+
 class _Scorer:
     """Scores the rows of one fold with its model."""
 
     def __init__(
-        self, model: Model, dataset: TrainingData, fold: int, factors: WeightFactors, ranges: Ranges, bar: Bar
+        self, model: Model, dataset: TrainingData, fold: int, factors: WeightFactors, evaluation: Evaluation, bar: Bar
     ) -> None:
         self._model = model
         self._dataset = dataset
         self._fold = fold
-        self._ranges = ranges
+        self._ranges = evaluation.range
+        self._columns = columns_of(dataset, evaluation)
         self._bar = bar
         self._lines = len(factors.classes)
         self._balancer = Balancer(factors, dataset)
@@ -137,13 +152,18 @@ class _Scorer:
         for _ in self._batches(val, 0):
             pass
         unseen, kept = [], []
+        columns: dict[str, list[Array]] = {name: [] for name in self._columns}
         longest = max(shape.length or 1 for shape in self._dataset.info.inputs.values())
         for batch, chosen in self._batches(test, min(IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS // longest)):
             unseen.append(self._score(batch))
             kept.append(_pick(batch, chosen))
+            for name, parts in columns.items():
+                parts.append(self._dataset.column(batch, name).numpy())
         rows = Batch.join(kept)
         counts, drawn = [train, val, test], pictures(rows, self._dataset.info)
-        return Fold(Scored.pool(seen or [unseen[0].none]), Scored.pool(unseen), self._importance(rows), counts, drawn)
+        values = {name: np.concatenate(parts) for name, parts in columns.items()}
+        train_rows = Scored.pool(seen or [unseen[0].none])
+        return Fold(train_rows, Scored.pool(unseen), self._importance(rows), counts, drawn, values)
 
     def _batches(self, part: PartCounts, most: int) -> Iterator[tuple[Batch, Array]]:
         """Pass over a part and count it; beside each batch, say which of its rows are in the random subset."""

@@ -41,6 +41,24 @@ class Estimate(NamedTuple):
         return f"{self.value:.{max(digits, 0)}f} \N{PLUS-MINUS SIGN} {self.error:.{max(digits, 0)}f}"
 
 
+class Interval(NamedTuple):
+    """A number with the ends of its interval of 68 %; the ends are NaN where nothing is known of its fluctuation."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Write the number to two digits of its larger error."""
+        up, down = self.high - self.value, self.value - self.low
+        if not (np.isfinite(up) and np.isfinite(down) and up + down > 0):
+            return str(Estimate(self.value))
+        if abs(up - down) < 0.1 * (up + down):
+            return str(Estimate(self.value, (up + down) / 2))
+        digits = min(6, max(0, int(1 - np.floor(np.log10(max(up, down))))))
+        return f"{self.value:.{digits}f} +{up:.{digits}f} \N{MINUS SIGN}{down:.{digits}f}"
+
+
 class Roc(NamedTuple):
     """A ROC curve from (0, 0) to (1, 1), by falling threshold; equal scores make one point. Each (points,).
 
@@ -81,6 +99,24 @@ def average(values: Array, weight: Array) -> Estimate:
     """
     value = mean(values, weight)
     return Estimate(value, _root(float(np.sum((weight * (values - value)) ** 2)) * _per_total(weight)))
+
+
+def efficiency(passed: Array, weight: Array) -> Interval:
+    """Return the fraction of rows, (N,) bool, that pass, with Wilson's interval (J. Am. Stat. Assoc. 22 (1927) 209).
+
+    It keeps a width where none or all pass, and stays in [0, 1]. Weighted rows count as so many unweighted ones as give
+    the error of :func:`average`, p(1 - p)/error² (Korn and Graubard, Survey Methodology 24 (1998) 193), and as their
+    effective number where none or all pass. A fraction beyond [0, 1], which negative weights may give, has the
+    symmetric interval of that error.
+    """
+    value, error = average(passed, weight)
+    spread = value * (1 - value)
+    number = effective_number(weight) if spread == 0 else spread / error**2 if error > 0 else np.nan
+    if not (np.isfinite(value) and number > 1):
+        return Interval(value, value - error, value + error)
+    centre, width = (value + 0.5 / number) / (1 + 1 / number), np.sqrt(spread / number + 0.25 / number**2)
+    width /= 1 + 1 / number
+    return Interval(value, min(value, float(centre - width)), max(value, float(centre + width)))
 
 
 def fraction_error(share: Array, squares: Array, weight: Array) -> Array:

@@ -32,7 +32,7 @@ from ..evaluation.figure import user_figures
 from ..evaluation.metric import chosen_metrics, words
 from ..evaluation.results import Results
 from ..evaluation.scored import Scored
-from ..evaluation.scoring import SEED, score_folds
+from ..evaluation.scoring import SEED, columns_of, score_folds
 from ..evaluation.statistics import Array
 from ..models.load import own_code
 from ..pipeline.outcome import Outcome, Request
@@ -62,8 +62,9 @@ def evaluate(
         Dataset, or analysis whose files are read directly, to evaluate on, with the inputs and classes of the training;
         by default what the run was trained on.
     output
-        Where ``metrics.json``, ``curves.json`` (ROC curves), ``report.html`` and ``plots/`` go; by default
-        ``run/evaluation``, and figures of merit, figures and report also into the MLflow store of the run.
+        Where ``metrics.json``, ``curves.json`` (ROC curves), ``working_points.json``, ``report.html`` and ``plots/``
+        go; by default ``run/evaluation``, and figures of merit, figures and report also into the MLflow store of the
+        run.
     force
         Replace an evaluation of something else.
     evaluation
@@ -125,7 +126,7 @@ def evaluate(
 def _score(run: Path, trained: Manifest, settings: Analysis, dataset: TrainingData, notices: list[str]) -> Results:
     """Score the test rows of all folds by the models that did not see them."""
     block = Balance.model_validate(trained.config["training"]["balance"])
-    dataset.load_columns(block.columns)
+    dataset.load_columns([*block.columns, *columns_of(dataset, settings.evaluation)])
     factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
     models = load_models(run, settings, range(dataset.info.folds))
     results = score_folds(models, dataset, factors, notices, settings.evaluation)
@@ -135,11 +136,12 @@ def _score(run: Path, trained: Manifest, settings: Analysis, dataset: TrainingDa
 
 
 def _key_of_settings(analysis: Analysis) -> dict[str, Any]:
-    """Return what the analysis adds: ranges, and metrics and figures with what their files hold."""
-    specs, ranges = analysis.evaluation.specs, analysis.evaluation.range
+    """Return what the analysis adds to what always is done: metrics and figures with what their files hold, too."""
+    specs = analysis.evaluation.specs
     names = [spec.rpartition("/")[2] for spec in specs]
     functions = {"functions": fingerprint([names, list(analysis.evaluation_digests().values())])} if specs else {}
-    return {**functions, **({"range": {name: list(limits) for name, limits in ranges.items()}} if ranges else {})}
+    others = analysis.evaluation.model_dump(mode="json", exclude={"functions", "figures"}, exclude_defaults=True)
+    return {**functions, **others}
 
 
 def _open(
@@ -235,7 +237,8 @@ def _write(
     write_atomically(work / "metrics.json", json.dumps(results.content(), indent=1, allow_nan=False) + "\n")
     if results.task == "classification":
         write_atomically(work / "curves.json", json.dumps(results.curves(), allow_nan=False) + "\n")
-        files.append("curves.json")
+        write_atomically(work / "working_points.json", json.dumps(results.cuts_content(), allow_nan=False) + "\n")
+        files += ["curves.json", "working_points.json"]
     return dict.fromkeys(files)
 
 

@@ -276,3 +276,34 @@ def test_bins_of_the_target_hold_equally_many_rows():
 )
 def test_estimates_are_written_to_their_precision(estimate, text):
     assert str(estimate) == text
+
+
+@pytest.mark.parametrize(("passed", "number"), [(0, 10), (3, 10), (10, 10), (70, 1000)])
+def test_the_interval_of_an_efficiency_is_wilsons(passed, number):
+    found = m.efficiency(np.arange(number) < passed, np.full(number, 2.5))
+    low, high = stats.binomtest(passed, number).proportion_ci(0.6826894921, "wilson")
+    if 0 < passed < number:  # errors of means have the factor n/(n - 1)
+        number -= 1
+        share, z = passed / (number + 1), 1
+        middle, width = share + z / (2 * number), np.sqrt(share * (1 - share) / number + z / (4 * number**2))
+        low, high = ((middle + sign * width) / (1 + z / number) for sign in (-1, 1))
+    assert found == pytest.approx((found.value, low, high), abs=1e-9)
+
+
+def test_the_interval_of_a_weighted_efficiency_covers_as_often_as_it_says():
+    rng, covered, true = np.random.default_rng(5), 0, 0.08
+    for _ in range(1000):
+        weight = rng.choice([1.0, 1, 3, -0.3], 150)
+        found = m.efficiency(rng.random(150) < true, weight)
+        covered += found.low <= true <= found.high
+    assert covered / 1000 == pytest.approx(0.683, abs=0.05)
+
+
+def test_efficiencies_of_few_or_negative_rows():
+    assert np.isnan(m.efficiency(np.zeros(0, bool), np.zeros(0))).all()
+    alone = m.efficiency(np.array([True]), np.array([2.0]))
+    assert alone.value == 1 and np.isnan([alone.low, alone.high]).all()
+    beyond = m.efficiency(np.array([True, True, False, True]), np.array([1.0, 1, -0.5, 1]))
+    assert beyond.value == pytest.approx(1.2) and beyond.high - beyond.value == pytest.approx(beyond.value - beyond.low)
+    assert str(m.Interval(0.5, 0.49, 0.51)) == "0.500 \N{PLUS-MINUS SIGN} 0.010"
+    assert str(m.Interval(0.0, 0.0, 0.1)) == "0.00 +0.10 \N{MINUS SIGN}0.00"
