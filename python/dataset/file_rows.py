@@ -77,7 +77,7 @@ class FileRows:
         frame = builder.frame(chunk)
         weights = builder.weights(frame)
         record.sum_of_weights += float(weights.sum())
-        rows = builder.select(frame, record.accounting)
+        rows = builder.select(frame, record.accounting, weights)
         entries = chunk.start + rows.events
         identity = {n: v[rows.events] for n, v in builder.identity(frame).items()}
         hashes = event_hash(identity, self._file.uuid, entries, split.seed)

@@ -9,7 +9,7 @@ that of :mod:`.shuffling`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from ..provenance.manifest import NAME, input_record
 from . import shuffling
 from .batch import Batch
 from .cache import PartCache
+from .cut_flow import SampleFlow
 from .info import DatasetInfo
 from .pools import PoolReader
 from .resources import cores, threaded
@@ -68,6 +69,8 @@ class TrainingData(ABC):
         The files that a finished dataset was made from, as they were then.
     notices
         What a reader of results must know of the data; complete once :meth:`prepare` was called.
+    sample_flows
+        What became of the events of each sample; known then, and empty for datasets of earlier versions.
     """
 
     name: str
@@ -79,6 +82,7 @@ class TrainingData(ABC):
     accounting: Accounting | None = None
     notices: Sequence[str] = ()
     inputs: Sequence[FileRecord] = ()
+    sample_flows: Mapping[str, SampleFlow] = {}
     _loaded_columns: tuple[str, ...] = ()
     _numbered = False
     _most_readers = 64
@@ -343,6 +347,8 @@ class StoredData(TrainingData):
         self.key = manifest.details["key"]
         self.config = manifest.config
         self.notices = manifest.details.get("notices", [])
+        flows = manifest.details.get("sample_flows", {})
+        self.sample_flows = {name: SampleFlow.from_dict(flow) for name, flow in flows.items()}
         self.inputs = manifest.inputs
         self.sources = [input_record(str(directory.absolute() / NAME))]
 

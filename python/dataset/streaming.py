@@ -26,6 +26,7 @@ from ..events.reader import EventFile
 from ..provenance import Accounting, FileRecord, fingerprint, make_room
 from ..provenance.manifest import input_record, sealed, unsealed, write_atomically
 from .batch import Batch
+from .cut_flow import sample_flows
 from .event_block import EventBlock
 from .file_rows import FileRows
 from .info import SPLITS
@@ -144,10 +145,12 @@ class StreamedData(TrainingData):
         (folder / FOLDER).mkdir(exist_ok=True)
         sidecars = folder / FOLDER
         self._records, repeats = self._surveyed(sidecars)
-        self.accounting = Accounting.total(r.accounting for r in self._records)
+        self.accounting = Accounting.total(r.accounting for r in self._records).without_weights()
         check(self._analysis, self.info, self._records, self.accounting)
         self.notices = find_notices(self._analysis, self._records, repeats)
         self._scales = scales(self._analysis, self._records)
+        factors = {str(r.source.sample): scale for r, scale in zip(self._records, self._scales)}
+        self.sample_flows = sample_flows(self._analysis, self._records, factors)
         self.sources = [r.source for r in self._records]
         return [f"{FOLDER}/{name}" for name in (*(job.sidecar.name for job in self._jobs(sidecars)), REPEATS)]
 

@@ -15,8 +15,8 @@ from ..events.expressions import Expression
 from ..events.frame import Frame, Level, Schema
 from ..events.identity import integer_columns, lacking, likely_identity
 from ..events.reader import EventFile
-from ..events.selection import Selection, condition, cut
-from ..provenance import Accounting, Ledger
+from ..events.selection import Selection, condition, cut, use
+from ..provenance import Accounting, Ledger, WeightSums
 from .images import Drawings, input_info
 from .info import DatasetInfo
 from .inputs import ChosenRows, InputBuilder, representative
@@ -210,25 +210,35 @@ class TableBuilder:
         """Put the defined columns on top of a chunk."""
         return self._selection.frame(self._schema, chunk)
 
-    def select(self, frame: Frame, accounting: Accounting) -> ChosenRows:
-        """Apply the cuts in order and book them; cuts on events come before cuts on rows."""
-        events, row_cuts = self._selection.events(frame, accounting.events)
-        return (
-            ChosenRows(events, events) if self._row is None else self._select_rows(frame, events, row_cuts, accounting)
-        )
+    def select(self, frame: Frame, accounting: Accounting, weights: np.ndarray | None = None) -> ChosenRows:
+        """Apply the cuts in order and book them, and weights of the events, (n,) f8; cuts on rows come last."""
+        events, row_cuts = self._selection.events(frame, accounting.events, weights)
+        if self._row is None:
+            return ChosenRows(events, events)
+        return self._select_rows(frame, events, row_cuts, accounting, weights)
 
     def _select_rows(
-        self, frame: Frame, events: np.ndarray, cuts: dict[str, np.ndarray], accounting: Accounting
+        self,
+        frame: Frame,
+        events: np.ndarray,
+        cuts: dict[str, np.ndarray],
+        accounting: Accounting,
+        weights: np.ndarray | None,
     ) -> ChosenRows:
         row = str(self._row)
         chosen = np.zeros(frame.size, dtype=bool)
         chosen[events] = True
-        rows = np.flatnonzero(chosen[frame.object_level(row).events])
-        accounting.rows = accounting.rows or Ledger(f"{row} rows")
-        accounting.rows.read += len(rows)
+        event_of_row = frame.object_level(row).events
+        rows = np.flatnonzero(chosen[event_of_row])
+        ledger = accounting.rows = accounting.rows or Ledger(f"{row} rows")
+        ledger.read += len(rows)
+        if weights is not None:
+            weights = weights[event_of_row]
+            ledger.weights = ledger.weights or WeightSums()
+            ledger.weights.read += float(weights[rows].sum())
         for name, passed in cuts.items():
-            rows = cut(accounting.rows, name, rows, passed)
-        accounting.rows.used += len(rows)
+            rows = cut(ledger, name, rows, passed, weights)
+        use(ledger, rows, weights)
         return ChosenRows(rows, np.searchsorted(frame.offsets(row), rows, side="right") - 1)
 
     def identity(self, frame: Frame) -> dict[str, np.ndarray]:

@@ -138,9 +138,9 @@ class Comparison:
         """Write what the models are and what their training took."""
         runs = self.runs
         return [
-            ["parameters", *(_range([fold["parameters"] for fold in run.cost]) for run in runs)],
-            ["epochs (trees)", *(_range([fold["epochs"] for fold in run.cost]) for run in runs)],
-            ["training time", *(_duration(run.seconds) for run in runs)],
+            ["parameters", *(number_range([fold["parameters"] for fold in run.cost]) for run in runs)],
+            ["epochs (trees)", *(number_range([fold["epochs"] for fold in run.cost]) for run in runs)],
+            ["training time", *(duration(run.seconds) for run in runs)],
             ["folds", *(str(len(run.cost)) for run in runs)],
             ["dataset", *(run.dataset[:12] for run in runs)],
         ]
@@ -162,12 +162,14 @@ def _cell(text: str | None) -> str:
     return text if len(text) <= _WIDEST else f"{text[: _WIDEST - 3]}..."
 
 
-def _range(numbers: Sequence[float]) -> str:
+def number_range(numbers: Sequence[float]) -> str:
+    """Write the least and the largest of some numbers, or the only one."""
     low, high = min(numbers), max(numbers)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write a time with its units."""
     if seconds < 100:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)

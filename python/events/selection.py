@@ -9,7 +9,7 @@ import numpy as np
 
 from ..config.schema import Analysis, Sample
 from ..errors import UserError
-from ..provenance import Ledger
+from ..provenance import Ledger, WeightSums
 from .columns import Chunk
 from .expressions import Expression, load_functions, parse
 from .frame import LABEL, Frame, Resolver, Schema, resolver
@@ -105,8 +105,10 @@ class Selection:
             frame.define(name, expression, self.resolver(expression.where))
         return frame
 
-    def events(self, frame: Frame, ledger: Ledger) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Apply the lumi mask and the cuts on events, in order, and book them.
+    def events(
+        self, frame: Frame, ledger: Ledger, weights: np.ndarray | None = None
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Apply the lumi mask and the cuts on events, in order, and book them, and their weights, (n,) f8, if given.
 
         Returns
         -------
@@ -115,20 +117,23 @@ class Selection:
         """
         events = np.arange(frame.size)
         ledger.read += frame.size
+        if weights is not None:
+            ledger.weights = ledger.weights or WeightSums()
+            ledger.weights.read += float(weights.sum())
         if self._mask is not None:
             run, section = (frame.columns[name].content for name in self._lumi_columns)
-            events = cut(ledger, GOLDEN_JSON, events, self._mask(run, section))
+            events = cut(ledger, GOLDEN_JSON, events, self._mask(run, section), weights)
         row_cuts: dict[str, np.ndarray] = {}
         for name, expression in self._cuts.items():
             column, owner = frame.evaluate(expression, self.resolver(expression.where))
             passed = condition(column.content, expression, self._path)
             if owner is None:
-                events = cut(ledger, name, events, passed)
+                events = cut(ledger, name, events, passed, weights)
             elif owner == self.row:
                 row_cuts[name] = passed
             else:
                 raise UserError(_cut_depth(expression, owner, self.row))
-        ledger.used += len(events)
+        use(ledger, events, weights)
         return events, row_cuts
 
 
@@ -143,11 +148,23 @@ def condition(values: np.ndarray, expression: Expression, path: str) -> np.ndarr
     return values
 
 
-def cut(ledger: Ledger, name: str, indices: np.ndarray, passed: np.ndarray) -> np.ndarray:
-    """Return those of the places that pass, and book the others as rejected."""
-    kept = indices[passed[indices]]
+def cut(
+    ledger: Ledger, name: str, indices: np.ndarray, passed: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Return those of the places that pass, and book the others, and the weights of all places, as rejected."""
+    passes = passed[indices]
+    kept = indices[passes]
     ledger.reject(name, len(indices) - len(kept))
+    if weights is not None and ledger.weights is not None:
+        ledger.weights.reject(name, float(weights[indices[~passes]].sum()))
     return kept
+
+
+def use(ledger: Ledger, indices: np.ndarray, weights: np.ndarray | None) -> None:
+    """Book the places that passed all cuts."""
+    ledger.used += len(indices)
+    if weights is not None and ledger.weights is not None:
+        ledger.weights.used += float(weights[indices].sum())
 
 
 def _cut_depth(expression: Expression, owner: str, row: str | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .accounting import Accounting, Ledger, Lost
+from .accounting import Accounting, Ledger, Lost, WeightSums
 from .manifest import FileRecord, Manifest, fingerprint
 from .output import staged_output
 from .pieces import Piece, make_room
@@ -14,6 +14,7 @@ __all__ = [
     "Lost",
     "Manifest",
     "Piece",
+    "WeightSums",
     "fingerprint",
     "make_room",
     "staged_output",

@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Optional
 
 from ..errors import DataError
 
 
 @dataclass
+class WeightSums:
+    """Sums of the weights of what a :class:`Ledger` counts."""
+
+    read: float = 0.0
+    used: float = 0.0
+    rejected: dict[str, float] = field(default_factory=dict)
+
+    def reject(self, cut: str, weight: float) -> None:
+        """Add the weights that a cut rejects."""
+        self.rejected[cut] = self.rejected.get(cut, 0.0) + weight
+
+    def add(self, other: WeightSums) -> None:
+        """Add other sums."""
+        self.read += other.read
+        self.used += other.used
+        for cut, weight in other.rejected.items():
+            self.reject(cut, weight)
+
+
+@dataclass
 class Ledger:
-    """Counts of one unit ("events", or the rows of a collection) through the cuts, in their order."""
+    """Counts of one unit ("events", or the rows of a collection) through the cuts, in their order.
+
+    ``weights`` are the sums of weights where they were summed; those of several samples, before their normalisation,
+    mean nothing together.
+    """
 
     unit: str
     read: int = 0
     used: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
+    weights: Optional[WeightSums] = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.weights, dict):  # read from a file
+            self.weights = WeightSums(**self.weights)
 
     def reject(self, cut: str, count: int) -> None:
         """Count rejections of a cut; a cut that rejects nothing is listed too."""
@@ -28,6 +57,14 @@ class Ledger:
         self.used += other.used
         for cut, count in other.rejected.items():
             self.reject(cut, count)
+        if other.weights is not None:
+            self.weights = self.weights or WeightSums()
+            self.weights.add(other.weights)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        content = asdict(self)
+        return content if self.weights is not None else {k: v for k, v in content.items() if k != "weights"}
 
 
 @dataclass
@@ -75,6 +112,11 @@ class Accounting:
         self.lost.append(loss)
         self.events.read += loss.entries or 0
 
+    def without_weights(self) -> Accounting:
+        """Return it without sums of weights: of several samples they mean nothing."""
+        rows = None if self.rows is None else replace(self.rows, weights=None)
+        return replace(self, events=replace(self.events, weights=None), rows=rows)
+
     @classmethod
     def of_lost(cls, file: str, reason: str, entries: int | None) -> Accounting:
         """Return the accounting of one file that could not be used."""
@@ -115,8 +157,10 @@ class Accounting:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the books as plain JSON types."""
-        content = asdict(self)
-        return content if self.hits else {key: value for key, value in content.items() if key != "hits"}
+        rows = None if self.rows is None else self.rows.as_dict()
+        content = {"events": self.events.as_dict(), "rows": rows, "lost": [asdict(loss) for loss in self.lost]}
+        hits = {name: ledger.as_dict() for name, ledger in self.hits.items()}
+        return {**content, "hits": hits} if hits else content
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Accounting:

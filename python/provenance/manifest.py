@@ -133,7 +133,8 @@ class Manifest:
         self.versions = versions()
         self.git_commit = nanoforge_commit()
         self.created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        content = asdict(self) | {"config_sha256": self.config_sha256}
+        accounting = None if self.accounting is None else self.accounting.as_dict()
+        content = asdict(self) | {"accounting": accounting, "config_sha256": self.config_sha256}
         write_atomically(directory / NAME, sealed(content, indent=1))
 
     @classmethod

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..config.schema import Analysis
 from ..dataset.assemble import assemble, remove_scraps
+from ..dataset.cut_flow import sample_flows
 from ..dataset.event_block import EventBlock
 from ..dataset.file_rows import FileRows
 from ..dataset.formats import format_of
@@ -144,8 +145,9 @@ def _dataset(analysis: Analysis, plan: Sequence[ConvertJob], indices: Sequence[S
         "unknown_targets": unknown_targets(info, records),
         "notices": find_notices(analysis, records, repeats),
         "repeats": asdict(repeats),
+        "sample_flows": {name: flow.as_dict() for name, flow in sample_flows(analysis, records, scale).items()},
     }
-    return _outcome(analysis, records, accounting, outputs, details, _checksums(shards))
+    return _outcome(analysis, records, accounting.without_weights(), outputs, details, _checksums(shards))
 
 
 def _shards(analysis: Analysis, plan: Sequence[ConvertJob], indices: Sequence[ShardIndex], folder: Path) -> Outcome:
@@ -154,7 +156,8 @@ def _shards(analysis: Analysis, plan: Sequence[ConvertJob], indices: Sequence[Sh
     refuse_copies(r.source for r in records)
     outputs = dict.fromkeys(f"{SHARDS}/{name}" for job, index in zip(plan, indices) for name in index.names(job.stem))
     remove_scraps(folder, outputs)
-    return _outcome(analysis, records, Accounting.total(r.accounting for r in records), outputs)
+    accounting = Accounting.total(r.accounting for r in records)
+    return _outcome(analysis, records, accounting.without_weights(), outputs)
 
 
 def _hashes(job: ConvertJob, index: ShardIndex) -> Iterator[EventHashes]:

@@ -30,6 +30,7 @@ from ..errors import UserError
 from ..evaluation import gallery, report
 from ..evaluation.figure import user_figures
 from ..evaluation.metric import chosen_metrics, words
+from ..evaluation.overview import overview
 from ..evaluation.results import Results
 from ..evaluation.scored import Scored
 from ..evaluation.scoring import SEED, columns_of, score_folds
@@ -232,7 +233,8 @@ def _write(
     pictures, paths = gallery.save_all(gallery.plots(results, figures), work / "plots")
     files = ["metrics.json", "report.html", *(str(path.relative_to(work)) for path in paths)]
     title = f"Evaluation of {trained.config['name']}"
-    page = report.render(title, results, pictures, _facts(results, run, trained, dataset))
+    above = overview(trained.config, trained.details, dataset.sample_flows)
+    page = report.render(title, results, pictures, _facts(results, run, trained, dataset), above)
     write_atomically(work / "report.html", page)
     write_atomically(work / "metrics.json", json.dumps(results.content(), indent=1, allow_nan=False) + "\n")
     if results.task == "classification":

@@ -25,7 +25,7 @@ def balanced(draw: st.DrawFn) -> Accounting:
     if draw(st.booleans()):
         used, length, outside = draw(COUNTS), draw(COUNTS), draw(COUNTS)
         rejected = {"image (outside of it)": outside, "length": length}
-        books.hits["ecal"] = HitLedger("ecal hits", used + length + outside, used, rejected, draw(COUNTS), 2, 1)
+        books.hits["ecal"] = HitLedger("ecal hits", used + length + outside, used, rejected, None, draw(COUNTS), 2, 1)
     for entries in draw(st.lists(st.none() | COUNTS, max_size=3)):
         books.lose(Lost("bad.root", "truncated", entries))
     return books

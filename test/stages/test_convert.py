@@ -13,11 +13,13 @@ import toys
 import uproot
 import yaml
 from nanoforge.config import Analysis, load
+from nanoforge.dataset.cut_flow import SampleFlow
 from nanoforge.dataset.identity import assign_fold
 from nanoforge.dataset.open import open_dataset
 from nanoforge.dataset.shards import ShardIndex, ShardRecord
 from nanoforge.dataset.table import dataset_info
 from nanoforge.errors import DataError, UserError
+from nanoforge.evaluation.overview import ledger_lines
 from nanoforge.events.hashing import event_hash
 from nanoforge.provenance import Manifest
 from nanoforge.provenance.manifest import input_record, sealed, unsealed
@@ -450,6 +452,41 @@ def test_cut_flow_and_manifest(samples: Path) -> None:
     assert all(r["uuid"] and r["size"] for r in manifest["inputs"])
     assert {r["path"] for r in manifest["outputs"]} >= {"train.h5", "shards/02.h5"}
     assert manifest["config"]["select"] == cuts and len(manifest["config_sha256"]) == 64
+
+
+def test_weighted_cut_flows_of_samples(samples: Path) -> None:
+    changes = {
+        "samples": {
+            "tt": {"files": str(samples / "tt*.root"), "label": "s", "xsec": 800.0},
+            "dy": {"files": str(samples / "dy.root"), "label": "b", "xsec": 6000.0},
+        },
+        "row": "Jet",
+        "weight": "genWeight",
+        "lumi": 100,
+        "select": {"met": "MET_pt > 20", "two": "nJet >= 2", "hard": "pt > 30"},
+        "inputs": {"jet": {"features": ["pt"]}},
+    }
+    manifest = json.loads((make(samples, **changes) / "manifest.json").read_text())
+    assert "weights" not in manifest["accounting"]["events"], "those of several samples do not add up"
+    for name, sumw, xsec in (("tt", 3520, 800), ("dy", 1920, 6000)):
+        flow = SampleFlow.from_dict(manifest["details"]["sample_flows"][name])
+        paths = sorted(samples.glob(f"{name}*.root"))
+        parts = [uproot.open(p)["Events"].arrays(["genWeight", "MET_pt", "nJet", "Jet_pt"]) for p in paths]
+        events = ak.concatenate(parts)
+        weight, met, two = events.genWeight, events.MET_pt > 20, events.nJet >= 2
+        per_jet = ak.broadcast_arrays(weight, events.Jet_pt)[0]
+        hard = (events.Jet_pt > 30) & met & two
+        assert (flow.files, flow.generated) == (len(paths), sumw) and flow.factor == pytest.approx(xsec * 100 / sumw)
+        sums = [weight, weight[met], weight[met & two]]
+        steps = [float(ak.sum(w)) for w in (*sums, per_jet[met & two], per_jet[hard])]
+        counts = [int(ak.count(w)) for w in (*sums, per_jet[met & two], per_jet[hard])]
+        lines = [line for ledger in (flow.events, flow.rows) for line in ledger_lines(ledger, flow.factor)]
+        assert [line[0] for line in lines] == ["events read", "after met", "after two", "Jet rows read", "after hard"]
+        assert [int(line[1].replace(",", "")) for line in lines] == counts, name
+        assert [float(line[3].replace(",", "")) / flow.factor for line in lines] == pytest.approx(steps, rel=1e-5)
+        assert flow.rows.weights.used == pytest.approx(steps[-1]) and flow.events.weights.used == pytest.approx(
+            steps[2]
+        )
 
 
 def test_select_for_a_stage_replaces_the_cuts(samples: Path) -> None:
