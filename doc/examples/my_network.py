@@ -14,14 +14,14 @@ def transverse_mass(pt: Any, phi: Any, met: Any, met_phi: Any) -> Any:
 
 
 class Net(torch.nn.Module):
-    """A sum over jets. ``inputs["jets"]`` has ``features`` (names) and ``length``."""
+    """A sum over jets. ``inputs["jets"]`` has ``width`` (F), ``features`` (names) and ``length``."""
 
     def __init__(self, inputs: dict[str, Any], outputs: int, width: int) -> None:
         super().__init__()
-        self.each = torch.nn.Linear(len(inputs["jets"].features), width)
-        self.last = torch.nn.Linear(width + len(inputs["event"].features), outputs)
+        self.each = torch.nn.Linear(inputs["jets"].width, width)
+        self.last = torch.nn.Linear(width + inputs["event"].width, outputs)
 
     def forward(self, features: dict[str, torch.Tensor], masks: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Take normalised features, ``event`` (N, F) and ``jets`` (N, L, F), and masks (N, L); return logits."""
+        """Take prepared features, ``event`` (N, F) and ``jets`` (N, L, F), and masks (N, L); return logits."""
         jets = self.each(features["jets"]).relu() * masks["jets"].unsqueeze(2)
         return self.last(torch.cat([jets.sum(dim=1), features["event"]], dim=1))

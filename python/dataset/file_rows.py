@@ -11,6 +11,7 @@ from ..events.columns import Chunk
 from ..events.hashing import event_hash
 from ..events.reader import EventFile, broken_file
 from ..events.view import view
+from .categories import categories_of
 from .event_block import EventBlock
 from .identity import assign, stored_type
 from .info import SPLITS
@@ -47,6 +48,7 @@ class FileRows:
         except FileError:
             if file.entries:
                 raise
+        self._categories = categories_of(analysis.inputs)
         self._origin = {"sample": list(analysis.samples).index(sample), "file": number}
 
     def blocks(
@@ -94,7 +96,7 @@ class FileRows:
             table.inputs, weights[rows.events].astype(np.float32), fold[order],
             np.searchsorted(side[order], np.arange(len(SPLITS) + 1)), table.label, table.targets, stored, table.keep,
         )  # fmt: skip
-        record.book(block)
+        record.book(block, self._categories)
         if log is not None:
             pairs = content_hashes(table.inputs, rows, hashes[order], self._file.uuid, entries[order])
             record.hashed += len(pairs)

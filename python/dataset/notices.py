@@ -19,6 +19,8 @@ from .shards import ShardRecord
 from .statistics import merge as merge_moments
 
 _POSITION = 2  # the first features of hits say where they are
+MOST_UNLISTED = 0.01
+"""A larger share of values that are in no category is said."""
 MOST_LINES = 20
 """So many notices on features are printed; all are in the manifest and in the report."""
 
@@ -55,6 +57,7 @@ def find_notices(analysis: Analysis, records: Sequence[ShardRecord], repeats: Re
     for notice in copies:
         say(f"warning: {notice}")
     features = [notice for name, block in analysis.inputs.items() for notice in _features(name, block, read)]
+    features += [notice for name, block in analysis.inputs.items() for notice in _categories(name, block, read)]
     for notice in features[:MOST_LINES]:
         say(f"warning: {notice}")
     if len(features) > MOST_LINES:
@@ -145,6 +148,20 @@ def _features(name: str, block: Input, records: Sequence[ShardRecord]) -> Iterat
             yield (
                 f"inputs.{name}: {feature} is {number} in {_percent(share)} of the {of}: say 'missing: {number}'{fill} "
                 "if that means 'not there'"
+            )
+
+
+def _categories(name: str, block: Input, records: Sequence[ShardRecord]) -> Iterator[str]:
+    """Say of which features much is in none of their categories."""
+    parts = [record.unlisted[name] for record in records if name in record.unlisted]
+    if not parts:
+        return
+    of = "rows" if block.collection is None else f"{block.collection} entries"
+    for (feature, options), (number, unlisted) in zip(block.feature_options.items(), np.sum(parts, axis=0).T):
+        if options.categories and unlisted > MOST_UNLISTED * number:
+            yield (
+                f"inputs.{name}: {feature} is none of its {len(options.categories)} categories in "
+                f"{_percent(unlisted / number)} of the {of}, which the model cannot tell apart: list what is meant"
             )
 
 

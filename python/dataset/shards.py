@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from ..errors import DataError
 from ..provenance import Accounting, FileRecord
 from ..provenance.manifest import adler32, output_record, sealed, unsealed, write_atomically
 from . import extremes, kernels
+from .categories import count_unlisted
 from .event_block import EventBlock
 from .info import SPLITS, DatasetInfo
 from .inputs import split_input
@@ -29,7 +31,8 @@ MOST_SHARDS, FEWEST_SHARDS = 32, 8
 """What a dataset has, but for one of fewer files; and in between as many as hold this:"""
 _SHARD_BYTES = 1 << 26
 """Of input files. To make the datasets inside a shard costs as much as to convert some small files."""
-_PER_INPUT = ("moments", "extremes")
+_PER_INPUT = ("moments", "extremes", "unlisted")
+NO_CATEGORIES: Mapping[str, Mapping[int, Sequence[int]]] = MappingProxyType({})
 Record = TypeVar("Record", bound="ShardRecord")
 SplitRows = Mapping[str, Any]
 """The rows of every split: arrays by name for HDF5, an Arrow table for Parquet."""
@@ -81,6 +84,8 @@ class ShardRecord:
         Number of rows in which a regression target is known, per split, fold and target, (3, K, T).
     extremes
         Per input: (8, F), see :mod:`.extremes`, of some of the training rows.
+    unlisted
+        Per input with categories: (2, F), how many entries of the same rows there are, and how many in no category.
     hashed
         Number of events with rows, of which hashes are kept, see :mod:`.repeats`.
     lacks, likely
@@ -102,6 +107,7 @@ class ShardRecord:
     known: np.ndarray = field(default_factory=lambda: np.zeros((len(SPLITS), 1, 0), np.int64))
     moments: dict[str, np.ndarray] = field(default_factory=dict)
     extremes: dict[str, np.ndarray] = field(default_factory=dict)
+    unlisted: dict[str, np.ndarray] = field(default_factory=dict)
     hashed: int = 0
     lacks: list[str] = field(default_factory=list)
     likely: list[str] = field(default_factory=list)
@@ -114,8 +120,11 @@ class ShardRecord:
         self.population = np.zeros((*folds, max(1, len(info.classes))), np.int64)
         self.known = np.zeros((*folds, len(info.regression)), np.int64)
 
-    def book(self, block: EventBlock) -> None:
-        """Count the rows of a block, and the moments of its training rows, which are the first ones."""
+    def book(self, block: EventBlock, categories: Mapping[str, Mapping[int, Sequence[int]]] = NO_CATEGORIES) -> None:
+        """Count the rows of a block, and look at its training rows, which are the first ones.
+
+        ``categories`` are those of inputs, by position of the feature.
+        """
         _, folds, classes = self.population.shape
         for split, start, stop in zip(SPLITS, block.bounds[:-1], block.bounds[1:]):
             self.rows[split] += int(stop - start)
@@ -135,6 +144,9 @@ class ShardRecord:
                 moments = merge([self.moments[name], moments])
                 edges = extremes.merge([self.extremes[name], edges])
             self.moments[name], self.extremes[name] = moments, edges
+            if name in categories:
+                counts = count_unlisted(features, valid, categories[name])
+                self.unlisted[name] = self.unlisted.get(name, 0) + counts
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""

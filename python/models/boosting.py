@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .base import Model, ModelSpec
-from .rows import Rows, column_names, flatten, of_target
+from .rows import Rows, category_columns, column_names, flatten, of_target
 from .tasks import in_order
 from .trees import TreeLibrary
 
@@ -59,9 +59,9 @@ class BoostedTrees(Model):
         columns = column_names(self.spec)
         thresholds: dict[str, list[float]] = {feature: [] for feature in self.spec.inputs[name].features}
         for tree in (tree for booster in self.boosters for tree in booster.trees()):
-            for column, threshold in zip(tree.feature, tree.threshold):
+            for node, (column, threshold) in enumerate(zip(tree.feature, tree.threshold)):
                 owner, feature = columns[column]
-                if column >= 0 and owner == name and np.isfinite(threshold):
+                if column >= 0 and node not in tree.members and owner == name and np.isfinite(threshold):
                     thresholds[feature].append(threshold)
         center = [np.mean(values) if values else 0.0 for values in thresholds.values()]
         scale = [np.std(values) or 1.0 if values else 1.0 for values in thresholds.values()]
@@ -99,7 +99,9 @@ def fit(
     for name, target, level in _outputs(spec):
         train, *val = (of_target(rows, table, target) for rows, table in tables)
         judged_by = val[0] if val and len(val[0][0]) else None
-        text, history[name] = options.grow(train, judged_by, spec.loss_options.type, classes, level, seed, threads)
+        text, history[name] = options.grow(
+            train, judged_by, spec.loss_options.type, classes, level, seed, threads, category_columns(spec)
+        )
         texts.append(text)
     return BoostedTrees(spec, texts), history
 

@@ -25,14 +25,15 @@ class NetworkBuilder(ABC):
         Parameters
         ----------
         inputs
-            The inputs, in order: by name, the names of the features, and the ``length`` where there are constituents.
+            The inputs, in order: by name, how many features there are (``width``), and the ``length`` where there are
+            constituents. ``features`` names those of the file; categories and components are other ones.
         outputs
             Number of outputs C.
 
         Returns
         -------
         nn.Module
-            Called as ``network(features, masks)`` with normalised features per input, (N, F) or (N, L, F), zero where
+            Called as ``network(features, masks)`` with prepared features per input, (N, F) or (N, L, F), zero where
             they are padding, and masks per input of constituents, (N, L) bool. Returns (N, C): logits of classes, or
             standardised targets. If its ``forward`` has a parameter ``raw``, that gets the features as they are in the
             file (GeV, radian), zero where they are padding; a parameter ``images`` gets what is drawn of the hits,

@@ -18,8 +18,8 @@ from ..console import say
 from ..errors import DataError, UserError, first_line
 from ..registry import import_extra
 from .base import Model, ModelSpec
-from .rows import Rows, column_names, flatten, of_target
-from .tree_graph import OPSETS, flat_table
+from .rows import Rows, column_names, flatten, indicator_columns, of_target, with_indicators
+from .tree_graph import OPSETS, flat_table, set_columns
 
 CHECKED = 10_000
 """Of so many rows the scores of estimator and graph are compared."""
@@ -54,7 +54,7 @@ class ConvertedEstimator(Model):
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return the final scores, (N, C): probabilities of the classes, or targets in their own units."""
         inputs = {name: tensor.cpu().numpy() for name, tensor in zip(self.spec.graph_inputs, tensors)}
-        table = flatten(self.spec, inputs, self.padding)
+        table = with_indicators(self.spec, inputs, self.padding)
         if not len(table):
             return torch.zeros(0, len(self.spec.outputs))
         scores = [np.asarray(session.run(None, {"features": table})[0], np.float32) for session in self._sessions]
@@ -83,7 +83,16 @@ class ConvertedEstimator(Model):
     def graph(self) -> onnx.ModelProto:
         """See :meth:`.base.Model.graph`."""
         inputs, steps, constants = flat_table(self.spec, self.padding)
-        steps.append(helper.make_node("Cast", ["features"], ["narrow"], to=TensorProto.FLOAT))
+        source, pairs = "features", indicator_columns(self.spec)
+        if pairs:
+            source = "numbers_and_indicators"
+            more, values = set_columns([(column, (code,)) for column, code in pairs])
+            columns = {column for column, _ in pairs}
+            constants |= values
+            constants["numbers"] = np.setdiff1d(np.arange(len(column_names(self.spec))), sorted(columns))
+            gather = helper.make_node("Gather", ["features", "numbers"], ["plain"], axis=1)
+            steps += [gather, *more, helper.make_node("Concat", ["plain", "sets"], [source], axis=1)]
+        steps.append(helper.make_node("Cast", [source], ["narrow"], to=TensorProto.FLOAT))
         initial = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
         names = []
         for number, graph in enumerate(self.graphs):
@@ -123,7 +132,7 @@ def fit(
     sparse = flatten(spec, training.inputs)
     padding = np.nan if _takes_nan(make()) else 0.0
     parts = {"train": training} if validation is None else {"train": training, "val": validation}
-    tables = {part: flatten(spec, rows.inputs, padding) for part, rows in parts.items()}
+    tables = {part: with_indicators(spec, rows.inputs, padding) for part, rows in parts.items()}
     if padding == 0.0 and np.isnan(tables["train"]).any():
         raise UserError(f"model.type: {name} takes no NaN: say what it becomes (inputs.<name>.nan: {{fill: 0}})")
     targets = [None] if spec.task == "classification" else list(range(len(spec.targets)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class Tree:
         What a leaf adds to the sum.
     mode
         The comparison, as ONNX names it.
+    members
+        Of nodes that look at categories: numbers of those that go left; all others, and NaN, go right.
     """
 
     output: int
@@ -40,6 +43,7 @@ class Tree:
     right: list[int]
     leaf: list[float]
     mode: str = "BRANCH_LEQ"
+    members: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Booster(Protocol):
@@ -67,6 +71,7 @@ class TreeLibrary(ABC):
         level: float | None,
         seed: int,
         threads: int,
+        categories: Mapping[int, int],
     ) -> tuple[str, dict[str, list[float]]]:
         """Grow the trees of one booster.
 
@@ -82,6 +87,8 @@ class TreeLibrary(ABC):
             The quantile, where the loss has one.
         seed, threads
             As :meth:`fit` has them.
+        categories
+            The columns that hold numbers of categories, NaN where there is no constituent, and how many there are.
 
         Returns
         -------

@@ -70,6 +70,11 @@ _BITS = ("HLT*", "L1*", "DST_*", "Flag_*", "*[tT]rigger*")
 _NO_EVENT_FEATURE = (*_TRUTH, *_INDICES, *_IDENTIFIERS, *_WEIGHTS, *_BITS)
 _NO_OBJECT_FEATURE = (*_TRUTH, *_INDICES)
 
+# Integers whose order means nothing.
+_CATEGORIES = ("*charge", "*[dD]ecayMode*", "*pdgId", "*Id", "*cutBased*", "*[fF]lag*", "is[A-Z]*", "*_is[A-Z]*")
+_MOST_CATEGORIES = 20
+_LARGEST_CATEGORY = 1_000_000
+
 # Where a file has collections, these describe the event as a whole; what else there is, is proposed in comments.
 # fmt: off
 _EVENT_FIRST = (
@@ -93,6 +98,7 @@ class Look:
     ``varies`` are columns with more than one value in some file, ``missing`` those that hold -999, ``broken`` those
     that hold NaN or infinities, ``uneven`` those whose lists are not as long as the rest of their collection,
     ``lengths`` the numbers of objects per event of every collection, ``inputs`` the names of inputs by collection,
+    ``categories`` the values of columns whose names say that they are categories,
     ``grouped`` those collections whose names do not say so, as ``collections`` of the analysis file has them.
     """
 
@@ -103,6 +109,7 @@ class Look:
     broken: set[str] = field(default_factory=set)
     uneven: set[str] = field(default_factory=set)
     lengths: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    categories: dict[str, set[int]] = field(default_factory=dict)
 
     def at(self, name: str, column: Column) -> None:
         """Look at the values of one column."""
@@ -113,6 +120,17 @@ class Look:
             self.missing.add(name)
         if not np.isfinite(values).all():
             self.broken.add(name)
+        elif _like(name, _CATEGORIES):
+            self.categories.setdefault(name, set()).update(np.unique(values).tolist())
+
+    def feature(self, name: str, column: str) -> str:
+        """Write a feature as YAML: with its categories where few integers without an order were seen."""
+        values = sorted(self.categories.get(column, ()))
+        few = 1 < len(values) <= _MOST_CATEGORIES
+        whole = all(value == int(value) and abs(value) <= _LARGEST_CATEGORY for value in values)
+        if not (few and whole) or column in self.missing | self.broken:
+            return _quoted(name)
+        return f"{{{_quoted(name)}: {{categories: [{', '.join(str(int(value)) for value in values)}]}}}}"
 
     def length(self, collection: str) -> int:
         """Return how many objects are enough for nearly all events."""
@@ -440,7 +458,10 @@ def _input(block: Features, look: Look) -> list[str]:
             *(["    sort: -pt  # which come first, and are kept"] if "pt" in block.used else []),
             f"    # where: {_quoted(where)}  # which objects count",
         ]
-    lines += _wrapped("    features: [", (_quoted(name) for name in block.used), "]", "      ")
+    features = [look.feature(name, column) for name, column in zip(block.used, block.columns)]
+    if any("categories" in feature for feature in features):
+        lines.append("    # categories: values seen whose order means nothing; all others are one category more")
+    lines += _wrapped("    features: [", features, "]", "      ")
     if block.further:
         lines += _wrapped("    # further ones: ", block.further, "", "    #   ")
     if look.missing.intersection(block.columns):

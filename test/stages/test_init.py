@@ -299,3 +299,17 @@ def test_recorded_data_and_one_file_alone(tmp_path):
         file.mktree("Events", {n: c.type.content for n, c in columns.items()}).extend(columns)
     init(tmp_path / "mc.root", tmp_path / "data.root", "-o", tmp_path / "both.yaml")
     assert {n: s.data for n, s in load(tmp_path / "both.yaml").samples.items()} == {"mc": False, "data": True}
+
+
+def test_small_integers_without_an_order_are_proposed_as_categories(tmp_path):
+    modes, ids = np.array([0, 1, 10, 11] * 50), np.array([0, 1, 2, -999] * 50)
+    numbers = {"Tau_decayMode": modes, "Tau_charge": 2 * (modes % 2) - 1, "Tau_ntracks": modes, "Tau_jetId": ids}
+    taus = {name: ak.unflatten(values.astype("i4"), np.ones(200, int)) for name, values in numbers.items()}
+    taus["Tau_pt"] = ak.unflatten(np.arange(200.0), np.ones(200, int))
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.root", event_pdgId=np.arange(200) * 7, **taus)
+    init(tmp_path / "a.root", tmp_path / "b.root", "-o", tmp_path / "analysis.yaml")
+    options = load(tmp_path / "analysis.yaml").inputs["taus"].feature_options
+    categories = {name: option.categories for name, option in options.items()}
+    assert categories["decayMode"] == [0, 1, 10, 11] and categories["charge"] == [-1, 1]
+    assert categories["pt"] is None and categories.get("ntracks") is None and categories.get("jetId") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 class LightGBMOptions(BoosterOptions):
     """Gradient-boosted trees (Ke et al., LightGBM, NeurIPS 2017); the names of the options are LightGBM's.
 
-    Constituents are flattened, padding is missing. ``num_iterations`` is the most; the number that is best in the
-    validation part is kept.
+    Constituents are flattened, padding is missing. Categories are LightGBM's own. ``num_iterations`` is the most;
+    the number that is best in the validation part is kept.
     """
 
     type: Literal["lightgbm"]
@@ -56,13 +57,17 @@ class LightGBMOptions(BoosterOptions):
         level: float | None,
         seed: int,
         threads: int,
+        categories: Mapping[int, int],
     ) -> tuple[str, dict[str, list[float]]]:
         """See :meth:`..options.BoosterOptions.grow`."""
         import lightgbm
 
         parameters = self._parameters(seed, threads) | _objective(loss, classes, level)
         rounds, patience = parameters.pop("num_iterations"), parameters.pop("early_stopping_round")
-        train = lightgbm.Dataset(training[0], training[1], weight=training[2], params=parameters)
+        columns: Any = list(categories) or "auto"
+        train = lightgbm.Dataset(
+            training[0], training[1], weight=training[2], params=parameters, categorical_feature=columns
+        )
         sets = {"train": train}
         noted: dict[str, dict[str, list[float]]] = {}
         callbacks = [lightgbm.record_evaluation(noted)]
@@ -126,17 +131,24 @@ def _tree(root: dict[str, Any], output: int) -> Tree:
         left=[number.get(id(node.get("left_child")), 0) for node in nodes],
         right=[number.get(id(node.get("right_child")), 0) for node in nodes],
         leaf=[float(node.get("leaf_value", 0.0)) for node in nodes],
+        members={
+            i: tuple(map(int, node["threshold"].split("||")))
+            for i, node in enumerate(nodes)
+            if node.get("decision_type") == "=="
+        },
     )
 
 
 def _threshold(node: dict[str, Any]) -> float:
-    """Return the threshold of a node; between what is there and what is missing it is infinite."""
+    """Return the threshold of a node; between what is there and what is missing it is infinite; 0 for categories."""
+    if node.get("decision_type") == "==":
+        return 0.0
     value = float(node.get("threshold", 0.0))
     return value if value < 1e300 else math.inf  # the dump writes infinity as 1e300, and the model has "inf"
 
 
 def _missing_goes_left(node: dict[str, Any]) -> bool:
     """Whether LightGBM sends NaN left; where the training had none, it takes NaN for 0."""
-    if "split_feature" not in node:
+    if node.get("decision_type") != "<=":  # categories that are missing go right
         return False
     return bool(node["default_left"]) if node["missing_type"] == "NaN" else node["threshold"] >= 0.0

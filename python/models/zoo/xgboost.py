@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 class XGBoostOptions(BoosterOptions):
     """Gradient-boosted trees (Chen, Guestrin, XGBoost, arXiv:1603.02754); the names of the options are XGBoost's.
 
-    Constituents are flattened, padding is missing. ``n_estimators`` is the most; the number that is best in the
-    validation part is kept. Weights may be negative, as for all models. Needs ``pip install 'nanoforge[xgboost]'``.
+    Constituents are flattened, padding is missing. Categories are XGBoost's own. ``n_estimators`` is the most;
+    the number that is best in the validation part is kept. Weights may be negative, as for all models. Needs
+    ``pip install 'nanoforge[xgboost]'``.
     """
 
     type: Literal["xgboost"]
@@ -57,6 +59,7 @@ class XGBoostOptions(BoosterOptions):
         level: float | None,
         seed: int,
         threads: int,
+        categories: Mapping[int, int],
     ) -> tuple[str, dict[str, list[float]]]:
         """See :meth:`..options.BoosterOptions.grow`.
 
@@ -65,7 +68,7 @@ class XGBoostOptions(BoosterOptions):
         xgboost = import_extra("xgboost", "xgboost", "model.type: xgboost")
         objective = _Objective(loss, classes, level, training)
         parts = {"train": training} if validation is None else {"train": training, "val": validation}
-        matrices = {name: xgboost.DMatrix(_finite(part[0]), nthread=threads or None) for name, part in parts.items()}
+        matrices = {name: _matrix(part[0], threads, categories) for name, part in parts.items()}
         booster = xgboost.Booster(self._parameters(seed, threads, classes), list(matrices.values()))
         losses: dict[str, list[float]] = {name: [] for name in parts}
         best = 0
@@ -82,6 +85,7 @@ class XGBoostOptions(BoosterOptions):
         kept = booster[: (best if validation is not None else number) + 1]
         model = json.loads(bytes(kept.save_raw("json")))
         text = {"center": objective.center, "scale": objective.scale, "model": model}
+        text |= {"categories": list(categories.items())} if categories else {}
         return json.dumps(text), losses
 
     def read(self, text: str) -> _XGBooster:
@@ -174,6 +178,15 @@ def _finite(table: np.ndarray) -> np.ndarray:
     return np.clip(table, -limit, limit)
 
 
+def _matrix(table: np.ndarray, threads: int, categories: Mapping[int, int]) -> Any:
+    """Hand XGBoost rows (N, W) f4, of which some columns hold numbers of categories."""
+    xgboost = import_extra("xgboost", "xgboost", "model.type: xgboost")
+    kinds = ["c" if i in categories else "q" for i in range(table.shape[1])] if categories else None
+    return xgboost.DMatrix(
+        _finite(table), nthread=threads or None, feature_types=kinds, enable_categorical=kinds is not None
+    )
+
+
 class _XGBooster:
     """Trees that were read: sums are made of the leaves in float64, as in ONNX."""
 
@@ -186,6 +199,7 @@ class _XGBooster:
         self._booster.load_model(bytearray(json.dumps(content["model"]).encode()))
         learner = content["model"]["learner"]
         self._center, self._scale = float(content["center"]), float(content["scale"])
+        self._categories = {int(column): int(count) for column, count in content.get("categories", [])}
         self.outputs = max(1, int(learner["learner_model_param"]["num_class"]))
         model = learner["gradient_booster"]["model"]
         self._trees, self._groups = model["trees"], model["tree_info"]
@@ -196,8 +210,7 @@ class _XGBooster:
     def sums(self, table: np.ndarray, threads: int) -> np.ndarray:
         import numpy as np
 
-        xgboost = import_extra("xgboost", "xgboost", "model.type: xgboost")
-        matrix = xgboost.DMatrix(_finite(table), nthread=threads or None)
+        matrix = _matrix(table, threads, self._categories)
         reached = self._booster.predict(matrix, pred_leaf=True, strict_shape=True).reshape(len(table), -1).astype("i8")
         sums = np.zeros((len(table), self.outputs))
         for number, (leaves, group) in enumerate(zip(self._leaves, self._groups)):
@@ -206,13 +219,17 @@ class _XGBooster:
 
     def trees(self) -> list[Tree]:
         start = Tree(0, [-1], [0.0], [False], [0], [0], [self._center])
-        grown = [_tree(tree, group, self._scale) for tree, group in zip(self._trees, self._groups)]
+        grown = [_tree(tree, group, self._scale, self._categories) for tree, group in zip(self._trees, self._groups)]
         return [start, *grown] if self._center else grown
 
 
-def _tree(tree: dict[str, Any], output: int, scale: float) -> Tree:
+def _tree(tree: dict[str, Any], output: int, scale: float, categories: Mapping[int, int]) -> Tree:
     """Write a tree of XGBoost's JSON as lists, each node before its children, without those that were pruned."""
-    left, right = tree["left_children"], tree["right_children"]
+    left, right = list(tree["left_children"]), list(tree["right_children"])
+    members = _members(tree, categories)
+    for node in members:
+        if tree["default_left"][node]:  # to where our lists send what is missing is the right
+            left[node], right[node] = right[node], left[node]
     nodes: list[int] = []
     waiting = [0]
     while waiting:
@@ -230,4 +247,19 @@ def _tree(tree: dict[str, Any], output: int, scale: float) -> Tree:
         right=[position.get(right[node], 0) for node in nodes],
         leaf=[scale * value for value in values],
         mode="BRANCH_LT",
+        members={position[node]: codes for node, codes in members.items() if node in position},
     )
+
+
+def _members(tree: dict[str, Any], categories: Mapping[int, int]) -> dict[int, tuple[int, ...]]:
+    """Return, for nodes that look at categories, the numbers of those that do not go where what is missing goes.
+
+    XGBoost sends those that it lists to the right.
+    """
+    members = {}
+    segments = zip(tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"])
+    for node, first, size in segments:
+        listed = set(tree["categories"][first : first + size])
+        others = set(range(categories[tree["split_indices"][node]])) - listed
+        members[node] = tuple(sorted(listed if tree["default_left"][node] else others))
+    return members
