@@ -7,7 +7,7 @@ file, as the reader cut them: any of them can be read at any time, and gives the
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -33,7 +33,7 @@ from .info import SPLITS
 from .notices import find_notices
 from .repeats import EventLog, Repeats, count_repeats, event_hashes, events_path, is_whole
 from .resources import Handles, threaded
-from .shards import ShardRecord
+from .shards import NO_CATEGORIES, ShardRecord
 from .slabs import Read, Slab
 from .source import OPEN_FILES, TrainingData
 from .statistics import Truth, merge, normalisation
@@ -82,7 +82,7 @@ class Survey(ShardRecord):
 class _IgnoredRecord(ShardRecord):
     """For rows that were booked by the survey."""
 
-    def book(self, block: EventBlock) -> None:
+    def book(self, block: EventBlock, categories: Mapping[str, Mapping[int, Sequence[int]]] = NO_CATEGORIES) -> None:
         """Book nothing."""
 
 

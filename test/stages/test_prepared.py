@@ -99,3 +99,17 @@ def test_every_way_gives_one_answer(project, nanoforge, tmp_path):
     np.testing.assert_allclose(found, by_fold[1], atol=1e-5)
     ((old,),) = old_runtime.run(path, [feed])
     np.testing.assert_allclose(old, by_fold[1], atol=1e-5)
+
+
+def test_files_give_the_model_of_their_dataset(project, nanoforge, tmp_path, monkeypatch):
+    monkeypatch.setattr("nanoforge.stages.train.export_onnx", lambda model, path, *_: path.write_text("graph"))
+    assert nanoforge("convert", "analysis.yaml", "-o", "dataset").returncode == 0
+    assert nanoforge("train", "analysis.yaml", "--data", "dataset", "-o", "run").returncode == 0
+    answer = nanoforge("train", "analysis.yaml", "--data", "analysis.yaml", "-o", "direct")
+    assert answer.returncode == 0 and "flavour is none of its 2 categories" in answer.stderr, answer.stderr
+    columns = raw(uproot.open(tmp_path / "signal.root")["Events"].arrays())
+    first, second = (load_model(tmp_path / run / "fold1" / "model.pt") for run in ("run", "direct"))
+    np.testing.assert_allclose(score(first, columns), score(second, columns), atol=0.05)  # rows in another order
+    state, other = first.state_dict(), second.state_dict()
+    learnt = [name for name in state if name.startswith("preparations") and not name.endswith("weight")]
+    assert all(np.allclose(state[name], other[name], rtol=1e-4, atol=1e-4) for name in learnt)
