@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,3 +104,19 @@ def values_of(
             yield Variable(LENGTH, name, ""), valid.sum(axis=1).astype(np.float32), None
     for number, output in enumerate(outputs):
         yield Variable(SCORE, "", output), rows.scores[:, number], None
+
+
+def plain_name(label: str) -> str:
+    """Turn what people read into what files may be called."""
+    return re.sub(r"\W+", "_", label).strip("_") or "variable"
+
+
+def file_names(variables: Iterable[Variable]) -> dict[Variable, str]:
+    """Give every variable a name that files may have."""
+    names: dict[Variable, str] = {}
+    for variable in variables:
+        plain = plain_name(variable.label)
+        taken = {name.lower() for name in names.values()}
+        numbered = (plain if n == 1 else f"{plain}_{n}" for n in range(1, len(taken) + 2))
+        names[variable] = next(name for name in numbered if name.lower() not in taken)
+    return names

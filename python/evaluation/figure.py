@@ -51,6 +51,8 @@ class Plot:
 
     Attributes
     ----------
+    figure
+        None where only its histograms are kept.
     section
         The part of the report that it belongs to; "" where a page has none.
     curves
@@ -62,7 +64,7 @@ class Plot:
     name: str
     title: str
     meaning: str
-    figure: Figure
+    figure: Optional[Figure]
     section: str = ""
     curves: Sequence[Curve] = ()
     histograms: Mapping[str, hist.Hist] = field(default_factory=dict)
@@ -112,6 +114,10 @@ class ReportFigure(ABC):
         title, meaning = (text.replace("{}", subject) for text in (self.title, self.meaning))
         meaning = f"{meaning} {note}".strip()
         return Plot(name, title, meaning, figure, self.section, curves, histograms or {})
+
+    def histograms_only(self, name: str, histograms: Mapping[str, hist.Hist]) -> Plot:
+        """Keep the histograms of what is not drawn."""
+        return Plot(name, "", "", None, self.section, (), histograms)
 
 
 FIGURES: Registry[ReportFigure] = Registry("figure", ReportFigure, f"{__package__}.figures")  # type: ignore[type-abstract]

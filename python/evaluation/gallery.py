@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hist
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from ..errors import UserError
@@ -41,21 +43,23 @@ def save_all(plots: Iterable[Plot], folder: Path, beside: Path | None = None) ->
     pictures: dict[str, Picture] = {}
     paths = []
     for plot in plots:
+        if plot.figure is None:
+            continue
         if plot.name in pictures:
             raise UserError(f"{KEY}: there are two figures {plot.name!r}: give yours another name")
         box = picture_box(plot.figure)
         pdf, png = save(plot.figure, folder / plot.name, box)
         paths += [pdf, png]
         link = pdf.relative_to(beside or folder.parent).as_posix()
-        curves = [_read_off(curve, plot, box) for curve in plot.curves]
+        curves = [_read_off(curve, plot.figure, box) for curve in plot.curves]
         pictures[plot.name] = Picture(plot.title, plot.meaning, png.read_bytes(), plot.section, link, curves)
     return list(pictures.values()), paths
 
 
-def _read_off(curve: Curve, plot: Plot, box: Bbox) -> dict[str, Any]:
+def _read_off(curve: Curve, figure: Figure, box: Bbox) -> dict[str, Any]:
     """Say where the points of a curve are in the picture, as shares of its width and height from the upper left."""
-    axes = plot.figure.axes[curve.axes]
-    inches = axes.transData.transform(np.column_stack([curve.x, curve.y])) / plot.figure.dpi
+    axes = figure.axes[curve.axes]
+    inches = axes.transData.transform(np.column_stack([curve.x, curve.y])) / figure.dpi
     at = (inches - (box.x0, box.y1)) / (box.width, -box.height)
     (shown,) = np.nonzero(((at >= 0) & (at <= 1)).all(axis=1))  # also not what is infinite, or NaN
     shown = shown[_evenly(at[shown], _MOST_POINTS)]
@@ -73,3 +77,10 @@ def _evenly(at: np.ndarray, most: int) -> np.ndarray:
         return np.arange(len(at))
     along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(at, axis=0).T))])
     return np.unique(np.searchsorted(along, np.linspace(0, along[-1], most)))
+
+
+def collect_histograms(plots: Iterable[Plot], histograms: dict[str, hist.Hist]) -> Iterator[Plot]:
+    """Pass figures on, and keep what they are drawn from, by path."""
+    for plot in plots:
+        histograms.update(plot.histograms)
+        yield plot

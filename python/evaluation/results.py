@@ -13,6 +13,7 @@ from ..balance.weight_factors import WeightFactors
 from ..config.evaluation import WORKING_POINTS, WorkingPoint
 from . import statistics, summary, working_points
 from .importance import Importance
+from .inputs import InputDistributions, RowTable
 from .metric import Metric, chosen_metrics
 from .pictures import ImageAverages
 from .scored import Prediction, Scored
@@ -59,6 +60,7 @@ class Fold:
     parts: list[PartCounts]
     pictures: Sequence[ImageAverages] = ()
     columns: Mapping[str, Array] = field(default_factory=dict)
+    table: RowTable | None = None
 
 
 @dataclass
@@ -68,7 +70,8 @@ class Results:
     ``outputs`` names the C classes of a classification, or the targets of a regression. ``notices`` is what a reader
     must know before the numbers, ``functions`` are the metrics that the analysis adds, ``points`` the working points;
     ``histories`` (the columns of ``history.csv``) and ``weight_factors`` (the balance) are those of each fold. The test
-    rows of all folds are pooled, each scored by the model that did not see it.
+    rows of all folds are pooled, each scored by the model that did not see it. ``inputs`` are the distributions of the
+    inputs, ``titles`` what figures call features, columns, targets and classes.
     """
 
     task: str
@@ -79,6 +82,8 @@ class Results:
     histories: Sequence[Mapping[str, Array]] = ()
     weight_factors: Sequence[WeightFactors] = ()
     points: Mapping[str, WorkingPoint] = field(default_factory=lambda: WORKING_POINTS)
+    inputs: InputDistributions | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -99,6 +104,24 @@ class Results:
     def columns(self) -> dict[str, Array]:
         """Columns of ``keep`` and features of the test rows of all folds, (N,) f4 by name."""
         return {name: np.concatenate([fold.columns[name] for fold in self.folds]) for name in self.folds[0].columns}
+
+    def label(self, name: str) -> str:
+        """Return what figures call a feature (``jets.pt``), column, target or class: its title, or the name."""
+        title = self.titles.get(name.removesuffix("[0]"))
+        if title is None:
+            return name.replace("$", r"\$")
+        return title if not name.endswith("[0]") else f"first {title}"
+
+    @property
+    def labels(self) -> list[str]:
+        """What figures call the classes; of a regression "all"."""
+        return [self.label(line) for line in self.lines]
+
+    @cached_property
+    def table(self) -> RowTable | None:
+        """Numbers of some test rows; None where none were kept."""
+        parts = [fold.table for fold in self.folds if fold.table is not None]
+        return RowTable.join(parts) if parts else None
 
     @cached_property
     def importance(self) -> Importance:

@@ -19,9 +19,11 @@ from ..config.schema import IDENTITY
 from ..console import Bar, progress, say
 from ..dataset.batch import Batch
 from ..dataset.source import TrainingData
+from ..distributions.reference import Reference
 from ..errors import DataError, UserError
 from ..models.base import Model, score
 from .importance import Importance, Inputs, permutation_importance
+from .inputs import InputDistributions, RowTable, begin_counting, count, every
 from .pictures import pictures
 from .results import Fold, PartCounts, Results
 from .scored import Scored
@@ -46,17 +48,21 @@ def score_folds(
     factors: Sequence[WeightFactors],
     notices: list[str],
     evaluation: Evaluation = Evaluation(),  # noqa: B008 - nobody changes it
+    training: Reference | None = None,
 ) -> Results:
-    """Score all folds, and measure what the block ``evaluation`` says."""
+    """Score all folds, and measure what the block ``evaluation`` says; ``training`` is what inputs are compared to."""
     info = dataset.info
+    inputs = None if training is None else begin_counting(training, len(info.classes))
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
         folds = [
-            _Scorer(model, dataset, i, of_fold, evaluation, bar).fold()
+            _Scorer(model, dataset, i, of_fold, evaluation, bar).fold(inputs)
             for i, (model, of_fold) in enumerate(zip(models, factors))
         ]
     task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
-    results = Results(task, names, folds, notices, evaluation.functions, points=evaluation.working_points)
+    results = Results(
+        task, names, folds, notices, evaluation.functions, points=evaluation.working_points, inputs=inputs
+    )
     unknown = [*_unknown(dataset, results, evaluation.range), *_crossings(results)] if info.regression else []
     negative = list(_negative_sums(results))
     results.notices = [*notices, *unknown, *negative]
@@ -145,25 +151,38 @@ class _Scorer:
         self._lines = len(factors.classes)
         self._balancer = Balancer(factors, dataset)
 
-    def fold(self) -> Fold:
-        """Score the training and the test part, and measure the importance of the features."""
+    def fold(self, inputs: InputDistributions | None) -> Fold:
+        """Score the training and the test part, count its inputs, and measure the importance of the features."""
         train, val, test = (PartCounts(self._fold, name, self._lines) for name in ("train", "val", "test"))
         seen = [self._score(_pick(batch, chosen)) for batch, chosen in self._batches(train, TRAIN_ROWS)]
         for _ in self._batches(val, 0):
             pass
-        unseen, kept = [], []
+        unseen, kept, picked = [], [], []
         columns: dict[str, list[Array]] = {name: [] for name in self._columns}
         longest = max(shape.length or 1 for shape in self._dataset.info.inputs.values())
         for batch, chosen in self._batches(test, min(IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS // longest)):
             unseen.append(self._score(batch))
             kept.append(_pick(batch, chosen))
+            picked.append(unseen[-1].scores[chosen])
+            if inputs is not None:
+                step = every(self._dataset.rows("test", self._fold) * self._dataset.info.folds, inputs.test)
+                count(inputs.test, batch if step == 1 else _pick(batch, np.arange(0, len(batch), step)))
             for name, parts in columns.items():
                 parts.append(self._dataset.column(batch, name).numpy())
         rows = Batch.join(kept)
         counts, drawn = [train, val, test], pictures(rows, self._dataset.info)
         values = {name: np.concatenate(parts) for name, parts in columns.items()}
         train_rows = Scored.pool(seen or [unseen[0].none])
-        return Fold(train_rows, Scored.pool(unseen), self._importance(rows), counts, drawn, values)
+        table = self._table(rows, np.concatenate(picked))
+        return Fold(train_rows, Scored.pool(unseen), self._importance(rows), counts, drawn, values, table)
+
+    def _table(self, rows: Batch, scores: Array) -> RowTable:
+        """Put the numbers of some rows into a table, with their scores, (N, C)."""
+        features = {name: shape.features for name, shape in self._dataset.info.inputs.items() if shape.image is None}
+        others = {name: self._dataset.column(rows, name).numpy() for name in self._columns}
+        names = self._dataset.info.classes or self._dataset.info.regression
+        kind = "score" if self._dataset.info.classes else "predicted"
+        return RowTable.of(rows, features, others | {f"{kind} {n}": scores[:, k] for k, n in enumerate(names)})
 
     def _batches(self, part: PartCounts, most: int) -> Iterator[tuple[Batch, Array]]:
         """Pass over a part and count it; beside each batch, say which of its rows are in the random subset."""

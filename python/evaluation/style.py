@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
+from PIL import Image
 
 from . import statistics
 from .scored import Scored
@@ -30,7 +31,7 @@ TEN_COLOURS = (
 )  # fmt: skip
 LINE_STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
 _UNDATED = {".pdf": {"CreationDate": None}}  # the same figure is the same file
-_DPI = 100
+_DPI, _COLOURS = 100, 128
 _MOST_POINTS = 2000  # of a curve: more only swell the PDF
 
 Draw = TypeVar("Draw", bound=Callable[..., Figure])
@@ -65,7 +66,6 @@ def _label(axes: Axes, text: str) -> None:
 def picture_box(figure: Figure) -> Bbox:
     """Return, in inches, what of a figure is saved: all that is drawn, and a margin."""
     with mpl.rc_context(mplhep.style.CMS):  # fonts and sizes are looked up again here
-        figure.draw_without_rendering()
         return figure.get_tightbbox().padded(mpl.rcParams["savefig.pad_inches"])
 
 
@@ -76,7 +76,15 @@ def save(figure: Figure, stem: Path, box: Bbox | None = None) -> list[Path]:
     with mpl.rc_context(mplhep.style.CMS):
         for path in paths:
             figure.savefig(path, dpi=_DPI, bbox_inches=box, metadata=_UNDATED.get(path.suffix))
+    _reduce_colours(paths[1])
     return paths
+
+
+def _reduce_colours(png: Path) -> None:
+    """Write an image with a palette: a third of the bytes, which a page holds many times."""
+    with Image.open(png) as image:
+        reduced = image.convert("RGB").quantize(_COLOURS, Image.Quantize.FASTOCTREE)
+    reduced.save(png)
 
 
 def draw_distribution(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-import hist
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..distributions.counts import BinCounts
 from ..distributions.drift import Drift, Thresholds, drift
+from ..distributions.histogram import weighted_histogram
 from ..distributions.reference import Distribution, Reference
 from ..distributions.variable import Variable
 from ..evaluation.style import SIX_COLOURS, cms_figure, new_figure, plain_text, shortened, whole_ticks
@@ -21,34 +20,17 @@ from .periods import Period
 _MOST_LABELS = 12
 
 
-def file_names(variables: Iterable[Variable]) -> dict[Variable, str]:
-    """Give every variable a name that files may have."""
-    names: dict[Variable, str] = {}
-    for variable in variables:
-        plain = re.sub(r"\W+", "_", variable.label).strip("_") or "variable"
-        taken = {name.lower() for name in names.values()}
-        numbered = (plain if n == 1 else f"{plain}_{n}" for n in range(1, len(taken) + 2))
-        names[variable] = next(name for name in numbered if name.lower() not in taken)
-    return names
-
-
 def histograms(
     variable: Variable, reference: Reference, observed: BinCounts, title: str, *, scale: float
 ) -> list[SampleHistogram]:
     """Return those of the training's classes, multiplied by ``scale``, and of what is compared, as points."""
     one = reference.distributions[variable]
     classes = one.counts.scaled(reference.factors * scale)
-    samples = [SampleHistogram(name, _histogram(one, sums)) for name, sums in zip(reference.classes, classes)]
-    return [*samples, SampleHistogram(title, _histogram(one, observed.drawn[0]), data=True)]
-
-
-def _histogram(one: Distribution, sums: np.ndarray) -> hist.Hist:
-    drawn = one.binning.drawn
-    axis = hist.axis.Regular(drawn.bins, drawn.low, drawn.high, name="x", label=one.variable.label)
-    filled = hist.Hist(axis, storage=hist.storage.Weight())
-    contents = filled.view(flow=True)
-    contents["value"], contents["variance"] = sums
-    return filled
+    drawn, label = one.binning.drawn, variable.label
+    samples = [
+        SampleHistogram(name, weighted_histogram(drawn, sums, label)) for name, sums in zip(reference.classes, classes)
+    ]
+    return [*samples, SampleHistogram(title, weighted_histogram(drawn, observed.drawn[0], label), data=True)]
 
 
 def draw_comparison(name: str, samples: Sequence[SampleHistogram], *, data: bool) -> Figure:

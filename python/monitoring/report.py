@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import uproot
-
 from ..distributions.drift import FEW, OK, Drift
-from ..distributions.variable import SCORE
+from ..distributions.histogram import write_histograms
+from ..distributions.variable import SCORE, file_names
 from ..evaluation.figure import Plot
 from ..evaluation.gallery import save_all
 from ..evaluation.report import ReportTable, Section, page
 from ..provenance.manifest import write_atomically
-from .figures import draw_comparison, draw_trend, file_names, histograms
+from .figures import draw_comparison, draw_trend, histograms
 from .results import Monitored
 
 PAGE, NUMBERS, HISTOGRAMS, PLOTS = "report.html", "monitor.json", "histograms.root", "plots"
@@ -65,11 +64,12 @@ def write(folder: Path, results: Monitored, title: str, facts: Mapping[str, str]
 def _write_histograms(path: Path, results: Monitored) -> None:
     """Write a folder for each class of the training, scaled as in the figures, and one for what is compared."""
     names = file_names(change.variable for change in results.drifts)
-    with path.open("w+b") as opened, uproot.recreate(opened) as file:
-        for change in results.drifts:
-            for one in _histograms(results, change):
-                folder = "observed" if one.data else f"training/{one.sample}"
-                file[f"{folder}/{names[change.variable]}"] = one.histogram
+    by_path = {}
+    for change in results.drifts:
+        for one in _histograms(results, change):
+            folder = "observed" if one.data else f"training/{one.sample}"
+            by_path[f"{folder}/{names[change.variable]}"] = one.histogram
+    write_histograms(path, by_path)
 
 
 def _histograms(results: Monitored, change: Drift) -> list:

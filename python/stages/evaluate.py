@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from hist import Hist
 
 from ..balance.balancer import compute_factors
 from ..balance.weight_factors import FILE as BALANCE
@@ -26,6 +27,9 @@ from ..console import out, say
 from ..dataset.info import DatasetInfo
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
+from ..distributions.histogram import write_histograms
+from ..distributions.reference import FILE as REFERENCE
+from ..distributions.reference import Reference
 from ..errors import UserError
 from ..evaluation import gallery, report
 from ..evaluation.figure import user_figures
@@ -130,10 +134,18 @@ def _score(run: Path, trained: Manifest, settings: Analysis, dataset: TrainingDa
     dataset.load_columns([*block.columns, *columns_of(dataset, settings.evaluation)])
     factors = [_factors(run, trained, dataset, block, fold) for fold in range(dataset.info.folds)]
     models = load_models(run, settings, range(dataset.info.folds))
-    results = score_folds(models, dataset, factors, notices, settings.evaluation)
+    results = score_folds(models, dataset, factors, notices, settings.evaluation, _reference(run, dataset))
     results.histories = [_history(run, fold) for fold in range(len(results.folds))]
     results.weight_factors = factors
     return results
+
+
+def _reference(run: Path, dataset: TrainingData) -> Reference | None:
+    """Read the distributions of the training; None of a run of an earlier version, which kept none."""
+    paths = [run / f"fold{fold}" / REFERENCE for fold in range(dataset.info.folds)]
+    if not all(path.exists() for path in paths):
+        return None
+    return Reference.of_folds([Reference.read(path) for path in paths])
 
 
 def _key_of_settings(analysis: Analysis) -> dict[str, Any]:
@@ -230,8 +242,11 @@ def _write(
 ) -> dict[str, int | None]:
     """Write figures, report and metrics, and return their paths relative to ``work``."""
     (work / "plots").mkdir(exist_ok=True)
-    pictures, paths = gallery.save_all(gallery.plots(results, figures), work / "plots")
-    files = ["metrics.json", "report.html", *(str(path.relative_to(work)) for path in paths)]
+    histograms: dict[str, Hist] = {}
+    plots = gallery.collect_histograms(gallery.plots(results, figures), histograms)
+    pictures, paths = gallery.save_all(plots, work / "plots")
+    write_histograms(work / "histograms.root", histograms)
+    files = ["metrics.json", "report.html", "histograms.root", *(str(path.relative_to(work)) for path in paths)]
     title = f"Evaluation of {trained.config['name']}"
     above = overview(trained.config, trained.details, dataset.sample_flows)
     page = report.render(title, results, pictures, _facts(results, run, trained, dataset), above)

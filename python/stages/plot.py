@@ -11,12 +11,12 @@ from typing import Any
 
 import hist
 import numpy as np
-import uproot
 
 from ..config.schema import Analysis
 from ..console import say
 from ..dataset.totals import check_weights, scales
 from ..distributions.axis import automatic_range
+from ..distributions.histogram import write_histograms
 from ..errors import DataError
 from ..evaluation.style import save
 from ..events.files import expand, sample_files
@@ -160,20 +160,21 @@ def _drawn(
     stack = normalised and not looks.shapes and bool(data)
     looks = replace(looks, stack=stack, ratio=looks.ratio or stack)
     outputs: dict[str, int | None] = {HISTOGRAMS: None}
-    with uproot.recreate(folder / HISTOGRAMS) as file:
-        for number, request in enumerate(requests):
-            samples = [
-                SampleHistogram(name, factors[name] * total, name in data)
-                for name in analysis.samples
-                if (total := _total(name, number, filled)) is not None
-            ]
-            if not samples:
-                raise DataError("no file could be read: nothing is drawn")
-            _say_what_is_not_seen(request, number, samples, filled)
-            for one in samples:
-                file[f"{one.sample}/{request.name}"] = one.histogram
-            for name, figure in figures(request.name, samples, looks):
-                outputs |= dict.fromkeys(path.name for path in save(figure, folder / name))
+    by_path: dict[str, hist.Hist] = {}
+    for number, request in enumerate(requests):
+        samples = [
+            SampleHistogram(name, factors[name] * total, name in data)
+            for name in analysis.samples
+            if (total := _total(name, number, filled)) is not None
+        ]
+        if not samples:
+            raise DataError("no file could be read: nothing is drawn")
+        _say_what_is_not_seen(request, number, samples, filled)
+        for one in samples:
+            by_path[f"{one.sample}/{request.name}"] = one.histogram
+        for name, figure in figures(request.name, samples, looks):
+            outputs |= dict.fromkeys(path.name for path in save(figure, folder / name))
+    write_histograms(folder / HISTOGRAMS, by_path)
     config: dict[str, Any] = analysis.model_dump(mode="json")
     return Outcome(config, [record.source for record in records], outputs, accounting)
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import uproot
 from datasets import make_analysis, write_dataset
 from matplotlib.figure import Figure
 from nanoforge.cli import main
@@ -133,6 +134,32 @@ def test_the_output_directory_is_complete(evaluated):
     page = (output / "report.html").read_text()
     assert page.count("<img") == sum(name.endswith(".png") for name in files)
     assert manifest.config_sha256 in page and open_dataset(data).identity in page
+
+
+def test_histograms_of_inputs_hold_the_weights_of_the_rows(evaluated):
+    output, _, _, data = evaluated
+    with uproot.open(output / "histograms.root") as file:
+        for part, split in (("training", "train"), ("test", "test")):
+            rows = open_dataset(data).arrays(split, 0)
+            weight, label = rows.weight.numpy().astype("f8"), rows.label.numpy()
+            valid = rows.inputs["jets_mask"].numpy()
+            jets = rows.inputs["jets"].numpy()[valid]
+            for k, name in enumerate(("low", "high")):
+                a = file[f"inputs/event_a/{part}_{name}"].to_hist()
+                chosen = label == k
+                edges = np.concatenate([[-np.inf], a.axes[0].edges, [np.inf]])
+                for power, sums in ((1, a.values(flow=True)), (2, a.variances(flow=True))):
+                    values = rows.inputs["event"].numpy()[chosen, 1]
+                    expected, _ = np.histogram(values, edges, weights=weight[chosen] ** power)
+                    assert sums == pytest.approx(expected, rel=1e-5)
+                pt = file[f"inputs/jets_pt/{part}_{name}"].to_hist()
+                of_jets = np.repeat(weight, valid.sum(axis=1))[np.repeat(label, valid.sum(axis=1)) == k]
+                assert pt.values(flow=True).sum() == pytest.approx(of_jets.sum(), rel=1e-5)
+                of_class = jets[np.repeat(label, valid.sum(axis=1)) == k, 0]
+                inside = (of_class >= 50) & (of_class < pt.axes[0].edges[-1])
+                assert pt[50j::sum].value == pytest.approx(of_jets[inside].sum(), rel=0.02)
+    page = (output / "report.html").read_text()
+    assert "Correlation in low" in page and "<b>jets.pt.</b>" in page
 
 
 def test_a_regression_end_to_end(trained, tmp_path):
