@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -80,7 +80,7 @@ class RowTable:
     weight: Array
 
     @classmethod
-    def of(cls, rows: Batch, features: dict[str, Sequence[str]], others: dict[str, Array]) -> RowTable:
+    def of(cls, rows: Batch, features: Mapping[str, Sequence[str]], others: Mapping[str, Array]) -> RowTable:
         """Take the features, by input, from a batch; ``others`` are further columns, (N,) each."""
         columns: dict[str, Array] = {}
         for name, names in features.items():

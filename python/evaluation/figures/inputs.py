@@ -98,7 +98,8 @@ def distributions(training: BinCounts, test: BinCounts, drawn: Range, classes: S
         _points(upper, drawn, points, error, colour)
         _ratio(lower, drawn, (line, line_error), (points, error), colour)
         highest = max(highest, float(np.max(line, initial=0)), float(np.max(points, initial=0)))
-        handles.append(Patch(facecolor=(colour, 0.15), edgecolor=colour, linewidth=2, linestyle=style, label=name))
+        look: dict[str, Any] = {"linestyle": style, "linewidth": 2, "label": name}
+        handles.append(Patch(facecolor=(colour, 0.15), edgecolor=colour, **look))
     handles.append(Line2D([], [], color="0.2", marker="o", linestyle="", markersize=7, label=_TEST))
     upper.set(ylabel="Density", ylim=(0, (highest or 1.0) * (1.25 + 0.07 * len(classes))))
     upper.legend(handles=handles, loc="upper right", ncols=1 if len(handles) < 5 else 2)
