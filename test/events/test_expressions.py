@@ -628,7 +628,7 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TEXTS)
 def test_any_text_gives_a_value_or_a_user_error(text: str) -> None:
     start = time.process_time()
@@ -750,7 +750,7 @@ def flat(rows: list, x: Any, y: Any, n: Any) -> dict[str, np.ndarray]:
     return {k: np.array(c, t) for k, c, t in zip("xynb", columns, (x, y, n, bool))}
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TREES, ROWS)
 def test_a_printed_tree_evaluates_as_numpy_does(tree: Tree, rows: list) -> None:
     columns = flat(rows, np.float64, np.float64, np.int64)
@@ -760,7 +760,7 @@ def test_a_printed_tree_evaluates_as_numpy_does(tree: Tree, rows: list) -> None:
     np.testing.assert_array_equal(result, expected, strict=isinstance(result, np.ndarray))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TREES, st.lists(ROWS, min_size=1, max_size=4), st.sampled_from([np.int8, np.int32, np.int64]))
 def test_flat_and_jagged_evaluation_agree(tree: Tree, events: list, integer: Any) -> None:
     counts = [len(rows) for rows in events]
@@ -776,7 +776,7 @@ def test_flat_and_jagged_evaluation_agree(tree: Tree, events: list, integer: Any
     np.testing.assert_array_equal(ak.to_numpy(ak.flatten(on_lists)), on_content, strict=True)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(TREES, st.lists(st.tuples(ROWS, st.none() | FLOATS), min_size=1, max_size=4))
 def test_a_missing_value_beside_lists_is_as_one_in_each_element(tree: Tree, events: list) -> None:
     counts = [len(rows) for rows, _ in events]
