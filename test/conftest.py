@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from nanoforge.cli import main
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # behind a shell's "&"; what is ignored here, children ignore too
@@ -52,6 +53,7 @@ def _figures_rendered_once(request: pytest.FixtureRequest, monkeypatch: pytest.M
     if "evaluation" not in request.path.parts:
         monkeypatch.setattr(Figure, "savefig", _saved_as_before)
         monkeypatch.setattr(Figure, "draw_without_rendering", lambda figure: None)
+        monkeypatch.setattr(Figure, "get_tightbbox", lambda figure: Bbox.unit())
 
 
 def _saved_as_before(figure: Figure, path: Path, **options: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -312,12 +314,15 @@ def flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, st
 
 def versions() -> dict[str, str]:
     """Return the versions of NanoForge, Python, and the packages that matter for a result."""
-    result = {"nanoforge": __version__, "python": platform.python_version()}
+    return {"nanoforge": __version__, "python": platform.python_version(), **_package_versions()}
+
+
+@functools.cache
+def _package_versions() -> dict[str, str]:
+    result = {}
     for package in _PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             result[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return result
 
 

@@ -91,7 +91,7 @@ def test_a_class_beside_the_analysis_file_is_an_environment(project, nanoforge):
 
 def test_an_installed_package_adds_an_environment(project, monkeypatch, nanoforge):
     point = EntryPoint("conda", "mine:Conda", "nanoforge.environments")
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda: EntryPoints([point]))
+    monkeypatch.setattr("nanoforge.registry.installed_entry_points", lambda: EntryPoints([point]))
     monkeypatch.syspath_prepend(project)
     write_analysis(project, "conda")
     try:

@@ -115,7 +115,7 @@ def test_the_recipe_of_the_page_runs_jobs(project, nanoforge):
 
 def test_an_installed_package_adds_a_target(project, monkeypatch, nanoforge):
     point = EntryPoint("elsewhere", "mine:Dummy", "nanoforge.targets")
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda: EntryPoints([point]))
+    monkeypatch.setattr("nanoforge.registry.installed_entry_points", lambda: EntryPoints([point]))
     monkeypatch.syspath_prepend(project)
     try:
         assert "elsewhere" in TARGETS.names()

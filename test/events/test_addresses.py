@@ -225,7 +225,7 @@ def test_a_users_module_adds_one_by_an_entry_point(
     (tmp_path / "my_addresses.py").write_text(SITE)
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("mine", "my_addresses:SiteFiles", "nanoforge.protocols")
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda: EntryPoints([point]))
+    monkeypatch.setattr("nanoforge.registry.installed_entry_points", lambda: EntryPoints([point]))
     remote._of_scheme.cache_clear()
     try:
         assert content(f"site://{folder}/a.parquet") == content(str(folder / "a.parquet"))

@@ -134,7 +134,7 @@ def test_an_entry_point_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_formats.py").write_text(TOYS)
     point = EntryPoint("toy", "my_formats:ToyFormat", "nanoforge.input_formats")
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda: EntryPoints([point]))
+    monkeypatch.setattr("nanoforge.registry.installed_entry_points", lambda: EntryPoints([point]))
     factory._all_formats.cache_clear()
     assert format_of("a.toy").kind.name == "toy" and format_of("a.root").kind.name == "ROOT"
 
