@@ -131,13 +131,13 @@ def names_of(kind: str, package: str) -> list[str]:
 def entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
     """Return the things of a kind that installed packages add, by name."""
     group = f"nanoforge.{kind.replace(' ', '_')}{'es' if kind.endswith('s') else 's'}"
-    return {point.name: point for point in installed_entry_points() if point.group == group}
+    return {point.name: point for point in installed_entry_points().select(group=group)}
 
 
 @functools.cache
-def installed_entry_points() -> tuple[importlib.metadata.EntryPoint, ...]:
+def installed_entry_points() -> Any:  # of two classes, as the version of Python is
     """Return what all installed packages add; read once, which takes as long as to convert a file."""
-    return tuple(importlib.metadata.entry_points().select())
+    return importlib.metadata.entry_points()
 
 
 def modules(package: str) -> list[str]:
