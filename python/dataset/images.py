@@ -7,7 +7,7 @@ its cell, no rounding to float32 on the way moves a hit across one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from .info import ImageInfo, InputInfo
 if TYPE_CHECKING:
     from ..config.inputs import Input
     from ..events.expressions import Expression
+    from ..events.frame import Level
 
 _MANY_ROWS = 10_000  # after so many it is clear that no hit will be on an image
 
@@ -65,10 +66,24 @@ class Geometry:
 
 @dataclass
 class Drawings:
-    """What the images of a chunk share: the middles of those with a grid, and the books of their hits, by input."""
+    """What the inputs of a chunk share.
+
+    Attributes
+    ----------
+    accounting
+        Of hits, by input.
+    centers
+        The middles of images with a grid, by input.
+    constituents
+        Where the values of constituents live, and the (N,) bounds of every row's, by collection and how it is attached.
+    angles
+        Eta and phi of those, f8, by the same and their expressions.
+    """
 
     accounting: Accounting
     centers: dict[str, Centers] = field(default_factory=dict)
+    constituents: dict[Hashable, tuple[Level, np.ndarray, np.ndarray]] = field(default_factory=dict)
+    angles: dict[Hashable, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def count(self, name: str, hits: np.ndarray, drawn: np.ndarray, length: int) -> None:
         """Book the hits of rows, (N,) each: those that count, and those on the image, of which ``length`` are kept.

@@ -71,6 +71,7 @@ class InputBuilder:
             raise UserError(f"{where}: objects of {row} cannot be attached to rows of {row} itself")
         self._resolve = resolver(columns, [p for p in (block.collection or row,) if p], where, file.path)
         self._resolve_row = resolver(columns, [row] if row else [], f"{where}.image.around", file.path)
+        self._attachment = block.collection, block.index, block.match, self._hits is not None
         self._buffers: dict[str, np.ndarray] = {}
         self._finite = True
 
@@ -109,7 +110,9 @@ class InputBuilder:
             np.take(values.T, rows.positions, axis=0, out=out, mode="clip")
             self._finite = bool(np.isfinite(out).all())
             return out
-        constituents = indices, starts, stops = self._constituents(frame, rows)
+        if self._attachment not in drawings.constituents:
+            drawings.constituents[self._attachment] = self._constituents(frame, rows)
+        constituents = indices, starts, stops = drawings.constituents[self._attachment]
         values = self._values(frame, indices)
         length = self.block.length or 0
         out = self._buffer("out", (len(rows.positions), length, len(self._features)))
@@ -144,7 +147,12 @@ class InputBuilder:
         kept = self._kept(frame, indices)
         keep = np.ones(indices.size, dtype=bool) if kept is None else kept.copy()
         before = count_kept(starts, stops, keep)
-        eta, phi = (frame.values(e, self._resolve, indices).astype(np.float64) for e in (positions.eta, positions.phi))
+        angles = positions.eta, positions.phi
+        key = *self._attachment, *(e.text for e in angles)
+        if key not in drawings.angles:
+            eta, phi = (frame.values(e, self._resolve, indices).astype(np.float64) for e in angles)
+            drawings.angles[key] = eta, phi
+        eta, phi = drawings.angles[key]
         if positions.grid == self.name:
             seeds = find_seeds(values[2], starts, stops, keep)
             around = [frame.values(e, self._resolve_row, level)[rows.positions] for e in positions.around]
@@ -193,10 +201,11 @@ class InputBuilder:
         return wrong if wrong.any() else None
 
     def _values(self, frame: Frame, level: Level) -> np.ndarray:
-        """Evaluate the features, (F, level.size) f4."""
+        """Evaluate the features, (F, level.size) f4; of hits not the first two, which are where they are placed."""
         values = self._buffer("values", (len(self._features), level.size))
         for i, expression in enumerate(self._features):
-            frame.copy(expression, self._resolve, level, values[i])
+            if self._hits is None or i > 1:
+                frame.copy(expression, self._resolve, level, values[i])
         if self.block.missing:
             values[np.isin(values, np.array(self.block.missing, dtype=np.float32))] = np.nan
         return values

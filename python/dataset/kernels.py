@@ -6,6 +6,9 @@ import numpy as np
 
 from ..compiled import jit
 
+_FEW = 64
+"""So many constituents of a row are sorted one by one."""
+
 
 @jit
 def pad(values: np.ndarray, starts: np.ndarray, stops: np.ndarray, out: np.ndarray, valid: np.ndarray) -> bool:
@@ -81,22 +84,33 @@ def choose_sorted(starts: np.ndarray, stops: np.ndarray, keep: np.ndarray, key: 
     """
     picks = np.full((len(starts), length), -1, dtype=np.int64)
     for r in range(len(starts)):
-        count = 0
-        for i in range(starts[r], stops[r]):
-            if not keep[i]:
-                continue
-            position = count
-            while position > 0 and (
-                key[i] < key[picks[r, position - 1]] or (np.isnan(key[picks[r, position - 1]]) and not np.isnan(key[i]))
-            ):
-                position -= 1
-            if position == length:
-                continue
-            count = min(count + 1, length)
-            for k in range(count - 1, position, -1):
-                picks[r, k] = picks[r, k - 1]
-            picks[r, position] = i
+        if min(length, stops[r] - starts[r]) > _FEW:
+            kept = starts[r] + np.flatnonzero(keep[starts[r] : stops[r]])
+            ordered = kept[np.argsort(key[kept], kind="mergesort")[:length]]
+            picks[r, : len(ordered)] = ordered
+        else:
+            _insert(starts[r], stops[r], keep, key, picks[r])
     return picks
+
+
+@jit
+def _insert(start: int, stop: int, keep: np.ndarray, key: np.ndarray, picks: np.ndarray) -> None:
+    """Sort few constituents into ``picks`` (L,) one by one, which needs no memory."""
+    length, count = len(picks), 0
+    for i in range(start, stop):
+        if not keep[i]:
+            continue
+        position = count
+        while position > 0 and (
+            key[i] < key[picks[position - 1]] or (np.isnan(key[picks[position - 1]]) and not np.isnan(key[i]))
+        ):
+            position -= 1
+        if position == length:
+            continue
+        count = min(count + 1, length)
+        for k in range(count - 1, position, -1):
+            picks[k] = picks[k - 1]
+        picks[position] = i
 
 
 @jit

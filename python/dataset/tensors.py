@@ -21,7 +21,7 @@ from .resources import Handles
 from .shards import MOST_SHARDS
 from .slabs import Read, Slab
 from .source import StoredData, check_truth
-from .sparse import unpack
+from .sparse import CONTENTS, HITS, unpack
 from .statistics import Truth
 
 SLAB_ROWS = 8192
@@ -146,7 +146,6 @@ class SplitTable:
         self._path = path
         self._shards = list(shards)
         self._edges = np.cumsum([0, *shards.values()])
-        self._sparse = {name: shape.length for name, shape in info.inputs.items() if shape.sparse}
         self._files = files
         self._info = info
         self._lock = threading.RLock()
@@ -155,10 +154,16 @@ class SplitTable:
         self.rows = int(self._edges[-1])
         if len(self._weight) != self.rows:
             raise DataError(f"{path}: does not have the rows of its shards: run 'nanoforge convert' again")
+        constituents = [name for name, shape in info.inputs.items() if shape.length is not None]
+        self._sparse = {name: self._parts(name) for name in constituents if f"{name}/offsets" in self._file}
         self._offsets = {name: self[f"{name}/offsets"] for name in self._sparse}
         self._content_edges = {
             name: np.array([offsets[edge] for edge in self._edges]) for name, offsets in self._offsets.items()
         }
+
+    def _parts(self, name: str) -> Sequence[str]:
+        """Name the datasets of an input without padding; of hits, datasets of before have contents, too."""
+        return HITS if f"{name}/{HITS[0]}" in self._file else CONTENTS
 
     def __getitem__(self, name: str) -> h5py.Dataset:
         return _required(self._file, self._path, name)
@@ -189,9 +194,11 @@ class SplitTable:
         with self._lock:
             offsets = self._offsets[name][start : stop + 1]
             first, last = int(offsets[0]), int(offsets[-1])
-            contents = _joined(self._pieces(f"{name}/contents", first, last, self._content_edges[name]))
+            edges = self._content_edges[name]
+            arrays = {p: _joined(self._pieces(f"{name}/{p}", first, last, edges)) for p in self._sparse[name]}
+        shape = self._info.inputs[name]
         try:
-            return unpack(contents, offsets, self._sparse[name] or 0)
+            return unpack(arrays, offsets, shape.length or 0, shape.image)
         except ValueError as error:
             raise DataError(f"{self._path}: {name}: {error}: run 'nanoforge convert' again") from None
 

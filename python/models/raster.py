@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ..config.images import parse_scale
 from ..dataset.info import ImageInfo, InputInfo
+from .drawing import can_draw, draw
 
 
 class Images(nn.Module):
@@ -32,8 +33,12 @@ class Images(nn.Module):
     def _drawn(self, names: Sequence[str], hits: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Tensor:
         """Draw the planes of a grid; where all are sums, at once: to put planes together costs as much as to draw."""
         rasters: list[Raster] = [self.rasters[name] for name in names]  # type: ignore[misc]
-        if len(names) == 1 or not all(raster.scatters for raster in rasters):
+        if not all(raster.scatters for raster in rasters):
             return _joined([raster(hits[name], masks[name]) for name, raster in zip(names, rasters)])
+        scales = [scale for raster in rasters for scale in raster.image.scale]
+        if all(can_draw(hits[name]) for name in names):
+            images = [raster.image for raster in rasters]
+            return all_scaled(drawn(images, [hits[name] for name in names], [masks[name] for name in names]), scales)
         first, indices, weights = 0, [], []
         for name, raster in zip(names, rasters):
             index, weight = raster.summands(hits[name], masks[name])
@@ -41,7 +46,7 @@ class Images(nn.Module):
             weights.append(weight)
             first += len(raster.image.combine)
         canvas = _scattered(torch.cat(indices, 1), torch.cat(weights, 1), first, rasters[0].image.size)
-        return all_scaled(canvas, [scale for raster in rasters for scale in raster.image.scale])
+        return all_scaled(canvas, scales)
 
 
 def image_shapes(inputs: Mapping[str, InputInfo]) -> dict[str, tuple[int, int, int]]:
@@ -89,6 +94,8 @@ class Raster(nn.Module):
     def forward(self, hits: Tensor, valid: Tensor) -> Tensor:
         """Draw hits, (N, L, 2 + C), of which some are ``valid``, (N, L) bool: an image (N, C, H, W) for each row."""
         summed = None
+        if self.scatters and can_draw(hits):
+            return all_scaled(drawn([self.image], [hits], [valid]), self.image.scale)
         if self._summed and not self.image.deterministic:
             summed = _scattered(*self.summands(hits, valid), len(self._summed), self.image.size)
         if summed is None or not self.scatters:
@@ -200,6 +207,15 @@ def _windowed(values: Tensor, dim: int, size: int) -> Tensor:
     for start in range(1, size):
         total = total + values.narrow(dim, start, length)
     return total
+
+
+def drawn(images: Sequence[ImageInfo], hits: Sequence[Tensor], masks: Sequence[Tensor]) -> Tensor:
+    """Draw sums of hits in memory, (N, L, 2 + C) per image, as planes of one grid, (N, planes, H, W)."""
+    planes = [len(image.combine) for image in images]
+    canvas = hits[0].new_empty((len(hits[0]), sum(planes), *images[0].size))
+    for number, (image, of_image, valid) in enumerate(zip(images, hits, masks)):
+        draw(image, of_image, valid, canvas, sum(planes[:number]))
+    return canvas
 
 
 def _scattered(index: Tensor, weights: Tensor, planes: int, size: tuple[int, int]) -> Tensor:

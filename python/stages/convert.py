@@ -60,7 +60,9 @@ class ConvertJob:
     @property
     def key(self) -> str:
         """What the shard is made from, but for the content of the files."""
-        return fingerprint([self.analysis.dataset_part(), [astuple(file) for file in self.files]])
+        layout = format_of(self.analysis, dataset_info(self.analysis)).layout
+        made_from = [self.analysis.dataset_part(), [astuple(file) for file in self.files]]
+        return fingerprint([*made_from, layout] if layout else made_from)
 
 
 def convert(

@@ -90,6 +90,18 @@ def test_choose_sorted_is_a_stable_sort_with_nan_last(rows: list[list[tuple[floa
         assert found[r].tolist() == padded(ranked, length)
 
 
+def test_many_constituents_are_sorted_alike() -> None:
+    """Few are sorted one by one, many by a merge sort."""
+    rng = np.random.default_rng(1)
+    key, keep = np.round(rng.normal(size=600), 1), rng.random(600) < 0.8
+    key[rng.random(600) < 0.05] = np.nan
+    starts = np.array([0, 300, 330])
+    found = kernels.choose_sorted(starts, starts + np.array([300, 30, 270]), keep, key, 280)
+    for picks, start, count in zip(found, starts, (300, 30, 270)):
+        kept = start + np.flatnonzero(keep[start : start + count])
+        assert picks.tolist() == padded(kept[np.argsort(key[kept], kind="stable")].tolist(), 280)
+
+
 def rows_of(offsets: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Choose some objects in any order: their positions and events."""
     rows = rng.permutation(int(offsets[-1]))[: int(offsets[-1]) // 2 + 1]

@@ -86,6 +86,21 @@ def test_what_hits_of_a_pixel_become():
     assert not picture.any()
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), cell=st.sampled_from([(1, 1), (3, 2)]), circular=st.booleans())
+def test_hits_in_memory_are_drawn_as_in_a_graph(seed, cell, circular):
+    """Bit by bit: what is exported scatters, and a CPU draws row by row."""
+    hits = torch.from_numpy(make_hits(seed, channels=3))
+    hits[0, 0, 0] = math.nan
+    valid = torch.from_numpy(np.random.default_rng(seed).random((3, 20)) < 0.8)
+    raster = Raster(image(combine=("sum", "count", "sum"), cell=cell, circular=circular))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nanoforge.models.raster.can_draw", lambda _: False)
+        scattered = raster(hits, valid)
+    assert torch.equal(raster(hits, valid), scattered) and scattered.any()
+    assert torch.equal(raster(hits.clone().requires_grad_(), valid), scattered)
+
+
 def test_rows_without_hits_are_empty_whatever_stands_in_padding():
     hits = np.full((2, 5, 6), np.nan, np.float32)
     hits[1, 0] = 0.001, 0.001, 1, 2, 3, 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,17 +12,22 @@ import h5py
 import numpy as np
 
 from ...config.schema import Compression
+from ...errors import DataError
 from ...provenance import Manifest
 from ...version import __version__
 from ..event_block import Arrays, EventBlock
 from ..format import DatasetFormat, Normalisation, StoredRows
 from ..hdf5 import GrowingFile, datasets, open_rows
-from ..info import NORMALISATION, SPLITS
+from ..info import NORMALISATION, SPLITS, DatasetInfo
 from ..shards import SHARDS, ShardWriter, SplitRows, WrittenShard, compare_types, rows_of, temporary_path
-from ..sparse import pack, rows_between
+from ..sparse import HITS, pack, parts_of, rows_between
 
 if TYPE_CHECKING:
     from ..source import TrainingData
+
+
+Sparse = Mapping[str, Sequence[str]]
+"""Inputs without padding, and their datasets, see :func:`..sparse.parts_of`."""
 
 
 class Hdf5Format(DatasetFormat):
@@ -33,12 +39,18 @@ class Hdf5Format(DatasetFormat):
         return {split: rows_between(rows, self._sparse, start, stop) for split, start, stop in block.spans()}
 
     def _arrays(self, block: EventBlock) -> Arrays:
-        return tensors(block, self._sparse)
+        return tensors(block, self._info, self._sparse)
 
     @property
-    def _sparse(self) -> Sequence[str]:
-        """The inputs that have no padding."""
-        return [name for name, described in self._info.inputs.items() if described.sparse]
+    def layout(self) -> str:
+        """Tell hits that are stored by the cells which they fill."""
+        return HITS[0] if HITS in self._sparse.values() else ""
+
+    @property
+    def _sparse(self) -> Sparse:
+        """The inputs that have no padding, with their datasets."""
+        parts = {name: parts_of(described) for name, described in self._info.inputs.items()}
+        return {name: datasets for name, datasets in parts.items() if datasets}
 
     def files(self, stem: Path) -> list[Path]:
         """List the one file of a shard."""
@@ -71,9 +83,11 @@ class Hdf5Format(DatasetFormat):
 
     def _describe(self, file: h5py.File, normalisation: Normalisation) -> None:
         for name, block in self._analysis.inputs.items():
-            features = file[f"{name}/{'contents' if name in self._sparse else 'features'}"]
-            features.attrs["names"] = list(block.feature_expressions)
-            features.attrs["expressions"] = list(block.feature_expressions.values())
+            parts = self._sparse.get(name, ("features",))
+            names, expressions = list(block.feature_expressions), list(block.feature_expressions.values())
+            for part, columns in zip(parts, (slice(0, 2), slice(2, None)) if len(parts) > 1 else (slice(None),)):
+                file[f"{name}/{part}"].attrs["names"] = names[columns]
+                file[f"{name}/{part}"].attrs["expressions"] = expressions[columns]
             for key, values in normalisation[name].items():
                 file.create_dataset(f"{NORMALISATION}/{name}/{key}", data=values)  # assigned, it would hold the time
         if "target/label" in file:
@@ -92,13 +106,14 @@ def _path(stem: Path) -> Path:
     return stem.with_suffix(".h5")
 
 
-def tensors(block: EventBlock, sparse: Sequence[str]) -> Arrays:
+def tensors(block: EventBlock, info: DatasetInfo, sparse: Sparse) -> Arrays:
     """Lay rows out as plain tensors, see :mod:`..info`, but for some inputs, see :mod:`..sparse`."""
     arrays: Arrays = {}
     for name, values in block.inputs.items():
         features, valid = values if isinstance(values, tuple) else (values, None)
         if name in sparse:
-            arrays[f"{name}/contents"], arrays[f"{name}/stops"] = pack(features, valid)
+            packed = pack(features, valid, info.inputs[name].image)
+            arrays.update({f"{name}/{part}": values for part, values in packed.items()})
             continue
         arrays[f"{name}/features"] = features
         if valid is not None:
@@ -115,7 +130,7 @@ def tensors(block: EventBlock, sparse: Sequence[str]) -> Arrays:
 class Hdf5Shard(ShardWriter):
     """Writes rows to ``<stem>.h5``, one group per split."""
 
-    def __init__(self, stem: Path, compression: Compression, sparse: Sequence[str]) -> None:
+    def __init__(self, stem: Path, compression: Compression, sparse: Sparse) -> None:
         super().__init__()
         self._shard = _path(stem)
         self._sparse = sparse
@@ -127,8 +142,8 @@ class Hdf5Shard(ShardWriter):
             stops = {f"{name}/stops": arrays[f"{name}/stops"] + self._written[split, name] for name in self._sparse}
             arrays = {**arrays, **stops}
             self._file.append({f"{split}/{name}": arrays[name] for name in sorted(arrays)})
-            for name in self._sparse:
-                self._written[split, name] += len(arrays[f"{name}/contents"])
+            for name, parts in self._sparse.items():
+                self._written[split, name] += len(arrays[f"{name}/{parts[0]}"])
 
     def _finish(self) -> None:
         self._file.close()
@@ -147,10 +162,16 @@ class Hdf5Shard(ShardWriter):
 class Hdf5Rows(StoredRows):
     """The rows of a shard in HDF5."""
 
-    def __init__(self, stem: Path, sparse: Sequence[str]) -> None:
+    def __init__(self, stem: Path, sparse: Sparse) -> None:
         self._file = open_rows(_path(stem))
         self._sparse = sparse
         self._columns = {split: datasets(self._file[split]) for split in SPLITS}
+        missing = {f"{name}/{part}" for name, parts in sparse.items() for part in parts} - self._columns[
+            SPLITS[0]
+        ].keys()
+        if missing:
+            self._file.close()
+            raise DataError(f"{_path(stem)}: no dataset {min(missing)!r}: make this part again")
 
     def read(self, split: str, start: int, stop: int) -> dict[str, np.ndarray]:
         """Read rows of a split."""
@@ -167,62 +188,42 @@ def _join(
     shards: Mapping[WrittenShard, str],
     scale: np.ndarray,
     row: str | None,
-    sparse: Sequence[str],
+    sparse: Sparse,
 ) -> None:
     """Map the shards' datasets into one; the one with the weights, SALT's of the ``row``, is copied and scaled."""
     used = [shard for shard in shards if shard.index.rows(split)] or list(shards)[:1]
-    described = [_described(shard, split) for shard in used]
-    for shard, types in zip(used[1:], described[1:]):
-        dtypes = ({name: dtype for name, (_, dtype) in columns.items()} for columns in (types, described[0]))
-        compare_types(shard.first(split), next(dtypes), used[0].first(split), next(dtypes))
-    rows = sum(shard.index.rows(split) for shard in used)
-    for name in sparse:
-        shape, dtype = described[0].pop(f"{name}/contents")
-        del described[0][f"{name}/stops"]
-        _join_sparse(out, split, name, {s: shards[s] for s in used}, shape, dtype)
-    for name, (shape, dtype) in described[0].items():
-        if name == (row or "weight"):
-            values = np.concatenate([_scaled(shard, split, scale, row) for shard in used])
-            out.reserve(values.nbytes)
-            out.file.create_dataset(name, data=values)
-            continue
-        out.map(name, (rows, *shape), dtype, [(shards[s], f"{split}/{name}", s.index.rows(split)) for s in used])
+    with ExitStack() as stack:
+        groups = [stack.enter_context(open_rows(_path(shard.stem)))[split] for shard in used]
+        columns = [datasets(group) for group in groups]
+        types = [{name: item.dtype for name, item in found.items()} for found in columns]
+        for shard, others in zip(used[1:], types[1:]):
+            compare_types(shard.first(split), others, used[0].first(split), types[0])
+        for name, parts in sparse.items():
+            ends = [found.pop(f"{name}/stops")[:] for found in columns]
+            _write_offsets(out, f"{name}/offsets", ends, [len(found[f"{name}/{parts[0]}"]) for found in columns])
+        for name in columns[0]:
+            items = [found[name] for found in columns]
+            if name == (row or "weight"):
+                values = np.concatenate([_scaled(group, scale, row) for group in groups])
+                out.reserve(values.nbytes)
+                out.file.create_dataset(name, data=values)
+                continue
+            sources = [(shards[shard], f"{split}/{name}", len(item)) for shard, item in zip(used, items)]
+            out.map(name, (sum(map(len, items)), *items[0].shape[1:]), items[0].dtype, sources)
 
 
-def _join_sparse(
-    out: GrowingFile,
-    split: str,
-    name: str,
-    shards: Mapping[WrittenShard, str],
-    shape: tuple[int, ...],
-    dtype: np.dtype,
-) -> None:
-    """Map the contents of an input into one dataset, and write the offsets of its rows."""
-    offsets, sources, total = [np.zeros(1, np.int64)], [], 0
-    for shard, path in shards.items():
-        with open_rows(_path(shard.stem)) as file:
-            offsets.append(file[f"{split}/{name}/stops"][:] + total)
-            rows = len(file[f"{split}/{name}/contents"])
-        sources.append((path, f"{split}/{name}/contents", rows))
-        total += rows
-    joined = np.concatenate(offsets)
-    out.map(f"{name}/contents", (total, *shape), dtype, sources)
-    out.reserve(joined.nbytes)
-    out.file.create_dataset(f"{name}/offsets", data=joined)
+def _write_offsets(out: GrowingFile, name: str, stops: Sequence[np.ndarray], totals: Sequence[int]) -> None:
+    """Write where the constituents of every row begin, of shards' ``stops`` (N,) and numbers of constituents."""
+    before = np.cumsum([0, *totals[:-1]])
+    offsets = np.concatenate([np.zeros(1, np.int64), *(ends + first for ends, first in zip(stops, before))])
+    out.reserve(offsets.nbytes)
+    out.file.create_dataset(name, data=offsets)
 
 
-def _described(shard: WrittenShard, split: str) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-    """Return shape of a row and type of every dataset of a split."""
-    with open_rows(_path(shard.stem)) as file:
-        return {name: (item.shape[1:], item.dtype) for name, item in datasets(file[split]).items()}
-
-
-def _scaled(shard: WrittenShard, split: str, scale: np.ndarray, row: str | None) -> np.ndarray:
+def _scaled(group: h5py.Group, scale: np.ndarray, row: str | None) -> np.ndarray:
     """Read the weights of a shard, times the factors (S,) of their samples; those of SALT with all fields."""
-    with open_rows(_path(shard.stem)) as file:
-        group = file[split]
-        values = np.asarray(group[row or "weight"][:])
-        sample = values["sample"] if row else group["id/sample"][:]
+    values = np.asarray(group[row or "weight"][:])
+    sample = values["sample"] if row else group["id/sample"][:]
     weight = values["weight"] if row else values
     weight *= scale[sample]
     return values

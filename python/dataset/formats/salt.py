@@ -16,7 +16,7 @@ from ..event_block import Arrays, EventBlock
 from ..format import Normalisation
 from ..info import DatasetInfo
 from ..shards import ShardRecord, WrittenShard
-from .hdf5 import Hdf5Format
+from .hdf5 import Hdf5Format, Sparse
 
 if TYPE_CHECKING:
     from ..source import TrainingData
@@ -51,8 +51,8 @@ class SaltFormat(Hdf5Format):
         return files | _write_salt_dictionaries(directory, self._info, normalisation, records), details
 
     @property
-    def _sparse(self) -> Sequence[str]:
-        return ()  # SALT wants padding
+    def _sparse(self) -> Sparse:
+        return {}  # SALT wants padding
 
     def _row(self) -> str:
         return salt_object(self._info)
