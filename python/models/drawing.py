@@ -34,8 +34,8 @@ def draw(image: ImageInfo, hits: Tensor, valid: Tensor, canvas: Tensor, first: i
     counts = np.array([how == "count" for how in image.combine])
     corner = [(size - cell + 1) / 2 for size, cell in zip(image.size, image.cell)]
     geometry = np.array([image.pixel, corner], np.float32)
-    arrays = (tensor.detach().contiguous().numpy() for tensor in (hits, valid))
-    _draw(*arrays, counts, geometry, np.array(image.cell), image.circular, canvas.numpy(), first)
+    values, there = hits.detach().contiguous().numpy(), valid.contiguous().numpy()
+    _draw(values, there, counts, geometry, np.array(image.cell), image.circular, canvas.numpy(), first)
 
 
 @jit
