@@ -13,8 +13,7 @@ from ..dataset.info import ImageInfo
 def can_draw(hits: Tensor) -> bool:
     """Whether hits are numbers in memory, and not those of a graph that is traced or differentiated."""
     plain = type(hits) is Tensor and hits.device.type == "cpu" and hits.dtype == torch.float32
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return plain and not traced and not hits.requires_grad
+    return plain and not torch.compiler.is_compiling() and not hits.requires_grad
 
 
 def draw(image: ImageInfo, hits: Tensor, valid: Tensor, canvas: Tensor, first: int) -> None:
