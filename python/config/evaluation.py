@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Optional
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from .base import Identifier, Interval, Strict, one_as_list
 
@@ -34,6 +34,24 @@ WORKING_POINTS = {
 """As CMS calls those of its taggers."""
 
 
+class FigureLabel(Strict):
+    """What stands above the axes of figures: experiment, status, and on the right luminosity and energy."""
+
+    experiment: Optional[str] = None
+    """In bold; by default CMS, and nothing where all samples are generated here."""
+    status: str = "Private work"
+    """In italics, after "Simulation" where there are no data: ``Preliminary``, ``Work in progress``."""
+    energy: Annotated[Optional[float], Field(gt=0)] = None
+    """Of the collision, in TeV; by default that of the generators where all samples have one."""
+
+
+def _titles(titles: dict[str, str]) -> dict[str, str]:
+    for name, title in titles.items():
+        if title.count("$") % 2:
+            raise ValueError(f"{name}: write mathematics between two dollar signs: {title!r} has an odd number of them")
+    return titles
+
+
 class Evaluation(Strict):
     """Metrics and figures of yours, which appear in the report and MLflow; metrics in ``metrics.json`` and comparisons.
 
@@ -59,6 +77,12 @@ class Evaluation(Strict):
     """Columns of ``keep`` and features of the rows against which efficiencies (at the working point in the middle) or
     responses are drawn; by default the first four of those in ``keep``, without identities, and of features called
     ``pt`` or ``eta``."""
+
+    titles: Annotated[dict[str, str], AfterValidator(_titles)] = {}
+    """What figures call features (``<input>.<feature>``), lengths (``num(<input>)``), columns of ``keep``, targets and
+    classes, with units: ``{jet.pt: "Jet $p_T$ [GeV]"}``."""
+    label: FigureLabel = FigureLabel()
+    """Experiment, status and energy above the axes of figures."""
 
     @property
     def specs(self) -> list[str]:

@@ -300,7 +300,7 @@ class Analysis(Strict):
         return self
 
     def _check_evaluation(self) -> None:
-        """Refuse ranges of what is no target, and backgrounds that are no class."""
+        """Refuse ranges of what is no target, backgrounds that are no class, and titles of what there is not."""
         for name in self.evaluation.range:
             if name not in self.regression:
                 near = nearest(name, self.regression)
@@ -309,6 +309,12 @@ class Analysis(Strict):
             if point.against is not None and point.against not in self.classes:
                 near = nearest(point.against, self.classes)
                 raise ValueError(f"evaluation.working_points.{name}.against: there is no class {point.against!r}{near}")
+        names = [*self.classes, *self.regression, *self.keep, *(f"num({name})" for name in self.inputs)]
+        names += [f"{name}.{feature}" for name, block in self.inputs.items() for feature in block.feature_names]
+        for name in self.evaluation.titles:
+            if name not in names:
+                near = nearest(name, names)
+                raise ValueError(f"evaluation.titles.{name}: is no feature, column of keep, target or class{near}")
 
     def check_model(self, model: ModelOptions, loss: LossOptions | None) -> None:
         """Raise a ValueError where inputs, targets or rows do not fit the model or the loss.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
+from ..config.evaluation import Evaluation
 from ..dataset.cut_flow import SampleFlow
 from ..provenance import Ledger
 from .comparison import duration, number_range
 from .report import Overview, ReportTable
+from .style import Wording
 
 _MOST_NAMES = 6
 _STEPS = (
@@ -50,10 +52,28 @@ def _facts(config: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[tu
         yield "training", f"{seconds}, {epochs} epochs or trees, the best is number {best}"
 
 
+def wording_of(evaluation: Evaluation, config: Mapping[str, Any]) -> Wording:
+    """Return what figures say of an analysis: the events are CMS's unless all were generated here."""
+    samples, label = config["samples"].values(), evaluation.label
+    generators = [block["generator"] for block in samples]
+    experiment = label.experiment
+    if experiment is None:
+        experiment = "" if all(generator is not None for generator in generators) else "CMS"
+    energies = {generator.get("energy") for generator in generators if generator is not None}
+    energy = label.energy
+    if energy is None and len(energies) == 1 and all(generator is not None for generator in generators):
+        (of_generators,) = energies
+        energy = None if of_generators is None else of_generators / 1000
+    normalised = any(block["xsec"] is not None for block in samples)
+    right = [luminosity(config["lumi"])] if normalised else []
+    right += [] if energy is None else [f"({energy:g} TeV)"]
+    return Wording(experiment, label.status, " ".join(right), evaluation.titles)
+
+
 def luminosity(lumi: float) -> str:
     """Write an integrated luminosity, given in 1/pb."""
     value, unit = (lumi / 1000, "fb") if lumi >= 1000 else (lumi, "pb")
-    return f"{value:.4g}/{unit}"
+    return f"{value:.4g} {unit}\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}"
 
 
 def _sample(name: str, block: Mapping[str, Any]) -> str:

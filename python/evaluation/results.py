@@ -71,7 +71,7 @@ class Results:
     must know before the numbers, ``functions`` are the metrics that the analysis adds, ``points`` the working points;
     ``histories`` (the columns of ``history.csv``) and ``weight_factors`` (the balance) are those of each fold. The test
     rows of all folds are pooled, each scored by the model that did not see it. ``inputs`` are the distributions of the
-    inputs, ``titles`` what figures call features, columns, targets and classes.
+    inputs.
     """
 
     task: str
@@ -83,7 +83,6 @@ class Results:
     weight_factors: Sequence[WeightFactors] = ()
     points: Mapping[str, WorkingPoint] = field(default_factory=lambda: WORKING_POINTS)
     inputs: InputDistributions | None = None
-    titles: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def metrics(self) -> list[Metric]:
@@ -104,18 +103,6 @@ class Results:
     def columns(self) -> dict[str, Array]:
         """Columns of ``keep`` and features of the test rows of all folds, (N,) f4 by name."""
         return {name: np.concatenate([fold.columns[name] for fold in self.folds]) for name in self.folds[0].columns}
-
-    def label(self, name: str) -> str:
-        """Return what figures call a feature (``jets.pt``), column, target or class: its title, or the name."""
-        title = self.titles.get(name.removesuffix("[0]"))
-        if title is None:
-            return name.replace("$", r"\$")
-        return title if not name.endswith("[0]") else f"first {title}"
-
-    @property
-    def labels(self) -> list[str]:
-        """What figures call the classes; of a regression "all"."""
-        return [self.label(line) for line in self.lines]
 
     @cached_property
     def table(self) -> RowTable | None:

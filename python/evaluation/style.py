@@ -6,7 +6,10 @@ changes; colours are those CMS recommends for colour-blind readers (Petroff, arX
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -17,9 +20,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from ..errors import UserError, first_line
 from . import statistics
 from .scored import Scored
 from .statistics import Array
@@ -37,6 +42,50 @@ _MOST_POINTS = 2000  # of a curve: more only swell the PDF
 Draw = TypeVar("Draw", bound=Callable[..., Figure])
 
 
+@dataclass(frozen=True)
+class Wording:
+    """What figures say.
+
+    Attributes
+    ----------
+    experiment, status
+        Above the axes, in bold and in italics.
+    right
+        Above them on the right: luminosity and energy.
+    titles
+        What features, columns, targets and classes are called, by name.
+    """
+
+    experiment: str = "CMS"
+    status: str = "Private work"
+    right: str = ""
+    titles: Mapping[str, str] = field(default_factory=dict)
+
+
+_WORDING: ContextVar[Wording] = ContextVar("wording", default=Wording())  # noqa: B039 - it is frozen
+
+
+@contextmanager
+def worded(wording: Wording) -> Iterator[None]:
+    """Draw figures that say this.
+
+    Raises
+    ------
+    UserError
+        When a title is no mathematics that can be drawn.
+    """
+    for name, title in wording.titles.items():
+        try:
+            MathTextParser("path").parse(title)
+        except ValueError as error:
+            raise UserError(f"evaluation.titles.{name}: {title!r} cannot be drawn: {first_line(error)}") from None
+    token = _WORDING.set(wording)
+    try:
+        yield
+    finally:
+        _WORDING.reset(token)
+
+
 def cms_style(draw: Draw) -> Draw:
     """Draw a figure of simulated events with the CMS style, and only it."""
 
@@ -51,14 +100,22 @@ def cms_figure(draw: Callable[[], Figure], *, data: bool) -> Figure:
     """Draw a figure, of ``data`` or not, in the CMS style."""
     with mpl.rc_context(mplhep.style.CMS):
         figure = draw()
-        _label(figure.axes[0], "Private work" if data else "Simulation Private work")
+        _label(figure.axes[0], _WORDING.get(), "" if data else "Simulation ")
     return figure
 
 
-def _label(axes: Axes, text: str) -> None:
-    """Write ``CMS`` and a text above the axes, as mplhep does, which draws the figure to measure the first."""
-    size = mpl.rcParams["font.size"]
-    first = axes.text(0, 1.005, "CMS", transform=axes.transAxes, va="bottom", fontsize=1.3 * size, fontweight="bold")
+def _label(axes: Axes, wording: Wording, kind: str) -> None:
+    """Write experiment, status and what is on the right above the axes, as mplhep does, which draws the figure first.
+
+    It does so to measure the experiment.
+    """
+    size, text = mpl.rcParams["font.size"], f"{kind}{wording.status}"
+    axes.text(1, 1.005, wording.right, transform=axes.transAxes, ha="right", va="bottom", fontsize=0.8 * size)
+    if not wording.experiment:
+        axes.text(0, 1.005, text, transform=axes.transAxes, va="bottom", fontstyle="italic")
+        return
+    bold = {"fontsize": 1.3 * size, "fontweight": "bold"}
+    first = axes.text(0, 1.005, wording.experiment, transform=axes.transAxes, va="bottom", **bold)
     right = (0.3 * size, 0.07 * size)  # on one baseline
     axes.annotate(text, (1, 0), right, xycoords=first, textcoords="offset points", va="bottom", fontstyle="italic")
 
@@ -180,10 +237,13 @@ def contest_text(classes: Sequence[str]) -> str:
 
 
 def plain_text(name: str) -> str:
-    """Keep a dollar sign of a user's name from being read as mathematics."""
-    return name.replace("$", r"\$")
+    """Return the title that a name has, or the name, whose dollar signs are not read as mathematics."""
+    title = _WORDING.get().titles.get(name)
+    return name.replace("$", r"\$") if title is None else title
 
 
 def shortened(name: str, most: int = 16) -> str:
-    """Cut a long name."""
+    """Cut a long name that has no title."""
+    if name in _WORDING.get().titles:
+        return plain_text(name)
     return plain_text(name if len(name) <= most else f"{name[: most - 3]}...")

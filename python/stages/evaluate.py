@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,12 @@ from ..errors import UserError
 from ..evaluation import gallery, report
 from ..evaluation.figure import user_figures
 from ..evaluation.metric import chosen_metrics, words
-from ..evaluation.overview import overview
+from ..evaluation.overview import overview, wording_of
 from ..evaluation.results import Results
 from ..evaluation.scored import Scored
 from ..evaluation.scoring import SEED, columns_of, score_folds
 from ..evaluation.statistics import Array
+from ..evaluation.style import worded
 from ..models.load import own_code
 from ..pipeline.outcome import Outcome, Request
 from ..provenance import Accounting, Ledger, Manifest, fingerprint
@@ -98,6 +99,8 @@ def evaluate(
         settings = settings.model_copy(update={"evaluation": evaluation})
     chosen_metrics(settings.task, settings.evaluation.functions)  # a mistake in one shall not wait for the scores
     user_figures(settings.evaluation.figures)
+    with worded(wording_of(settings.evaluation, trained.config)):
+        pass
     dataset, notices = _open(run, trained, settings, data)
     output = Path(output or run / "evaluation")
     key = {"run": trained.identity(), "dataset": dataset.identity, **_key_of_settings(settings)}
@@ -117,7 +120,7 @@ def evaluate(
     def work(folder: Path) -> Outcome:
         results = _score(run, trained, settings, dataset, notices)
         evaluated.append(results)
-        files = _write(folder, results, settings.evaluation.figures, run, trained, dataset)
+        files = _write(folder, results, settings.evaluation, run, trained, dataset)
         return _outcome(run, trained, dataset, results, files, key)
 
     request.make(work)
@@ -238,13 +241,15 @@ def _rows(results: Results, name: str) -> int:
 
 
 def _write(
-    work: Path, results: Results, figures: Sequence[str], run: Path, trained: Manifest, dataset: TrainingData
+    work: Path, results: Results, evaluation: Evaluation, run: Path, trained: Manifest, dataset: TrainingData
 ) -> dict[str, int | None]:
     """Write figures, report and metrics, and return their paths relative to ``work``."""
     (work / "plots").mkdir(exist_ok=True)
     histograms: dict[str, Hist] = {}
-    plots = gallery.collect_histograms(gallery.plots(results, figures), histograms)
-    pictures, paths = gallery.save_all(plots, work / "plots")
+    wording = wording_of(evaluation, dataset.config)
+    plots = gallery.collect_histograms(gallery.plots(results, evaluation.figures), histograms)
+    with worded(wording):
+        pictures, paths = gallery.save_all(plots, work / "plots")
     write_histograms(work / "histograms.root", histograms)
     files = ["metrics.json", "report.html", "histograms.root", *(str(path.relative_to(work)) for path in paths)]
     title = f"Evaluation of {trained.config['name']}"

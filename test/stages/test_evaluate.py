@@ -19,6 +19,7 @@ from nanoforge.config.evaluation import Evaluation
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, UserError
 from nanoforge.evaluation import scoring
+from nanoforge.evaluation.overview import wording_of
 from nanoforge.models.base import score
 from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
@@ -160,6 +161,44 @@ def test_histograms_of_inputs_hold_the_weights_of_the_rows(evaluated):
                 assert pt[50j::sum].value == pytest.approx(of_jets[inside].sum(), rel=0.02)
     page = (output / "report.html").read_text()
     assert "Correlation in low" in page and "<b>jets.pt.</b>" in page
+
+
+def test_titles_and_labels_are_in_the_figures(trained, tmp_path, monkeypatch):
+    run, _ = trained()
+    titles = {"jets.pt": "Jet $p_T$ [GeV]", "low": "light $H$"}
+    drawn = {}
+
+    def keep(plots, *_):
+        drawn.update({plot.name: plot.figure for plot in plots if plot.figure is not None})
+        return [], []
+
+    monkeypatch.setattr(stage.gallery, "save_all", keep)
+    label = {"experiment": "Toys", "status": "Internal", "energy": 13.6}
+    evaluate(run, output=tmp_path / "out", evaluation=Evaluation(titles=titles, label=label))
+    words = [text.get_text() for text in drawn["input_jets_pt"].axes[0].texts]
+    assert {"Toys", "Simulation Internal", "(13.6 TeV)"} <= set(words)
+    assert drawn["input_jets_pt"].axes[1].get_xlabel() == "Jet $p_T$ [GeV]"
+    legend = drawn["input_jets_pt"].axes[0].get_legend()
+    assert legend.get_texts()[0].get_text() == "light $H$"
+    with pytest.raises(UserError, match=r"evaluation.titles.jets.pt: .* cannot be drawn"):
+        evaluate(run, output=tmp_path / "no", evaluation=Evaluation(titles={"jets.pt": r"$\\nothing{$"}))
+
+
+@pytest.mark.parametrize(
+    ("samples", "expected"),
+    [
+        ({"a": {"files": ["a"]}}, ("CMS", "")),
+        (
+            {"a": {"generator": {"energy": 13600}, "xsec": 1.0}},
+            ("", "59.83 fb\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE} (13.6 TeV)"),
+        ),
+        ({"a": {"generator": {"energy": 13600}}, "b": {"files": ["b"]}}, ("CMS", "")),
+    ],
+)
+def test_the_experiment_is_cms_unless_all_is_generated(samples, expected):
+    blocks = {name: {"generator": None, "xsec": None} | block for name, block in samples.items()}
+    wording = wording_of(Evaluation(), {"samples": blocks, "lumi": 59830.0})
+    assert (wording.experiment, wording.right) == expected
 
 
 def test_a_regression_end_to_end(trained, tmp_path):

@@ -37,7 +37,7 @@ class CorrelationMatrices(ReportFigure):
         if table is None:
             return
         table = table.select(chosen_columns(table, results))
-        labels = [results.label(name) for name in table.names]
+        labels = [_label(name) for name in table.names]
         for number, name in enumerate(results.lines):
             rows = table.label == number
             if np.count_nonzero(rows) > 1:
@@ -55,6 +55,15 @@ def chosen_columns(table: RowTable, results: Results) -> list[str]:
     return [name for name in table.names if name in {*best, *others[:_MOST_COLUMNS]}]
 
 
+def _label(name: str) -> str:
+    """Return what a column of the table is called; that of the first constituent by the title of all."""
+    kind, _, rest = name.partition(" ")
+    if kind in ("score", "predicted") and rest:
+        return f"{kind} {shortened(rest)}"
+    feature = name.removesuffix("[0]")
+    return shortened(feature, 20) if feature == name else f"{shortened(feature, 17)}[0]"
+
+
 @cms_style
 def matrix(coefficients: Array, labels: Sequence[str]) -> Figure:
     """Draw a correlation matrix, (V, V); numbers stand in it where there is room."""
@@ -63,9 +72,8 @@ def matrix(coefficients: Array, labels: Sequence[str]) -> Figure:
     axes = figure.add_subplot()
     drawn = axes.imshow(coefficients, cmap=_COLOURS, vmin=-1, vmax=1, aspect="auto")
     size = min(18.0, 300 / number)
-    names = [shortened(label, 20) if "$" not in label else label for label in labels]
-    axes.set_xticks(range(number), names, rotation=90, fontsize=size)
-    axes.set_yticks(range(number), names, fontsize=size)
+    axes.set_xticks(range(number), labels, rotation=90, fontsize=size)
+    axes.set_yticks(range(number), labels, fontsize=size)
     axes.tick_params(which="both", length=0)
     axes.minorticks_off()
     if number <= _MOST_NUMBERS:

@@ -19,7 +19,7 @@ from ..figure import INPUTS, Plot, ReportFigure
 from ..inputs import ordered
 from ..results import Results
 from ..statistics import Array
-from ..style import LINE_STYLES, cms_style, new_figure, palette, whole_ticks
+from ..style import LINE_STYLES, cms_style, new_figure, palette, plain_text, whole_ticks
 
 MOST_FIGURES = 16
 """The most important ones are drawn; the histograms of all are in the ROOT file."""
@@ -52,7 +52,7 @@ class InputVariables(ReportFigure):
                 for line, sums in zip(results.lines, counts.drawn)
             }
             if number < MOST_FIGURES:
-                figure = distributions(training, test, binning.drawn, results.labels, results.label(variable.label))
+                figure = distributions(training, test, binning.drawn, results.lines, variable.label)
                 note = said_of(binning, training, test)
                 yield self.plot(f"input_{names[variable]}", figure, variable.label, histograms=kept, note=note)
             else:
@@ -98,13 +98,13 @@ def distributions(training: BinCounts, test: BinCounts, drawn: Range, classes: S
         _points(upper, drawn, points, error, colour)
         _ratio(lower, drawn, (line, line_error), (points, error), colour)
         highest = max(highest, float(np.max(line, initial=0)), float(np.max(points, initial=0)))
-        look: dict[str, Any] = {"linestyle": style, "linewidth": 2, "label": name}
+        look: dict[str, Any] = {"linestyle": style, "linewidth": 2, "label": plain_text(name)}
         handles.append(Patch(facecolor=(colour, 0.15), edgecolor=colour, **look))
     handles.append(Line2D([], [], color="0.2", marker="o", linestyle="", markersize=7, label=_TEST))
     upper.set(ylabel="Density", ylim=(0, (highest or 1.0) * (1.25 + 0.07 * len(classes))))
     upper.legend(handles=handles, loc="upper right", ncols=1 if len(handles) < 5 else 2)
     lower.axhline(1, color="0.5", linewidth=1)
-    lower.set(xlabel=label, ylabel="Test / train", ylim=(0.5, 1.5), xlim=(drawn.low, drawn.high))
+    lower.set(xlabel=plain_text(label), ylabel="Test / train", ylim=(0.5, 1.5), xlim=(drawn.low, drawn.high))
     for axes in (upper, lower):
         axes.minorticks_off()  # they would take a third of the time
     whole_ticks(upper)

@@ -45,8 +45,7 @@ class Sculpting(ReportFigure):
                 passing |= {cut.name: score >= cut.threshold for cut in results.cuts if cut.signal == signal}
                 drawn = automatic_range(shown)
                 sums = shapes(shown, weight, passing, drawn)
-                label = results.label(column)
-                figure = sculpted(sums, drawn, label, f"Score of {results.label(signal)}")
+                figure = sculpted(sums, drawn, column, f"Score of {plain_text(signal)}")
                 coefficient = correlation(np.column_stack([shown, score]), weight)[0, 1]
                 note = f"{signal}; the score and it have a correlation of {100 * coefficient:.1f} % there."
                 name = f"sculpting_{plain_name(column)}" + (f"_{signal}" if len(results.outputs) > 2 else "")
@@ -88,7 +87,7 @@ def sculpted(sums: dict[str, Array], drawn: Range, label: str, title: str) -> Fi
     upper.set(ylabel="Fraction", ylim=(0, (highest or 1.0) * 1.5))
     upper.legend(loc="upper right", title=title, title_fontsize="small", ncols=2)
     lower.axhline(1, color="0.5", linewidth=1)
-    lower.set(xlabel=label, ylabel="Ratio to all", ylim=(0, 2), xlim=(drawn.low, drawn.high))
+    lower.set(xlabel=plain_text(label), ylabel="Ratio to all", ylim=(0, 2), xlim=(drawn.low, drawn.high))
     whole_ticks(upper)
     lower.xaxis.set_major_formatter("{x:.6g}")
     figure.align_ylabels()
