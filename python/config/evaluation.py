@@ -75,7 +75,7 @@ class Evaluation(Strict):
     """Cuts on the score of each signal class, by name: ``{medium: {background: 0.01}, half: {signal: 0.5}}``."""
     against: Annotated[Optional[list[str]], BeforeValidator(one_as_list)] = None
     """Columns of ``keep`` and features of the rows against which efficiencies (at the working point in the middle) or
-    responses are drawn; by default the first four of those in ``keep``, without identities, and of features called
+    responses are drawn; by default the first three of those in ``keep``, without identities, and of features called
     ``pt`` or ``eta``."""
 
     titles: Annotated[dict[str, str], AfterValidator(_titles)] = {}

@@ -1,11 +1,12 @@
 """Permutation importance: how much worse a model gets when a feature is shuffled among the rows.
 
-Correlated features share their importance: each one alone can look dispensable.
+Correlated features share their importance: each one alone can look dispensable. So groups of them are shuffled, too, as
+one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,12 @@ import numpy as np
 from .statistics import Array
 
 Inputs = dict[str, Array]
+CORRELATED = 0.7
+"""Features belong to a group whose rank correlations are so large on average."""
+_MOST_RANKED = 20_000
+
+Group = tuple[str, list[int]]
+"""Columns of an input."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,11 @@ class Importance:
     def spread(self) -> Array:
         """Sample standard deviation over the permutations, (F,)."""
         return np.asarray(self.decrease.std(axis=1, ddof=1))
+
+    @classmethod
+    def none(cls) -> Importance:
+        """Return that of no features."""
+        return cls((), np.zeros((0, 2)))
 
     @classmethod
     def pool(cls, parts: Sequence[Importance]) -> Importance:
@@ -72,7 +84,7 @@ def permutation_importance(
     best = metric(inputs)
 
     def decrease(name: str, column: int) -> float:
-        worse = metric({**inputs, name: _permuted(inputs, name, column, rng)})
+        worse = metric({**inputs, name: _permuted(inputs, name, [column], rng)})
         done()
         return best - worse
 
@@ -81,8 +93,72 @@ def permutation_importance(
     return Importance(names, np.array([[decrease(*column) for _ in range(repeats)] for column in columns]))
 
 
-def _permuted(inputs: Inputs, name: str, column: int, rng: np.random.Generator) -> Array:
+def correlated_groups(inputs: Inputs, names: Iterable[str]) -> list[Group]:
+    """Return the groups of two or more features of the named inputs that are correlated.
+
+    They are clusters by average linkage of the distance 1 - |Spearman's rank correlation|, of constituents over all
+    valid ones.
+    """
+    groups: list[Group] = []
+    for name in names:
+        clusters: dict[int, list[int]] = {}
+        for column, number in enumerate(_clusters(inputs[name][_valid(inputs, name)][:_MOST_RANKED])):
+            clusters.setdefault(number, []).append(column)
+        groups += [(name, cluster) for cluster in clusters.values() if len(cluster) > 1]
+    return groups
+
+
+def group_importance(
+    metric: Callable[[Inputs], float],
+    inputs: Inputs,
+    features: Mapping[str, Sequence[str]],
+    groups: Sequence[Group],
+    seed: int = 0,
+    repeats: int = 3,
+) -> Importance:
+    """Measure the decrease of a metric when the features of a group are permuted together.
+
+    They are named ``input: a, b``. For ``groups`` see :func:`correlated_groups`, for the others
+    :func:`permutation_importance`.
+    """
+    if not groups:
+        return Importance((), np.zeros((0, repeats)))
+    rng = np.random.default_rng(seed)
+    best = metric(inputs)
+    names, decrease = [], []
+    for name, columns in groups:
+        worse = [metric({**inputs, name: _permuted(inputs, name, columns, rng)}) for _ in range(repeats)]
+        names.append(f"{name}: {', '.join(features[name][column] for column in columns)}")
+        decrease.append([best - value for value in worse])
+    return Importance(tuple(names), np.array(decrease))
+
+
+def _clusters(values: Array) -> Array:
+    """Return the number of the cluster of each of the F columns of (N, F) values."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+    from scipy.stats import rankdata
+
+    number = values.shape[1]
+    if number < 2 or len(values) < 3:
+        return np.arange(number)
+    ranks = rankdata(values, axis=0)
+    spread = ranks.std(axis=0)
+    ranks = (ranks - ranks.mean(axis=0)) / np.where(spread > 0, spread, np.inf)
+    distance = np.clip(1 - np.abs(ranks.T @ ranks) / len(ranks), 0, 1)
+    np.fill_diagonal(distance, 0)
+    return np.asarray(fcluster(linkage(squareform(distance, checks=False), "average"), 1 - CORRELATED, "distance"))
+
+
+def _valid(inputs: Inputs, name: str) -> Array:
+    return np.asarray(inputs.get(f"{name}_mask", np.ones(len(inputs[name]), bool))) > 0
+
+
+def _permuted(inputs: Inputs, name: str, columns: Sequence[int], rng: np.random.Generator) -> Array:
+    """Return an input with the values of some columns in another order, the same for all of them."""
     values = inputs[name].copy()
-    mask = inputs.get(f"{name}_mask", np.ones(len(values), bool))
-    values[mask, column] = rng.permutation(values[mask, column])
+    mask = _valid(inputs, name)
+    order = rng.permutation(np.count_nonzero(mask))
+    for column in columns:
+        values[mask, column] = values[mask, column][order]
     return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .importance import Importance
 from .inputs import InputDistributions, RowTable
 from .metric import Metric, chosen_metrics
 from .pictures import ImageAverages
+from .response import Response, planes, responses
 from .scored import Prediction, Scored
 from .statistics import Array, Estimate, Interval
 from .summary import Comparisons, Summary, TargetBins, Verdict
@@ -51,7 +53,7 @@ class Fold:
     """What one fold's model gave: its scores of (a subset of) its training rows and of its test rows.
 
     ``pictures`` are images of some test rows, ``columns`` what else is known of all of them: (N,) f4 by name, NaN where
-    there is no value.
+    there is no value; ``groups`` the importance of groups of correlated features.
     """
 
     train: Scored
@@ -61,6 +63,7 @@ class Fold:
     pictures: Sequence[ImageAverages] = ()
     columns: Mapping[str, Array] = field(default_factory=dict)
     table: RowTable | None = None
+    groups: Importance = field(default_factory=Importance.none)
 
 
 @dataclass
@@ -116,6 +119,11 @@ class Results:
         return Importance.pool([fold.importance for fold in self.folds])
 
     @cached_property
+    def groups(self) -> Importance:
+        """Permutation importance of groups of correlated features over all folds."""
+        return Importance.pool([fold.groups for fold in self.folds])
+
+    @cached_property
     def test_summary(self) -> Summary:
         """Figures of merit of the test rows."""
         return self._summary(self.test)
@@ -166,6 +174,33 @@ class Results:
         """Test rows of each target of a regression, where it is known."""
         return {name: self.test.of_target(k) for k, name in enumerate(self.outputs)}
 
+    @cached_property
+    def known_columns(self) -> dict[str, dict[str, Array]]:
+        """The columns of the rows of :attr:`predictions`, by target."""
+        known = {name: ~np.isnan(self.test.truth[:, k]) for k, name in enumerate(self.outputs)}
+        return {target: {name: v[rows] for name, v in self.columns.items()} for target, rows in known.items()}
+
+    @cached_property
+    def responses(self) -> dict[str, dict[str, Response]]:
+        """The response of each target in bins of the truth, the prediction and the columns of the rows."""
+        return {name: dict(responses(rows, self.known_columns[name])) for name, rows in self.predictions.items()}
+
+    @cached_property
+    def planes(self) -> dict[str, dict[str, Response]]:
+        """The response of each target in bins of the truth and one of the columns of the rows."""
+        return {name: dict(planes(rows, self.known_columns[name])) for name, rows in self.predictions.items()}
+
+    @cached_property
+    def pairwise_aucs(self) -> dict[str, dict[str, Estimate]]:
+        """How well each class is told from each later one, by their two scores alone; empty for two classes."""
+        if self.task == "regression" or len(self.outputs) < 3:
+            return {}
+        pairs: dict[str, dict[str, Estimate]] = {}
+        for (i, a), (k, b) in combinations(enumerate(self.outputs), 2):
+            rows = self.test.of_pair(i, k)
+            pairs.setdefault(a, {})[b] = statistics.auc(rows.score, rows.signal, rows.weight)
+        return pairs
+
     @property
     def confusion(self) -> Array:
         """Sums of test weights by true (row) and predicted (column) class, (C, C)."""
@@ -186,7 +221,10 @@ class Results:
 
     def content(self) -> dict[str, Any]:
         """Return everything as plain JSON types; what is undefined or infinite is None."""
-        decrease = dict(zip(self.importance.names, map(Estimate, self.importance.mean, self.importance.spread)))
+        decrease, groups = (
+            dict(zip(measured.names, map(Estimate, measured.mean, measured.spread)))
+            for measured in (self.importance, self.groups)
+        )
         content = {
             "task": self.task,
             "outputs": self.outputs,
@@ -197,9 +235,9 @@ class Results:
             "folds": self.fold_summaries,
             "spread": self.spread,
             "overtraining": vars(self.overtraining),
-            "importance": {"metric": self.watched, "decrease": decrease},
+            "importance": {"metric": self.watched, "decrease": decrease, "groups": groups},
         }
-        of_task = self._classification() if self.task == "classification" else {"bins": self._bins()}
+        of_task = self._classification() if self.task == "classification" else self._regression()
         return dict(_plain(content | of_task))
 
     def curves(self) -> dict[str, Any]:
@@ -245,10 +283,14 @@ class Results:
         tests: dict[str, dict[str, Any]] = {}
         for (score, true), test in self.tests.items():
             tests.setdefault(score, {})[true] = vars(test)
-        return {"confusion": {"weights": sums, **shares}, "kolmogorov_smirnov": tests}
+        confusion = {"weights": sums, **shares}
+        return {"confusion": confusion, "kolmogorov_smirnov": tests, "pairwise_auc": self.pairwise_aucs}
 
-    def _bins(self) -> dict[str, Any]:
-        return {name: vars(bins) for name, bins in self.bins.items()}
+    def _regression(self) -> dict[str, Any]:
+        responses = {name: [vars(r) for r in of_target.values()] for name, of_target in self.responses.items()}
+        planes = {name: [vars(r) for r in of_target.values()] for name, of_target in self.planes.items()}
+        bins = {name: vars(bins) for name, bins in self.bins.items()}
+        return {"bins": bins, "responses": responses, "response_planes": planes}
 
 
 def _plain(content: Any) -> Any:

@@ -41,6 +41,16 @@ class Scored:
         """Return the score of a class, which is the signal, and whose rows are of it."""
         return OneAgainstRest(self.scores[:, number], self.of_class(number), self.weight, self.prior_weight)
 
+    def of_pair(self, first: int, second: int) -> OneAgainstRest:
+        """Return the rows of two classes, the first of which is the signal.
+
+        The score is p_first/(p_first + p_second), and 1/2 where both are 0.
+        """
+        chosen = (self.truth == first) | (self.truth == second)
+        a, b = (self.scores[chosen, k].astype(np.float64) for k in (first, second))
+        score = np.divide(a, a + b, out=np.full(len(a), 0.5), where=a + b > 0)
+        return OneAgainstRest(score, self.truth[chosen] == first, self.weight[chosen], self.prior_weight[chosen])
+
     def of_target(self, number: int) -> Prediction:
         """Return the rows of which a target is known."""
         valid = ~np.isnan(self.truth[:, number])

@@ -22,21 +22,22 @@ from ..dataset.source import TrainingData
 from ..distributions.reference import Reference
 from ..errors import DataError, UserError
 from ..models.base import Model, score
-from .importance import Importance, Inputs, permutation_importance
+from .importance import Group, Importance, Inputs, correlated_groups, group_importance, permutation_importance
 from .inputs import InputDistributions, RowTable, begin_counting, count, every
 from .pictures import pictures
 from .results import Fold, PartCounts, Results
 from .scored import Scored
 from .statistics import Array
-from .summary import headline
+from .summary import headline, signals
 
 TRAIN_ROWS = 200_000
 """At most so many training rows are scored, over all folds: a random subset that depends on ``SEED`` only."""
 IMPORTANCE_ROWS, IMPORTANCE_CONSTITUENTS = 20_000, 200_000
 """At most so many test rows serve for the permutation importance, chosen alike, and fewer where each is long."""
 REPEATS = 3
-MOST_COLUMNS = 4
-"""Against so many columns of the rows efficiencies are drawn, unless the analysis names others."""
+MOST_COLUMNS, MOST_EFFICIENCIES = 3, 8
+"""Against so many columns of the rows efficiencies are drawn, fewer where they are of many classes, unless the analysis
+names them."""
 BATCH_ROWS = 8192
 SEED = 1
 Ranges = Mapping[str, tuple[float, float]]
@@ -55,10 +56,12 @@ def score_folds(
     inputs = None if training is None else begin_counting(training, len(info.classes))
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
-        folds = [
-            _Scorer(model, dataset, i, of_fold, evaluation, bar).fold(inputs)
-            for i, (model, of_fold) in enumerate(zip(models, factors))
-        ]
+        folds: list[Fold] = []
+        groups: list[Group] | None = None
+        for i, (model, of_fold) in enumerate(zip(models, factors)):
+            scorer = _Scorer(model, dataset, i, of_fold, evaluation, bar, groups)
+            folds.append(scorer.fold(inputs))
+            groups = scorer.groups
     task, names = ("classification", info.classes) if info.classes else ("regression", info.regression)
     results = Results(
         task, names, folds, notices, evaluation.functions, points=evaluation.working_points, inputs=inputs
@@ -133,15 +136,27 @@ def columns_of(dataset: TrainingData, evaluation: Evaluation) -> list[str]:
     kept = [name for name in dataset.config["keep"] if name not in identity]
     row_inputs = [shape for shape in dataset.info.inputs.values() if shape.length is None]
     features = [name for shape in row_inputs for name in shape.features if name.rpartition("_")[2] in ("pt", "eta")]
-    return list(dict.fromkeys([*kept, *features]))[:MOST_COLUMNS]
+    most = min(MOST_COLUMNS, max(1, MOST_EFFICIENCIES // max(1, len(signals(dataset.info.classes)))))
+    return list(dict.fromkeys([*kept, *features]))[:most]
 
 
 class _Scorer:
-    """Scores the rows of one fold with its model."""
+    """Scores the rows of one fold with its model.
+
+    ``groups`` are the correlated features, which have to be the same for all folds: those of the first one, or None.
+    """
 
     def __init__(
-        self, model: Model, dataset: TrainingData, fold: int, factors: WeightFactors, evaluation: Evaluation, bar: Bar
+        self,
+        model: Model,
+        dataset: TrainingData,
+        fold: int,
+        factors: WeightFactors,
+        evaluation: Evaluation,
+        bar: Bar,
+        groups: list[Group] | None,
     ) -> None:
+        self.groups = groups
         self._model = model
         self._dataset = dataset
         self._fold = fold
@@ -152,7 +167,7 @@ class _Scorer:
         self._balancer = Balancer(factors, dataset)
 
     def fold(self, inputs: InputDistributions | None) -> Fold:
-        """Score the training and the test part, count its inputs, and measure the importance of the features."""
+        """Score the training and the test part, count its inputs, and measure the importance of features and groups."""
         train, val, test = (PartCounts(self._fold, name, self._lines) for name in ("train", "val", "test"))
         seen = [self._score(_pick(batch, chosen)) for batch, chosen in self._batches(train, TRAIN_ROWS)]
         for _ in self._batches(val, 0):
@@ -174,7 +189,8 @@ class _Scorer:
         values = {name: np.concatenate(parts) for name, parts in columns.items()}
         train_rows = Scored.pool(seen or [unseen[0].none])
         table = self._table(rows, np.concatenate(picked))
-        return Fold(train_rows, Scored.pool(unseen), self._importance(rows), counts, drawn, values, table)
+        single, joint = self._importance(rows)
+        return Fold(train_rows, Scored.pool(unseen), single, counts, drawn, values, table, joint)
 
     def _table(self, rows: Batch, scores: Array) -> RowTable:
         """Put the numbers of some rows into a table, with their scores, (N, C)."""
@@ -223,7 +239,7 @@ class _Scorer:
         by_target = scores.astype(np.float64).reshape(*truth.shape, len(spec.outputs) // len(spec.targets))
         return Scored(by_target[..., 0], truth, weight, weight, by_target[..., 1:], spec.levels)
 
-    def _importance(self, rows: Batch) -> Importance:
+    def _importance(self, rows: Batch) -> tuple[Importance, Importance]:
         info = self._dataset.info
         features = {name: shape.features for name, shape in info.inputs.items()}
         spec = self._model.spec
@@ -231,7 +247,11 @@ class _Scorer:
         def metric(inputs: Inputs) -> float:
             return headline(self._scored(inputs, rows), spec.targets, spec.task)
 
-        return permutation_importance(metric, _inputs(rows), features, SEED, REPEATS, done=lambda: self._bar.advance(1))
+        inputs = _inputs(rows)
+        single = permutation_importance(metric, inputs, features, SEED, REPEATS, done=lambda: self._bar.advance(1))
+        if self.groups is None:
+            self.groups = correlated_groups(inputs, features)
+        return single, group_importance(metric, inputs, features, self.groups, SEED, REPEATS)
 
 
 def _inputs(batch: Batch) -> Inputs:

@@ -403,6 +403,17 @@ def rms(residual: Array, weight: Array) -> Estimate:
     return Estimate(value, square.error / (2 * value) if value > 0 else float("nan"))
 
 
+def median(values: Array, weight: Array) -> Estimate:
+    """Return the weighted median of (N,) values, in their unit.
+
+    The error is that of a quantile, as in :func:`resolution`.
+    """
+    number = effective_number(weight)
+    step = min(0.5, float(np.sqrt(0.25 / number))) if number > 1 else 0.5
+    low, middle, high = quantile(values, weight, np.array([0.5 - step, 0.5, 0.5 + step])).tolist()
+    return Estimate(middle, (high - low) / 2 if number > 1 else float("nan"))
+
+
 def resolution(residual: Array, weight: Array) -> Estimate:
     """Return half the width of the central 68.27 % of the residuals, in the target's unit.
 

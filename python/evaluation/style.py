@@ -35,6 +35,7 @@ TEN_COLOURS = (
     "#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd",
 )  # fmt: skip
 LINE_STYLES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = "osD^v<>Pph"
 _UNDATED = {".pdf": {"CreationDate": None}}  # the same figure is the same file
 _DPI, _COLOURS = 100, 128
 _MOST_POINTS = 2000  # of a curve: more only swell the PDF
@@ -173,6 +174,30 @@ def canvas(x: str, y: str, height: float = 10) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.set(xlabel=x, ylabel=y)
     return figure, axes
+
+
+def panels(x: str, y: str, below: str) -> tuple[Figure, Axes, Axes]:
+    """Open a figure with axes above a smaller panel for a ratio, and label them."""
+    figure = new_figure(11)
+    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"hspace": 0.06, "height_ratios": [3, 1]})
+    upper.set(ylabel=y)
+    lower.set(xlabel=x)
+    lower.set_ylabel(below, loc="center", fontsize="small")
+    figure.align_ylabels()
+    return figure, upper, lower
+
+
+def ratio_axis(axes: Axes, low: float = 0.5, high: float = 1.5) -> None:
+    """Draw the line at one of a ratio, and limit what is shown."""
+    axes.axhline(1, color="0.4", linestyle=":", linewidth=2)
+    axes.set_ylim(low, high)
+
+
+def ratio_of(first: tuple[Array, Array], second: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return the ratio of independent values and its error, each a pair of value and error; NaN over 0."""
+    (a, a_error), (b, b_error) = first, second
+    below = np.where(b > 0, b, np.nan)
+    return a / below, np.hypot(a_error, a * b_error / below) / below
 
 
 def whole_ticks(axes: Axes) -> None:

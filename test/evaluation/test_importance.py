@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from nanoforge.evaluation.importance import Importance, permutation_importance
+from nanoforge.evaluation.importance import (
+    Importance,
+    correlated_groups,
+    group_importance,
+    permutation_importance,
+)
 
 FEATURES = {"event": ("a", "b"), "jets": ("pt", "eta")}
 
@@ -50,3 +55,30 @@ def test_the_seed_fixes_the_permutations():
 def test_the_permutations_of_several_models_are_joined():
     parts = [Importance(("a", "b"), np.array([[1.0, 2], [3, 4]])), Importance(("a", "b"), np.array([[3.0], [5]]))]
     assert np.array_equal(Importance.pool(parts).mean, [2, 4])
+
+
+def test_correlated_features_are_shuffled_together():
+    inputs = toy(2)
+    rng = np.random.default_rng(3)
+    inputs["event"][:, 1] = np.exp(inputs["event"][:, 0] + rng.normal(0, 0.05, 500))  # of one order, not of one line
+    assert correlated_groups(inputs, FEATURES) == [("event", [0, 1])]
+    seen = []
+
+    def metric(x):
+        seen.append(x["event"].copy())
+        return -np.mean((x["event"][:, 0] - inputs["event"][:, 0]) ** 2)
+
+    found = group_importance(metric, inputs, FEATURES, [("event", [0, 1])])
+    assert found.names == ("event: a, b",)
+    assert found.decrease.shape == (1, 3) and found.mean[0] > 1.5
+    rows = {tuple(row) for row in inputs["event"]}
+    assert all(tuple(row) in rows for row in seen[1]) and not np.array_equal(seen[1], seen[0])
+    assert Importance.pool([found, found]).decrease.shape == (1, 6)
+
+
+def test_constant_features_and_no_rows_have_no_groups():
+    inputs = toy(4)
+    inputs["event"][:] = 1
+    assert correlated_groups(inputs, FEATURES) == []
+    assert correlated_groups({name: values[:0] for name, values in inputs.items()}, FEATURES) == []
+    assert group_importance(lambda _: 0.0, inputs, FEATURES, []).names == ()

@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nanoforge.evaluation import statistics as m
+from nanoforge.evaluation.importance import Importance
+from nanoforge.evaluation.results import Fold, Results
+from nanoforge.evaluation.scored import Scored
 from scipy import stats
 from sklearn import metrics as sk
 
@@ -307,3 +310,18 @@ def test_efficiencies_of_few_or_negative_rows():
     assert beyond.value == pytest.approx(1.2) and beyond.high - beyond.value == pytest.approx(beyond.value - beyond.low)
     assert str(m.Interval(0.5, 0.49, 0.51)) == "0.500 \N{PLUS-MINUS SIGN} 0.010"
     assert str(m.Interval(0.0, 0.0, 0.1)) == "0.00 +0.10 \N{MINUS SIGN}0.00"
+
+
+def test_pairs_of_classes_are_scikit_learns():
+    rng = np.random.default_rng(2)
+    label = rng.integers(0, 3, 900)
+    scores = rng.dirichlet([1, 1, 1], 900) + 0.3 * np.eye(3)[label]
+    weight = rng.uniform(0.5, 2, 900)
+    scores[:5] = 0
+    rows = Scored(scores, label, weight, weight)
+    results = Results("classification", ("a", "b", "c"), [Fold(rows, rows, Importance.none(), [])], [])
+    assert {(a, b) for a, of_a in results.pairwise_aucs.items() for b in of_a} == {("a", "b"), ("a", "c"), ("b", "c")}
+    chosen = label != 1
+    ratio = np.where(scores.sum(axis=1) > 0, scores[:, 0] / np.maximum(scores[:, 0] + scores[:, 2], 1e-300), 0.5)
+    expected = sk.roc_auc_score(label[chosen] == 0, ratio[chosen], sample_weight=weight[chosen])
+    assert results.pairwise_aucs["a"]["c"].value == pytest.approx(expected)

@@ -1,0 +1,67 @@
+"""Median and width of the response of a regression, in bins of the truth and another variable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..figure import Plot, ReportFigure
+from ..response import Response
+from ..results import Results
+from ..style import cms_style, new_figure, plain_text, whole_ticks
+
+
+class ResponseInPlane(ReportFigure):
+    """Median and width of the response of a regression, in bins of the truth and another variable."""
+
+    task = "regression"
+    title = "Response of {}"
+    meaning = (
+        "Median of the response (colour and upper number) and half the width of its central 68 % (lower number) in "
+        "bins of both; empty where there are no rows. The outermost bins hold what is beyond them, too."
+    )
+    position = 33
+
+    def draw(self, results: Results) -> Iterator[Plot]:
+        """Draw the figure; see :class:`.ReportFigure`."""
+        for target, by_variable in results.planes.items():
+            for name, found in by_variable.items():
+                file = f"response_plane_{target}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
+                yield self.plot(file, plane(found, target, name), f"{target} against truth and {name}")
+
+
+@cms_style
+def plane(found: Response, target: str, variable: str) -> Figure:
+    """Draw the response in cells of equal size, whose edges the axes tell."""
+    true, other = found.edges.values()
+    middle = 1.0 if found.relative else 0.0
+    medians = np.array([estimate.value for estimate in found.median]).reshape(found.rows.shape)
+    widths = np.array([estimate.value for estimate in found.width]).reshape(found.rows.shape)
+    reach = float(np.nanmax(np.abs(medians - middle), initial=0.0)) or 1.0
+    figure = new_figure(10)
+    axes = figure.add_subplot()
+    shape = medians.shape
+    mesh = axes.pcolormesh(
+        np.arange(shape[0] + 1),
+        np.arange(shape[1] + 1),
+        medians.T,
+        cmap="PuOr",
+        vmin=middle - reach,
+        vmax=middle + reach,
+    )
+    for (i, k), value in np.ndenumerate(medians):
+        if np.isfinite(value):
+            dark = abs(value - middle) > 0.6 * reach
+            text = f"{value:.3g}\n({widths[i, k]:.2g})"
+            axes.text(i + 0.5, k + 0.5, text, ha="center", va="center", fontsize=14, color="white" if dark else "black")
+    axes.set_xticks(range(shape[0] + 1), [f"{edge:.3g}" for edge in true], fontsize="small")
+    axes.set_yticks(range(shape[1] + 1), [f"{edge:.3g}" for edge in other], fontsize="small")
+    axes.minorticks_off()
+    axes.set(xlabel=f"True {plain_text(target)}", ylabel=plain_text(variable))
+    kind = "predicted / true" if found.relative else "predicted \N{MINUS SIGN} true"
+    bar = figure.colorbar(mesh, ax=axes, fraction=0.046, pad=0.03, label=f"Median of {kind}")
+    whole_ticks(bar.ax)
+    return figure
