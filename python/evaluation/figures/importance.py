@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -39,7 +40,9 @@ def importance(single: Importance, groups: Importance, metric: str) -> Figure:
     order = np.argsort(means)[-_MOST_FEATURES:]
     figure, axes = canvas(f"Decrease of {metric}", "", height=max(4.0, 1.8 + 0.45 * len(order)))
     for place, k in enumerate(order):
-        joint = {"color": SIX_COLOURS[1], "hatch": "//"} if k >= len(single.names) else {"color": SIX_COLOURS[0]}
+        joint: dict[str, Any] = (
+            {"color": SIX_COLOURS[1], "hatch": "//"} if k >= len(single.names) else {"color": SIX_COLOURS[0]}
+        )
         axes.barh(place, means[k], height=0.7, edgecolor="black", linewidth=0.5, **joint)
         axes.errorbar(means[k], place, xerr=spreads[k], fmt="none", color="black", linewidth=2)
     axes.set_yticks(range(len(order)), [shortened(names[k], 40) for k in order], fontsize=20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -59,7 +60,11 @@ def pairs(curves: dict[str, Roc], results: Results, signal: str) -> Figure:
         auc = results.pairwise_aucs.get(signal, {}).get(name) or results.pairwise_aucs[name][signal]
         count = statistics.effective_number(results.test.weight[results.test.of_class(number)])
         visible = curve.background > 10 / max(count, 20.0)
-        look = {"color": colours[number], "linestyle": LINE_STYLES[number % len(LINE_STYLES)], "linewidth": 3}
+        look: dict[str, Any] = {
+            "color": colours[number],
+            "linestyle": LINE_STYLES[number % len(LINE_STYLES)],
+            "linewidth": 3,
+        }
         axes.plot(curve.signal[visible], curve.background[visible], label=f"{plain_text(name)}, AUC = {auc}", **look)
         lowest = min(lowest, float(np.min(curve.background[visible], initial=0.1)))
     axes.plot(*(np.geomspace(1e-6, 1, 200),) * 2, color="0.6", linestyle=":", linewidth=2)

@@ -43,10 +43,10 @@ def plane(found: Response, target: str, variable: str) -> Figure:
     reach = float(np.nanmax(np.abs(medians - middle), initial=0.0)) or 1.0
     figure = new_figure(10)
     axes = figure.add_subplot()
-    shape = medians.shape
+    across, up = len(true) - 1, len(other) - 1
     mesh = axes.pcolormesh(
-        np.arange(shape[0] + 1),
-        np.arange(shape[1] + 1),
+        np.arange(across + 1),
+        np.arange(up + 1),
         medians.T,
         cmap="PuOr",
         vmin=middle - reach,
@@ -57,8 +57,8 @@ def plane(found: Response, target: str, variable: str) -> Figure:
             dark = abs(value - middle) > 0.6 * reach
             text = f"{value:.3g}\n({widths[i, k]:.2g})"
             axes.text(i + 0.5, k + 0.5, text, ha="center", va="center", fontsize=14, color="white" if dark else "black")
-    axes.set_xticks(range(shape[0] + 1), [f"{edge:.3g}" for edge in true], fontsize="small")
-    axes.set_yticks(range(shape[1] + 1), [f"{edge:.3g}" for edge in other], fontsize="small")
+    axes.set_xticks(range(across + 1), [f"{edge:.3g}" for edge in true], fontsize="small")
+    axes.set_yticks(range(up + 1), [f"{edge:.3g}" for edge in other], fontsize="small")
     axes.minorticks_off()
     axes.set(xlabel=f"True {plain_text(target)}", ylabel=plain_text(variable))
     kind = "predicted / true" if found.relative else "predicted \N{MINUS SIGN} true"

@@ -66,7 +66,7 @@ def scores(train: Scored, test: Scored, classes: Sequence[str], score: str, test
         chosen, seen = test.of_class(k), train.of_class(k)
         line = weighted_density(train.scores[seen, number], train.weight[seen], _EDGES)
         points = weighted_density(test.scores[chosen, number], test.weight[chosen], _EDGES)
-        style = LINE_STYLES[k % len(LINE_STYLES)]
+        style: Any = LINE_STYLES[k % len(LINE_STYLES)]
         for axes in (linear, log):
             axes.stairs(line[0], _EDGES, fill=True, color=colour, alpha=0.2)
             axes.stairs(line[0], _EDGES, linewidth=2, color=colour, linestyle=style)
