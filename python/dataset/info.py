@@ -8,6 +8,7 @@ many rows every shard, and every sample, has in each of them, in order. For an i
     /event/features (N, F) f4                            attrs: names, expressions
     /jets/features  (N, L, F) f4   /jets/valid (N, L) bool    padding is 0 and invalid; with L above 512 in their place:
     /jets/contents  (M, F) f4      /jets/offsets (N + 1,) i8  row i has the contents offsets[i] to offsets[i + 1]
+    /ecal/cells (M, 2) u1     /ecal/channels (M, C) f4     /ecal/offsets    of hits on images, see :mod:`.sparse`
     /target/label (N,) i8   or   /target/<name> (N,) f4
     /weight (N,) f4        the physics weight: xsec * lumi / sumw * weight; negative weights are kept
     /fold (N,) u1

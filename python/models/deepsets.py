@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ..dataset.info import InputInfo
 from .layers import dense
@@ -25,12 +26,14 @@ class DeepSets(nn.Module):
         constituent: Sequence[int],
         hidden: Sequence[int],
         dropout: float,
+        pool: Sequence[str] = ("mean", "sum"),
     ) -> None:
         super().__init__()
         self.lengths = {name: info.length for name, info in inputs.items() if info.length is not None}
         widths = {name: info.width for name, info in inputs.items()}
         self.phi = nn.ModuleDict({name: dense(widths[name], constituent, dropout) for name in self.lengths})
-        width = sum(2 * constituent[-1] if name in self.lengths else widths[name] for name in widths)
+        self.pool = pool
+        width = sum(len(pool) * constituent[-1] if name in self.lengths else widths[name] for name in widths)
         self.rho = dense(width, hidden, dropout)
         self.head = nn.Linear(hidden[-1], outputs)
 
@@ -41,9 +44,16 @@ class DeepSets(nn.Module):
         return out
 
     def _pool(self, name: str, constituents: Tensor, mask: Tensor) -> Tensor:
-        """Pool (N, L, F) to (N, 2 P): the mean, and the sum, which knows how many there are; zeros for an empty row."""
+        """Pool (N, L, F) to (N, P) for each way to pool; zeros for an empty row."""
         valid = mask.unsqueeze(-1)
-        total = torch.where(valid, self.phi[name](constituents), 0.0).sum(dim=1)
-        count = valid.sum(dim=1).clamp(min=1)
-        # The sum in units of the longest row: of order one, and the same however much padding there is.
-        return torch.cat([total / count, total / self.lengths[name]], dim=1)
+        outputs = torch.where(valid, self.phi[name](constituents), 0.0)
+        total = outputs.sum(dim=1)
+        pooled = []
+        for way in self.pool:
+            if way == "max":  # of numbers that are not negative: zeros for padding, and one more for no constituents
+                pooled.append(functional.pad(outputs, (0, 0, 0, 1)).amax(dim=1))
+            elif way == "sum":  # in units of the longest row: of order one, and the same however much padding there is
+                pooled.append(total / self.lengths[name])
+            else:
+                pooled.append(total / valid.sum(dim=1).clamp(min=1))
+        return torch.cat(pooled, dim=1)

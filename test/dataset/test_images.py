@@ -133,6 +133,42 @@ def test_the_whole_detector(path: Path, columns: toys.Columns) -> None:
         assert picture == pytest.approx(np.histogram2d(eta, phi, bins=edges, weights=energy)[0], abs=1e-4)
 
 
+# --- what circulating ntuplizers get wrong ---
+
+
+def test_the_energy_of_coarse_towers_is_divided_once(path: Path, columns: toys.Columns) -> None:
+    """The converters divide by the pixels of a tower twice where it is in an endcap, which leaves a quarter of it."""
+    towers = ecal(onto="ecal", around=None, size=None, pixel=5 * CELL, length=40, index=None, match="delta_r < 0.12")
+    wide = ecal(around="row", size=[60, 60], index=None, match="delta_r < 0.12")
+    drawn = draw(path, analysis(inputs={"ecal": wide, "towers": towers}))["ecal"]
+    assert drawn[:, 1].sum(axis=(1, 2)) == pytest.approx(drawn[:, 0].sum(axis=(1, 2)), rel=1e-4, abs=1e-4)
+    eta = np.concatenate([np.asarray(photon.eta) for photon in columns["Photon"]])
+    assert (np.abs(eta) < 0.8).any() and (np.abs(eta) > 0.8).any(), "wherever the row is"
+
+
+def test_planes_of_one_collection_are_not_each_others(path: Path) -> None:
+    """The charge image of the ntuplizer is bound to the one of pt: the second plane here has a sign of its own."""
+    signed = {"pt": "energy", "qpt": "energy * where(ieta > 0, 1, -1)"}
+    scales = dict.fromkeys(signed, "none")
+    pt, qpt = draw(path, analysis(inputs={"ecal": ecal(channels=signed, scale=scales)}))["ecal"].transpose(1, 0, 2, 3)
+    assert not np.array_equal(pt, qpt) and (qpt < 0).any()
+    assert np.abs(qpt).max() == pytest.approx(np.abs(pt).max())
+
+
+def test_a_row_without_truth_has_not_that_of_the_row_before(tmp_path: Path) -> None:
+    columns = detector.hit_events(60)
+    photons = columns["Photon"]
+    columns["Photon"] = ak.with_field(photons, ak.where(photons.pt > 20, photons.pt, np.nan), "mass")
+    what = analysis(target={"regression": {"mass": "mass"}})
+    with open_events(str(toys.write(tmp_path / "hits.root", columns)), "Events") as file:
+        made = TableBuilder(what, what.samples["narrow"], file, "convert")
+        (chunk,) = file.chunks(made.columns, 10_000)
+        frame, books = made.frame(chunk), Accounting()
+        table = made.table(frame, made.select(frame, books), books)
+    expected = np.asarray(ak.flatten(columns["Photon"].mass), "f4")
+    assert np.isnan(expected).any() and np.array_equal(table.targets["mass"], expected, equal_nan=True)
+
+
 def test_every_row_sees_hits_that_are_not_attached_from_its_own_middle(path: Path) -> None:
     match = draw(path, analysis(inputs={"ecal": ecal(around="row", index=None, match="delta_r < 1")}))["ecal"]
     every = draw(path, analysis(inputs={"ecal": ecal(around="row", index=None, all=True)}))["ecal"]

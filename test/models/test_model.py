@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
+from nanoforge.dataset.info import InputInfo
 from nanoforge.errors import DataError
 from nanoforge.models.base import ModelSpec, score
+from nanoforge.models.deepsets import DeepSets
 from nanoforge.models.load import load_model
 from specimens import INPUTS, NETWORKS, SET_NETWORKS, make_inputs, make_model, tensors
 
@@ -160,3 +163,18 @@ def test_broken_model_files_are_named(tmp_path):
         torch.save(content, path)
         with pytest.raises(DataError, match=r"model\.pt: not a model"):
             load_model(path)
+
+
+def test_deepsets_pool_as_they_are_told():
+    """Whatever is in padding, and with no constituents at all."""
+
+    torch.manual_seed(1)
+    network = DeepSets({"jets": InputInfo(("pt", "eta"), 4)}, 1, [5], [3], 0.0, ["mean", "sum", "max"])
+    jets, mask = torch.randn(3, 4, 2), torch.tensor([[True, True, False, False], [True] * 4, [False] * 4])
+    pooled = network._pool("jets", jets, mask)
+    phi = network.phi["jets"](jets[0, :2])
+    expected = torch.cat([phi.mean(0), phi.sum(0) / 4, phi.amax(0)])
+    assert torch.allclose(pooled[0], expected) and not pooled[2].any()
+    jets[0, 2:] = math.nan
+    assert torch.equal(network._pool("jets", jets, mask), pooled)
+    assert not network._pool("jets", jets[:, :0], mask[:, :0]).any()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Optional
+
+from pydantic import Field
 
 from ..options import Dropout, NetworkOptions, Widths
 
@@ -19,6 +21,8 @@ class DeepSetsOptions(NetworkOptions):
     type: Literal["deepsets"]
     constituent: Widths = [128, 128]
     """Widths of the layers that every constituent passes on its own."""
+    pool: Annotated[list[Literal["mean", "sum", "max"]], Field(min_length=1)] = ["mean", "sum"]
+    """What is taken of the constituents: ``mean``, ``sum`` (in units of the input's length), ``max``, or several."""
     hidden: Widths = [128, 128]
     """Widths of the layers after the sum over constituents."""
     dropout: Dropout = 0.0
@@ -29,4 +33,4 @@ class DeepSetsOptions(NetworkOptions):
         """See :meth:`..options.NetworkOptions.build`."""
         from ..deepsets import DeepSets
 
-        return DeepSets(inputs, outputs, self.constituent, self.hidden, self.dropout)
+        return DeepSets(inputs, outputs, self.constituent, self.hidden, self.dropout, self.pool)
