@@ -9,7 +9,7 @@ from ..config.evaluation import Evaluation
 from ..dataset.cut_flow import SampleFlow
 from ..provenance import Ledger
 from .comparison import duration, number_range
-from .report import Overview, ReportTable
+from .report import Overview, ReportTable, sum_text
 from .style import Wording
 
 _MOST_NAMES = 6
@@ -41,7 +41,7 @@ def _facts(config: Mapping[str, Any], details: Mapping[str, Any]) -> Iterator[tu
     more = f" and {len(names) - _MOST_NAMES} others" if len(names) > _MOST_NAMES else ""
     yield "samples", ", ".join(names[:_MOST_NAMES]) + more
     if any(block["xsec"] is not None for block in samples.values()):
-        yield "luminosity", luminosity(config["lumi"])
+        yield "luminosity", luminosity(config["lumi"], "\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}")
     cost = details.get("cost")
     if cost:
         parameters = number_range([fold["parameters"] for fold in cost])
@@ -65,15 +65,15 @@ def wording_of(evaluation: Evaluation, config: Mapping[str, Any]) -> Wording:
         (of_generators,) = energies
         energy = None if of_generators is None else of_generators / 1000
     normalised = any(block["xsec"] is not None for block in samples)
-    right = [luminosity(config["lumi"])] if normalised else []
+    right = [luminosity(config["lumi"], "$^{-1}$")] if normalised else []
     right += [] if energy is None else [f"({energy:g} TeV)"]
     return Wording(experiment, label.status, " ".join(right), evaluation.titles)
 
 
-def luminosity(lumi: float) -> str:
-    """Write an integrated luminosity, given in 1/pb."""
+def luminosity(lumi: float, inverse: str) -> str:
+    """Write an integrated luminosity, given in 1/pb; ``inverse`` is the power -1."""
     value, unit = (lumi / 1000, "fb") if lumi >= 1000 else (lumi, "pb")
-    return f"{value:.4g} {unit}\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}"
+    return f"{value:.4g} {unit}{inverse}"
 
 
 def _sample(name: str, block: Mapping[str, Any]) -> str:
@@ -94,7 +94,7 @@ def _samples(config: Mapping[str, Any], flows: Mapping[str, SampleFlow]) -> Iter
                 "" if xsec is None else f"{xsec:g}",
                 f"{flow.files:,}{lost}",
                 f"{flow.events.read:,}",
-                "" if flow.generated is None else f"{flow.generated:,.6g}",
+                "" if flow.generated is None else sum_text(flow.generated),
                 f"{flow.factor:.4g}",
             ]
         )
@@ -134,4 +134,4 @@ def _line(step: str, ledger: Ledger, left: int, weight: Optional[float], factor:
     if weight is None or ledger.weights is None:
         return [step, f"{left:,}", share, "", ""]
     of_all = f"{weight / ledger.weights.read:.2%}" if ledger.weights.read else ""
-    return [step, f"{left:,}", share, f"{factor * weight:,.6g}", of_all]
+    return [step, f"{left:,}", share, sum_text(factor * weight), of_all]

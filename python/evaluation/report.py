@@ -272,12 +272,18 @@ def _parts(results: Results) -> ReportTable:
         of_part = zip(results.lines, part.rows, part.weight, part.negative)
         for number, (line, rows, weight, negative) in enumerate(of_part):
             first = "" if number else f"{model}{part.name}"
-            lines.append([first, line, f"{rows:,}", f"{weight:,.6g}", f"{negative:,}"])
+            lines.append([first, line, f"{rows:,}", sum_text(weight), f"{negative:,}"])
     kind = "class" if results.task == "classification" else "of"
     head = ["", kind, "rows", "\N{GREEK CAPITAL LETTER SIGMA}w", "rows of negative weight"]
     return ReportTable("Rows", head, lines, _NOTES["parts"])
 
 
+def sum_text(weight: float) -> str:
+    """Write a sum of weights, in full where it is large."""
+    return f"{weight:,.0f}" if _LARGE <= abs(weight) < _HUGE else f"{weight:,.6g}"
+
+
+_LARGE, _HUGE = 1e5, 1e12
 _NOTES = {
     "classification": (
         "AUC, background rejection and average precision use the physics weights; accuracy, log-loss, Brier score and "

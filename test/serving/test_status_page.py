@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
+from browser import browse, needs_chromium
 from serving.clients import as_binary, httpx, rows
 from serving.running import running
 
 PAGE = Path(__file__).resolve().parents[2] / "python" / "serving" / "status.html"
-NAMES = (os.environ.get("NANOFORGE_CHROMIUM", "chromium"), "chromium-headless-shell", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def test_the_page_asks_nobody_else() -> None:
@@ -23,16 +18,14 @@ def test_the_page_asks_nobody_else() -> None:
     assert set(re.findall(r"""ask\("([^"]*)""", text)) == {"/v2/repository/index", "/metrics"}
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt install chromium, or .ci/browser")
+@needs_chromium
 def test_the_page_shows_models_and_rows(models: Path, name: str, tmp_path: Path) -> None:
     (models / f"{name}_features" / "2").mkdir()
     (models / f"{name}_features" / "2" / "model.onnx").write_bytes(b"<script>damaged</script>")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=4000", "--dump-dom"]
     with running(models, ready=False) as server:
         request = as_binary(rows(models, f"{name}_features", 1234))
         assert httpx.post(f"{server.url}/v2/models/{name}_features/versions/1/infer", **request).status_code == 200
-        command = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}/profile", server.url]
-        page = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+        page = browse(server.url, tmp_path, "--virtual-time-budget=4000", "--dump-dom").stdout
     cells = re.findall(r"<td[^>]*>([^<]*)</td>", page)
     table = [cells[start : start + 6] for start in range(0, len(cells), 6)]
     assert [row[:4] for row in table] == [

@@ -190,7 +190,7 @@ def test_titles_and_labels_are_in_the_figures(trained, tmp_path, monkeypatch):
         ({"a": {"files": ["a"]}}, ("CMS", "")),
         (
             {"a": {"generator": {"energy": 13600}, "xsec": 1.0}},
-            ("", "59.83 fb\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE} (13.6 TeV)"),
+            ("", "59.83 fb$^{-1}$ (13.6 TeV)"),
         ),
         ({"a": {"generator": {"energy": 13600}}, "b": {"files": ["b"]}}, ("CMS", "")),
     ],

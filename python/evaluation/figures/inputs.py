@@ -104,7 +104,13 @@ def distributions(training: BinCounts, test: BinCounts, drawn: Range, classes: S
     upper.set(ylabel="Density", ylim=(0, (highest or 1.0) * (1.25 + 0.07 * len(classes))))
     upper.legend(handles=handles, loc="upper right", ncols=1 if len(handles) < 5 else 2)
     lower.axhline(1, color="0.5", linewidth=1)
-    lower.set(xlabel=plain_text(label), ylabel="Test / train", ylim=(0.5, 1.5), xlim=(drawn.low, drawn.high))
+    lower.set(
+        xlabel=plain_text(label),
+        ylabel="Test / train",
+        ylim=(0.5, 1.5),
+        yticks=(0.75, 1, 1.25),
+        xlim=(drawn.low, drawn.high),
+    )
     for axes in (upper, lower):
         axes.minorticks_off()  # they would take a third of the time
     whole_ticks(upper)

@@ -18,7 +18,7 @@ from ..statistics import Array
 from ..style import LINE_STYLES, SIX_COLOURS, cms_style, new_figure, plain_text, whole_ticks
 from ..summary import signals
 
-_FEWEST = 10
+_FEWEST, _MOST_BINS = 30, 30
 """A cut that leaves fewer effective rows of background is not drawn."""
 _ALL = "all"
 
@@ -43,7 +43,7 @@ class Sculpting(ReportFigure):
                 score, weight, shown = results.test.scores[rows, number], results.test.weight[rows], values[rows]
                 passing = {_ALL: np.ones(len(shown), bool)}
                 passing |= {cut.name: score >= cut.threshold for cut in results.cuts if cut.signal == signal}
-                drawn = automatic_range(shown)
+                drawn = _few_bins(automatic_range(shown))
                 sums = shapes(shown, weight, passing, drawn)
                 figure = sculpted(sums, drawn, column, f"Score of {plain_text(signal)}")
                 coefficient = correlation(np.column_stack([shown, score]), weight)[0, 1]
@@ -51,6 +51,15 @@ class Sculpting(ReportFigure):
                 name = f"sculpting_{plain_name(column)}" + (f"_{signal}" if len(results.outputs) > 2 else "")
                 kept = {f"{name}/{cut}": weighted_histogram(drawn, each, column) for cut, each in sums.items()}
                 yield self.plot(name, figure, column, note=note, histograms=kept)
+
+
+def _few_bins(drawn: Range) -> Range:
+    """Join pairs of bins where there are many: a cut leaves few rows."""
+    if drawn.bins <= _MOST_BINS:
+        return drawn
+    width = (drawn.high - drawn.low) / drawn.bins
+    bins = -(-drawn.bins // 2)
+    return Range(bins, drawn.low, drawn.low + 2 * bins * width)
 
 
 def shapes(values: Array, weight: Array, passing: dict[str, Array], drawn: Range) -> dict[str, Array]:
@@ -87,7 +96,9 @@ def sculpted(sums: dict[str, Array], drawn: Range, label: str, title: str) -> Fi
     upper.set(ylabel="Fraction", ylim=(0, (highest or 1.0) * 1.5))
     upper.legend(loc="upper right", title=title, title_fontsize="small", ncols=2)
     lower.axhline(1, color="0.5", linewidth=1)
-    lower.set(xlabel=plain_text(label), ylabel="Ratio to all", ylim=(0, 2), xlim=(drawn.low, drawn.high))
+    lower.set(
+        xlabel=plain_text(label), ylabel="Ratio to all", ylim=(0, 2), yticks=(0.5, 1, 1.5), xlim=(drawn.low, drawn.high)
+    )
     whole_ticks(upper)
     lower.xaxis.set_major_formatter("{x:.6g}")
     figure.align_ylabels()
