@@ -83,6 +83,9 @@ class Evaluation(Strict):
     classes, with units: ``{jet.pt: "Jet $p_T$ [GeV]"}``."""
     label: FigureLabel = FigureLabel()
     """Experiment, status and energy above the axes of figures."""
+    integrated_gradients: Optional[Annotated[int, Field(gt=0, le=20_000)]] = None
+    """Attribute the scores of so many test rows, 1000 say, to the features, by integrated gradients: each takes as long
+    as some hundred scores. It is for networks, and left out by default."""
 
     @property
     def specs(self) -> list[str]:

@@ -127,6 +127,11 @@ class InputInfo:
         return len(self.features) if self.preparation is None else self.preparation.width
 
     @property
+    def components(self) -> int | None:
+        """How many principal components networks see in place of features that are numbers; None: the features."""
+        return None if self.preparation is None else self.preparation.components
+
+    @property
     def categories(self) -> dict[int, tuple[int, ...]]:
         """The categories of those features that are no numbers, by position."""
         return {} if self.preparation is None else {i: c for i, c in enumerate(self.preparation.categories) if c}

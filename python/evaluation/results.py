@@ -12,6 +12,7 @@ import numpy as np
 
 from ..balance.weight_factors import WeightFactors
 from ..config.evaluation import WORKING_POINTS, WorkingPoint
+from ..models.attribution import Attribution
 from . import statistics, summary, working_points
 from .importance import Importance
 from .inputs import InputDistributions, RowTable
@@ -64,6 +65,7 @@ class Fold:
     columns: Mapping[str, Array] = field(default_factory=dict)
     table: RowTable | None = None
     groups: Importance = field(default_factory=Importance.none)
+    attribution: Attribution | None = None
 
 
 @dataclass
@@ -122,6 +124,12 @@ class Results:
     def groups(self) -> Importance:
         """Permutation importance of groups of correlated features over all folds."""
         return Importance.pool([fold.groups for fold in self.folds])
+
+    @cached_property
+    def attribution(self) -> Attribution | None:
+        """Integrated gradients of some test rows of all folds; None where nobody asked for them."""
+        parts = [fold.attribution for fold in self.folds if fold.attribution is not None]
+        return Attribution.join(parts) if parts else None
 
     @cached_property
     def test_summary(self) -> Summary:
@@ -237,6 +245,13 @@ class Results:
             "overtraining": vars(self.overtraining),
             "importance": {"metric": self.watched, "decrease": decrease, "groups": groups},
         }
+        if self.attribution is not None:
+            sizes = map(Estimate, self.attribution.mean, self.attribution.error)
+            content["attribution"] = {
+                "rows": len(self.attribution.values),
+                "mean": dict(zip(self.attribution.names, sizes)),
+                "incomplete": self.attribution.incomplete,
+            }
         of_task = self._classification() if self.task == "classification" else self._regression()
         return dict(_plain(content | of_task))
 

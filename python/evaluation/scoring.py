@@ -21,7 +21,9 @@ from ..dataset.batch import Batch
 from ..dataset.source import TrainingData
 from ..distributions.reference import Reference
 from ..errors import DataError, UserError
+from ..models.attribution import Attribution, integrated_gradients
 from ..models.base import Model, score
+from ..models.network import NetworkModel
 from .importance import Group, Importance, Inputs, correlated_groups, group_importance, permutation_importance
 from .inputs import InputDistributions, RowTable, begin_counting, count, every
 from .pictures import pictures
@@ -54,6 +56,7 @@ def score_folds(
     """Score all folds, and measure what the block ``evaluation`` says; ``training`` is what inputs are compared to."""
     info = dataset.info
     inputs = None if training is None else begin_counting(training, len(info.classes))
+    check_gradients(models, evaluation.integrated_gradients)
     steps = info.folds * (3 + REPEATS * sum(len(shape.features) for shape in info.inputs.values()))
     with progress("evaluating", steps) as bar:
         folds: list[Fold] = []
@@ -72,6 +75,15 @@ def score_folds(
     for notice in negative:
         say(f"warning: {notice}")
     return results
+
+
+def check_gradients(models: Sequence[Model], rows: int | None) -> None:
+    """Refuse to attribute the scores of what has no gradients."""
+    if rows is not None and not all(isinstance(model, NetworkModel) for model in models):
+        raise UserError(
+            "evaluation.integrated_gradients: a network is needed, and this model has no gradients: remove it; the "
+            "permutation importance is there for all models"
+        )
 
 
 def _negative_sums(results: Results) -> Iterator[str]:
@@ -161,6 +173,7 @@ class _Scorer:
         self._dataset = dataset
         self._fold = fold
         self._ranges = evaluation.range
+        self._attributed = evaluation.integrated_gradients
         self._columns = columns_of(dataset, evaluation)
         self._bar = bar
         self._lines = len(factors.classes)
@@ -190,7 +203,8 @@ class _Scorer:
         train_rows = Scored.pool(seen or [unseen[0].none])
         table = self._table(rows, np.concatenate(picked))
         single, joint = self._importance(rows)
-        return Fold(train_rows, Scored.pool(unseen), single, counts, drawn, values, table, joint)
+        gradients = self._attribution(rows)
+        return Fold(train_rows, Scored.pool(unseen), single, counts, drawn, values, table, joint, gradients)
 
     def _table(self, rows: Batch, scores: Array) -> RowTable:
         """Put the numbers of some rows into a table, with their scores, (N, C)."""
@@ -252,6 +266,14 @@ class _Scorer:
         if self.groups is None:
             self.groups = correlated_groups(inputs, features)
         return single, group_importance(metric, inputs, features, self.groups, SEED, REPEATS)
+
+    def _attribution(self, rows: Batch) -> Attribution | None:
+        """Attribute the scores of some of the rows, evenly spread over all."""
+        if self._attributed is None or not isinstance(self._model, NetworkModel) or not len(rows):
+            return None
+        most = max(1, self._attributed // self._dataset.info.folds)
+        chosen = np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))
+        return integrated_gradients(self._model, _inputs(_pick(rows, chosen)))
 
 
 def _inputs(batch: Batch) -> Inputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,6 +20,24 @@ from .tasks import Objective
 
 if TYPE_CHECKING:
     import onnx
+
+
+@dataclass(frozen=True)
+class NetworkColumns:
+    """What a network is given, before principal components; zeros are padding.
+
+    Attributes
+    ----------
+    features, masks
+        Prepared features, (N, W) or (N, L, W), and which constituents are valid, (N, L).
+    raw, images
+        What the network takes besides; else empty.
+    """
+
+    features: dict[str, Tensor]
+    masks: dict[str, Tensor]
+    raw: dict[str, Tensor]
+    images: dict[str, Tensor]
 
 
 class NetworkModel(Model):
@@ -64,11 +83,14 @@ class NetworkModel(Model):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return the final scores, (N, C): probabilities of the classes, or outputs in the units of the targets."""
-        raw = self.logits(*tensors)
-        return self.objective.scores(raw, self.get_buffer("target_center"), self.get_buffer("target_scale"))
+        return self.scores(self.columns(*tensors))
 
     def logits(self, *tensors: Tensor) -> Tensor:
         """Return what the loss takes, (N, C): logits of the classes, or standardised targets."""
+        return self.outputs(self.columns(*tensors))
+
+    def columns(self, *tensors: Tensor) -> NetworkColumns:
+        """Prepare raw features and masks, draw the images, but for principal components."""
         inputs = dict(zip(self.spec.graph_inputs, tensors))
         features: dict[str, Tensor] = {}
         masks: dict[str, Tensor] = {}
@@ -81,11 +103,33 @@ class NetworkModel(Model):
                 valid = masks[name].unsqueeze(-1)
                 raw[name] = torch.where(valid, raw[name], 0.0)
                 features[name] = torch.where(valid, features[name], 0.0)
-        more: dict[str, Any] = {"raw": raw} if "raw" in self._takes else {}
+        images: dict[str, Tensor] = {}
         if "images" in self._takes:
-            more["images"] = self.images({name: self._in_units(name, raw[name]) for name in self.images.rasters}, masks)
-        out: Tensor = self.network(features, masks, **more)
+            images = self.images({name: self._in_units(name, raw[name]) for name in self.images.rasters}, masks)
+        return NetworkColumns(features, masks, raw if "raw" in self._takes else {}, images)
+
+    def outputs(self, columns: NetworkColumns) -> Tensor:
+        """Let the network see what :meth:`columns` gave; (N, C) as :meth:`logits`."""
+        features = dict(columns.features)
+        for name, preparation in self.preparations.items():
+            features[name] = preparation.project(features[name])  # type: ignore[operator]
+            if name in columns.masks and self.spec.inputs[name].components:
+                features[name] = torch.where(columns.masks[name].unsqueeze(-1), features[name], 0.0)
+        more = {key: getattr(columns, key) for key in sorted(self._takes)}
+        out: Tensor = self.network(features, columns.masks, **more)
         return out
+
+    def scores(self, columns: NetworkColumns) -> Tensor:
+        """Return the final scores of what :meth:`columns` gave, (N, C)."""
+        raw = self.outputs(columns)
+        return self.objective.scores(raw, self.get_buffer("target_center"), self.get_buffer("target_scale"))
+
+    def places(self, name: str) -> list[list[int]]:
+        """Return where each feature of an input is among :meth:`columns`."""
+        if name not in self.preparations:
+            return [[i] for i in range(len(self.spec.inputs[name].features))]
+        places: list[list[int]] = self.preparations[name].places()  # type: ignore[operator]
+        return places
 
     def standardise_targets(self, targets: Tensor) -> Tensor:
         """Bring regression targets, (N, T), to the scale of :meth:`logits`; NaN stays NaN."""
@@ -111,7 +155,7 @@ class NetworkModel(Model):
     def _prepare(self, name: str, info: InputInfo, values: Tensor) -> Tensor:
         """Make of features what the network sees: standardise those that nothing else is said of."""
         if name in self.preparations:
-            prepared: Tensor = self.preparations[name](values)
+            prepared: Tensor = self.preparations[name].columns(values)  # type: ignore[operator]
             return prepared
         standard = self._standardise(name, values)
         if info.image is None or not any(info.image.scale):

@@ -57,9 +57,22 @@ class Preparation(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Prepare raw features, (…, F) to (…, W)."""
-        columns = [self.components(self.scaled(values))] if self._numbers else []
+        return self.project(self.columns(values))
+
+    def columns(self, values: Tensor) -> Tensor:
+        """Scale the numbers of raw features, (…, F), and put embedded categories behind them."""
+        columns = [self.scaled(values)] if self._numbers else []
         columns += [embed(values[..., i]) for i, embed in zip(self._embedded, self.embeddings)]
         return columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1)
+
+    def places(self) -> list[list[int]]:
+        """Return where each of the F features is among :meth:`columns`."""
+        places = {i: [k] for k, i in enumerate(self._numbers)}
+        first = len(self._numbers)
+        for i in self._embedded:
+            places[i] = list(range(first, first + self.info.widths[i]))
+            first += self.info.widths[i]
+        return [places[i] for i in range(len(places))]
 
     def scaled(self, values: Tensor) -> Tensor:
         """Scale those of the raw features that are numbers, (…, F) to (…, numbers)."""
@@ -75,12 +88,13 @@ class Preparation(nn.Module):
         order = [*self._plain, *self._ranked]
         return both[..., [order.index(i) for i in range(len(order))]]
 
-    def components(self, scaled: Tensor) -> Tensor:
-        """Project scaled numbers on the principal components, where there are any."""
+    def project(self, columns: Tensor) -> Tensor:
+        """Project the numbers among columns on their principal components, where there are any."""
         if self.info.components is None:
-            return scaled
-        out: Tensor = (scaled - self.get_buffer("mean")) @ self.get_buffer("axes")
-        return out
+            return columns
+        numbers, categories = columns[..., : len(self._numbers)], columns[..., len(self._numbers) :]
+        out = (numbers - self.get_buffer("mean")) @ self.get_buffer("axes")
+        return torch.cat([out, categories], dim=-1) if self._embedded else out
 
     def _shares(self, values: Tensor) -> Tensor:
         """Return the share of smaller values in the training, from -1 to 1, linear between the quantiles."""

@@ -246,6 +246,17 @@ def quick(monkeypatch):
     monkeypatch.setattr(train_stage, "log_training", lambda *_: {})
 
 
+def test_scores_are_attributed_to_features_where_that_is_asked_for(trained, tmp_path):
+    run, _ = trained(folds=2)
+    found = evaluate(run, output=tmp_path / "out", evaluation=Evaluation(integrated_gradients=60))
+    attribution = found["attribution"]
+    assert attribution["rows"] == 60 and attribution["incomplete"] < 1e-3
+    names = ["event.number", "event.a", "jets.pt", "jets.eta", "jets.mass"]
+    assert list(attribution["mean"]) == names and all(v["value"] > 0 for v in attribution["mean"].values())
+    assert (tmp_path / "out" / "plots" / "attribution.pdf").exists()
+    assert "Integrated gradients" in (tmp_path / "out" / "report.html").read_text()
+
+
 def evaluate_anew(home, model, loss=None, regression=True, change=second_target):
     target = {"target": TARGETS} if regression else {}
     training = OPTIONS | {"epochs": 20, "loss": loss}
