@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.mathtext import MathTextParser
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, blended_transform_factory
 from PIL import Image
 
 from ..errors import UserError, first_line
@@ -111,7 +111,10 @@ def _label(axes: Axes, wording: Wording, kind: str) -> None:
     It does so to measure the experiment.
     """
     size, text = mpl.rcParams["font.size"], f"{kind}{wording.status}"
-    axes.text(1, 1.005, wording.right, transform=axes.transAxes, ha="right", va="bottom", fontsize=0.8 * size)
+    if wording.right and axes.figure is not None:
+        last = max(other.get_position().x1 for other in axes.figure.axes)  # colour bars are beside the axes
+        beside = blended_transform_factory(axes.figure.transFigure, axes.transAxes)
+        axes.text(last, 1.005, wording.right, transform=beside, ha="right", va="bottom", fontsize=0.8 * size)
     if not wording.experiment:
         axes.text(0, 1.005, text, transform=axes.transAxes, va="bottom", fontstyle="italic")
         return
