@@ -151,6 +151,28 @@ def test_networks_see_embedded_categories():
     assert (seen["taus"][~torch.from_numpy(columns["taus_mask"])] == 0).all()
 
 
+OWN = """
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self, inputs, outputs):
+        super().__init__()
+        self.last = torch.nn.Linear(inputs["event"].width + inputs["taus"].width, outputs)
+
+    def forward(self, features, masks, raw):
+        assert raw["taus"].shape[2] == 5
+        return self.last(torch.cat([features["event"], features["taus"].sum(dim=1)], dim=1))
+"""
+
+
+def test_a_network_of_ones_own_sees_them_embedded(tmp_path):
+    (tmp_path / "mine.py").write_text(OWN)
+    block = parse_model({"type": f"{tmp_path}/mine.py:Net"}).model_dump(mode="json")
+    model = NetworkModel(ModelSpec(INPUTS, ("a", "b"), "classification", block)).eval()
+    assert model.network.last.in_features == 1 + 3 + 4 + 4
+    assert score(model, rows(20)).shape == (20, 2)
+
+
 def test_unknown_values_begin_at_nothing_and_learn():
     embedding = CategoryEmbedding((3, 7), 2)
     out = embedding(torch.tensor([3.0, 8.0, torch.nan]))
