@@ -17,6 +17,7 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 _silent: ContextVar[bool] = ContextVar("_silent", default=False)
+_shown: ContextVar[Progress | None] = ContextVar("_shown", default=None)
 
 
 def say(message: str) -> None:
@@ -45,7 +46,15 @@ def hushed() -> Iterator[None]:
 
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Bar]:
-    """Show one progress bar; nothing is drawn where standard error is no terminal."""
+    """Show a progress bar, within another one below it; nothing is drawn where standard error is no terminal."""
+    outer = _shown.get()
+    if outer is not None:
+        bar = Bar(outer, description, total)
+        try:
+            yield bar
+        finally:
+            bar.remove()
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -54,7 +63,11 @@ def progress(description: str, total: int | None = None) -> Iterator[Bar]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as display:
-        yield Bar(display, description, total)
+        before = _shown.set(display)
+        try:
+            yield Bar(display, description, total)
+        finally:
+            _shown.reset(before)
 
 
 class Bar:
@@ -67,6 +80,10 @@ class Bar:
     def advance(self, steps: float) -> None:
         """Move on by so many steps."""
         self._display.advance(self._task, steps)
+
+    def remove(self) -> None:
+        """Show it no longer."""
+        self._display.remove_task(self._task)
 
     def note(self, text: str) -> None:
         """Show a short remark beside the bar, e.g. the loss."""

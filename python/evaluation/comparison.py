@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..provenance.manifest import flat
 from .metric import split_name, words
+from .paired import Difference, differences
 from .report import ReportTable
+from .scored import Scored
 from .statistics import Array, Estimate
 
 _WIDEST = 60
 _NOTE = (
     "Of the test rows, with statistical errors; in brackets mean and standard deviation over the folds. What is not "
     "here is in comparison.json."
+)
+
+
+_PAIRED_NOTE = (
+    "Each run minus the first, on the same test rows, where what they have in common cancels, and how probable so "
+    "large a difference is if both are equally good. Areas under ROC curves by DeLong's method, the others by a "
+    "bootstrap of the rows. The fluctuation of the training itself is not in it."
 )
 
 
@@ -40,6 +50,8 @@ class Run:
         Identity of the dataset that it was tested on.
     test_rows
         Hash of truth and weights of the test rows.
+    rows
+        The test rows; None where an earlier version did not keep them.
     """
 
     name: str
@@ -49,6 +61,7 @@ class Run:
     cost: Sequence[Mapping[str, float]]
     dataset: str
     test_rows: str
+    rows: Scored | None = None
 
     @property
     def task(self) -> str:
@@ -105,9 +118,28 @@ class Comparison:
         changes = [[key, *map(_cell, texts)] for key, texts in self.differences.items()]
         return [
             ReportTable("Figures of merit", head, merits, _NOTE),
+            *self._paired_table(),
             ReportTable("Models", head, self._costs(), "With folds: parameters and epochs of each model, time of all."),
             ReportTable("Configuration", head, changes, "Where the analyses differ."),
         ]
+
+    @cached_property
+    def paired(self) -> dict[str, dict[str, Difference]]:
+        """How the runs that were tested on the rows of the first one differ from it, by run and figure of merit."""
+        first = self.runs[0]
+        found = {}
+        for run in self.runs[1:]:
+            if run.test_rows == first.test_rows and run.rows is not None and first.rows is not None:
+                content = first.content
+                found[run.name] = differences(first.rows, run.rows, content["task"], content["outputs"])
+        return found
+
+    def _paired_table(self) -> list[ReportTable]:
+        if not self.paired:
+            return []
+        names = next(iter(self.paired.values()))
+        lines = [[words(name), *(str(of_run[name]) for of_run in self.paired.values())] for name in names]
+        return [ReportTable(f"Differences to {self.runs[0].name}", ["", *self.paired], lines, _PAIRED_NOTE)]
 
     @property
     def differences(self) -> dict[str, list[str | None]]:
@@ -132,7 +164,14 @@ class Comparison:
             for run in self.runs
         ]
         content = {"task": self.runs[0].content["task"], "outputs": self.runs[0].content["outputs"]}
-        return content | {"notice": self.notice, "runs": runs, "differences": self.differences}
+        paired = {
+            name: {
+                key: {**_finite(found.estimate._asdict() | {"p_value": found.p_value}), "method": found.method}
+                for key, found in of_run.items()
+            }
+            for name, of_run in self.paired.items()
+        }
+        return content | {"notice": self.notice, "runs": runs, "differences": self.differences, "paired": paired}
 
     def _costs(self) -> list[list[str]]:
         """Write what the models are and what their training took."""
@@ -144,6 +183,10 @@ class Comparison:
             ["folds", *(str(len(run.cost)) for run in runs)],
             ["dataset", *(run.dataset[:12] for run in runs)],
         ]
+
+
+def _finite(content: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if np.isfinite(value) else None for name, value in content.items()}
 
 
 def _is_shown(name: str) -> bool:

@@ -16,6 +16,7 @@ from ..evaluation import report
 from ..evaluation.comparison import Comparison, Run
 from ..evaluation.comparison_figures import plots
 from ..evaluation.gallery import save_all
+from ..evaluation.paired import FILE, read_rows
 from ..pipeline.outcome import Outcome, Request
 from ..provenance import Manifest
 from ..provenance.manifest import NAME, input_record, write_atomically
@@ -96,7 +97,7 @@ def _read(run: Path, name: str) -> Run:
         raise DataError(
             f"{run}: of another version of NanoForge: run 'nanoforge train --force' and 'nanoforge evaluate'"
         ) from None
-    return Run(name, trained.config, content, curves, *details)
+    return Run(name, trained.config, content, curves, *details, rows=read_rows(folder / FILE))
 
 
 def _show(comparison: Comparison) -> None:

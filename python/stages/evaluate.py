@@ -31,7 +31,7 @@ from ..distributions.histogram import write_histograms
 from ..distributions.reference import FILE as REFERENCE
 from ..distributions.reference import Reference
 from ..errors import UserError
-from ..evaluation import gallery, report
+from ..evaluation import gallery, paired, report
 from ..evaluation.figure import user_figures
 from ..evaluation.metric import chosen_metrics, words
 from ..evaluation.overview import overview, wording_of
@@ -257,6 +257,8 @@ def _write(
     page = report.render(title, results, pictures, _facts(results, run, trained, dataset), above)
     write_atomically(work / "report.html", page)
     write_atomically(work / "metrics.json", json.dumps(results.content(), indent=1, allow_nan=False) + "\n")
+    paired.save_rows(work / paired.FILE, results.test)
+    files.append(paired.FILE)
     if results.task == "classification":
         write_atomically(work / "curves.json", json.dumps(results.curves(), allow_nan=False) + "\n")
         write_atomically(work / "working_points.json", json.dumps(results.cuts_content(), allow_nan=False) + "\n")

@@ -16,7 +16,7 @@ from optuna.trial import Trial, TrialState
 
 from ..config.schema import Analysis
 from ..config.search import Search
-from ..console import hushed, say, show_accounting
+from ..console import hushed, progress, say, show_accounting
 from ..dataset.open import open_dataset
 from ..dataset.source import TrainingData
 from ..errors import DataError, UserError
@@ -55,7 +55,7 @@ def tune(
         The output of ``nanoforge convert``, or an analysis, whose files are then read directly.
     output
         The directory of the search: ``study.journal``, which the processes share, and at the end ``best.yaml``,
-        ``trials.csv``, ``history.{pdf,png}``, ``importance.{pdf,png}`` and ``manifest.json``.
+        ``trials.csv``, ``report.html``, its figures as PDF and PNG, and ``manifest.json``.
     trials
         How many, in place of ``search.trials``; with more than before, a finished search goes on.
     force
@@ -142,13 +142,17 @@ def _work(study: Study, analysis: Analysis, dataset: TrainingData, total: int) -
         with hushed():
             return validation_loss(trial, analysis, dataset)
 
-    while (trial := study.claim()) is not None:
-        done = study.run(trial, train)
-        if done is None:
-            say(f"trial {trial.number}: another process does it, since this one was silent for too long")
-            continue
-        number = len(study.trials())
-        say(f"trial {done.number} ({number} of {total} are done): {outcome_text(done)}  {values_text(done)}")
+    number = len(study.trials())
+    with progress("trials", total) as bar:
+        bar.advance(number)
+        while (trial := study.claim()) is not None:
+            done = study.run(trial, train)
+            if done is None:
+                say(f"trial {trial.number}: another process does it, since this one was silent for too long")
+                continue
+            before, number = number, len(study.trials())
+            bar.advance(number - before)
+            say(f"trial {done.number} ({number} of {total} are done): {outcome_text(done)}  {values_text(done)}")
 
 
 @contextlib.contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from optuna.trial import FrozenTrial, TrialState
@@ -17,13 +17,17 @@ from ..config.schema import Analysis
 from ..console import out
 from .study import values
 
-_SHOWN = 5
+if TYPE_CHECKING:
+    from ..evaluation.figure import Plot
+
+_SHOWN, _LISTED = 5, 20
+_ENDS = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 
 def write_results(
     folder: Path, analysis: Analysis, trials: Sequence[FrozenTrial], winner: FrozenTrial, shares: Mapping[str, float]
 ) -> list[str]:
-    """Write ``best.yaml``, ``trials.csv`` and the figures, and return the names of all files.
+    """Write ``best.yaml``, ``trials.csv``, ``report.html`` and its figures, and return the names of all files.
 
     Parameters
     ----------
@@ -38,7 +42,7 @@ def write_results(
     """
     _write_best(folder / "best.yaml", analysis, winner, len(trials))
     _write_table(folder / "trials.csv", trials)
-    _draw(folder, trials, shares)
+    _write_report(folder, analysis, trials, winner, shares)
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -61,15 +65,54 @@ def _write_table(path: Path, trials: Sequence[FrozenTrial]) -> None:
             table.writerow([*facts, *(of_trial.get(name) for name in names), trial.user_attrs.get("reason")])
 
 
-def _draw(folder: Path, trials: Sequence[FrozenTrial], shares: Mapping[str, float]) -> None:
-    from ..evaluation import style
+def _write_report(
+    folder: Path, analysis: Analysis, trials: Sequence[FrozenTrial], winner: FrozenTrial, shares: Mapping[str, float]
+) -> None:
+    from ..evaluation.gallery import save_all
+    from ..evaluation.report import ReportTable, page
+
+    pictures, _ = save_all(_plots(trials, winner, shares), folder, folder)
+    states = ", ".join(f"{sum(t.state == s for t in trials)} {s.name.lower()}" for s in _ENDS)
+    least = f"the least validation loss is {final_loss(winner):.6g}, of trial {winner.number}"
+    lead = f"{len(trials)} trials ({states}): {least}."
+    best = sorted((t for t in trials if t.state == TrialState.COMPLETE), key=final_loss)[:_LISTED]
+    lines = [[str(t.number), f"{final_loss(t):.6g}", *(_value_text(v) for v in values(t).values())] for t in best]
+    failed = [
+        [str(t.number), values_text(t), str(t.user_attrs.get("reason"))] for t in trials if t.state == TrialState.FAIL
+    ]
+    tables = [ReportTable("Best trials", ["trial", "validation loss", *winner.params], lines, "All are in trials.csv.")]
+    if failed:
+        tables.append(ReportTable("Failed trials", ["trial", "parameters", "reason"], failed))
+    search = analysis.search
+    facts = {} if search is None else {"sampler": search.sampler, "pruner": search.pruner, "seed": str(search.seed)}
+    (folder / "report.html").write_text(
+        page(f"Search of {analysis.name}", lead, [], [tables[0], pictures, *tables[1:]], facts)
+    )
+
+
+def _plots(trials: Sequence[FrozenTrial], winner: FrozenTrial, shares: Mapping[str, float]) -> Iterator[Plot]:
+    from ..evaluation.figure import Plot
     from . import trial_figures
 
     losses = [math.nan if (loss := _last_loss(trial)) is None else loss for trial in trials]
     complete = [trial.state == TrialState.COMPLETE for trial in trials]
-    style.save(trial_figures.history(losses, complete), folder / "history")
+    meaning = "The loss of each trial in order, open where it was pruned, and the least so far."
+    yield Plot("history", "History", meaning, trial_figures.history(losses, complete))
+    curves = [trial.intermediate_values for trial in trials]
+    if any(len(curve) > 1 for curve in curves):
+        meaning = (
+            "Validation loss of the first fold by epoch; the best trial is thick, those that were pruned are dashed."
+        )
+        figure = trial_figures.intermediate(curves, complete, list(trials).index(winner))
+        yield Plot("intermediate", "Loss of the trials by epoch", meaning, figure)
+    if sum(complete) > 1:
+        done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        meaning = "A line for each complete trial, from dark (the least loss) to light; the best one is red."
+        figure = trial_figures.parallel([values(trial) for trial in done], [final_loss(trial) for trial in done])
+        yield Plot("parallel", "Parameters and loss", meaning, figure)
     if shares:
-        style.save(trial_figures.importance(shares), folder / "importance")
+        meaning = "The share of each parameter in the variance of the loss of all complete trials (fANOVA)."
+        yield Plot("importance", "Importance of the parameters", meaning, trial_figures.importance(shares))
 
 
 def show_best(complete: Sequence[FrozenTrial], shares: Mapping[str, float], output: Path) -> None:

@@ -74,7 +74,8 @@ def test_a_comparison_of_three_models(home, tmp_path, capsys):
     manifest = compare(runs, tmp_path / "out")
     printed, warned = capsys.readouterr()
     assert "warning" not in warned
-    table = lines_of(printed)
+    of_runs, _, others = printed.partition("Differences to small")
+    table = lines_of(others) | lines_of(of_runs)
     for number, run in enumerate(runs):
         found = merits(run)
         auc, _, error = table["AUC, low"][number].partition(" \N{PLUS-MINUS SIGN} ")
@@ -97,6 +98,11 @@ def test_a_comparison_of_three_models(home, tmp_path, capsys):
     assert content["notice"] is None and content["outputs"] == ["low", "high"]
     assert [run["test"] for run in content["runs"]] == [merits(run) for run in runs]
     assert content["differences"]["model.num_leaves"] == [None, None, "4"]
+    assert list(content["paired"]) == ["wide", "trees"]
+    areas = [merits(run)["auc.low"]["value"] for run in runs]
+    difference = content["paired"]["trees"]["auc.low"]
+    assert difference["value"] == pytest.approx(areas[2] - areas[0], abs=1e-6) and difference["method"] == "DeLong"
+    assert "Differences to small" in printed and "Differences to small" in page
 
 
 def test_tables_fit_a_narrow_terminal_and_cut_no_number(monkeypatch):
@@ -150,6 +156,7 @@ def test_regressions_are_compared_without_curves(home, tmp_path, capsys):
     manifest = compare([home / "regression", home / "regression_wide"], tmp_path / "out")
     table = lines_of(capsys.readouterr().out)
     assert {"bias, z", "resolution, z", "parameters", "model.type"} <= table.keys()
+    assert " p " in table["bias, z"][0]  # the later table: the difference
     assert {record.path for record in manifest.outputs} == {"comparison.html", "comparison.json"}
 
 

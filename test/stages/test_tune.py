@@ -23,7 +23,7 @@ from nanoforge.tuning import objective
 RATE = "training.learning_rate"
 RATES = {RATE: {"low": 1e-5, "high": 1e-1, "log": True}}
 HIDDEN = {"model.hidden": {"choices": [[4], [8, 8]]}}
-RESULT = {"best.yaml", "trials.csv", "history.pdf", "history.png", "manifest.json", "study.journal"}
+RESULT = {"best.yaml", "trials.csv", "report.html", "history.pdf", "history.png", "manifest.json", "study.journal"}
 
 
 def make(parameters=RATES, trials=3, folds=1, model=None, epochs=2, regression=False, **search):
@@ -43,9 +43,7 @@ def written(analysis, path, **changes):
 @pytest.fixture
 def drawn(monkeypatch):
     """Do not draw, which takes a second."""
-    monkeypatch.setattr("nanoforge.evaluation.style.save", lambda figure, stem: None)
-    monkeypatch.setattr("nanoforge.tuning.trial_figures.history", lambda *_: None)
-    monkeypatch.setattr("nanoforge.tuning.trial_figures.importance", lambda *_: None)
+    monkeypatch.setattr("nanoforge.tuning.results._plots", lambda *_: iter(()))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +73,11 @@ def tried(output):
 
 def test_a_search_leaves_its_result_and_nothing_else(finished):
     output, manifest = finished
-    assert {path.name for path in output.iterdir()} == RESULT | {"importance.pdf", "importance.png"}
+    assert {path.name for path in output.iterdir()} == RESULT | {
+        f"{name}.{kind}" for name in ("importance", "parallel", "intermediate") for kind in ("pdf", "png")
+    }
+    page = (output / "report.html").read_text()
+    assert page.count("<img") == 4 and "Best trials" in page and "6 trials (6 complete, 0 pruned, 0 fail)" in page
     manifest.verify(output)
     assert Manifest.read(output, "tune").identity() == manifest.identity()
     rows = table(output)
