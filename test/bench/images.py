@@ -201,6 +201,7 @@ def draw(scratch: Path, source: str) -> Callable[[], None]:
                 batch = rows.take(start, start + BATCH).inputs
                 images(batch, {name: batch[f"{name}_mask"] for name in info.inputs})
 
+    work()  # the pages of its memory are there from the second batch of a training on
     return work
 
 
@@ -224,6 +225,7 @@ def step(scratch: Path, source: str) -> Callable[[], None]:
             (outputs - batch.targets).square().mean().backward()
             optimizer.step()
 
+    work()
     return work
 
 
