@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +18,7 @@ from nanoforge.config.evaluation import Evaluation
 from nanoforge.dataset.open import open_dataset
 from nanoforge.errors import DataError, UserError
 from nanoforge.evaluation import scoring
+from nanoforge.evaluation.figure import Plot
 from nanoforge.evaluation.overview import wording_of
 from nanoforge.models.base import score
 from nanoforge.models.load import load_model
@@ -445,13 +445,13 @@ def test_scores_that_are_not_finite_fail(trained, tmp_path, monkeypatch):
 def test_a_full_disk_is_named_and_the_same_command_ends_right(trained, tmp_path, nanoforge, monkeypatch, what):
     """/dev/full stands for the disk: all that is written there finds no room."""
     trained(own=tmp_path)
-    plot = SimpleNamespace(name="one", title="One", meaning="A figure.", figure=Figure())
+    plot = Plot("one", "One", "A figure.", Figure())
     monkeypatch.setattr(stage.gallery, "plots", lambda *_: iter([plot]))
     save, write = stage.gallery.save, stage.write_atomically
 
-    def save_there(figure, stem):
+    def save_there(figure, stem, box):
         stem.with_suffix(".pdf").symlink_to("/dev/full")
-        return save(figure, stem)
+        return save(figure, stem, box)
 
     def write_there(path, text):
         path.with_name(f".{path.name}.{os.getpid()}").symlink_to("/dev/full")
