@@ -79,4 +79,4 @@ def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     names: dict[str, Any] = {}
     exec(code, names)  # as a notebook does, one process for all
-    assert len(names["scores"]) == 300
+    assert len(names["scores"]) == 120
