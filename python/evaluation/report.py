@@ -328,9 +328,9 @@ def _picture(picture: Picture) -> str:
     title = escape(picture.title)
     curves = f' data-curves="{escape(json.dumps(picture.curves))}"' if picture.curves else ""
     link = f' <a class="links" href="{escape(picture.pdf)}">PDF</a>' if picture.pdf else ""
-    shown = f'<img alt="{title}" src="data:image/png;base64,{data}">'
+    image = f'<img alt="{title}" src="data:image/png;base64,{data}">'
     button = f'<div class="frame" tabindex="0" role="button" aria-label="Enlarge {title}">'
     return (
-        f'<figure{curves}>{button}<div class="sheet">{shown}</div></div>'
+        f'<figure{curves}>{button}<div class="sheet">{image}</div></div>'
         f"<figcaption><b>{title}.</b> {escape(picture.meaning)}{link}</figcaption></figure>"
     )

@@ -185,8 +185,8 @@ class Results:
     @cached_property
     def known_columns(self) -> dict[str, dict[str, Array]]:
         """The columns of the rows of :attr:`predictions`, by target."""
-        known = {name: ~np.isnan(self.test.truth[:, k]) for k, name in enumerate(self.outputs)}
-        return {target: {name: v[rows] for name, v in self.columns.items()} for target, rows in known.items()}
+        with_truth = {name: ~np.isnan(self.test.truth[:, k]) for k, name in enumerate(self.outputs)}
+        return {target: {name: v[rows] for name, v in self.columns.items()} for target, rows in with_truth.items()}
 
     @cached_property
     def responses(self) -> dict[str, dict[str, Response]]:
@@ -277,7 +277,7 @@ class Results:
         content: dict[str, dict[str, Any]] = {}
         for cut in self.cuts:
             content.setdefault(cut.signal, {})[cut.name] = {
-                "keeps": cut.asked.model_dump(mode="json", exclude_none=True),
+                "keeps": cut.definition.model_dump(mode="json", exclude_none=True),
                 "threshold": cut.threshold,
                 "efficiencies": cut.efficiencies,
                 "effective_rows": cut.passed,

@@ -24,7 +24,7 @@ class Cut:
         Of the working point.
     signal
         The class whose score is cut on.
-    asked
+    definition
         What it shall keep.
     threshold
         A row passes whose score is at least this; NaN where no cut keeps what it shall.
@@ -36,7 +36,7 @@ class Cut:
 
     name: str
     signal: str
-    asked: WorkingPoint
+    definition: WorkingPoint
     threshold: float
     efficiencies: Mapping[str, Interval]
     passed: Mapping[str, float]
@@ -104,7 +104,7 @@ def middle(cuts: Sequence[Cut]) -> list[Cut]:
 
 def definition(cut: Cut) -> str:
     """Say in words what a working point keeps."""
-    if cut.asked.signal is not None:
-        return f"{cut.asked.signal:.4g} of {cut.signal}"
-    background = cut.asked.against or "the background"
-    return f"{cut.asked.background:.4g} of {background}"
+    if cut.definition.signal is not None:
+        return f"{cut.definition.signal:.4g} of {cut.signal}"
+    background = cut.definition.against or "the background"
+    return f"{cut.definition.background:.4g} of {background}"

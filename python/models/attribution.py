@@ -171,8 +171,8 @@ def _by_feature(model: NetworkModel, shares: NetworkColumns) -> dict[str, Tensor
     totals: dict[str, Tensor] = {}
     planes = dict.fromkeys(shares.images, 0)
     for name, info in model.spec.inputs.items():
-        for i, (feature, places) in enumerate(zip(info.features, model.places(name))):
-            total = _total(shares.features[name][..., places])
+        for i, (feature, columns) in enumerate(zip(info.features, model.column_indices(name))):
+            total = _total(shares.features[name][..., columns])
             if name in shares.raw:
                 total = total + _total(shares.raw[name][..., i])
             if info.image is not None and info.image.grid in planes and i >= _POSITION:

@@ -124,12 +124,12 @@ class NetworkModel(Model):
         raw = self.outputs(columns)
         return self.objective.scores(raw, self.get_buffer("target_center"), self.get_buffer("target_scale"))
 
-    def places(self, name: str) -> list[list[int]]:
+    def column_indices(self, name: str) -> list[list[int]]:
         """Return where each feature of an input is among :meth:`columns`."""
         if name not in self.preparations:
             return [[i] for i in range(len(self.spec.inputs[name].features))]
-        places: list[list[int]] = self.preparations[name].places()  # type: ignore[operator]
-        return places
+        indices: list[list[int]] = self.preparations[name].column_indices()  # type: ignore[operator]
+        return indices
 
     def standardise_targets(self, targets: Tensor) -> Tensor:
         """Bring regression targets, (N, T), to the scale of :meth:`logits`; NaN stays NaN."""

@@ -65,14 +65,14 @@ class Preparation(nn.Module):
         columns += [embed(values[..., i]) for i, embed in zip(self._embedded, self.embeddings)]
         return columns[0] if len(columns) == 1 else torch.cat(columns, dim=-1)
 
-    def places(self) -> list[list[int]]:
+    def column_indices(self) -> list[list[int]]:
         """Return where each of the F features is among :meth:`columns`."""
-        places = {i: [k] for k, i in enumerate(self._numbers)}
+        indices = {i: [k] for k, i in enumerate(self._numbers)}
         first = len(self._numbers)
         for i in self._embedded:
-            places[i] = list(range(first, first + self.info.widths[i]))
+            indices[i] = list(range(first, first + self.info.widths[i]))
             first += self.info.widths[i]
-        return [places[i] for i in range(len(places))]
+        return [indices[i] for i in range(len(indices))]
 
     def scaled(self, values: Tensor) -> Tensor:
         """Scale those of the raw features that are numbers, (…, F) to (…, numbers)."""

@@ -49,7 +49,7 @@ def test_a_cut_is_the_loosest_that_no_more_background_passes(negative):
         score = rows.scores[:, k]
         best = np.nan
         for limit in np.unique(score)[::-1]:
-            if share(rows, background, score >= limit) > cut.asked.background:
+            if share(rows, background, score >= limit) > cut.definition.background:
                 break
             best = limit
         # a score that only rows of other classes have is no threshold of this cut, but passes the same rows

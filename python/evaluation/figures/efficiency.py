@@ -72,7 +72,7 @@ def efficiencies(results: Results, cut: Cut, variable: str, column: BinnedColumn
 
 def _in_bins(results: Results, passes: Array, of_class: Array, column: BinnedColumn) -> Array:
     """Return the efficiency of a class and the ends of its interval in each bin, (3, B)."""
-    found = [
+    intervals = [
         statistics.efficiency(passes[rows & of_class], results.test.weight[rows & of_class]) for rows in column.bins
     ]
-    return np.array(found, dtype=float).T
+    return np.array(intervals, dtype=float).T

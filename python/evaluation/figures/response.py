@@ -29,22 +29,22 @@ class ResponseInBins(ReportFigure):
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""
         for target, by_variable in results.responses.items():
-            for name, found in by_variable.items():
+            for name, measured in by_variable.items():
                 label = f"{name} {target}" if name in ("true", "predicted") else name
                 file = f"response_{target}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
-                yield self.plot(file, response(found, target, label), f"{target} against {label}")
+                yield self.plot(file, response(measured, target, label), f"{target} against {label}")
 
 
 @cms_style
-def response(found: Response, target: str, label: str) -> Figure:
+def response(measured: Response, target: str, label: str) -> Figure:
     """Draw median (upper panel) and width (lower panel) of the response in bins of a variable."""
-    (edges,) = found.edges.values()
+    (edges,) = measured.edges.values()
     figure = new_figure(10)
     upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"hspace": 0.08})
     centres, reach = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     for axes, estimates, colour, marker in (
-        (upper, found.median, SIX_COLOURS[0], "o"),
-        (lower, found.width, SIX_COLOURS[2], "s"),
+        (upper, measured.median, SIX_COLOURS[0], "o"),
+        (lower, measured.width, SIX_COLOURS[2], "s"),
     ):
         values, errors = np.array(estimates, dtype=float).T
         axes.errorbar(
@@ -53,8 +53,8 @@ def response(found: Response, target: str, label: str) -> Figure:
         axes.margins(y=0.2)
         whole_ticks(axes)
     name = plain_text(target)
-    kind = f"predicted / true {name}" if found.relative else f"predicted \N{MINUS SIGN} true {name}"
-    upper.axhline(1 if found.relative else 0, color="0.4", linestyle=":", linewidth=2)
+    kind = f"predicted / true {name}" if measured.relative else f"predicted \N{MINUS SIGN} true {name}"
+    upper.axhline(1 if measured.relative else 0, color="0.4", linestyle=":", linewidth=2)
     upper.text(0.05, 0.93, kind, transform=upper.transAxes, va="top", fontsize="small")
     upper.set_ylabel("Median")
     lower.set_ylim(bottom=0)

@@ -28,18 +28,18 @@ class ResponseInPlane(ReportFigure):
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""
         for target, by_variable in results.planes.items():
-            for name, found in by_variable.items():
+            for name, measured in by_variable.items():
                 file = f"response_plane_{target}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
-                yield self.plot(file, plane(found, target, name), f"{target} against truth and {name}")
+                yield self.plot(file, plane(measured, target, name), f"{target} against truth and {name}")
 
 
 @cms_style
-def plane(found: Response, target: str, variable: str) -> Figure:
+def plane(measured: Response, target: str, variable: str) -> Figure:
     """Draw the response in cells of equal size, whose edges the axes tell."""
-    true, other = found.edges.values()
-    middle = 1.0 if found.relative else 0.0
-    medians = np.array([estimate.value for estimate in found.median]).reshape(found.rows.shape)
-    widths = np.array([estimate.value for estimate in found.width]).reshape(found.rows.shape)
+    true, other = measured.edges.values()
+    middle = 1.0 if measured.relative else 0.0
+    medians = np.array([estimate.value for estimate in measured.median]).reshape(measured.rows.shape)
+    widths = np.array([estimate.value for estimate in measured.width]).reshape(measured.rows.shape)
     reach = float(np.nanmax(np.abs(medians - middle), initial=0.0)) or 1.0
     figure = new_figure(10)
     axes = figure.add_subplot()
@@ -61,7 +61,7 @@ def plane(found: Response, target: str, variable: str) -> Figure:
     axes.set_yticks(range(up + 1), [f"{edge:.3g}" for edge in other], fontsize="small")
     axes.minorticks_off()
     axes.set(xlabel=f"True {plain_text(target)}", ylabel=plain_text(variable))
-    kind = "predicted / true" if found.relative else "predicted \N{MINUS SIGN} true"
+    kind = "predicted / true" if measured.relative else "predicted \N{MINUS SIGN} true"
     bar = figure.colorbar(mesh, ax=axes, fraction=0.046, pad=0.03, label=f"Median of {kind}")
     whole_ticks(bar.ax)
     return figure

@@ -73,7 +73,7 @@ def _curves(rows: Scored, classes: tuple[str, ...]) -> dict[str, tuple[Array, Ar
     curves = {}
     for name, curve, _ in roc_curves(rows, classes):
         number = statistics.effective_number(rows.weight[~rows.of_class(classes.index(name))])
-        found = np.array([statistics.rejection(curve, efficiency) for efficiency in _EFFICIENCIES])
-        values, errors = np.where(found[:, :1] < number / _LEFT, found, np.nan).T
+        estimates = np.array([statistics.rejection(curve, efficiency) for efficiency in _EFFICIENCIES])
+        values, errors = np.where(estimates[:, :1] < number / _LEFT, estimates, np.nan).T
         curves[name] = values, errors
     return curves

@@ -40,13 +40,13 @@ class Sculpting(ReportFigure):
                 rows = ~results.test.of_class(number) & np.isfinite(values)
                 if np.count_nonzero(rows) < _FEWEST:
                     continue
-                score, weight, shown = results.test.scores[rows, number], results.test.weight[rows], values[rows]
-                passing = {_ALL: np.ones(len(shown), bool)}
+                score, weight, selected = results.test.scores[rows, number], results.test.weight[rows], values[rows]
+                passing = {_ALL: np.ones(len(selected), bool)}
                 passing |= {cut.name: score >= cut.threshold for cut in results.cuts if cut.signal == signal}
-                drawn = _few_bins(automatic_range(shown))
-                sums = shapes(shown, weight, passing, drawn)
+                drawn = _few_bins(automatic_range(selected))
+                sums = shapes(selected, weight, passing, drawn)
                 figure = sculpted(sums, drawn, column, f"Score of {plain_text(signal)}")
-                coefficient = correlation(np.column_stack([shown, score]), weight)[0, 1]
+                coefficient = correlation(np.column_stack([selected, score]), weight)[0, 1]
                 note = f"{signal}; the score and it have a correlation of {100 * coefficient:.1f} % there."
                 name = f"sculpting_{plain_name(column)}" + (f"_{signal}" if len(results.outputs) > 2 else "")
                 kept = {f"{name}/{cut}": weighted_histogram(drawn, each, column) for cut, each in sums.items()}
