@@ -38,6 +38,7 @@ REGISTRIES = {
     "protocols": RegistryPlace("events.remote:PROTOCOLS"),
     "targets": RegistryPlace("batch.targets:TARGETS"),
     "environments": RegistryPlace("config.environments:ENVIRONMENTS", "batch.environment"),
+    "trackers": RegistryPlace("training.tracker:TRACKERS", "tracking.to"),
 }
 """All registries, by what ``nanoforge list`` calls them."""
 

@@ -41,6 +41,7 @@ def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what these tests train out of what the user trusts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         yield
 
 

@@ -52,7 +52,7 @@ def replace_shared_memory(how: str) -> None:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two analyses: train.yaml has a dataset, convert.yaml has files. Models are not exported, which takes seconds."""
     monkeypatch.setattr("nanoforge.stages.train.export_onnx", lambda model, path, metadata: path.write_text("graph"))
-    monkeypatch.setattr("nanoforge.training.tracking._log_model", lambda *_: None)
+    monkeypatch.setattr("nanoforge.training.trackers.mlflow._log_model", lambda *_: None)
     training = {"epochs": 1, "workers": 2, "in_memory": "never"}
     content = make_analysis(training=training, model={"type": "mlp", "hidden": [4]}).model_dump(mode="json")
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(content))

@@ -167,12 +167,13 @@ def _beside(analysis: Analysis, folder: Path) -> dict[str, Any]:
         return beside(spec, folder)
 
     loss = analysis.training.loss
-    dataset, evaluation = analysis.dataset, analysis.evaluation
+    dataset, evaluation, tracking = analysis.dataset, analysis.evaluation, analysis.tracking
     additions = {key: list(map(absolute, getattr(evaluation, key))) for key in ("functions", "figures")}
     return {
         "functions": list(map(absolute, analysis.functions)),
         "formats": list(map(absolute, analysis.formats)),
         "evaluation": evaluation.model_copy(update=additions),
+        "tracking": tracking.model_copy(update={"to": list(map(absolute, tracking.to))}),
         "dataset": dataset.model_copy(update={"format": absolute(dataset.format)}),
         "model": analysis.model.with_code(absolute),
         "training": analysis.training.model_copy(update={"loss": loss and loss.with_code(absolute)}),

@@ -64,8 +64,9 @@ def with_paths(config: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
 
 def _rename_code(config: dict[str, Any], rename: Rename) -> None:
     """Rename the user's own modules in a configuration."""
-    evaluation = config.get("evaluation") or {}
-    for block, key in ((config, "functions"), (config, "formats"), (evaluation, "functions"), (evaluation, "figures")):
+    evaluation, tracking = config.get("evaluation") or {}, config.get("tracking") or {}
+    lists = ((config, "functions"), (config, "formats"), (evaluation, "functions"), (evaluation, "figures"))
+    for block, key in (*lists, (tracking, "to")):
         if block.get(key):
             block[key] = [_code(spec, rename) for spec in block[key]]
     loss = config.get("training", {}).get("loss")

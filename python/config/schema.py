@@ -23,6 +23,7 @@ from .loss_options import LossOptions
 from .model_options import ModelOptions
 from .models import Model
 from .search import Search
+from .tracking import Tracking
 from .training import Training
 
 REDIRECTORS = ("root://cms-xrd-global.cern.ch/",)
@@ -260,6 +261,8 @@ class Analysis(Strict):
     """How it is fitted."""
     evaluation: Evaluation = Evaluation()
     """Metrics and figures of yours."""
+    tracking: Tracking = Tracking()
+    """Where trainings and evaluations are recorded."""
     search: Optional[Search] = None
     """What ``nanoforge tune`` varies."""
     batch: BatchBlock = Field(default_factory=BatchBlock)
@@ -401,9 +404,9 @@ class Analysis(Strict):
     def dataset_part(self) -> dict[str, Any]:
         """Return, as plain JSON types, all that a dataset depends on.
 
-        That is everything but name, redirectors, generators, skim, model, training, evaluation, search, batch and
-        cmssw. Of the files that the analysis names beside the samples (lumi mask, user's functions) the content counts
-        too.
+        That is everything but name, redirectors, generators, skim, model, training, evaluation, tracking, search, batch
+        and cmssw. Of the files that the analysis names beside the samples (lumi mask, user's functions) the content
+        counts too.
         """
         keys = (
             "name",
@@ -416,6 +419,7 @@ class Analysis(Strict):
             "cmssw",
             "select_for",
             "evaluation",
+            "tracking",
         )
         others = dict.fromkeys(keys, True)
         apart = {"samples": {"__all__": {"generator"}}, "inputs": {"__all__": {"all"}}}
@@ -436,7 +440,7 @@ class Analysis(Strict):
     def settings(self, stage: str) -> dict[str, Any]:
         """Return the keys that the result of a stage ("skim", "convert" or "train") depends on, as they are written."""
         if stage == "train":
-            return self.model_dump(mode="json", exclude={"evaluation", "search", "batch", "redirectors"})
+            return self.model_dump(mode="json", exclude={"evaluation", "tracking", "search", "batch", "redirectors"})
         part = self.dataset_part() if stage == "convert" else self.skim_part()
         return self.model_dump(mode="json", include={*part, "select_for"})
 

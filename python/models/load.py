@@ -65,6 +65,7 @@ def named_code(config: Mapping[str, Any]) -> set[str]:
         *config.get("functions", []),
         *config.get("formats", []),
         *(spec for key in ("functions", "figures") for spec in config.get("evaluation", {}).get(key, ())),
+        *(spec for spec in config.get("tracking", {}).get("to", ()) if ":" in spec),
         *(spec for spec in [config.get("dataset", {}).get("format", "")] if ":" in spec),
         None if model is None else MODEL.parse(model).code,
         None if loss is None else LOSS.parse(loss).code,

@@ -46,7 +46,8 @@ from ..provenance import Accounting, Ledger, Manifest, fingerprint
 from ..provenance.manifest import NAME, changed_keys, input_record, write_atomically
 from ..provenance.trust import require
 from ..training.runs import dataset_of, load_models, settings_of
-from ..training.tracking import follow, log_evaluation
+from ..training.tracker import log_evaluation
+from ..training.trackers.mlflow import follow
 
 
 def evaluate(
@@ -126,7 +127,7 @@ def evaluate(
     request.make(work)
     (results,) = evaluated
     if output.resolve() == (run / "evaluation").resolve():
-        log_evaluation(run, trained.details["mlflow"], results.content(), output)
+        log_evaluation(run, settings.tracking, _records(trained), results.content(), output)
     _show(output, results)
     return results.content()
 
@@ -141,6 +142,11 @@ def _score(run: Path, trained: Manifest, settings: Analysis, dataset: TrainingDa
     results.histories = [_history(run, fold) for fold in range(len(results.folds))]
     results.weight_factors = factors
     return results
+
+
+def _records(trained: Manifest) -> dict[str, Any]:
+    """Return by what trackers find the record of a run; earlier versions had MLflow's alone."""
+    return dict(trained.details.get("records") or {"mlflow": trained.details.get("mlflow", {})})
 
 
 def _reference(run: Path, dataset: TrainingData) -> Reference | None:

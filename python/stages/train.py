@@ -40,7 +40,8 @@ from ..training.history import Epoch, best, read_history, write_history
 from ..training.processes import Processes
 from ..training.reference import write_reference
 from ..training.start import new_model
-from ..training.tracking import Trained, follow, log_training
+from ..training.tracker import Tracker, Trained, log_training, open_trackers
+from ..training.trackers.mlflow import follow
 
 STAGE = "train"
 _FILES = ("model.pt", "model.onnx", "history.csv", BALANCE, REFERENCE)
@@ -107,6 +108,7 @@ def train(
     processes = join_processes(training)
     if not processes.first:
         out.quiet = err.quiet = True
+    trackers = open_trackers(analysis.tracking) if processes.first else {}
     source = {"path": None if isinstance(data, Analysis) else str(data.resolve()), "identity": dataset.identity}
     further = not force and continues(analysis, dataset, output)
     with _workplace(processes, output, key, analysis.settings("train"), force or further) as work:
@@ -124,7 +126,8 @@ def train(
             }
             if dataset.accounting is not None:
                 details["notices"] = list(dataset.notices)
-            _finish(work, output, analysis, dataset, details | {"spec": spec.as_dict()}, histories, kept, file)
+            details["spec"] = spec.as_dict()
+            _finish(work, output, analysis, dataset, details, histories, kept, file, trackers)
     if dataset.accounting is not None:
         show_accounting(f"train: {output}", dataset.accounting)
     made = Manifest.read(output, STAGE)
@@ -151,6 +154,7 @@ def _finish(
     histories: list[list[Epoch]],
     kept: list[str],
     file: Path | None,
+    trackers: dict[str, Tracker],
 ) -> None:
     """Write what concerns the run as a whole, the manifest last."""
     remove(work / _RECORDS)
@@ -168,7 +172,7 @@ def _finish(
             {"parameters": size, "epochs": len(history), "seconds": sum(epoch.seconds for epoch in history)}
             for size, history in zip(sizes, histories)
         ],
-        "mlflow": log_training(work, output, Trained(config, dataset, histories, sizes, files, file)),
+        "records": log_training(trackers, work, output, Trained(config, dataset, histories, sizes, files, file)),
     }
     manifest = Manifest(
         stage=STAGE,

@@ -63,7 +63,7 @@ def test_a_home_that_cannot_be_written_costs_time_only(made: list[bytes], tmp_pa
 
 def test_mlflow_takes_what_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("nanoforge.training.tracking.empty_database", in_another_process)
+    monkeypatch.setattr("nanoforge.training.trackers.mlflow.empty_database", in_another_process)
     for name in ("first.db", "second.db"):
         with _database(tmp_path / name) as client:
             client.create_experiment(name)

@@ -1,4 +1,4 @@
-"""The MLflow store of a run: ``mlflow.db`` and ``artifacts/`` in the run directory, written without a server.
+"""MLflow: one store of all runs, or ``mlflow.db`` and ``artifacts/`` in the run directory, written without a server.
 
 SQLite wants locks that AFS and EOS lack, and MLflow keeps the file open: the database is made elsewhere and copied.
 """
@@ -7,145 +7,160 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import logging
 import os
 import re
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 
-from ..console import say
-from ..dataset.source import TrainingData
-from ..provenance import fingerprint, git
-from ..provenance.manifest import flat, nanoforge_commit, versions
-from .empty_database import DATABASE, empty_database, memory_folder
-from .history import Epoch
+from ...console import say
+from ...dataset.source import TrainingData
+from ...errors import UserError, first_line
+from ...provenance import fingerprint, git
+from ...provenance.manifest import nanoforge_commit, versions
+from ..empty_database import DATABASE, empty_database, memory_folder
+from ..tracker import MERITS, Tracker, Trained, merits, milliseconds
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 ARTIFACTS, EVALUATION = "artifacts", "evaluation"
+_OF_THE_RUN = f"sqlite:///{DATABASE}"
 EXAMPLE_ROWS = 5
-_PARAMETERS = ("row", "inputs", "define", "select", "target", "weight", "lumi", "split", "model", "training")
 _LONGEST = 6000  # a parameter may be no longer
 _PARAMS_AT_ONCE, _METRICS_AT_ONCE = 100, 1000  # more MLflow does not take
 _PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location"))
 _MOST_DIFF = 1_000_000
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What MLflow is told of a training.
+class MlflowTracker(Tracker):
+    """MLflow: the store of all runs that ``uri`` names, or one in each run."""
 
-    Attributes
-    ----------
-    config
-        The resolved analysis.
-    dataset
-        What the models were trained on.
-    histories
-        The epochs of each fold.
-    sizes
-        The number of parameters of each fold's model.
-    files
-        The files of the run that become artifacts, relative to the run directory.
-    source
-        The analysis file, where there is one.
-    """
+    package = "mlflow"
+    extra = "track"
 
-    config: dict[str, Any]
-    dataset: TrainingData
-    histories: list[list[Epoch]]
-    sizes: list[int]
-    files: list[str]
-    source: Path | None
+    @property
+    def uri(self) -> str:
+        """The store of all runs; "" where each has its own."""
+        return self.options.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
+
+    def check(self) -> None:
+        """See :meth:`.Tracker.check`."""
+        super().check()
+        if self.uri:
+            try:
+                _client(self.uri).search_experiments(max_results=1)
+            except Exception as error:  # MLflow, SQLAlchemy and networks all have errors of their own
+                raise UserError(
+                    f"tracking.uri: MLflow's store {_without_user(self.uri)} does not answer ({first_line(error)})"
+                ) from error
+
+    def log_training(self, work: Path, output: Path, trained: Trained) -> dict[str, str]:
+        """See :meth:`.Tracker.log_training`; also says which ``tracking_uri``, relative to the run directory."""
+        experiment = self.options.experiment or trained.config["name"]
+        if self.uri:
+            run = _log_in_store(self.uri, experiment, work, output, trained)
+            return {"tracking_uri": _without_user(self.uri), "experiment": experiment, "run_id": run}
+        run = _log_in_run(experiment, work, output, trained)
+        return {"tracking_uri": _OF_THE_RUN, "experiment": experiment, "run_id": run}
+
+    def log_evaluation(self, run: Path, link: Mapping[str, str], content: Mapping[str, Any], evaluation: Path) -> None:
+        """See :meth:`.Tracker.log_evaluation`."""
+        number, files = link["run_id"], [evaluation / "metrics.json", evaluation / "report.html"]
+        files += evaluation.glob("plots/*.png")
+        if link["tracking_uri"] != _OF_THE_RUN:
+            client = _client(self.uri or link["tracking_uri"])
+            _log_merits(client, number, content)
+            for file in files:
+                client.log_artifact(number, str(file), _folder(EVALUATION, file.relative_to(evaluation)))
+            return
+        (run / DATABASE).stat()  # where it is gone, MLflow would make an empty one
+        with _database(run / DATABASE) as client:
+            _log_merits(client, number, content)
+        folder = _artifacts(run, number) / EVALUATION
+        shutil.rmtree(folder, ignore_errors=True)
+        for file in files:
+            _copy(file, folder / file.relative_to(evaluation))
 
 
-def log_training(work: Path, output: Path, trained: Trained) -> dict[str, str]:
-    """Make the store of a finished training.
-
-    Parameters
-    ----------
-    work
-        The folder to write to, with the files of the training.
-    output
-        Where that folder will be in the end: MLflow finds artifacts by their absolute place.
-    trained
-        What to log.
-
-    Returns
-    -------
-    dict
-        ``tracking_uri`` relative to the run directory, ``experiment`` and ``run_id``; empty without MLflow.
-    """
-    if importlib.util.find_spec("mlflow") is None:
-        say("note: MLflow is not installed, so that this run is in no store: pip install 'nanoforge[track]'")
-        return {}
-    name = trained.config["name"]
+def _log_in_run(experiment: str, work: Path, output: Path, trained: Trained) -> str:
+    """Make the store of a run, whose artifacts MLflow finds by the absolute path of ``output``; returns its number."""
     shutil.rmtree(work / ARTIFACTS, ignore_errors=True)
     (work / DATABASE).unlink(missing_ok=True)
     with _database(work / DATABASE) as client:
-        experiment = client.create_experiment(name, artifact_location=(output.absolute() / ARTIFACTS).as_uri())
-        run = client.create_run(experiment, run_name=output.name).info.run_id
+        group = client.create_experiment(experiment, artifact_location=(output.absolute() / ARTIFACTS).as_uri())
+        run: str = client.create_run(group, run_name=output.name).info.run_id
         artifacts = _artifacts(work, run)
         for file in (file for file in trained.files if not file.endswith(".onnx")):  # that is in the models
             _copy(work / file, artifacts / file)
-        for key, text in (_tags(trained) | _source(trained.source, artifacts)).items():
-            client.set_tag(run, key, text)
-        params = dict(flat({key: trained.config[key] for key in _PARAMETERS}))
-        _log(client, run, params=params, metrics=_curves(trained))
+        _describe(client, run, trained, artifacts)
         for fold in range(len(trained.histories)):
-            _log_model(client, experiment, run, work, fold, trained.dataset)
+            _log_model(client, group, run, work, fold, trained.dataset)
         client.set_terminated(run)
-    return {"tracking_uri": f"sqlite:///{DATABASE}", "experiment": name, "run_id": run}
+    return run
 
 
-def log_evaluation(run: Path, link: Mapping[str, str], content: Mapping[str, Any], evaluation: Path) -> None:
-    """Add figures of merit, figures and report to the MLflow run, in place of those of an earlier evaluation.
-
-    Whatever fails here is a warning: the evaluation is finished already.
-
-    Parameters
-    ----------
-    run
-        The run directory.
-    link
-        What :func:`log_training` returned; without it nothing is logged.
-    content
-        What ``metrics.json`` holds.
-    evaluation
-        The directory of the evaluation.
-    """
-    if not link:
-        return
-    try:
-        _log_evaluation(run, link["run_id"], content, evaluation)
-    except Exception as error:  # MLflow, SQLAlchemy and the disk all have errors of their own
-        reason = str(error).partition("\n")[0]
-        say(f"warning: the evaluation is not in {run / DATABASE} ({type(error).__name__}: {reason})")
+def _log_in_store(uri: str, experiment: str, work: Path, output: Path, trained: Trained) -> str:
+    """Add a run to a store, with all files as artifacts; returns its number."""
+    client = _client(uri)
+    there = client.get_experiment_by_name(experiment)
+    group = client.create_experiment(experiment, _artifact_root(uri)) if there is None else there.experiment_id
+    run: str = client.create_run(group, run_name=output.name).info.run_id
+    with tempfile.TemporaryDirectory() as scratch:
+        _describe(client, run, trained, Path(scratch))
+        client.log_artifacts(run, scratch)
+    for file in map(Path, trained.files):
+        client.log_artifact(run, str(work / file), _folder("", file))
+    client.set_terminated(run)
+    return run
 
 
-def _log_evaluation(run: Path, run_id: str, content: Mapping[str, Any], evaluation: Path) -> None:
-    (run / DATABASE).stat()  # where it is gone, MLflow would make an empty one
-    with _database(run / DATABASE) as client:
-        merits = dict(_merits(content))
-        earlier = (key for key in client.get_run(run_id).data.metrics if key.startswith(tuple(_MERITS)))
-        now = int(time.time() * 1000)
-        metrics = [(key, merits.get(key, np.nan), now, 0) for key in dict.fromkeys([*merits, *earlier])]
-        _log(client, run_id, params={}, metrics=metrics)
-    folder = _artifacts(run, run_id) / EVALUATION
-    shutil.rmtree(folder, ignore_errors=True)
-    for file in [evaluation / "metrics.json", evaluation / "report.html", *evaluation.glob("plots/*.png")]:
-        _copy(file, folder / file.relative_to(evaluation))
+def _describe(client: MlflowClient, run: str, trained: Trained, artifacts: Path) -> None:
+    """Log tags, parameters and curves; what git does not know of the analysis goes to a folder of artifacts."""
+    for key, text in (_tags(trained) | _source(trained.source, artifacts)).items():
+        client.set_tag(run, key, text)
+    _log(client, run, params=trained.parameters, metrics=_curves(trained))
+
+
+def _log_merits(client: MlflowClient, run: str, content: Mapping[str, Any]) -> None:
+    """Log figures of merit; those of an earlier evaluation that are no more become NaN."""
+    now = {_name(key): value for key, value in merits(content)}
+    earlier = (key for key in client.get_run(run).data.metrics if key.startswith(MERITS))
+    metrics = [(key, now.get(key, np.nan), milliseconds(), 0) for key in dict.fromkeys([*now, *earlier])]
+    _log(client, run, params={}, metrics=metrics)
+
+
+def _client(uri: str) -> MlflowClient:
+    """Return a client of a store, which gives up after a minute in place of many."""
+    settings = {"DISABLE_TELEMETRY": "true", "HTTP_REQUEST_MAX_RETRIES": "2", "HTTP_REQUEST_TIMEOUT": "20"}
+    for name, value in settings.items():
+        os.environ.setdefault(f"MLFLOW_{name}", value)
+    from mlflow.tracking import MlflowClient
+
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+    return MlflowClient(tracking_uri=uri)
+
+
+def _artifact_root(uri: str) -> str | None:
+    """Return where the artifacts of an SQLite file go, beside it: MLflow's default is the working directory."""
+    database = uri.removeprefix("sqlite:///")
+    return None if database == uri else (Path(database).absolute().parent / ARTIFACTS).as_uri()
+
+
+def _without_user(uri: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", uri)
+
+
+def _folder(first: str, file: Path) -> str | None:
+    """Return the folder of an artifact; None for the uppermost."""
+    return (Path(first) / file.parent).as_posix().removeprefix(".") or None
 
 
 def follow(run: Path) -> None:
@@ -192,17 +207,13 @@ def _put_back(copy: Path, database: Path) -> None:
 @contextlib.contextmanager
 def _database(path: Path) -> Iterator[MlflowClient]:
     """Give a client of a copy of a database, new where there is none; it takes the place of the original."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow.tracking import MlflowClient
-
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory(dir=memory_folder()) as scratch:
         database = Path(scratch, DATABASE)
         if path.exists():
             shutil.copyfile(path, database)
         else:
             database.write_bytes(empty_database())
-        yield MlflowClient(tracking_uri=f"sqlite:///{database}")
+        yield _client(f"sqlite:///{database}")
         _put_back(database, path)
 
 
@@ -261,27 +272,13 @@ def _source(source: Path | None, artifacts: Path) -> dict[str, str]:
 
 def _curves(trained: Trained) -> Iterator[tuple[str, float, int, int]]:
     """List (name, value, time in ms, epoch) of every curve, e.g. ``fold0/val_loss``, and what the fold cost."""
-    now = int(time.time() * 1000)
+    now = milliseconds()
     for fold, (history, size) in enumerate(zip(trained.histories, trained.sizes)):
         yield f"fold{fold}/parameters", size, now, 0
         yield f"fold{fold}/training_seconds", sum(epoch.seconds for epoch in history), now, 0
-        for epoch in history:
-            for name, value in asdict(epoch).items():
-                if name != "epoch" and value is not None:
-                    yield f"fold{fold}/{name}", value, now, epoch.epoch
-
-
-_MERITS = ("test/", "train/", "folds/", "importance/")
-
-
-def _merits(content: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """List the figures of merit of an evaluation, e.g. ``test/auc.signal``, and their errors beside them."""
-    parts = (content["test"], content["train"], content["spread"], content["importance"]["decrease"])
-    for prefix, part in zip(_MERITS, parts):
-        for name, estimate in part.items():
-            for suffix, value in (("", estimate["value"]), ("_error", estimate["error"])):
-                if value is not None:
-                    yield _name(f"{prefix}{name}{suffix}"), value
+        for epoch, numbers in trained.curves(fold):
+            for name, value in numbers.items():
+                yield f"fold{fold}/{name}", value, now, epoch
 
 
 def _log_model(client: MlflowClient, experiment: str, run: str, work: Path, fold: int, dataset: TrainingData) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import mlflow
 import numpy as np
 import pytest
 from datasets import make_analysis, write_dataset
+from nanoforge.config.tracking import Tracking
 from nanoforge.dataset.open import open_dataset
 from nanoforge.evaluation import figure, gallery, style
 from nanoforge.models.base import score
@@ -18,7 +20,8 @@ from nanoforge.models.load import load_model
 from nanoforge.provenance import Manifest
 from nanoforge.stages.evaluate import evaluate
 from nanoforge.stages.train import train
-from nanoforge.training import tracking
+from nanoforge.training import tracker
+from nanoforge.training.trackers import mlflow as tracking
 
 OPTIONS = {"epochs": 2, "batch_size": 64, "learning_rate": 0.01, "accelerator": "cpu"}
 
@@ -56,23 +59,31 @@ def home(tmp_path_factory):
     return home
 
 
+@contextlib.contextmanager
+def looked_at(uri):
+    """Let MLflow look at a store, which it writes to the environment, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        mlflow.set_tracking_uri(uri)
+        yield
+        mlflow.set_tracking_uri(None)
+
+
 @pytest.fixture
 def store(home, tmp_path, monkeypatch):
     """A client of the store, in another working directory than that of the training, and its only run."""
     monkeypatch.chdir(tmp_path)
     uri = f"sqlite:///{home / 'run' / tracking.DATABASE}"
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient()
-    experiment = client.get_experiment_by_name("toy")
-    yield client, client.search_runs([experiment.experiment_id])[0]
-    mlflow.set_tracking_uri(before)
+    with looked_at(uri):
+        client = mlflow.MlflowClient()
+        experiment = client.get_experiment_by_name("toy")
+        yield client, client.search_runs([experiment.experiment_id])[0]
 
 
 def test_parameters_curves_and_origin_are_found(home, store):
     client, run = store
     manifest = Manifest.read(home / "run", "train")
-    assert run.info.status == "FINISHED" and run.info.run_id == manifest.details["mlflow"]["run_id"]
+    assert run.info.status == "FINISHED" and run.info.run_id == manifest.details["records"]["mlflow"]["run_id"]
     params = run.data.params
     assert params["model.type"] == "deepsets" and params["training.epochs"] == "2" and params["split.test"] == "0.2"
     assert params["inputs.jets.features"] == "['pt', 'eta', 'mass']" and params["weight"] == "1"
@@ -138,7 +149,7 @@ def logged(home, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(home / "run", run)
     content = json.loads((run / "evaluation" / "metrics.json").read_text())
-    return run, Manifest.read(run, "train").details["mlflow"], content
+    return run, Manifest.read(run, "train").details["records"]["mlflow"], content
 
 
 def test_another_evaluation_replaces_the_first(logged):
@@ -147,7 +158,7 @@ def test_another_evaluation_replaces_the_first(logged):
     content["test"]["accuracy"]["value"] = 0.25
     content["spread"]["accuracy"] = {"value": 0.5, "error": 0.1}
     (run / "evaluation" / "plots" / "roc.png").unlink()
-    tracking.log_evaluation(run, link, content, run / "evaluation")
+    tracker.log_evaluation(run, Tracking(), {"mlflow": link}, content, run / "evaluation")
     metrics = mlflow.MlflowClient(f"sqlite:///{run / tracking.DATABASE}").get_run(link["run_id"]).data.metrics
     assert metrics["test/accuracy"] == 0.25 and np.isnan(metrics["test/brier"])
     assert metrics["folds/accuracy"] == 0.5 and metrics["folds/accuracy_error"] == 0.1
@@ -161,9 +172,9 @@ def test_a_store_that_fails_is_a_warning(logged, capsys, spoil):
     run, link, content = logged
     spoil(run / tracking.DATABASE)
     left = sorted(run.iterdir())
-    tracking.log_evaluation(run, link, content, run / "evaluation")
+    tracker.log_evaluation(run, Tracking(), {"mlflow": link}, content, run / "evaluation")
     lines = capsys.readouterr().err.splitlines()
-    assert len([line for line in lines if line.startswith("warning: the evaluation is not in")]) == 1
+    assert len([line for line in lines if line.startswith("warning: mlflow has no record of the evaluation of")]) == 1
     assert sorted(run.iterdir()) == left
 
 
@@ -187,15 +198,11 @@ def test_a_moved_project_is_evaluated_and_its_models_are_found(home, tmp_path, m
         assert evaluate(run, output=tmp_path / "again")["test"]
         said = " ".join(capsys.readouterr().err.split())
         assert f"was made as {home / 'run'}" in said and "mlflow.db says where the artifacts are now" in said
-        before = mlflow.get_tracking_uri()
-        mlflow.set_tracking_uri(f"sqlite:///{run / tracking.DATABASE}")
-        try:
+        with looked_at(f"sqlite:///{run / tracking.DATABASE}"):
             client = mlflow.MlflowClient()
             (found,) = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
             assert "history.csv" in [Path(item.path).name for item in client.list_artifacts(found.info.run_id, "fold0")]
             assert mlflow.onnx.load_model(f"runs:/{found.info.run_id}/model_fold0").graph.input
-        finally:
-            mlflow.set_tracking_uri(before)
         tracking.follow(run)
         assert "says where" not in capsys.readouterr().err
     finally:

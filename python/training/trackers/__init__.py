@@ -1,0 +1,1 @@
+"""Where trainings are recorded, a file for each."""
