@@ -25,11 +25,11 @@ class TensorBoardTracker(Tracker):
         shutil.rmtree(work / FOLDER, ignore_errors=True)
         settings = "\n".join(f"    {key}: {text}" for key, text in trained.parameters.items())
         for fold in range(len(trained.histories)):
-            with SummaryWriter(str(work / FOLDER / f"fold{fold}")) as writer:  # type: ignore[no-untyped-call]
-                writer.add_text("analysis", settings)  # type: ignore[no-untyped-call]
+            with SummaryWriter(str(work / FOLDER / f"fold{fold}")) as writer:
+                writer.add_text("analysis", settings)
                 for epoch, numbers in trained.curves(fold):
                     for name, value in numbers.items():
-                        writer.add_scalar(name, value, epoch)  # type: ignore[no-untyped-call]
+                        writer.add_scalar(name, value, epoch)
         return {"folder": FOLDER}
 
     def log_evaluation(self, run: Path, link: Mapping[str, str], content: Mapping[str, Any], evaluation: Path) -> None:
@@ -38,6 +38,6 @@ class TensorBoardTracker(Tracker):
 
         folder = run / link["folder"] / "evaluation"
         shutil.rmtree(folder, ignore_errors=True)
-        with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+        with SummaryWriter(str(folder)) as writer:
             for name, value in merits(content):
-                writer.add_scalar(name, value)  # type: ignore[no-untyped-call]
+                writer.add_scalar(name, value)
