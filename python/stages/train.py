@@ -40,7 +40,7 @@ from ..training.history import Epoch, best, read_history, write_history
 from ..training.processes import Processes
 from ..training.reference import write_reference
 from ..training.start import new_model
-from ..training.tracker import Tracker, Trained, log_training, open_trackers
+from ..training.tracker import RunTracker, Trained, log_training, open_trackers
 from ..training.trackers.mlflow import follow
 
 STAGE = "train"
@@ -154,7 +154,7 @@ def _finish(
     histories: list[list[Epoch]],
     kept: list[str],
     file: Path | None,
-    trackers: dict[str, Tracker],
+    trackers: dict[str, RunTracker],
 ) -> None:
     """Write what concerns the run as a whole, the manifest last."""
     remove(work / _RECORDS)

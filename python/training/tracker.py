@@ -61,7 +61,7 @@ class Trained:
             yield epoch.epoch, {k: v for k, v in asdict(epoch).items() if k != "epoch" and v is not None}
 
 
-class Tracker(ABC):
+class RunTracker(ABC):
     """Records trainings and evaluations; the first line of a tracker's own docstring describes it.
 
     One is a file in the folder ``training/trackers``, an entry point of the group ``nanoforge.trackers``, or a class in
@@ -133,11 +133,11 @@ class Tracker(ABC):
         """
 
 
-TRACKERS: Registry[Tracker] = Registry("tracker", Tracker, TRACKERS_PACKAGE)  # type: ignore[type-abstract]
+TRACKERS: Registry[RunTracker] = Registry("tracker", RunTracker, TRACKERS_PACKAGE)  # type: ignore[type-abstract]
 
 
-def open_trackers(options: Tracking) -> dict[str, Tracker]:
-    """Return the trackers that an analysis asks for, by name, after :meth:`Tracker.check`.
+def open_trackers(options: Tracking) -> dict[str, RunTracker]:
+    """Return the trackers that an analysis asks for, by name, after :meth:`RunTracker.check`.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def open_trackers(options: Tracking) -> dict[str, Tracker]:
     return trackers
 
 
-def log_training(trackers: Mapping[str, Tracker], work: Path, output: Path, trained: Trained) -> dict[str, Any]:
+def log_training(trackers: Mapping[str, RunTracker], work: Path, output: Path, trained: Trained) -> dict[str, Any]:
     """Let all trackers record a training, and return by what each finds it; what fails is a warning."""
     links = {}
     for name, tracker in trackers.items():

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from nanoforge.training import empty_database
-from nanoforge.training.tracking import _database
+from nanoforge.training.trackers.mlflow import _database
 
 
 @pytest.fixture

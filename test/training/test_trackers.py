@@ -22,7 +22,7 @@ from nanoforge.training.empty_database import empty_database
 from pages import DOC, blocks
 
 OPTIONS = {"epochs": 2, "batch_size": 64, "learning_rate": 0.01, "accelerator": "cpu"}
-RECIPE = next(text for text in blocks(DOC / "extending.md", "python") if "(Tracker)" in text)
+RECIPE = next(text for text in blocks(DOC / "extending.md", "python") if "(RunTracker)" in text)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from ...errors import UserError, first_line
 from ...provenance import fingerprint, git
 from ...provenance.manifest import nanoforge_commit, versions
 from ..empty_database import DATABASE, empty_database, memory_folder
-from ..tracker import MERITS, Tracker, Trained, merits, milliseconds
+from ..tracker import MERITS, RunTracker, Trained, merits, milliseconds
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -40,7 +40,7 @@ _PLACES = (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("log
 _MOST_DIFF = 1_000_000
 
 
-class MlflowTracker(Tracker):
+class MlflowTracker(RunTracker):
     """MLflow: the store of all runs that ``uri`` names, or one in each run."""
 
     package = "mlflow"
@@ -52,7 +52,7 @@ class MlflowTracker(Tracker):
         return self.options.uri or os.environ.get("MLFLOW_TRACKING_URI") or ""
 
     def check(self) -> None:
-        """See :meth:`.Tracker.check`."""
+        """See :meth:`.RunTracker.check`."""
         super().check()
         if self.uri:
             try:
@@ -63,7 +63,7 @@ class MlflowTracker(Tracker):
                 ) from error
 
     def log_training(self, work: Path, output: Path, trained: Trained) -> dict[str, str]:
-        """See :meth:`.Tracker.log_training`; also says which ``tracking_uri``, relative to the run directory."""
+        """See :meth:`.RunTracker.log_training`; also says which ``tracking_uri``, relative to the run directory."""
         experiment = self.options.experiment or trained.config["name"]
         if self.uri:
             run = _log_in_store(self.uri, experiment, work, output, trained)
@@ -72,7 +72,7 @@ class MlflowTracker(Tracker):
         return {"tracking_uri": _OF_THE_RUN, "experiment": experiment, "run_id": run}
 
     def log_evaluation(self, run: Path, link: Mapping[str, str], content: Mapping[str, Any], evaluation: Path) -> None:
-        """See :meth:`.Tracker.log_evaluation`."""
+        """See :meth:`.RunTracker.log_evaluation`."""
         number, files = link["run_id"], [evaluation / "metrics.json", evaluation / "report.html"]
         files += evaluation.glob("plots/*.png")
         if link["tracking_uri"] != _OF_THE_RUN:

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..tracker import Tracker, Trained, merits
+from ..tracker import RunTracker, Trained, merits
 
 FOLDER = "tensorboard"
 
 
-class TensorBoardTracker(Tracker):
+class TensorBoardTracker(RunTracker):
     """TensorBoard: curves in the folder ``tensorboard`` of each run, for ``tensorboard --logdir``."""
 
     package = "tensorboard"
     extra = "tensorboard"
 
     def log_training(self, work: Path, output: Path, trained: Trained) -> dict[str, str]:
-        """See :meth:`.Tracker.log_training`."""
+        """See :meth:`.RunTracker.log_training`."""
         from torch.utils.tensorboard import SummaryWriter
 
         shutil.rmtree(work / FOLDER, ignore_errors=True)
@@ -33,7 +33,7 @@ class TensorBoardTracker(Tracker):
         return {"folder": FOLDER}
 
     def log_evaluation(self, run: Path, link: Mapping[str, str], content: Mapping[str, Any], evaluation: Path) -> None:
-        """See :meth:`.Tracker.log_evaluation`."""
+        """See :meth:`.RunTracker.log_evaluation`."""
         from torch.utils.tensorboard import SummaryWriter
 
         folder = run / link["folder"] / "evaluation"

@@ -8,17 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..tracker import Tracker, Trained, merits
+from ..tracker import RunTracker, Trained, merits
 
 
-class WandbTracker(Tracker):
+class WandbTracker(RunTracker):
     """Weights & Biases: in the folder ``wandb`` of each run, for ``wandb sync``; or sent by ``WANDB_MODE=online``."""
 
     package = "wandb"
     extra = "wandb"
 
     def log_training(self, work: Path, output: Path, trained: Trained) -> dict[str, str]:
-        """See :meth:`.Tracker.log_training`."""
+        """See :meth:`.RunTracker.log_training`."""
         epochs: dict[int, dict[str, float]] = defaultdict(dict)
         for fold in range(len(trained.histories)):
             for epoch, numbers in trained.curves(fold):
@@ -31,7 +31,7 @@ class WandbTracker(Tracker):
         return {"project": project, "run_id": run.id}
 
     def log_evaluation(self, run: Path, link: Mapping[str, str], content: Mapping[str, Any], evaluation: Path) -> None:
-        """See :meth:`.Tracker.log_evaluation`."""
+        """See :meth:`.RunTracker.log_evaluation`."""
         record = self._open(run, project=link["project"], id=link["run_id"], resume="allow")
         record.summary.update(dict(merits(content)))
         record.finish()
