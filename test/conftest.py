@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable
 
+import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -14,7 +15,7 @@ from nanoforge.cli import main
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # behind a shell's "&"; what is ignored here, children ignore too
     signal.signal(signal.SIGINT, signal.default_int_handler)
-_savefig = Figure.savefig
+_savefig, _measure = Figure.savefig, Figure.get_tightbbox
 _RENDERED: dict[str, bytes] = {}
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -53,13 +54,13 @@ def _figures_rendered_once(request: pytest.FixtureRequest, monkeypatch: pytest.M
     """
     if "evaluation" not in request.path.parts:
         monkeypatch.setattr(Figure, "savefig", _saved_as_before)
-        monkeypatch.setattr(Figure, "draw_without_rendering", lambda figure: None)
         monkeypatch.setattr(Figure, "get_tightbbox", lambda figure: Bbox.unit())
 
 
 def _saved_as_before(figure: Figure, path: Path, **options: Any) -> None:
     if path.name not in _RENDERED:
-        _savefig(figure, path, **options)
+        box = _measure(figure).padded(mpl.rcParams["savefig.pad_inches"])
+        _savefig(figure, path, **{**options, "bbox_inches": box})
         _RENDERED[path.name] = path.read_bytes()
     path.write_bytes(_RENDERED[path.name])
 
