@@ -111,12 +111,19 @@ def plain_name(label: str) -> str:
     return re.sub(r"\W+", "_", label).strip("_") or "variable"
 
 
-def file_names(variables: Iterable[Variable]) -> dict[Variable, str]:
-    """Give every variable a name that files may have."""
-    names: dict[Variable, str] = {}
-    for variable in variables:
-        plain = plain_name(variable.label)
+def plain_names(labels: Iterable[str]) -> dict[str, str]:
+    """Give each of several labels a :func:`plain_name` of its own: ``Jet.pt`` and ``Jet_pt`` would share one."""
+    names: dict[str, str] = {}
+    for label in labels:
+        plain = plain_name(label)
         taken = {name.lower() for name in names.values()}
         numbered = (plain if n == 1 else f"{plain}_{n}" for n in range(1, len(taken) + 2))
-        names[variable] = next(name for name in numbered if name.lower() not in taken)
+        names[label] = next(name for name in numbered if name.lower() not in taken)
     return names
+
+
+def file_names(variables: Iterable[Variable]) -> dict[Variable, str]:
+    """Give every variable a name that files may have."""
+    variables = list(variables)
+    names = plain_names(variable.label for variable in variables)
+    return {variable: names[variable.label] for variable in variables}

@@ -39,6 +39,11 @@ class Importance:
         """Sample standard deviation over the permutations, (F,)."""
         return np.asarray(self.decrease.std(axis=1, ddof=1))
 
+    @property
+    def by_name(self) -> dict[str, float]:
+        """The mean of each feature, by name."""
+        return dict(zip(self.names, self.mean.tolist()))
+
     @classmethod
     def none(cls) -> Importance:
         """Return that of no features."""

@@ -38,6 +38,16 @@ class Response:
     width: list[Estimate]
     relative: bool
 
+    @property
+    def definition(self) -> str:
+        """What it is of prediction and truth."""
+        return "predicted / true" if self.relative else "predicted \N{MINUS SIGN} true"
+
+    @property
+    def perfect(self) -> float:
+        """What it is where the prediction is the truth."""
+        return 1.0 if self.relative else 0.0
+
 
 def is_relative(rows: Prediction) -> bool:
     """Whether the response is a ratio, as it is where the truth is always above zero."""

@@ -68,23 +68,27 @@ _WORDING: ContextVar[Wording] = ContextVar("wording", default=Wording())  # noqa
 
 @contextmanager
 def worded(wording: Wording) -> Iterator[None]:
-    """Draw figures that say this.
-
-    Raises
-    ------
-    UserError
-        When a title is no mathematics that can be drawn.
-    """
-    for name, title in wording.titles.items():
-        try:
-            MathTextParser("path").parse(title)
-        except ValueError as error:
-            raise UserError(f"evaluation.titles.{name}: {title!r} cannot be drawn: {first_line(error)}") from None
+    """Draw figures that say this."""
     token = _WORDING.set(wording)
     try:
         yield
     finally:
         _WORDING.reset(token)
+
+
+def check_titles(titles: Mapping[str, str]) -> None:
+    """See that titles can be drawn.
+
+    Raises
+    ------
+    UserError
+        When the mathematics of one cannot.
+    """
+    for name, title in titles.items():
+        try:
+            MathTextParser("path").parse(title)
+        except ValueError as error:
+            raise UserError(f"evaluation.titles.{name}: {title!r} cannot be drawn: {first_line(error)}") from None
 
 
 def cms_style(draw: Draw) -> Draw:

@@ -39,7 +39,7 @@ from ..evaluation.results import Results
 from ..evaluation.scored import Scored
 from ..evaluation.scoring import SEED, columns_of, score_folds
 from ..evaluation.statistics import Array
-from ..evaluation.style import worded
+from ..evaluation.style import check_titles, worded
 from ..models.load import own_code
 from ..pipeline.outcome import Outcome, Request
 from ..provenance import Accounting, Ledger, Manifest, fingerprint
@@ -100,8 +100,7 @@ def evaluate(
         settings = settings.model_copy(update={"evaluation": evaluation})
     chosen_metrics(settings.task, settings.evaluation.functions)  # a mistake in one shall not wait for the scores
     user_figures(settings.evaluation.figures)
-    with worded(wording_of(settings.evaluation, trained.config)):
-        pass
+    check_titles(settings.evaluation.titles)
     dataset, notices = _open(run, trained, settings, data)
     output = Path(output or run / "evaluation")
     key = {"run": trained.identity(), "dataset": dataset.identity, **_key_of_settings(settings)}

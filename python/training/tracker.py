@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -186,8 +185,3 @@ def merits(content: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             for suffix, value in (("", estimate["value"]), ("_error", estimate["error"])):
                 if value is not None:
                     yield f"{prefix}{name}{suffix}", value
-
-
-def milliseconds() -> int:
-    """Return the time, as MLflow counts it."""
-    return int(time.time() * 1000)

@@ -47,7 +47,7 @@ class CorrelationMatrices(ReportFigure):
 
 def chosen_columns(table: RowTable, results: Results) -> list[str]:
     """Choose the most important features, and all else."""
-    decrease = dict(zip(results.importance.names, results.importance.mean.tolist()))
+    decrease = results.importance.by_name
     features = [name for name in table.names if name.removesuffix("[0]") in decrease]
     others = [name for name in table.names if name not in features]
     room = max(_MOST_COLUMNS - len(others), _MOST_COLUMNS // 2)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ...distributions.variable import plain_names
 from .. import statistics
 from ..figure import Plot, ReportFigure
 from ..results import Results
@@ -30,10 +30,11 @@ class EfficiencyOfWorkingPoint(ReportFigure):
 
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""
+        names = plain_names(results.columns)
         for name, values in results.columns.items():
             column = binned(values)
             for cut in middle(results.cuts) if len(column.edges) > 1 else ():
-                file = f"efficiency_{cut.signal}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
+                file = f"efficiency_{cut.signal}_{names[name]}"
                 lost = f"{column.missing:.1%} of the rows have no value of it." if column.missing else ""
                 yield self.plot(file, efficiencies(results, cut, name, column), name, note=lost)
 

@@ -40,8 +40,7 @@ class InputVariables(ReportFigure):
         inputs = results.inputs
         if inputs is None:
             return
-        decrease = dict(zip(results.importance.names, results.importance.mean.tolist()))
-        variables = ordered(inputs.variables, decrease)
+        variables = ordered(inputs.variables, results.importance.by_name)
         names = file_names(variables)
         for number, variable in enumerate(variables):
             training, test = inputs.counts(variable)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from ...distributions.variable import plain_names
 from ..figure import Plot, ReportFigure
 from ..response import Response
 from ..results import Results
@@ -29,9 +29,10 @@ class ResponseInBins(ReportFigure):
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""
         for target, by_variable in results.responses.items():
+            names = plain_names(by_variable)
             for name, measured in by_variable.items():
                 label = f"{name} {target}" if name in ("true", "predicted") else name
-                file = f"response_{target}_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
+                file = f"response_{target}_{names[name]}"
                 yield self.plot(file, response(measured, target, label), f"{target} against {label}")
 
 
@@ -52,9 +53,8 @@ def response(measured: Response, target: str, label: str) -> Figure:
         )  # fmt: skip
         axes.margins(y=0.2)
         whole_ticks(axes)
-    name = plain_text(target)
-    kind = f"predicted / true {name}" if measured.relative else f"predicted \N{MINUS SIGN} true {name}"
-    upper.axhline(1 if measured.relative else 0, color="0.4", linestyle=":", linewidth=2)
+    kind = f"{measured.definition} {plain_text(target)}"
+    upper.axhline(measured.perfect, color="0.4", linestyle=":", linewidth=2)
     upper.text(0.05, 0.93, kind, transform=upper.transAxes, va="top", fontsize="small")
     upper.set_ylabel("Median")
     lower.set_ylim(bottom=0)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ...distributions.axis import Range, automatic_range
 from ...distributions.histogram import weighted_histogram
-from ...distributions.variable import plain_name
+from ...distributions.variable import plain_names
 from .. import statistics
 from ..figure import SCORES, Plot, ReportFigure
 from ..inputs import correlation
@@ -34,6 +34,7 @@ class Sculpting(ReportFigure):
 
     def draw(self, results: Results) -> Iterator[Plot]:
         """Draw the figure; see :class:`.ReportFigure`."""
+        names = plain_names(results.columns)
         for column, values in results.columns.items():
             for signal in signals(results.outputs):
                 number = results.outputs.index(signal)
@@ -48,7 +49,7 @@ class Sculpting(ReportFigure):
                 figure = sculpted(sums, drawn, column, f"Score of {plain_text(signal)}")
                 coefficient = correlation(np.column_stack([selected, score]), weight)[0, 1]
                 note = f"{signal}; the score and it have a correlation of {100 * coefficient:.1f} % there."
-                name = f"sculpting_{plain_name(column)}" + (f"_{signal}" if len(results.outputs) > 2 else "")
+                name = f"sculpting_{names[column]}" + (f"_{signal}" if len(results.outputs) > 2 else "")
                 kept = {f"{name}/{cut}": weighted_histogram(drawn, each, column) for cut, each in sums.items()}
                 yield self.plot(name, figure, column, note=note, histograms=kept)
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from ...errors import UserError, first_line
 from ...provenance import fingerprint, git
 from ...provenance.manifest import nanoforge_commit, versions
 from ..empty_database import DATABASE, empty_database, memory_folder
-from ..tracker import MERITS, RunTracker, Trained, merits, milliseconds
+from ..tracker import MERITS, RunTracker, Trained, merits
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -133,7 +134,7 @@ def _log_merits(client: MlflowClient, run: str, content: Mapping[str, Any]) -> N
     """Log figures of merit; those of an earlier evaluation that are no more become NaN."""
     now = {_name(key): value for key, value in merits(content)}
     earlier = (key for key in client.get_run(run).data.metrics if key.startswith(MERITS))
-    metrics = [(key, now.get(key, np.nan), milliseconds(), 0) for key in dict.fromkeys([*now, *earlier])]
+    metrics = [(key, now.get(key, np.nan), _milliseconds(), 0) for key in dict.fromkeys([*now, *earlier])]
     _log(client, run, params={}, metrics=metrics)
 
 
@@ -152,6 +153,10 @@ def _artifact_root(uri: str) -> str | None:
     """Return where the artifacts of an SQLite file go, beside it: MLflow's default is the working directory."""
     database = uri.removeprefix("sqlite:///")
     return None if database == uri else (Path(database).absolute().parent / ARTIFACTS).as_uri()
+
+
+def _milliseconds() -> int:
+    return int(time.time() * 1000)
 
 
 def _without_user(uri: str) -> str:
@@ -272,7 +277,7 @@ def _source(source: Path | None, artifacts: Path) -> dict[str, str]:
 
 def _curves(trained: Trained) -> Iterator[tuple[str, float, int, int]]:
     """List (name, value, time in ms, epoch) of every curve, e.g. ``fold0/val_loss``, and what the fold cost."""
-    now = milliseconds()
+    now = _milliseconds()
     for fold, (history, size) in enumerate(zip(trained.histories, trained.sizes)):
         yield f"fold{fold}/parameters", size, now, 0
         yield f"fold{fold}/training_seconds", sum(epoch.seconds for epoch in history), now, 0
